@@ -1,0 +1,37 @@
+//! GDAL plugin that makes Sentinel-2's JPEG 2000 archives cloud-ready without touching them.
+//!
+//! A path names a JP2; an index row says where its tile-parts lie; a layout turns both into a virtual file;
+//! the source fetches what that file is read for:
+//!
+//! ```text
+//! path string ─► path ─► Request ─► index ─► Record ─► layout ─► Layout ─► file ─► read_at
+//!                                                                   source ◄──┘
+//! ```
+//!
+//! | room | in → out | never |
+//! |---|---|---|
+//! | `jp2` | bytes ↔ values of T.800 | IO |
+//! | `path` | string → `Request` | IO |
+//! | `options` | GDAL configuration options → `Options` | IO |
+//! | `source` | range → bytes | knowledge of JP2 |
+//! | `layout` | structure → ordered segments | IO |
+//! | `index` | key → `Record` | a network of its own: it reads through `source` |
+//! | `file` | offset, length → bytes | GDAL types |
+//! | `vsi` | GDAL's callbacks → `VirtualFile` | logic |
+//! | `cli` | arguments → calls | logic |
+//!
+//! Users of GDAL need no Rust: see README.md. The C entry points are declared in `include/vsitlm.h`.
+
+mod error;
+mod trace;
+mod options;
+mod path;
+mod jp2;
+mod source;
+mod layout;
+mod index;
+mod file;
+mod vsi;
+pub mod cli;
+
+pub use error::{Error, Result};
