@@ -64,7 +64,9 @@ pub enum Error {
     #[error("not found: check the path")]
     NotFound,
     /// The source will not let us read.
-    #[error("access denied{detail}: check the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_NO_SIGN_REQUEST, AWS_REQUEST_PAYER, GDAL_HTTP_USERPWD)")]
+    #[error(
+        "access denied{detail}: check the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_NO_SIGN_REQUEST, AWS_REQUEST_PAYER, GDAL_HTTP_USERPWD)"
+    )]
     Denied {
         /// " (HTTP 403)" or the like, or empty.
         detail: String,

@@ -164,7 +164,8 @@ impl Options {
         let text = |name: &str| get(name).filter(|value| !value.is_empty());
         let flag = |name: &str, default: bool| text(name).map_or(default, |value| is_yes(&value));
         let seconds = |name: &str, default: f64| {
-            let value = text(name).and_then(|value| value.trim().parse::<f64>().ok()).filter(|v| *v > 0.0 && *v < 86_400.0);
+            let value =
+                text(name).and_then(|value| value.trim().parse::<f64>().ok()).filter(|v| *v > 0.0 && *v < 86_400.0);
             Duration::from_secs_f64(value.unwrap_or(default))
         };
         let index = text("VSITLM_INDEX").map_or_else(Vec::new, |list| {
@@ -182,14 +183,35 @@ impl Options {
         };
         Ok(Self {
             index,
-            on_miss: choice(&text, "VSITLM_ON_MISS", "scan, pass or fail", &[("scan", OnMiss::Scan), ("pass", OnMiss::Pass), ("fail", OnMiss::Fail)])?,
-            verify: choice(&text, "VSITLM_VERIFY", "AUTO, OPEN or READ", &[("AUTO", Verify::Auto), ("OPEN", Verify::Open), ("READ", Verify::Read)])?,
-            on_read_error: choice(&text, "VSITLM_ON_READ_ERROR", "FAIL or ABORT", &[("FAIL", OnReadError::Fail), ("ABORT", OnReadError::Abort)])?,
-            transport: choice(&text, "VSITLM_TRANSPORT", "AUTO, NATIVE or GDAL", &[("AUTO", Transport::Auto), ("NATIVE", Transport::Native), ("GDAL", Transport::Gdal)])?,
+            on_miss: choice(
+                &text,
+                "VSITLM_ON_MISS",
+                "scan, pass or fail",
+                &[("scan", OnMiss::Scan), ("pass", OnMiss::Pass), ("fail", OnMiss::Fail)],
+            )?,
+            verify: choice(
+                &text,
+                "VSITLM_VERIFY",
+                "AUTO, OPEN or READ",
+                &[("AUTO", Verify::Auto), ("OPEN", Verify::Open), ("READ", Verify::Read)],
+            )?,
+            on_read_error: choice(
+                &text,
+                "VSITLM_ON_READ_ERROR",
+                "FAIL or ABORT",
+                &[("FAIL", OnReadError::Fail), ("ABORT", OnReadError::Abort)],
+            )?,
+            transport: choice(
+                &text,
+                "VSITLM_TRANSPORT",
+                "AUTO, NATIVE or GDAL",
+                &[("AUTO", Transport::Auto), ("NATIVE", Transport::Native), ("GDAL", Transport::Gdal)],
+            )?,
             sot_probe: flag("VSITLM_SOT_PROBE", true),
             sidecars: flag("VSITLM_SIDECARS", false),
             merge_gap,
-            cache_size: text("VSITLM_CACHE_SIZE").map_or(Ok(DEFAULT_CACHE_SIZE), |value| bytes("VSITLM_CACHE_SIZE", &value))?,
+            cache_size: text("VSITLM_CACHE_SIZE")
+                .map_or(Ok(DEFAULT_CACHE_SIZE), |value| bytes("VSITLM_CACHE_SIZE", &value))?,
             max_connections: match text("VSITLM_MAX_CONNECTIONS") {
                 None => 32,
                 Some(value) => value.parse().ok().filter(|n| (1..=1024).contains(n)).ok_or(Error::Option {
@@ -211,17 +233,27 @@ impl Options {
                 unsafe_ssl: flag("GDAL_HTTP_UNSAFESSL", false),
                 user_agent: text("GDAL_HTTP_USERAGENT"),
                 ca_bundle: text("CURL_CA_BUNDLE").or_else(|| text("SSL_CERT_FILE")),
-                needs_gdal: ["GDAL_HTTP_NETRC_FILE", "GDAL_HTTP_HEADER_FILE", "GDAL_HTTP_COOKIE", "GDAL_HTTP_COOKIEFILE", "GDAL_HTTP_SSLCERT", "GDAL_GSSAPI_DELEGATION"]
-                    .iter()
-                    .any(|name| text(name).is_some())
-                    || text("GDAL_HTTP_AUTH").is_some_and(|auth| !["BASIC", "BEARER"].contains(&auth.to_ascii_uppercase().as_str())),
+                needs_gdal: [
+                    "GDAL_HTTP_NETRC_FILE",
+                    "GDAL_HTTP_HEADER_FILE",
+                    "GDAL_HTTP_COOKIE",
+                    "GDAL_HTTP_COOKIEFILE",
+                    "GDAL_HTTP_SSLCERT",
+                    "GDAL_GSSAPI_DELEGATION",
+                ]
+                .iter()
+                .any(|name| text(name).is_some())
+                    || text("GDAL_HTTP_AUTH")
+                        .is_some_and(|auth| !["BASIC", "BEARER"].contains(&auth.to_ascii_uppercase().as_str())),
             },
             s3: S3Options {
                 no_sign_request: flag("AWS_NO_SIGN_REQUEST", false),
                 access_key_id: text("AWS_ACCESS_KEY_ID"),
                 secret_access_key: text("AWS_SECRET_ACCESS_KEY").map(Secret),
                 session_token: text("AWS_SESSION_TOKEN").map(Secret),
-                region: text("AWS_REGION").or_else(|| text("AWS_DEFAULT_REGION")).unwrap_or_else(|| "us-east-1".to_owned()),
+                region: text("AWS_REGION")
+                    .or_else(|| text("AWS_DEFAULT_REGION"))
+                    .unwrap_or_else(|| "us-east-1".to_owned()),
                 endpoint: text("AWS_S3_ENDPOINT").map(|endpoint| {
                     if endpoint.contains("://") {
                         endpoint
@@ -280,7 +312,11 @@ fn bytes(name: &'static str, value: &str) -> Result<u64> {
         .ok()
         .and_then(|number| number.checked_mul(1 << shift))
         .filter(|number| *number <= 1 << 40)
-        .ok_or_else(|| Error::Option { name, value: value.to_owned(), expected: "a number of bytes, such as 1048576, 64MB or 1GB" })
+        .ok_or_else(|| Error::Option {
+            name,
+            value: value.to_owned(),
+            expected: "a number of bytes, such as 1048576, 64MB or 1GB",
+        })
 }
 
 /// GDAL_HTTP_HEADERS: `Name: value` pairs, separated by newlines or, as GDAL has it, by commas.

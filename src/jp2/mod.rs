@@ -2,14 +2,32 @@
 //! markers of Annex A, the pointer segments TLM and PLT of A.7. Parsing and building stand side by side.
 //!
 //! No IO and no unsafe code: bytes in, values out. Offsets in errors are bytes from the start of the file.
+#![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation))]
 
 mod boxes;
 mod cursor;
+#[cfg(test)]
+pub(crate) mod made;
 mod markers;
+mod packets;
 mod pointers;
 mod table;
 
-pub(crate) use boxes::{LBox, raise_lbox};
-pub(crate) use markers::{MainHeader, Need, Sot, TilePartHead, parse_main_header, parse_tile_part_head};
-pub(crate) use pointers::{build_tlm, parse_tlm};
+pub(crate) use boxes::{LBox, build_jp2c_header};
+pub(crate) use markers::{Cod, MainHeader, PROGRESSIONS, SOT_LENGTH, Siz, Sot, parse_main_header};
+pub(crate) use packets::{TilePartHead, parse_tile_part_head};
+pub(crate) use pointers::{build_tlm, parse_tlm_segments};
 pub(crate) use table::{Structure, TilePart, TilePartTable};
+
+/// The EOC marker (T.800 A.4.4).
+pub(crate) const EOC: [u8; 2] = [0xFF, 0xD9];
+
+/// What parsing a prefix of something gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Progress<T> {
+    /// The value.
+    Done(T),
+    /// The prefix must reach this offset of the file, exclusive, and perhaps further.
+    Need(u64),
+}

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::markers::TilePartHead;
+use super::packets::TilePartHead;
 use crate::error::{Error, Result};
 
 /// One tile-part of a codestream (T.800 A.4.2), as it lies in the source.
@@ -48,10 +48,17 @@ impl TilePartTable {
         let mut expected = None;
         for (number, part) in parts.iter().enumerate() {
             if part.length < SHORTEST {
-                return row(format!("tile-part {number} has {} bytes, fewer than an SOT and an SOD marker", part.length));
+                return row(format!(
+                    "tile-part {number} has {} bytes, fewer than an SOT and an SOD marker",
+                    part.length
+                ));
             }
             if expected.is_some_and(|at| at != part.offset) {
-                return row(format!("tile-part {number} begins at {}, the one before it ends at {}", part.offset, expected.unwrap_or(0)));
+                return row(format!(
+                    "tile-part {number} begins at {}, the one before it ends at {}",
+                    part.offset,
+                    expected.unwrap_or(0)
+                ));
             }
             match part.offset.checked_add(u64::from(part.length)) {
                 Some(end) if end <= file_size => expected = Some(end),
