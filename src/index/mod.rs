@@ -1,12 +1,28 @@
 //! The parquet index: where the tile-parts of a JP2 lie, by the name of the product.
+//!
+//! ```text
+//! find ─► wanted ─► read ─► blob ─► Record ─► Record::structure      learned_get, learned_put
+//! scan ─► Scanned ─► Record::from_scan ─► write_index
+//! ```
+//!
+//! Nothing here makes a request by itself: JP2s and indexes are read through [`crate::source::Source`].
 
+mod blob;
+mod find;
 mod learned;
+#[cfg(test)]
+pub(crate) mod memory;
 mod read;
+mod recent;
 mod record;
 mod scan;
+mod thrift;
+mod wanted;
 mod write;
 
-pub(crate) use read::find;
+pub(crate) use blob::build_index_blob;
+pub(crate) use find::{Found, OpenIndex, find};
+pub(crate) use learned::{learned_forget, learned_get, learned_put};
 pub(crate) use record::{Record, RecordKey};
-pub(crate) use scan::scan;
+pub(crate) use scan::{Scanned, scan};
 pub(crate) use write::write_index;
