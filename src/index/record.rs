@@ -30,7 +30,7 @@ pub(crate) struct Record {
     pub(crate) file_size: Option<u64>,
     /// Where the first SOT marker stands; `None` as above.
     pub(crate) first_sot: Option<u64>,
-    /// The file up to the first SOT marker; v1 rows have none.
+    /// The file up to the end of the first SOT marker segment ([`Structure::header`]); v1 rows have none.
     pub(crate) header: Option<Bytes>,
     /// The tile-parts in source order, not yet checked against the header; empty in v1 rows of files with a TLM.
     pub(crate) parts: Vec<TilePart>,

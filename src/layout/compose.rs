@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::Layout;
+use super::{ExpectedSot, Layout, Unit};
 use crate::error::{Error, Result};
 use crate::jp2::{
     EOC, MainHeader, Progress, SOT_LENGTH, Sot, Structure, TilePart, build_jp2c_header, build_tlm, parse_main_header,
@@ -26,16 +26,14 @@ pub(crate) fn pass(file_size: u64) -> Layout {
 /// [`Error::Row`] where the header contradicts the structure.
 pub(crate) fn compose(structure: &Structure) -> Result<Layout> {
     let Structure { file_size, header, tile_parts } = structure;
-    let main = match parse_main_header(header, *file_size)? {
-        Progress::Done(main) => main,
-        // The header ends where the SOT marker begins, and its two bytes tell that it does.
-        Progress::Need(_) => match parse_main_header(&[header, &[0xFF, 0x90][..]].concat(), u64::MAX)? {
-            Progress::Done(main) => main,
-            Progress::Need(_) => return Err(Error::Row { what: "its header is cut".into() }),
-        },
+    let Progress::Done(main) = parse_main_header(header, *file_size)? else {
+        return Err(Error::Row { what: "its header is cut".into() });
     };
     let codestream_end = main.codestream_end.unwrap_or(*file_size);
-    if main.end != header.len() as u64 || main.end != tile_parts.first_sot() || main.siz.tiles() != tile_parts.tiles() {
+    if main.end + SOT_LENGTH != header.len() as u64
+        || main.end != tile_parts.first_sot()
+        || main.siz.tiles() != tile_parts.tiles()
+    {
         return Err(Error::Row {
             what: format!(
                 "the header ends at {} and tells {} tiles, the table begins at {} and has {} tiles",
@@ -54,21 +52,21 @@ pub(crate) fn compose(structure: &Structure) -> Result<Layout> {
             ),
         });
     }
-    let tiles = match merge(tile_parts.parts(), &main) {
-        Some(tiles) if !main.has_tlm() => tiles,
-        _ => return Ok(pass_with_header(structure)),
-    };
+    if main.has_tlm() {
+        return Ok(keep(structure, &main));
+    }
+    let Some(tiles) = merge(tile_parts.parts(), &main) else { return Ok(keep(structure, &main)) };
     let entries: Vec<_> = tiles.iter().map(|tile| (tile.index, tile.length)).collect();
     let tlm = build_tlm(&entries);
     let stream: u64 = tiles.iter().map(|tile| u64::from(tile.length)).sum();
     let codestream = main.end - main.codestream + tlm.len() as u64 + stream + EOC.len() as u64;
 
     let mut layout = Layout::new();
-    let mut head = header.to_vec();
+    let mut head = header.get(..header.len() - SOT_LENGTH as usize).unwrap_or_default().to_vec();
     if let Some((offset, form)) = main.jp2c {
         let length = main.codestream - offset + codestream;
         let last = codestream_end == *file_size;
-        let Some(jp2c) = build_jp2c_header(form, length, last) else { return Ok(pass_with_header(structure)) };
+        let Some(jp2c) = build_jp2c_header(form, length, last) else { return Ok(keep(structure, &main)) };
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         if let Some(place) = head.get_mut(start..start.saturating_add(jp2c.len())) {
             place.copy_from_slice(&jp2c);
@@ -87,22 +85,44 @@ pub(crate) fn compose(structure: &Structure) -> Result<Layout> {
     }
     layout.push_inline(&EOC);
     layout.push_source(codestream_end..*file_size);
-    layout.units = units(tile_parts.parts(), SOT_LENGTH);
+    layout.units = units(tile_parts.parts(), false);
     Ok(layout)
 }
 
-/// The file as it is, with the header that is known already.
-fn pass_with_header(structure: &Structure) -> Layout {
+/// The file as it is, byte for byte, with as much of it inline as is known: its header and, where every tile is one
+/// tile-part and the first SOT is as [`Sot::build`] makes them, every SOT. Decoders that ignore TLM walk over those.
+/// That the others are built alike is a guess, which each fetched tile-part is held against.
+fn keep(structure: &Structure, main: &MainHeader) -> Layout {
+    let Structure { file_size, header, tile_parts } = structure;
+    let parts = tile_parts.parts();
+    let alike = |part: &TilePart| Sot { tile: part.tile, length: part.length, part: 0, parts: 1 }.build();
+    let first = header.get(usize::try_from(main.end).unwrap_or(usize::MAX)..);
+    let as_built = parts.len() as u64 == u64::from(tile_parts.tiles())
+        && parts.first().is_some_and(|part| first == Some(alike(part).as_slice()));
     let mut layout = Layout::new();
-    layout.push_inline(&structure.header);
-    layout.push_source(structure.header.len() as u64..structure.file_size);
-    layout.units = units(structure.tile_parts.parts(), 0);
+    layout.push_inline(header);
+    let mut at = header.len() as u64;
+    if as_built {
+        for (number, part) in parts.iter().enumerate() {
+            if number > 0 {
+                layout.push_inline(&alike(part));
+            }
+            layout.push_source(part.offset + SOT_LENGTH..part.end());
+            at = part.end();
+        }
+    }
+    layout.push_source(at..*file_size);
+    layout.units = units(parts, as_built);
     layout
 }
 
-/// What is worth fetching as one: each tile-part from `skip` bytes after its SOT marker on.
-fn units(parts: &[TilePart], skip: u64) -> Vec<crate::source::SourceRange> {
-    parts.iter().map(|part| SourceOffset(part.offset + skip)..SourceOffset(part.end())).collect()
+/// The units that `parts` make.
+fn units(parts: &[TilePart], as_built: bool) -> Vec<Unit> {
+    let unit = |part: &TilePart| Unit {
+        range: SourceOffset(part.offset)..SourceOffset(part.end()),
+        sot: ExpectedSot { tile_part: (part.tile, part.length), as_built },
+    };
+    parts.iter().map(unit).collect()
 }
 
 /// A tile that has become one tile-part.
@@ -184,7 +204,7 @@ mod tests {
         }
         Structure {
             file_size: file.len() as u64,
-            header: file[..main.end as usize].to_vec().into(),
+            header: file[..main.end as usize + 12].to_vec().into(),
             tile_parts: TilePartTable::new(parts, main.siz.tiles(), file.len() as u64).unwrap(),
         }
     }
@@ -257,7 +277,7 @@ mod tests {
     fn only_the_tlm_is_new_where_each_tile_is_one_tile_part() {
         let file = made::File { plt: true, ..made::File::default() }.bytes();
         let out = check(&made::File { plt: true, ..made::File::default() });
-        let end = structure(&file).header.len();
+        let end = structure(&file).header.len() - 12;
         assert_eq!(out[..end], file[..end]);
         assert_eq!(out[out.len() - (file.len() - end) + 12..], file[end + 12..]);
     }
@@ -295,6 +315,8 @@ mod tests {
         let layout = compose(&structure(&file)).unwrap();
         assert_eq!(materialise(&layout, &file), file);
         assert_eq!(layout.units().len(), 6);
+        assert!(layout.units().iter().all(|unit| unit.sot.as_built));
+        assert!(layout.body_after(VirtualOffset(layout.units()[5].range.start.0)).is_some(), "SOTs are inline");
     }
 
     #[test]

@@ -40,6 +40,24 @@ impl Content {
     }
 }
 
+/// A tile-part of the source: the unit of fetching, since a decoder that reads a byte of one reads all of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unit {
+    /// The tile-part, SOT marker segment included.
+    pub(crate) range: SourceRange,
+    /// What the segment there must say for the table to be true.
+    pub(crate) sot: ExpectedSot,
+}
+
+/// What a tile-part's SOT marker segment must say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ExpectedSot {
+    /// The tile and the length by the table.
+    pub(crate) tile_part: (u16, u32),
+    /// Whether the virtual file shows the segment as built from the table, and the file must have just that.
+    pub(crate) as_built: bool,
+}
+
 /// A virtual file.
 ///
 /// Invariants: segments are not empty, follow each other without gaps, and no two inline segments are neighbours, so
@@ -49,8 +67,7 @@ pub(crate) struct Layout {
     /// Each segment with where it starts in the virtual file.
     segments: Vec<(u64, Content)>,
     size: u64,
-    /// What is worth fetching as one, in source order, disjoint; see [`Layout::units`].
-    units: Vec<SourceRange>,
+    units: Vec<Unit>,
 }
 
 impl Layout {
@@ -88,9 +105,9 @@ impl Layout {
         self.segments.get(first..).unwrap_or_default().iter().map(|(start, content)| (VirtualOffset(*start), content))
     }
 
-    /// The tile-parts' bodies, in source order: a decoder that reads a byte of one reads all of it.
-    /// Empty where the file's structure is unknown.
-    pub(crate) fn units(&self) -> &[SourceRange] {
+    /// The tile-parts in source order, each beginning where the one before it ends. Empty where the file's structure
+    /// is unknown.
+    pub(crate) fn units(&self) -> &[Unit] {
         &self.units
     }
 
