@@ -23,6 +23,7 @@
 //! Users of GDAL need no Rust: see README.md. The C entry points are declared in `include/vsitlm.h`.
 
 mod error;
+mod process;
 mod trace;
 mod options;
 mod path;
