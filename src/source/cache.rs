@@ -315,6 +315,18 @@ impl Lru {
     }
 }
 
+/// How many threads wait for `unit` while another fetches it.
+#[cfg(test)]
+pub(super) fn waiting(source: &dyn Source, unit: &SourceRange) -> usize {
+    let key = File::of(source).key(unit);
+    // The table and the leader hold the flight too.
+    let state = lock(&engine::current().cache.state);
+    state
+        .flights
+        .get(&key)
+        .map_or(0, |flight| Arc::strong_count(flight).saturating_sub(2))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

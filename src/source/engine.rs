@@ -40,8 +40,11 @@ struct Node {
 
 /// This process's engine.
 pub(super) fn current() -> &'static Engine {
-    let pid = std::process::id();
-    let mut slot = &FIRST;
+    of_process(&FIRST, std::process::id())
+}
+
+fn of_process(first: &'static OnceBox<Node>, pid: u32) -> &'static Engine {
+    let mut slot = first;
     loop {
         let node = slot.get_or_init(|| {
             Box::new(Node {
@@ -139,19 +142,17 @@ impl ClientKey {
                 .build()
                 .map_err(|error| cannot_start("an HTTP client", &error.without_url()));
         }
-        let secure = |builder: reqwest::ClientBuilder| {
-            builder
-                .danger_accept_invalid_certs(self.unsafe_ssl)
-                .build()
-                .map_err(|error| error.without_url())
-        };
-        // `ClientBuilder` is not Clone: without a bundle there is nothing to fall back on.
-        secure(if bundle.is_empty() {
-            builder
-        } else {
-            builder.tls_certs_merge(bundle)
-        })
-        .map_err(|error| cannot_start("TLS (are there system certificates? else set CURL_CA_BUNDLE)", &error))
+        // A bundle alone suffices where the system has no certificates.
+        builder
+            .tls_certs_merge(bundle)
+            .danger_accept_invalid_certs(self.unsafe_ssl)
+            .build()
+            .map_err(|error| {
+                cannot_start(
+                    "TLS (where the system has no certificates, set CURL_CA_BUNDLE)",
+                    &error.without_url(),
+                )
+            })
     }
 
     fn certificates(&self) -> Result<Vec<reqwest::Certificate>> {
@@ -325,9 +326,26 @@ mod tests {
     }
 
     #[test]
+    fn another_process_has_another_engine() {
+        static LIST: OnceBox<Node> = OnceBox::new();
+        let of = |pid| std::ptr::from_ref(of_process(&LIST, pid)).addr();
+        let parent = of(1);
+        assert_eq!(of(1), parent);
+        let child = of(2);
+        assert_ne!(child, parent);
+        assert_eq!(of(2), child);
+        let descendant = of(1);
+        assert!(
+            descendant != parent && descendant != child,
+            "a number that came round again"
+        );
+        assert_eq!(of(1), descendant);
+    }
+
+    #[test]
     fn a_panic_in_a_request_is_an_error() {
-        let outcome = current().run(async { panic!("on purpose") });
-        let error: Error = outcome.map(|()| ()).unwrap_err();
+        let outcome: Result<()> = current().run(async { panic!("on purpose") });
+        let error: Error = outcome.unwrap_err();
         assert!(error.to_string().contains("panic"), "{error}");
     }
 

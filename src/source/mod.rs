@@ -17,8 +17,12 @@ mod http;
 mod limit;
 mod local;
 mod merge;
+#[cfg(test)]
+mod mock;
 mod remote;
 mod target;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -90,22 +90,19 @@ impl Inner {
                     "the request cannot be made from the options: check AWS_* and GDAL_HTTP_*",
                 )),
             };
-            if let (
-                Failure::Status {
-                    region: Some(region), ..
-                },
-                None,
-            ) = (&failure, self.moved.get())
+            if let Failure::Status {
+                region: Some(region), ..
+            } = &failure
+                && let Some(bucket) = self.target.movable_bucket()
+                && self.moved.get().is_none()
             {
-                if let Some(bucket) = self.target.movable_bucket() {
-                    crate::trace::debug(|| {
-                        format!("the bucket {bucket} lies in {region}: set AWS_REGION to save a request")
-                    });
-                    engine::current().learn_region(bucket, region);
-                    let there = self.target.store(Some(region))?;
-                    store = self.moved.get_or_init(|| Box::new(there));
-                    continue;
-                }
+                crate::trace::debug(|| {
+                    format!("the bucket {bucket} lies in {region}: AWS_REGION would save a request")
+                });
+                let there = self.target.store(Some(region))?;
+                engine::current().learn_region(bucket, region);
+                store = self.moved.get_or_init(|| Box::new(there));
+                continue;
             }
             count(&engine::current().counters.read_errors, 1);
             return Err(self.error(&range, tries, failure));
