@@ -33,6 +33,6 @@ mod layout;
 mod index;
 mod file;
 mod vsi;
-pub mod cli;
+// pub mod cli;
 
 pub use error::{Error, Result};

@@ -5,7 +5,8 @@ use std::sync::atomic::AtomicBool;
 
 use super::{Expected, Lease, VirtualFile, registry};
 use crate::error::{Error, Result, ResultExt};
-use crate::index::{self, Record};
+use crate::index::{self, Record, RecordKey};
+use crate::jp2::{LONGEST_HEADER, SOT_LENGTH};
 use crate::layout::{self, Layout};
 use crate::options::{OnMiss, Options, Verify};
 use crate::path::{self, Key, Request};
@@ -36,7 +37,7 @@ pub(crate) fn open(
         registry::get().forget(&file);
     }
     let source = source::open(&request.location, &options, host).in_file(&shown)?;
-    let opened = if path::is_jp2_name(name) {
+    let opened = if request.location.is_jp2() {
         open_jp2(&*source, request.key.as_ref(), &options, host).in_file(&shown)?
     } else {
         pass(&*source).in_file(&shown)?
@@ -100,7 +101,8 @@ fn open_jp2(source: &dyn Source, key: Option<&Key>, options: &Options, host: Opt
         OnMiss::Pass => pass(source),
         OnMiss::Scan => {
             trace::debug(|| format!("{origin}: no row, walking the file"));
-            let record = Record::from_scan(key, source, index::scan(source)?)?;
+            let record_key = key.map_or_else(RecordKey::default, RecordKey::new);
+            let record = Record::from_scan(record_key, "", origin, index::scan(source)?);
             index::learned_put(options, &record);
             opened(&record, source)
         }
@@ -151,16 +153,26 @@ fn expected(record: &Record, source: &dyn Source) -> Expected {
     }
 }
 
-/// The layout of a row. A header that the row lacks is read from the file.
+/// The layout of a row. A header that the row lacks is read from the file, and with it the file's size and ETag.
 fn opened(record: &Record, source: &dyn Source) -> Result<Opened> {
-    let expected = expected(record, source);
-    let header = match &record.header {
-        Some(header) => header.clone(),
-        None => index::read_header(source, record)?,
+    let (Some(header), Some(file_size)) = (&record.header, record.file_size) else {
+        return opened(&complete(record, source)?, source);
     };
-    if let (true, Some(what)) = (record.header.is_none(), source.seen().and_then(|meta| expected.mismatch(&meta))) {
-        return Err(Error::Changed { what });
+    let structure = record.structure(header, file_size)?;
+    let layout = layout::compose(&structure)?;
+    Ok(Opened { layout, expected: expected(record, source), last_modified: record.last_modified })
+}
+
+/// A row of v1 with what it lacks: the header, in one request, and for a file with a TLM of its own that TLM.
+fn complete(record: &Record, source: &dyn Source) -> Result<Record> {
+    let scanned = |record: &Record| {
+        let scan = index::scan(source)?;
+        Ok(Record::from_scan(record.key.clone(), &record.path, source.origin(), scan))
+    };
+    let (Some(first_sot), Some(file_size)) = (record.first_sot, record.file_size) else { return scanned(record) };
+    let header = source.read_up_to(SourceOffset(0), first_sot.saturating_add(SOT_LENGTH).min(LONGEST_HEADER))?;
+    match source.seen().and_then(|meta| expected(record, source).mismatch(&meta)) {
+        Some(what) => Err(Error::Changed { what }),
+        None => Ok(Record { header: Some(header), file_size: Some(file_size), ..record.clone() }),
     }
-    let structure = record.structure(header)?;
-    Ok(Opened { layout: layout::compose(&structure)?, expected, last_modified: record.last_modified })
 }

@@ -2,14 +2,17 @@
 
 use bytes::Bytes;
 
-use crate::error::Result;
-use crate::jp2::{Structure, TilePart};
-use crate::source::Meta;
+use super::blob::parts_of;
+use super::scan::Scanned;
+use crate::error::{Error, Result};
+use crate::jp2::{SOT_LENGTH, MainHeader, Progress, Structure, TilePart, TilePartTable, parse_main_header, parse_tlm_segments};
+use crate::path::{Key, ProductName, best_resolution};
 
-/// The full key of a row.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// The full key of a row. Rows are sorted by it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RecordKey {
-    /// The product's name without `.SAFE`.
+    /// The product's name without `.SAFE`. Where a file's path tells none: `L2A_T31UDQ_20241016T105031`, what it tells
+    /// of it; empty where it tells nothing.
     pub(crate) product_id: String,
     /// `31UDQ`; empty where unknown.
     pub(crate) mgrs_tile: String,
@@ -17,6 +20,25 @@ pub(crate) struct RecordKey {
     pub(crate) band_id: String,
     /// The resolution in metres; 0 where unknown.
     pub(crate) resolution: u32,
+}
+
+impl RecordKey {
+    /// The row's key for a file with this name.
+    pub(crate) fn new(key: &Key) -> Self {
+        let best = best_resolution(&key.band, key.level());
+        let band_id = match key.resolution {
+            Some(metres) if best != Some(metres) => format!("{}_{metres}m", key.band),
+            _ => key.band.clone(),
+        };
+        let mgrs_tile = key.mgrs_tile.clone().unwrap_or_default();
+        let product_id = match &key.product {
+            ProductName::Full(name) => name.clone(),
+            ProductName::Sensed { time, level: Some(level) } => format!("{level}_T{mgrs_tile}_{time}"),
+            ProductName::Sensed { time, level: None } => format!("T{mgrs_tile}_{time}"),
+            ProductName::Unknown => String::new(),
+        };
+        Self { product_id, mgrs_tile, band_id, resolution: key.resolution.or(best).unwrap_or(0) }
+    }
 }
 
 /// One row: what a JP2 is called, what it was when it was scanned, and where its tile-parts lie.
@@ -30,11 +52,11 @@ pub(crate) struct Record {
     pub(crate) file_size: Option<u64>,
     /// Where the first SOT marker stands; `None` as above.
     pub(crate) first_sot: Option<u64>,
-    /// The file up to the end of the first SOT marker segment ([`Structure::header`]); v1 rows have none.
+    /// The file up to the first SOT marker; v1 rows have none.
     pub(crate) header: Option<Bytes>,
-    /// The tile-parts in source order, not yet checked against the header; empty in v1 rows of files with a TLM.
+    /// The tile-parts in source order, not yet checked against the header; empty in rows of files with a TLM.
     pub(crate) parts: Vec<TilePart>,
-    /// Whether the file has a TLM marker of its own.
+    /// Whether the file has a TLM marker of its own that fits it.
     pub(crate) has_tlm: bool,
     /// Where the row was made from ([`crate::source::Source::origin`]); v1 rows do not tell.
     pub(crate) origin: Option<String>,
@@ -42,4 +64,155 @@ pub(crate) struct Record {
     pub(crate) etag: Option<String>,
     /// When the file had last been modified, in seconds since 1970-01-01 UTC.
     pub(crate) last_modified: Option<i64>,
+}
+
+impl Record {
+    /// The row of a file that was just scanned. `path` is the object's key in its archive, `origin` its source's.
+    pub(crate) fn from_scan(key: RecordKey, path: &str, origin: &str, scanned: Scanned) -> Self {
+        Self {
+            key,
+            path: path.to_owned(),
+            file_size: Some(scanned.meta.size),
+            first_sot: Some(scanned.main.end),
+            header: Some(scanned.header),
+            parts: if scanned.has_tlm { Vec::new() } else { scanned.parts },
+            has_tlm: scanned.has_tlm,
+            origin: Some(origin.to_owned()),
+            etag: scanned.meta.etag,
+            last_modified: scanned.meta.last_modified,
+        }
+    }
+
+    /// The file's structure, checked as a whole: `header` is the file from its first byte to its first SOT marker, the
+    /// row's own or read from the file, `file_size` the size of a file whose row does not tell it.
+    ///
+    /// # Errors
+    /// [`Error::Row`] where header and tile-parts contradict each other; [`Error::Malformed`] where the header is none.
+    pub(crate) fn structure(&self, header: &Bytes, file_size: u64) -> Result<Structure> {
+        let row = |what: String| Error::Row { what };
+        let file_size = self.file_size.unwrap_or(file_size);
+        let Progress::Done(main) = parse_main_header(header, header.len() as u64)? else {
+            return Err(row(format!("a header of {} bytes that does not end there", header.len())));
+        };
+        if main.end + SOT_LENGTH != header.len() as u64 || self.first_sot.is_some_and(|first| first != main.end) {
+            return Err(row(format!(
+                "the first tile-part is said to begin at {}, the header ends at {}",
+                self.first_sot.unwrap_or(header.len() as u64),
+                main.end
+            )));
+        }
+        let parts = if self.has_tlm { own_tile_parts(&main, header, file_size)? } else { self.parts.clone() };
+        if parts.first().is_some_and(|part| part.offset != main.end) {
+            return Err(row(format!("the first tile-part does not begin at the header's end, {}", main.end)));
+        }
+        let end = codestream_end(&main, file_size)?;
+        let tile_parts = TilePartTable::new(parts, main.siz.tiles(), end)?;
+        check_rest(tile_parts.end(), end)?;
+        Ok(Structure { file_size, header: header.clone(), tile_parts })
+    }
+}
+
+/// Where the codestream ends, in bytes from the start of the file.
+pub(super) fn codestream_end(main: &MainHeader, file_size: u64) -> Result<u64> {
+    match main.codestream_end {
+        Some(end) if end > file_size => {
+            Err(Error::Row { what: format!("the jp2c box ends at {end}, the file of {file_size} bytes before it") })
+        }
+        Some(end) => Ok(end),
+        None => Ok(file_size),
+    }
+}
+
+/// The most bytes that may follow the last tile-part: the EOC marker, or none where it is missing, and then whatever an
+/// encoder or a copy padded the file with. More is a tile-part that the table does not know.
+const MOST_TRAILING: u64 = 4096;
+
+/// What follows the last tile-part is too short to be tile-parts.
+fn check_rest(end: u64, codestream_end: u64) -> Result<()> {
+    match codestream_end.checked_sub(end) {
+        Some(rest) if rest <= MOST_TRAILING => Ok(()),
+        _ => Err(Error::Row {
+            what: format!("its tile-parts end at {end}, the codestream at {codestream_end}"),
+        }),
+    }
+}
+
+/// The tile-parts by the file's own TLM, where that fits the file.
+pub(super) fn own_tile_parts(main: &MainHeader, header: &[u8], file_size: u64) -> Result<Vec<TilePart>> {
+    let tlm = main.tlm(header).concat();
+    let entries = parse_tlm_segments(&tlm)?;
+    let parts = parts_of(&entries, main.end, file_size)?;
+    let end = codestream_end(main, file_size)?;
+    check_rest(TilePartTable::new(parts.clone(), main.siz.tiles(), end)?.end(), end)?;
+    Ok(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::memory::Memory;
+    use crate::index::scan::scan;
+    use crate::jp2::made;
+    use crate::path::key_of_names;
+
+    fn record(file: &made::File) -> Record {
+        let source = Memory::new("file:///x.jp2", file.bytes());
+        let key = RecordKey { product_id: "P".into(), mgrs_tile: String::new(), band_id: "B".into(), resolution: 0 };
+        Record::from_scan(key, "x.jp2", "file:///x.jp2", scan(&source).unwrap())
+    }
+
+    #[test]
+    fn a_scanned_file_gives_a_structure() {
+        for file in [
+            made::File::default(),
+            made::File { tlm: true, ..made::File::default() },
+            made::File { eoc: false, parts: 2, reversed: true, ..made::File::default() },
+            made::File { jp2c: Some(crate::jp2::LBox::Short(0)), trailer: vec![7; 9999], ..made::File::default() },
+        ] {
+            let record = record(&file);
+            assert_eq!(record.has_tlm, file.tlm);
+            let structure = record.structure(record.header.as_ref().unwrap(), 0).unwrap();
+            assert_eq!(structure.tile_parts.tiles(), 6);
+            assert_eq!(structure.tile_parts.first_sot(), record.header.unwrap().len() as u64);
+        }
+    }
+
+    #[test]
+    fn a_row_that_contradicts_its_header_is_refused() {
+        let good = record(&made::File { packet: 3000, ..made::File::default() });
+        let header = good.header.clone().unwrap();
+        let refused = |change: &dyn Fn(&mut Record), header: &Bytes| {
+            let mut bad = good.clone();
+            change(&mut bad);
+            bad.structure(header, 0).unwrap_err()
+        };
+        refused(&|_| (), &header.slice(..header.len() - 1));
+        refused(&|_| (), &Bytes::from([&header[..], &[0xFF, 0x64, 0, 2]].concat()));
+        refused(&|bad| bad.first_sot = Some(1), &header);
+        refused(&|bad| bad.parts[0].offset += 1, &header);
+        refused(&|bad| drop(bad.parts.pop()), &header);
+        refused(&|bad| bad.parts[5].tile = 6, &header);
+        refused(&|bad| bad.parts[2].length = 13, &header);
+        refused(&|bad| bad.file_size = Some(bad.file_size.unwrap() + 5000), &header);
+        refused(&|bad| bad.file_size = Some(bad.file_size.unwrap() - 5000), &header);
+    }
+
+    #[test]
+    fn bands_are_spelled_as_v1_has_them() {
+        let product = "S2A_MSIL2A_20241016T105031_N0511_R051_T31UDQ_20241016T151206";
+        let spelled = |path: &str| {
+            let key = RecordKey::new(&key_of_names(path).unwrap());
+            (key.product_id, key.band_id, key.resolution)
+        };
+        let of = |band: &str| spelled(&format!("{product}.SAFE/G/T31UDQ_20241016T105031_{band}.jp2"));
+        assert_eq!(of("B03_10m"), (product.into(), "B03".into(), 10));
+        assert_eq!(of("B03_20m"), (product.into(), "B03_20m".into(), 20));
+        assert_eq!(of("B01_20m"), (product.into(), "B01".into(), 20));
+        assert_eq!(of("B01_60m"), (product.into(), "B01_60m".into(), 60));
+        assert_eq!(of("PVI"), (product.into(), "PVI".into(), 0));
+        let level = |path| spelled(path);
+        assert_eq!(level("T31UDQ_20241016T105031_B01.jp2"), ("L1C_T31UDQ_20241016T105031".into(), "B01".into(), 60));
+        assert_eq!(level("tiles/31/U/DQ/2024/10/16/0/R60m/B03.jp2"), ("L2A_T31UDQ_20241016".into(), "B03_60m".into(), 60));
+        assert_eq!(level("x.jp2"), (String::new(), "x".into(), 0));
+    }
 }

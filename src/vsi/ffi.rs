@@ -332,7 +332,8 @@ impl Host for Gdal {
     }
 
     fn report(&self, message: &str, severity: Severity) {
-        const (WARNING, FAILURE): (c_int, c_int) = (2, 3);
+        const WARNING: c_int = 2;
+        const FAILURE: c_int = 3;
         let (class, number) = match severity {
             Severity::Warning => (WARNING, 1),     // CPLE_AppDefined
             Severity::OpenFailed => (FAILURE, 4),  // CPLE_OpenFailed

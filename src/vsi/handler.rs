@@ -55,7 +55,9 @@ pub(super) struct Handle {
 pub(super) fn open(host: &'static dyn Host, name: &str, mode: &str) -> Result<Handle> {
     let opened = match mode {
         "r" | "rb" | "r+" | "rb+" | "r+b" => find(host, name),
-        _ => Err(Error::ReadOnly { mode: mode.to_owned() }).in_file(&path::display(name)),
+        _ => path::parse(name).and_then(|request| {
+            Err(Error::ReadOnly { mode: mode.to_owned() }).in_file(&request.location.display())
+        }),
     };
     match opened {
         Ok(Some(file)) => {
@@ -76,7 +78,7 @@ fn find(host: &'static dyn Host, name: &str) -> Result<Option<Arc<Lease>>> {
     }
     let request = path::parse(name)?;
     let target = request.location.gdal_path();
-    let side_car = !path::is_jp2_name(name);
+    let side_car = !request.location.is_jp2();
     let get = |option: &str| host.option(&target, option);
     if side_car && is_side_car_probe(&request.location) && !file::wants_side_cars(&get) {
         return Ok(None);

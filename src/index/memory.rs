@@ -1,0 +1,74 @@
+//! A file in memory that counts what is read of it, for tests.
+
+use std::sync::Mutex;
+
+use bytes::Bytes;
+
+use crate::error::{Error, Result};
+use crate::source::{Meta, Source, SourceOffset, SourceRange};
+
+/// The file.
+pub(crate) struct Memory {
+    origin: String,
+    pub(crate) bytes: Bytes,
+    pub(crate) reads: Mutex<Vec<(u64, u64)>>,
+    pub(crate) heads: Mutex<usize>,
+}
+
+impl Memory {
+    pub(crate) fn new(origin: &str, bytes: impl Into<Bytes>) -> Self {
+        Self { origin: origin.into(), bytes: bytes.into(), reads: Mutex::default(), heads: Mutex::default() }
+    }
+
+    /// How many requests, and how many bytes.
+    pub(crate) fn cost(&self) -> (usize, u64) {
+        let reads = self.reads.lock().unwrap();
+        (reads.len(), reads.iter().map(|(_, length)| length).sum())
+    }
+
+    fn read(&self, start: u64, end: u64) -> Result<Bytes> {
+        self.reads.lock().unwrap().push((start, end - start));
+        if end > self.bytes.len() as u64 {
+            return Err(Error::read("past the end"));
+        }
+        Ok(self.bytes.slice(start as usize..end as usize))
+    }
+}
+
+impl Source for Memory {
+    fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    fn is_cheap(&self) -> bool {
+        false
+    }
+
+    fn head(&self) -> Result<Meta> {
+        *self.heads.lock().unwrap() += 1;
+        Ok(Meta { size: self.bytes.len() as u64, etag: Some("\"e\"".into()), last_modified: Some(1_700_000_000) })
+    }
+
+    fn seen(&self) -> Option<Meta> {
+        let untouched = self.reads.lock().unwrap().is_empty() && *self.heads.lock().unwrap() == 0;
+        (!untouched).then(|| Meta {
+            size: self.bytes.len() as u64,
+            etag: Some("\"e\"".into()),
+            last_modified: Some(1_700_000_000),
+        })
+    }
+
+    fn read_into(&self, offset: SourceOffset, buffer: &mut [u8]) -> Result<()> {
+        buffer.copy_from_slice(&self.read(offset.0, offset.0 + buffer.len() as u64)?);
+        Ok(())
+    }
+
+    fn read_ranges(&self, ranges: &[SourceRange]) -> Result<Vec<Bytes>> {
+        ranges.iter().map(|range| self.read(range.start.0, range.end.0)).collect()
+    }
+
+    fn read_up_to(&self, offset: SourceOffset, length: u64) -> Result<Bytes> {
+        let end = (offset.0 + length).min(self.bytes.len() as u64);
+        self.read(offset.0.min(end), end)
+    }
+}

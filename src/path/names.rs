@@ -1,0 +1,312 @@
+//! The names of products and bands, as every archive writes them.
+//!
+//! ```text
+//! S2A_MSIL2A_20241016T105031_N0511_R051_T31UDQ_20241016T151206.SAFE/GRANULE/…/R10m/T31UDQ_20241016T105031_B03_10m.jp2
+//! S2A_OPER_PRD_MSIL1C_PDMC_….SAFE/GRANULE/S2A_OPER_MSI_L1C_TL_…_T32TQM_N02.04/IMG_DATA/S2A_OPER_MSI_L1C_TL_…_T32TQM_B03.jp2
+//! tiles/31/U/DQ/2024/10/16/0/R10m/B03.jp2 (AWS)           tiles/31/U/DQ/<product>.SAFE/… (Google)
+//! ```
+
+/// The name of one JP2 of one product, as far as its path tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    /// What is known of the product.
+    pub(crate) product: ProductName,
+    /// `31UDQ`, from the file's or the folder's name.
+    pub(crate) mgrs_tile: Option<String>,
+    /// `B02`, `TCI`, `SCL`, `PVI`, `MSK_DETFOO_B02`, …: without a resolution. The file's name without its extension
+    /// where it is none of Sentinel-2's.
+    pub(crate) band: String,
+    /// The resolution in metres, where the path names one.
+    pub(crate) resolution: Option<u32>,
+}
+
+/// How much of a product's name a path tells.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum ProductName {
+    /// The whole name, without `.SAFE`.
+    Full(String),
+    /// Only when it was sensed, `20241016T105031` (file names without their folder) or `20241016` (the layout of
+    /// the AWS buckets): many products can match.
+    Sensed {
+        /// The beginning of the datatake's time.
+        time: String,
+        /// `L1C` or `L2A`, where the path tells it.
+        level: Option<String>,
+    },
+    /// Nothing: an index row matches by its origin alone.
+    Unknown,
+}
+
+impl Key {
+    /// `L1C` or `L2A`, where the path tells it.
+    pub(crate) fn level(&self) -> Option<&str> {
+        match &self.product {
+            ProductName::Full(name) => level_of(name),
+            ProductName::Sensed { level, .. } => level.as_deref(),
+            ProductName::Unknown => None,
+        }
+    }
+
+    /// The year in which it was sensed (the datatake's, which every archive sorts by).
+    pub(crate) fn year(&self) -> Option<&str> {
+        let time = match &self.product {
+            ProductName::Full(name) => name.split('_').map(|part| part.trim_start_matches('V')).find(|p| is_time(p))?,
+            ProductName::Sensed { time, .. } => time,
+            ProductName::Unknown => return None,
+        };
+        time.get(..4)
+    }
+}
+
+/// `L1C` or `L2A` of a product's name.
+fn level_of(product: &str) -> Option<&'static str> {
+    ["L1C", "L2A"].into_iter().find(|level| product.contains(&format!("MSI{level}")))
+}
+
+/// The best resolution in metres at which a band is given, where it is one of Sentinel-2's. Rows of the published v1
+/// indexes name their bands without a resolution, and mean this one.
+pub(crate) fn best_resolution(band: &str, level: Option<&str>) -> Option<u32> {
+    Some(match band {
+        "B02" | "B03" | "B04" | "B08" | "TCI" | "AOT" | "WVP" => 10,
+        "B05" | "B06" | "B07" | "B8A" | "B11" | "B12" | "SCL" | "MSK_CLDPRB" | "MSK_SNWPRB" => 20,
+        "B01" if level == Some("L1C") => 60,
+        "B01" => 20,
+        "B09" | "B10" | "MSK_CLASSI" => 60,
+        _ => return None,
+    })
+}
+
+/// What the index calls the file at `path`, which is percent-decoded and has no query string.
+pub(crate) fn key_of_names(path: &str) -> Option<Key> {
+    let mut folders: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let name = folders.pop()?;
+    let stem = match name.rsplit_once('.') {
+        Some((stem, _)) if !stem.is_empty() => stem,
+        _ => name,
+    };
+    let file = FileName::parse(stem);
+    let product = folders.iter().rev().find_map(|folder| product_name(folder));
+    let aws = Aws::parse(&folders);
+    let folder_resolution = folders.last().and_then(|folder| resolution(folder.strip_prefix('R')?));
+    let tile = |names: &[Option<&str>]| names.iter().flatten().next().map(|tile| (*tile).to_owned());
+    if let Some(product) = product {
+        let of_product = product.split('_').find_map(tile_part);
+        let of_granule = folders.iter().rev().find_map(|folder| folder.split('_').find_map(tile_part));
+        return Some(Key {
+            mgrs_tile: tile(&[file.tile, of_product, of_granule]),
+            resolution: file.resolution.or(folder_resolution),
+            band: file.band.to_owned(),
+            product: ProductName::Full(product.to_owned()),
+        });
+    }
+    // A sensing time and a tile narrow an index down; less does not.
+    if let (Some(tile), Some(time), true) = (file.tile, file.time, file.is_band) {
+        let level = file.level.or(match (file.resolution, file.band) {
+            (Some(_), _) => Some("L2A"),
+            // L2A's bands tell their resolution; the preview has none in either.
+            (None, "PVI") => None,
+            (None, _) => Some("L1C"),
+        });
+        return Some(Key {
+            product: ProductName::Sensed { time: time.to_owned(), level: level.map(str::to_owned) },
+            mgrs_tile: Some(tile.to_owned()),
+            band: file.band.to_owned(),
+            resolution: file.resolution,
+        });
+    }
+    if let (Some(aws), true) = (aws, file.is_band) {
+        let resolution = file.resolution.or(folder_resolution);
+        // R10m, R20m and R60m are L2A's folders; a band right in the product's folder is L1C's.
+        let level = match (folder_resolution, aws.in_product_folder) {
+            (Some(_), _) => Some("L2A"),
+            (None, true) if file.band.starts_with('B') || file.band == "TCI" => Some("L1C"),
+            _ => None,
+        };
+        return Some(Key {
+            product: ProductName::Sensed { time: aws.date, level: level.map(str::to_owned) },
+            mgrs_tile: Some(aws.tile),
+            band: file.band.to_owned(),
+            resolution,
+        });
+    }
+    Some(Key { product: ProductName::Unknown, mgrs_tile: None, band: stem.to_owned(), resolution: None })
+}
+
+/// A product's name in a folder's, without `.SAFE` or `.zip`.
+fn product_name(folder: &str) -> Option<&str> {
+    let name = folder.split('.').next()?;
+    let mut parts = name.split('_');
+    let mission = parts.next()?;
+    let is_mission = mission.len() == 3 && mission.starts_with("S2");
+    let compact = || {
+        let kind = name.split('_').nth(1)?;
+        (kind.starts_with("MSIL") && name.split('_').nth(2).is_some_and(is_time)).then_some(name)
+    };
+    // S2A_OPER_PRD_MSIL1C_PDMC_20160930T… and its user products S2A_USER_PRD_MSIL2A_…
+    let long = || (name.split('_').nth(2)? == "PRD" && name.contains("_MSIL")).then_some(name);
+    if is_mission { compact().or_else(long) } else { None }
+}
+
+/// What a file's name tells.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct FileName<'a> {
+    tile: Option<&'a str>,
+    time: Option<&'a str>,
+    level: Option<&'a str>,
+    band: &'a str,
+    resolution: Option<u32>,
+    /// Whether the name ends in a band of Sentinel-2's.
+    is_band: bool,
+}
+
+impl<'a> FileName<'a> {
+    fn parse(stem: &'a str) -> Self {
+        let mut name = Self { band: stem, ..Self::default() };
+        let mut rest = stem;
+        if let Some((before, after)) = stem.rsplit_once('_') {
+            if let Some(metres) = resolution(after) {
+                (name.resolution, rest) = (Some(metres), before);
+            }
+        }
+        // Masks carry no tile or time: MSK_DETFOO_B02, MSK_CLDPRB_20m.
+        if rest.starts_with("MSK_") {
+            (name.band, name.is_band) = (rest, true);
+            return name;
+        }
+        let band = rest.rsplit('_').next().unwrap_or_default();
+        if !is_band(band) {
+            return Self { band: stem, ..Self::default() };
+        }
+        (name.band, name.is_band) = (band, true);
+        let parts = || rest.split('_');
+        name.tile = parts().find_map(tile_part);
+        name.level = parts().find(|part| ["L1C", "L2A"].contains(part));
+        // Names of before December 2016 have the time of archiving instead, which no product's name begins with.
+        let is_long = parts().any(|part| part == "OPER" || part == "USER");
+        name.time = if is_long { None } else { parts().find(|part| is_time(part)) };
+        name
+    }
+}
+
+/// The layout of the AWS buckets: `tiles/31/U/DQ/2024/10/16/0`.
+struct Aws {
+    tile: String,
+    date: String,
+    in_product_folder: bool,
+}
+
+impl Aws {
+    fn parse(folders: &[&str]) -> Option<Self> {
+        let at = folders.iter().rposition(|folder| *folder == "tiles")?;
+        let [zone, band, square, year, month, day, _sequence, below @ ..] = folders.get(at + 1..)? else { return None };
+        let number = |text: &str, digits: std::ops::RangeInclusive<usize>| -> Option<u32> {
+            (digits.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok())?
+        };
+        let tile = format!("{:02}{band}{square}", number(zone, 1..=2)?);
+        is_tile(&tile).then_some(())?;
+        let date = format!("{}{:02}{:02}", number(year, 4..=4)?, number(month, 1..=2)?, number(day, 1..=2)?);
+        Some(Self { tile, date, in_product_folder: below.is_empty() })
+    }
+}
+
+/// `10m`, in metres.
+fn resolution(text: &str) -> Option<u32> {
+    let digits = text.strip_suffix('m')?;
+    ((1..=3).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok())?
+}
+
+/// `T31UDQ`, without its T.
+fn tile_part(part: &str) -> Option<&str> {
+    part.strip_prefix('T').filter(|tile| is_tile(tile))
+}
+
+/// An MGRS tile: zone, latitude band, square.
+fn is_tile(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.len() == 5
+        && bytes.iter().take(2).all(u8::is_ascii_digit)
+        && bytes.iter().skip(2).all(u8::is_ascii_uppercase)
+}
+
+/// `20241016T105031`.
+fn is_time(text: &str) -> bool {
+    text.len() == 15 && text.bytes().enumerate().all(|(at, byte)| if at == 8 { byte == b'T' } else { byte.is_ascii_digit() })
+}
+
+fn is_band(text: &str) -> bool {
+    let numbered = text.len() == 3 && text.starts_with('B') && text.bytes().skip(1).take(1).all(|b| b.is_ascii_digit());
+    numbered || ["TCI", "AOT", "WVP", "SCL", "PVI", "CLD", "SNW", "DDV"].contains(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const L2A: &str = "S2A_MSIL2A_20241016T105031_N0511_R051_T31UDQ_20241016T151206";
+    const L1C: &str = "S2B_MSIL1C_20170105T105432_N0204_R051_T31UDQ_20170105T105428";
+    const OLD: &str = "S2A_OPER_PRD_MSIL1C_PDMC_20160930T123456_R065_V20160929T101022_20160929T101643";
+
+    fn full(product: &str, tile: Option<&str>, band: &str, resolution: Option<u32>) -> Key {
+        let product = ProductName::Full(product.to_owned());
+        Key { product, mgrs_tile: tile.map(str::to_owned), band: band.to_owned(), resolution }
+    }
+
+    fn sensed(time: &str, level: Option<&str>, tile: &str, band: &str, resolution: Option<u32>) -> Key {
+        let product = ProductName::Sensed { time: time.to_owned(), level: level.map(str::to_owned) };
+        Key { product, mgrs_tile: Some(tile.to_owned()), band: band.to_owned(), resolution }
+    }
+
+    #[test]
+    fn every_archive_names_its_files() {
+        let tile = Some("31UDQ");
+        let granule = "GRANULE/L2A_T31UDQ_A048668_20241016T105303";
+        let old_granule = "GRANULE/S2A_OPER_MSI_L1C_TL_SGS__20160929T154211_A006640_T32TQM_N02.04/IMG_DATA";
+        let table = [
+            (format!("{L2A}.SAFE/{granule}/IMG_DATA/R10m/T31UDQ_20241016T105031_B03_10m.jp2"), full(L2A, tile, "B03", Some(10))),
+            (format!("https://h/L2/tiles/31/U/DQ/{L2A}.SAFE/{granule}/IMG_DATA/R20m/T31UDQ_20241016T105031_B03_20m.jp2"), full(L2A, tile, "B03", Some(20))),
+            (format!("tiles/31/U/DQ/{L1C}.SAFE/GRANULE/L1C_T31UDQ_A008000_20170105T105428/IMG_DATA/T31UDQ_20170105T105432_B8A.jp2"), full(L1C, tile, "B8A", None)),
+            (format!("/vsizip/data/{L2A}.SAFE.zip/{L2A}.SAFE/{granule}/IMG_DATA/R10m/T31UDQ_20241016T105031_TCI_10m.jp2"), full(L2A, tile, "TCI", Some(10))),
+            (format!("/vsizip/data/{L2A}.zip/T31UDQ_20241016T105031_TCI_10m.jp2"), full(L2A, tile, "TCI", Some(10))),
+            (format!("{L1C}.SAFE/GRANULE/x/IMG_DATA/R10m/L2A_T31UDQ_20170105T105432_B03_10m.jp2"), full(L1C, tile, "B03", Some(10))),
+            (format!("{L2A}/{granule}/QI_DATA/MSK_DETFOO_B02.jp2"), full(L2A, tile, "MSK_DETFOO_B02", None)),
+            (format!("{L2A}.SAFE/{granule}/QI_DATA/MSK_CLDPRB_20m.jp2"), full(L2A, tile, "MSK_CLDPRB", Some(20))),
+            (format!("{L2A}.SAFE/{granule}/QI_DATA/T31UDQ_20241016T105031_PVI.jp2"), full(L2A, tile, "PVI", None)),
+            (format!("{L2A}.SAFE/{granule}/IMG_DATA/R20m/T31UDQ_20241016T105031_SCL_20m.jp2"), full(L2A, tile, "SCL", Some(20))),
+            (format!("{OLD}.SAFE/{old_granule}/S2A_OPER_MSI_L1C_TL_SGS__20160929T154211_A006640_T32TQM_B03.jp2"), full(OLD, Some("32TQM"), "B03", None)),
+            (format!("{OLD}.SAFE/GRANULE/S2A_OPER_MSI_L1C_TL_SGS__20160929T154211_A006640_T32TQM_N02.04/QI_DATA/MSK_X.jp2"), full(OLD, Some("32TQM"), "MSK_X", None)),
+            ("T31UDQ_20241016T105031_B03_10m.jp2".into(), sensed("20241016T105031", Some("L2A"), "31UDQ", "B03", Some(10))),
+            ("/data/T31UDQ_20241016T105031_B03.jp2".into(), sensed("20241016T105031", Some("L1C"), "31UDQ", "B03", None)),
+            ("L2A_T31UDQ_20170105T105432_AOT_20m.jp2".into(), sensed("20170105T105432", Some("L2A"), "31UDQ", "AOT", Some(20))),
+            ("T31UDQ_20241016T105031_PVI.jp2".into(), sensed("20241016T105031", None, "31UDQ", "PVI", None)),
+            ("tiles/31/U/DQ/2024/10/16/0/R10m/B03.jp2".into(), sensed("20241016", Some("L2A"), "31UDQ", "B03", Some(10))),
+            ("s3/tiles/1/C/CV/2024/1/6/0/B03.jp2".into(), sensed("20240106", Some("L1C"), "01CCV", "B03", None)),
+            ("tiles/31/U/DQ/2024/10/16/0/TCI.jp2".into(), sensed("20241016", Some("L1C"), "31UDQ", "TCI", None)),
+            ("tiles/31/U/DQ/2024/10/16/0/qi/MSK_DETFOO_B02.jp2".into(), sensed("20241016", None, "31UDQ", "MSK_DETFOO_B02", None)),
+        ];
+        for (path, expected) in table {
+            assert_eq!(key_of_names(&path), Some(expected), "{path}");
+        }
+    }
+
+    #[test]
+    fn other_files_go_by_their_own_name() {
+        for path in ["/data/scene.jp2", "scene.jp2", "tiles/31/U/DQ/scene.jp2", "tiles/99/U/DQ/2024/10/16/x/scene.jp2"] {
+            let key = key_of_names(path).unwrap();
+            assert_eq!((key.product, key.band.as_str()), (ProductName::Unknown, "scene"), "{path}");
+        }
+        let long = key_of_names("S2A_OPER_MSI_L1C_TL_SGS__20160929T154211_A006640_T32TQM_B03.jp2").unwrap();
+        assert_eq!(long.product, ProductName::Unknown, "the time in it is not the datatake's");
+        assert_eq!(key_of_names(""), None);
+        assert_eq!(key_of_names("//"), None);
+    }
+
+    #[test]
+    fn a_key_tells_level_and_year() {
+        let key = key_of_names(&format!("{L2A}.SAFE/x/T31UDQ_20241016T105031_B03_10m.jp2")).unwrap();
+        assert_eq!((key.level(), key.year()), (Some("L2A"), Some("2024")));
+        let key = key_of_names(&format!("{OLD}.SAFE/x/y_B03.jp2")).unwrap();
+        assert_eq!((key.level(), key.year()), (Some("L1C"), Some("2016")));
+        let key = key_of_names("tiles/31/U/DQ/2023/10/16/0/B03.jp2").unwrap();
+        assert_eq!((key.level(), key.year()), (Some("L1C"), Some("2023")));
+    }
+}
