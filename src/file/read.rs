@@ -110,17 +110,17 @@ impl VirtualFile {
                 return copy(fetched.first(), 0, out);
             };
             // The bytes a decoder peeks at came with the unit before.
-            if first > 0 && wanted.end.0 <= self.unit_range(first).start.0 + PEEK {
-                let before = self.fetch_range(first - 1);
-                if before.end >= wanted.end {
-                    if let Some(bytes) = peek(&*self.source, &before) {
-                        return copy(Some(&bytes), at - before.start.0, out);
-                    }
+            if let Some(next) = self.peek_range(first).filter(|next| wanted.end <= next.end) {
+                if let Some(bytes) = peek(&*self.source, &next) {
+                    return copy(Some(&bytes), at - next.start.0, out);
                 }
             }
             let last = self.unit_at(wanted.end.0 - 1).unwrap_or(self.units() - 1);
             let fetched = self.fetch(first, last, ahead)?;
             for (number, bytes) in fetched.iter().enumerate() {
+                if out.is_empty() {
+                    break; // what was fetched ahead
+                }
                 let unit = self.unit_range(first + number);
                 let end = unit.end.0.min(wanted.end.0);
                 let (here, after) = out.split_at_mut(usize::try_from(end.saturating_sub(at)).unwrap_or(0).min(out.len()));
@@ -136,7 +136,7 @@ impl VirtualFile {
     fn fetch(&self, first: usize, last: usize, ahead: &mut Ahead) -> Result<Vec<Bytes>> {
         let mut held = Vec::new();
         for unit in first..=last {
-            match peek(&*self.source, &self.fetch_range(unit)) {
+            match peek(&*self.source, &self.unit_range(unit)) {
                 Some(bytes) => held.push(bytes),
                 None => break,
             }
@@ -147,18 +147,21 @@ impl VirtualFile {
         let gap = merge_gap(&*self.source, &self.options);
         let base = if self.size() <= gap { self.size() } else { gap.min(SMALL_RUN) };
         let budget = ahead.budget(first, base);
-        let mut run = vec![self.fetch_range(first)];
+        let mut run = vec![self.unit_range(first)];
         let mut total = run.first().map_or(0, length);
         for unit in first + 1..self.units() {
-            let range = self.fetch_range(unit);
+            let range = self.unit_range(unit);
             total += length(&range);
             if total > if unit <= last { LONGEST_RUN } else { budget } {
                 break;
             }
             run.push(range);
         }
-        ahead.next = Some(first + run.len());
-        let fetched = fetch_units(&self.source, &run, &self.options)?;
+        let units = run.len();
+        ahead.next = Some(first + units);
+        run.extend(self.peek_range(first + units));
+        let mut fetched = fetch_units(&self.source, &run, &self.options)?;
+        fetched.truncate(units);
         self.confirm()?;
         for (number, bytes) in fetched.iter().enumerate() {
             if let Some(unit) = self.layout.units().get(first + number) {
@@ -198,14 +201,10 @@ impl VirtualFile {
         }
     }
 
-    /// What is fetched for a unit: with a tile-part, what a decoder peeks at behind it.
-    fn fetch_range(&self, number: usize) -> SourceRange {
-        let range = self.unit_range(number);
-        let units = self.layout.units();
-        match units.last() {
-            Some(last) => range.start..SourceOffset((range.end.0 + PEEK).min(last.range.end.0)),
-            None => range,
-        }
+    /// What a decoder peeks at where the tile-part `number` begins: fetched with the one before it, as a unit of its own.
+    fn peek_range(&self, number: usize) -> Option<SourceRange> {
+        let range = self.layout.units().get(number)?.range.clone();
+        Some(range.start..SourceOffset((range.start.0 + PEEK).min(range.end.0)))
     }
 
     /// Holds the first response against what the row says. See [`super::open`] for what is held against it at open.

@@ -16,8 +16,11 @@ pub(super) struct Merged {
     pub(super) members: Range<usize>,
 }
 
+/// A range of at most this size is never worth a request of its own where it all but touches its neighbour.
+const CRUMB: u64 = 4 << 10;
+
 /// Merges neighbours of `ranges` (ascending, disjoint) where at most `gap` bytes lie between them and the request
-/// stays within `max` bytes.
+/// stays within `max` bytes, or all that is added is a crumb.
 pub(super) fn plan_merge(ranges: &[SourceRange], gap: u64, max: u64) -> Vec<Merged> {
     let mut plan: Vec<Merged> = Vec::new();
     for (index, range) in ranges.iter().enumerate() {
@@ -25,7 +28,8 @@ pub(super) fn plan_merge(ranges: &[SourceRange], gap: u64, max: u64) -> Vec<Merg
             // A range that does not follow the last one, against the contract, stands alone.
             let between = range.start.0.checked_sub(last.range.end.0);
             let length = range.end.0.saturating_sub(last.range.start.0);
-            if between.is_some_and(|between| between <= gap) && length <= max {
+            let added = range.end.0.saturating_sub(last.range.end.0);
+            if between.is_some_and(|between| between <= gap) && (length <= max || added <= CRUMB) {
                 last.range.end = range.end;
                 last.members.end = index + 1;
                 continue;
