@@ -163,7 +163,7 @@ class RangeServer:
                 await writer.drain()
                 if close:
                     break
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError, ConnectionError):
             pass
         finally:
             writer.close()
