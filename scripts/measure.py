@@ -101,10 +101,13 @@ class Codestream:
         return sum(length for tile, _, length in self.tile_parts if tile == index)
 
     def inside(self, px: int) -> Window:
-        """A window of `px` in the middle of a tile in the middle of the image, or as much as the image has."""
+        """A window of `px` inside a tile in the middle of the image, or as much as the image has.
+
+        Its first row is a multiple of `px`: luck for the COG, whose blocks of 512 px it then takes from one row only.
+        """
         left = (-(-self.width // self.tile_width) - 1) // 2 * self.tile_width
         top = (-(-self.height // self.tile_height) - 1) // 2 * self.tile_height
-        return self.clipped(left + (self.tile_width - px) // 2, top + (self.tile_height - px) // 2, px)
+        return self.clipped(left + max(0, self.tile_width - px) // 2, top + max(0, self.tile_height - px) // 2 // px * px, px)
 
     def across(self, px: int) -> Window:
         """A window of `px` around the corner where four tiles in the middle of the image meet."""
@@ -319,13 +322,17 @@ class Measurement:
 
     def translate(self, peer: Peer, window: Window) -> Reading:
         """Reads with the gdal_translate on PATH; its time is that of the whole process."""
-        output = self.folder / "window.raw"
-        command = ["gdal_translate", "-q", "-of", "ENVI", "-srcwin", *map(str, window), peer.path, str(output)]
+        import rasterio
+
+        output = self.folder / "window.tif"
+        command = ["gdal_translate", "-q", "-of", "GTiff", "-srcwin", *map(str, window), peer.path, str(output)]
         ask(f"{self.server.url}/__stats?reset=1")
         start = time.perf_counter()
         subprocess.run(command, env=self.environment(peer.options), stdin=subprocess.DEVNULL, check=True)
         seconds = time.perf_counter() - start
-        return self.reading(seconds, hashlib.sha256(output.read_bytes()).hexdigest())
+        with rasterio.open(output) as dataset:
+            pixels = hashlib.sha256(dataset.read()).hexdigest()
+        return self.reading(seconds, pixels)
 
     def reading(self, seconds: float, pixels: str) -> Reading:
         stats = self.server.stats()
