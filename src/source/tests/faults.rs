@@ -116,6 +116,12 @@ fn a_changed_file_is_told() {
                 matches!(&error, Error::Changed { what } if what.contains(text)),
                 "{error}"
             );
+            // Who opens it now reads what is there now; who was told of another version first hears of that.
+            assert!(store(&mock, "/c", &[]).read_ranges(&[range(0, 10)]).is_ok());
+            mock.fault([fault.clone()]);
+            let told = store(&mock, "/c", &[]);
+            assert_eq!(told.seen().unwrap().etag.as_deref(), Some("\"one\""));
+            assert!(matches!(told.read_ranges(&[range(0, 10)]), Err(Error::Changed { .. })));
         }
     }
 }
