@@ -39,8 +39,12 @@ pub(crate) fn fetch_units(source: &Arc<dyn Source>, units: &[SourceRange], optio
         return source.read_ranges(units);
     }
     let engine = engine::current();
-    let file = File::of(source.as_ref());
     let mut answers: Vec<Option<Bytes>> = vec![None; units.len()];
+    let mut answer = |index: usize, bytes: Bytes| {
+        if let Some(place) = answers.get_mut(index) {
+            *place = Some(bytes);
+        }
+    };
     let mut followed = Vec::new();
     let mut led = Led {
         engine,
@@ -48,18 +52,17 @@ pub(crate) fn fetch_units(source: &Arc<dyn Source>, units: &[SourceRange], optio
     };
     {
         let mut state = lock(&engine.cache.state);
+        // Asked under the lock: a fetch that tells the version lands under it either before or after this.
+        let file = File::of(source.as_ref());
         for (index, unit) in units.iter().enumerate() {
-            let key = file.key(unit);
-            if let Some(bytes) = state.entries.get(&key) {
+            if let Some(bytes) = state.entries.get(&file.key(unit)) {
                 count(&engine.counters.cache_hits, 1);
-                if let Some(answer) = answers.get_mut(index) {
-                    *answer = Some(bytes);
-                }
-            } else if let Some(flight) = state.flights.get(&key) {
+                answer(index, bytes);
+            } else if let Some(flight) = state.flights.get(&file.flight_key(unit)) {
                 count(&engine.counters.shared_fetches, 1);
-                followed.push((index, flight.clone()));
+                followed.push((index, unit, flight.clone()));
             } else {
-                let flight = Arc::new(Flight::default());
+                let (key, flight) = (file.flight_key(unit), Arc::new(Flight::default()));
                 state.flights.insert(key.clone(), flight.clone());
                 led.flights.push(Leading {
                     index,
@@ -71,16 +74,22 @@ pub(crate) fn fetch_units(source: &Arc<dyn Source>, units: &[SourceRange], optio
         }
     }
     let outcome = led.fetch(source, options);
-    led.land(&file, source.as_ref(), &outcome, options.cache_size);
+    led.land(source.as_ref(), &outcome, options.cache_size);
     for (index, bytes) in outcome? {
-        if let Some(answer) = answers.get_mut(index) {
-            *answer = Some(bytes);
-        }
+        answer(index, bytes);
     }
-    for (index, flight) in followed {
-        let bytes = flight.wait()?;
-        if let Some(answer) = answers.get_mut(index) {
-            *answer = Some(bytes);
+    for (index, unit, flight) in followed {
+        let (bytes, version) = flight.wait()?;
+        let file = File::of(source.as_ref());
+        if file.version.is_empty() || *file.version == *version {
+            answer(index, bytes);
+        } else {
+            // The other thread has another version of the file open: this one must hear of that by itself.
+            let own = source.read_ranges(std::slice::from_ref(unit))?.pop();
+            answer(
+                index,
+                own.ok_or_else(|| Error::read("a read gave fewer ranges than asked for"))?,
+            );
         }
     }
     // Every unit was a hit, led or followed.
@@ -102,13 +111,18 @@ pub(super) struct Cache {
 
 #[derive(Default)]
 struct State {
+    /// By file, version and range.
     entries: Lru,
+    /// By file and range: the version may be told by the very fetch.
     flights: HashMap<Key, Arc<Flight>>,
 }
 
-/// A file in one of its versions. Before the first response its version is not known: what is fetched then is
-/// found again under the version that the response told.
-struct File(Arc<str>);
+/// A file in one of its versions.
+struct File {
+    identity: Arc<str>,
+    /// ETag or size; empty before the first response.
+    version: Arc<str>,
+}
 
 impl File {
     fn of(source: &dyn Source) -> Self {
@@ -116,12 +130,23 @@ impl File {
             None => String::new(),
             Some(meta) => meta.etag.unwrap_or_else(|| meta.size.to_string()),
         };
-        Self(format!("{}\n{version}", source.identity()).into())
+        Self {
+            identity: source.identity().into(),
+            version: version.into(),
+        }
     }
 
     fn key(&self, unit: &SourceRange) -> Key {
         Key {
-            file: self.0.clone(),
+            version: self.version.clone(),
+            ..self.flight_key(unit)
+        }
+    }
+
+    fn flight_key(&self, unit: &SourceRange) -> Key {
+        Key {
+            identity: self.identity.clone(),
+            version: "".into(),
             start: unit.start.0,
             end: unit.end.0,
         }
@@ -130,20 +155,24 @@ impl File {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
-    file: Arc<str>,
+    identity: Arc<str>,
+    version: Arc<str>,
     start: u64,
     end: u64,
 }
 
+/// How a fetch ended: the bytes and the version they are of, or why there are none.
+type Landing = Result<(Bytes, Arc<str>)>;
+
 /// A unit under way.
 #[derive(Default)]
 struct Flight {
-    outcome: Mutex<Option<Result<Bytes>>>,
+    outcome: Mutex<Option<Landing>>,
     landed: Condvar,
 }
 
 impl Flight {
-    fn wait(&self) -> Result<Bytes> {
+    fn wait(&self) -> Landing {
         let outcome = lock(&self.outcome);
         let outcome = self
             .landed
@@ -154,7 +183,7 @@ impl Flight {
             .unwrap_or_else(|| Err(Error::read("a fetch ended without an outcome")))
     }
 
-    fn land(&self, outcome: Result<Bytes>) {
+    fn land(&self, outcome: Landing) {
         *lock(&self.outcome) = Some(outcome);
         self.landed.notify_all();
     }
@@ -216,18 +245,12 @@ impl Led {
     }
 
     /// Puts what was fetched into the cache and hands it to those who wait.
-    fn land(&mut self, file: &File, source: &dyn Source, outcome: &Result<Vec<(usize, Bytes)>>, cache_size: u64) {
-        let told = File::of(source);
+    fn land(&mut self, source: &dyn Source, outcome: &Result<Vec<(usize, Bytes)>>, cache_size: u64) {
+        let file = File::of(source);
         let mut state = lock(&self.engine.cache.state);
         if let Ok(fetched) = outcome {
             for (leading, (_, bytes)) in self.flights.iter().zip(fetched) {
-                // The version may have been told by this very fetch.
-                let key = if told.0 == file.0 {
-                    leading.key.clone()
-                } else {
-                    told.key(&leading.unit)
-                };
-                state.entries.insert(key, bytes.clone(), cache_size);
+                state.entries.insert(file.key(&leading.unit), bytes.clone(), cache_size);
             }
         }
         for leading in &self.flights {
@@ -236,7 +259,9 @@ impl Led {
         drop(state);
         for (position, leading) in self.flights.drain(..).enumerate() {
             let own = match outcome {
-                Ok(fetched) => fetched.get(position).map(|(_, bytes)| bytes.clone()),
+                Ok(fetched) => fetched
+                    .get(position)
+                    .map(|(_, bytes)| (bytes.clone(), file.version.clone())),
                 Err(error) => {
                     leading.flight.land(Err(error.clone()));
                     continue;
@@ -318,7 +343,7 @@ impl Lru {
 /// How many threads wait for `unit` while another fetches it.
 #[cfg(test)]
 pub(super) fn waiting(source: &dyn Source, unit: &SourceRange) -> usize {
-    let key = File::of(source).key(unit);
+    let key = File::of(source).flight_key(unit);
     // The table and the leader hold the flight too.
     let state = lock(&engine::current().cache.state);
     state
@@ -335,7 +360,8 @@ mod tests {
 
     fn key(start: u64) -> Key {
         Key {
-            file: "f".into(),
+            identity: "f".into(),
+            version: "1".into(),
             start,
             end: start + 1,
         }

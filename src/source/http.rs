@@ -301,10 +301,10 @@ async fn receive(engine: &Engine, call: &Call, response: &mut reqwest::Response)
         status => {
             let named = text(headers, "x-amz-bucket-region").map(str::to_owned);
             let body = read_body(engine, response, MAX_ERROR_BODY).await.unwrap_or_default();
-            Err(Failure::Status {
-                status,
-                region: named.or_else(|| region_in(&body)),
-            })
+            let region = named
+                .or_else(|| region_in(&body).map(str::to_owned))
+                .filter(|region| is_region(region));
+            Err(Failure::Status { status, region })
         }
     }
 }
@@ -340,12 +340,13 @@ async fn partial(engine: &Engine, call: &Call, response: &mut reqwest::Response)
 async fn whole(engine: &Engine, call: &Call, response: &mut reqwest::Response) -> Result<Answer, Failure> {
     let announced = response.content_length();
     if announced.is_some_and(|length| length > MAX_WHOLE) {
-        return Err(broken(
-            "the server sends the whole file where a range is asked for: it does not serve ranges",
-        ));
+        return Err(no_ranges());
     }
     let headers = response.headers().clone();
-    let bytes = read_body(engine, response, announced.unwrap_or(MAX_WHOLE)).await?;
+    let bytes = match read_body(engine, response, announced.unwrap_or(MAX_WHOLE)).await {
+        Err(Failure::Broken { .. }) if announced.is_none() => return Err(no_ranges()),
+        body => body?,
+    };
     let size = bytes.len() as u64;
     if announced.is_some_and(|announced| announced != size) {
         return Err(wrong_length(announced.unwrap_or(0), size));
@@ -415,10 +416,19 @@ fn parse_unsatisfied(header: &str) -> Option<u64> {
 }
 
 /// `<Region>eu-central-1</Region>` in S3's error for a request that was signed for another region.
-fn region_in(body: &[u8]) -> Option<String> {
-    let body = std::str::from_utf8(body).ok()?;
-    let (region, _) = body.split_once("<Region>")?.1.split_once("</Region>")?;
-    Some(region.to_owned())
+fn region_in(body: &[u8]) -> Option<&str> {
+    let (region, _) = std::str::from_utf8(body)
+        .ok()?
+        .split_once("<Region>")?
+        .1
+        .split_once("</Region>")?;
+    Some(region)
+}
+
+/// Whether `name` can be the name of a region. It becomes part of a host's name that signed requests are sent to,
+/// so what a server calls one is not believed blindly.
+pub(super) fn is_region(name: &str) -> bool {
+    (1..=63).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 fn retry_after(response: &reqwest::Response) -> Option<Duration> {
@@ -446,6 +456,10 @@ fn broken(what: impl Into<String>) -> Failure {
         what: what.into(),
         again: false,
     }
+}
+
+fn no_ranges() -> Failure {
+    broken("the server sends the whole file where a range is asked for: it does not serve ranges")
 }
 
 fn wrong_length(asked: u64, got: u64) -> Failure {
@@ -492,10 +506,15 @@ mod tests {
             assert_eq!(parse_content_range(wrong), None, "{wrong}");
         }
         assert_eq!(parse_unsatisfied("bytes */10"), Some(10));
-        assert_eq!(
-            region_in(b"<E><Region>eu-west-1</Region></E>").as_deref(),
-            Some("eu-west-1")
-        );
+        assert_eq!(region_in(b"<E><Region>eu-west-1</Region></E>"), Some("eu-west-1"));
+    }
+
+    #[test]
+    fn a_region_is_no_host() {
+        assert!(is_region("us-gov-west-1"));
+        for wrong in ["", "evil.example/", "a.b", "x@y", "eu-central-1.evil"] {
+            assert!(!is_region(wrong), "{wrong}");
+        }
     }
 
     #[test]

@@ -83,7 +83,8 @@ pub(crate) trait Source: Send + Sync {
     fn head(&self) -> Result<Meta>;
 
     /// What responses so far have told, to this source or to others of this process with its identity, without a
-    /// request. A response that tells otherwise afterwards is an error ([`Error::Changed`]).
+    /// request, and without asking the cache, which asks this. A response that tells otherwise afterwards is an error
+    /// ([`Error::Changed`]).
     fn seen(&self) -> Option<Meta>;
 
     /// Fills `buffer` from `offset` on. Running past the end of the file is an error.

@@ -27,6 +27,8 @@ pub(super) struct Remote(Arc<Inner>);
 struct Inner {
     target: Target,
     store: Arc<dyn ObjectStore>,
+    /// The region of `store`, where it is not that of the options.
+    region: Option<String>,
     /// The store in the region that a response has named, where it is not that of `store`.
     moved: OnceBox<Arc<dyn ObjectStore>>,
     max_retry: usize,
@@ -39,11 +41,12 @@ impl Remote {
     pub(super) fn open(target: Target, options: &Options) -> Result<Self> {
         let region = target
             .movable_bucket()
-            .and_then(|bucket| engine::current().region(bucket));
+            .and_then(|(bucket, _)| engine::current().region(bucket));
         let store = target.store(region.as_deref())?;
         Ok(Self(Arc::new(Inner {
             target,
             store,
+            region,
             moved: OnceBox::new(),
             max_retry: options.http.max_retry,
             connections: options.max_connections,
@@ -93,7 +96,8 @@ impl Inner {
             if let Failure::Status {
                 region: Some(region), ..
             } = &failure
-                && let Some(bucket) = self.target.movable_bucket()
+                && let Some((bucket, set)) = self.target.movable_bucket()
+                && self.region.as_deref().unwrap_or(set) != region
                 && self.moved.get().is_none()
             {
                 crate::trace::debug(|| {

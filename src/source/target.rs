@@ -18,7 +18,7 @@ use url::Url;
 use crate::error::{Error, Result};
 use crate::options::{HttpOptions, Options, S3Options};
 use crate::source::engine::ClientKey;
-use crate::source::http::{Auth, Service, display};
+use crate::source::http::{Auth, Service, display, is_region};
 
 /// The shortest and the longest wait before another try; the shortest keeps the arithmetic of jitter valid.
 const MIN_DELAY: Duration = Duration::from_millis(1);
@@ -154,11 +154,11 @@ impl Target {
         Ok(target)
     }
 
-    /// The bucket, where it is AWS's, so that a response may name another region than the options do.
-    pub(super) fn movable_bucket(&self) -> Option<&str> {
+    /// The bucket and the options' region, where the bucket is AWS's: a response may name another region.
+    pub(super) fn movable_bucket(&self) -> Option<(&str, &str)> {
         match &self.kind {
             Kind::S3 { bucket, options } if custom_endpoint(options).is_ok_and(|endpoint| endpoint.is_none()) => {
-                Some(bucket)
+                Some((bucket, &options.region))
             }
             _ => None,
         }
@@ -328,7 +328,8 @@ fn bucket_endpoint(bucket: &str, s3: &S3Options, region: Option<&str>) -> Result
         Some(url) => url,
         None => {
             let suffix = if region.starts_with("cn-") { ".cn" } else { "" };
-            Url::parse(&format!("https://s3.{region}.amazonaws.com{suffix}")).map_err(|_| Error::Option {
+            let url = Url::parse(&format!("https://s3.{region}.amazonaws.com{suffix}")).ok();
+            url.filter(|_| is_region(region)).ok_or_else(|| Error::Option {
                 name: "AWS_REGION",
                 value: region.to_owned(),
                 expected: "the name of a region, such as eu-central-1",
@@ -368,5 +369,125 @@ pub(super) fn redact(path: &str) -> String {
             format!("{scheme}://{}{path}", authority.rsplit('@').next().unwrap_or_default())
         }
         None => shown.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(more: &[(&str, &str)]) -> Options {
+        let get = |name: &str| {
+            more.iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
+        };
+        Options::resolve(&get).unwrap()
+    }
+
+    #[test]
+    fn endpoints() {
+        let own = ("AWS_S3_ENDPOINT", "s3.example:9000");
+        for (bucket, more, base, origin) in [
+            (
+                "b",
+                vec![],
+                "https://b.s3.us-east-1.amazonaws.com",
+                "s3://s3.amazonaws.com/b/k",
+            ),
+            (
+                "b",
+                vec![("AWS_REGION", "cn-north-1")],
+                "https://b.s3.cn-north-1.amazonaws.com.cn",
+                "s3://s3.amazonaws.com/b/k",
+            ),
+            (
+                "b.c",
+                vec![],
+                "https://s3.us-east-1.amazonaws.com/b.c",
+                "s3://s3.amazonaws.com/b.c/k",
+            ),
+            (
+                "b",
+                vec![("AWS_VIRTUAL_HOSTING", "NO")],
+                "https://s3.us-east-1.amazonaws.com/b",
+                "s3://s3.amazonaws.com/b/k",
+            ),
+            ("b", vec![own], "https://b.s3.example:9000", "s3://s3.example:9000/b/k"),
+            (
+                "b",
+                vec![own, ("AWS_HTTPS", "NO"), ("AWS_VIRTUAL_HOSTING", "NO")],
+                "http://s3.example:9000/b",
+                "s3://s3.example:9000/b/k",
+            ),
+            (
+                "b",
+                vec![("AWS_S3_ENDPOINT", "http://[::1]:9000/")],
+                "http://[::1]:9000/b",
+                "s3://[::1]:9000/b/k",
+            ),
+            (
+                "b",
+                vec![("AWS_S3_ENDPOINT", "s3.amazonaws.com")],
+                "https://b.s3.us-east-1.amazonaws.com",
+                "s3://s3.amazonaws.com/b/k",
+            ),
+            (
+                "b",
+                vec![("AWS_S3_ENDPOINT", "s3.eu-west-1.amazonaws.com")],
+                "https://b.s3.eu-west-1.amazonaws.com",
+                "s3://s3.amazonaws.com/b/k",
+            ),
+            (
+                "b",
+                vec![("AWS_S3_ENDPOINT", "notaws3.amazonaws.com.evil")],
+                "https://b.notaws3.amazonaws.com.evil",
+                "s3://notaws3.amazonaws.com.evil/b/k",
+            ),
+        ] {
+            let options = options(&more);
+            assert_eq!(bucket_endpoint(bucket, &options.s3, None).unwrap(), base);
+            assert_eq!(Target::s3(bucket, "k", &options).unwrap().origin, origin);
+        }
+        for wrong in [
+            ("AWS_S3_ENDPOINT", "https://u:sesame@h"),
+            ("AWS_S3_ENDPOINT", "h/?sesame"),
+            ("AWS_REGION", "a.b/c"),
+        ] {
+            let error = Target::s3("b", "k", &options(&[wrong])).map(|_| ()).unwrap_err();
+            assert!(
+                matches!(&error, Error::Option { name, .. } if *name == wrong.0),
+                "{error}"
+            );
+            assert!(!error.to_string().contains("sesame"), "{error}");
+        }
+    }
+
+    #[test]
+    fn origins_and_identities() {
+        for (url, origin, query) in [
+            ("HTTPS://u:p@Host:443/A%20b?q#f", "https://host/A%20b", "?q"),
+            (
+                "http://h:8080/a?X-Amz-Date=1&versionId=2&X-Amz-Signature=3",
+                "http://h:8080/a",
+                "?versionId=2",
+            ),
+            ("http://h/a?sv=1&snapshot=2&sig=3", "http://h/a", "?snapshot=2"),
+            ("http://h/a?sv=1", "http://h/a", "?sv=1"),
+            ("http://h/a?x-goog-signature=1", "http://h/a", ""),
+        ] {
+            let target = Target::http(url, &options(&[])).unwrap();
+            assert_eq!(
+                (target.origin.as_str(), target.identity),
+                (origin, format!("{origin}{query}"))
+            );
+        }
+        for wrong in ["ftp://h/a", "http:///", "no url", "http://u:sesame@h:99999/?sesame"] {
+            let error = Target::http(wrong, &options(&[])).map(|_| ()).unwrap_err().to_string();
+            assert!(
+                error.starts_with("cannot read the path") && !error.contains("sesame"),
+                "{error}"
+            );
+        }
     }
 }
