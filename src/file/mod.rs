@@ -44,7 +44,9 @@ impl Expected {
             return Some(format!("its index row was made for {} bytes, it has {}", self.size.unwrap_or(0), meta.size));
         }
         match (&self.etag, &meta.etag) {
-            (Some(was), Some(is)) if was != is => return Some(format!("its index row was made for ETag {was}, it has {is}")),
+            (Some(was), Some(is)) if was != is => {
+                return Some(format!("its index row was made for ETag {was}, it has {is}"));
+            }
             (Some(_), Some(_)) => return None,
             _ => {}
         }

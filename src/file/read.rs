@@ -60,7 +60,9 @@ impl VirtualFile {
 
     fn fill(&self, offset: u64, buffer: &mut [u8], ahead: &mut Ahead) -> Result<usize> {
         let length = self.size().saturating_sub(offset).min(buffer.len() as u64);
-        let Some(mut rest) = usize::try_from(length).ok().and_then(|length| buffer.get_mut(..length)) else { return Ok(0) };
+        let Some(mut rest) = usize::try_from(length).ok().and_then(|length| buffer.get_mut(..length)) else {
+            return Ok(0);
+        };
         let crosses = self.layout.in_header(VirtualOffset(offset));
         let mut at = offset;
         for (start, content) in self.layout.segments_from(VirtualOffset(offset)) {
@@ -123,7 +125,8 @@ impl VirtualFile {
                 }
                 let unit = self.unit_range(first + number);
                 let end = unit.end.0.min(wanted.end.0);
-                let (here, after) = out.split_at_mut(usize::try_from(end.saturating_sub(at)).unwrap_or(0).min(out.len()));
+                let (here, after) =
+                    out.split_at_mut(usize::try_from(end.saturating_sub(at)).unwrap_or(0).min(out.len()));
                 copy(Some(bytes), at - unit.start.0, here)?;
                 at += here.len() as u64;
                 out = after;

@@ -87,7 +87,8 @@ impl Registry {
         let mut state = self.state();
         state.open.retain(|_, lease| lease.upgrade().is_some_and(|lease| !std::ptr::eq(&raw const *lease.0, file)));
         let kept = std::mem::take(&mut state.recent);
-        let (kept, dropped): (Vec<_>, Vec<_>) = kept.into_iter().partition(|(_, other)| !std::ptr::eq(&raw const **other, file));
+        let (kept, dropped): (Vec<_>, Vec<_>) =
+            kept.into_iter().partition(|(_, other)| !std::ptr::eq(&raw const **other, file));
         state.recent = kept;
         drop(state);
         drop(dropped);

@@ -5,7 +5,9 @@ use bytes::Bytes;
 use super::blob::parts_of;
 use super::scan::Scanned;
 use crate::error::{Error, Result};
-use crate::jp2::{SOT_LENGTH, MainHeader, Progress, Structure, TilePart, TilePartTable, parse_main_header, parse_tlm_segments};
+use crate::jp2::{
+    MainHeader, Progress, SOT_LENGTH, Structure, TilePart, TilePartTable, parse_main_header, parse_tlm_segments,
+};
 use crate::path::{Key, ProductName, best_resolution};
 
 /// The full key of a row. Rows are sorted by it.
@@ -131,9 +133,7 @@ const MOST_TRAILING: u64 = 4096;
 fn check_rest(end: u64, codestream_end: u64) -> Result<()> {
     match codestream_end.checked_sub(end) {
         Some(rest) if rest <= MOST_TRAILING => Ok(()),
-        _ => Err(Error::Row {
-            what: format!("its tile-parts end at {end}, the codestream at {codestream_end}"),
-        }),
+        _ => Err(Error::Row { what: format!("its tile-parts end at {end}, the codestream at {codestream_end}") }),
     }
 }
 
@@ -212,7 +212,10 @@ mod tests {
         assert_eq!(of("PVI"), (product.into(), "PVI".into(), 0));
         let level = |path| spelled(path);
         assert_eq!(level("T31UDQ_20241016T105031_B01.jp2"), ("L1C_T31UDQ_20241016T105031".into(), "B01".into(), 60));
-        assert_eq!(level("tiles/31/U/DQ/2024/10/16/0/R60m/B03.jp2"), ("L2A_T31UDQ_20241016".into(), "B03_60m".into(), 60));
+        assert_eq!(
+            level("tiles/31/U/DQ/2024/10/16/0/R60m/B03.jp2"),
+            ("L2A_T31UDQ_20241016".into(), "B03_60m".into(), 60)
+        );
         assert_eq!(level("x.jp2"), (String::new(), "x".into(), 0));
     }
 }

@@ -46,13 +46,7 @@ pub(super) fn current() -> &'static Engine {
 fn of_process(first: &'static OnceBox<Node>, pid: u32) -> &'static Engine {
     let mut slot = first;
     loop {
-        let node = slot.get_or_init(|| {
-            Box::new(Node {
-                pid,
-                engine: Engine::new(),
-                next: OnceBox::new(),
-            })
-        });
+        let node = slot.get_or_init(|| Box::new(Node { pid, engine: Engine::new(), next: OnceBox::new() }));
         // Only the last node counts: an earlier one with this pid is a dead ancestor's whose number came round again.
         if node.pid == pid && node.next.get().is_none() {
             return &node.engine;
@@ -111,10 +105,7 @@ impl ClientKey {
     /// The same with or without TLS: a client for http:// loads no certificates, which takes a while. A proxy may
     /// itself be reached by https.
     pub(super) fn for_scheme(&self, secure: bool) -> Self {
-        Self {
-            tls: secure || self.proxy.is_some(),
-            ..self.clone()
-        }
+        Self { tls: secure || self.proxy.is_some(), ..self.clone() }
     }
 
     fn build(&self) -> Result<reqwest::Client> {
@@ -143,16 +134,9 @@ impl ClientKey {
                 .map_err(|error| cannot_start("an HTTP client", &error.without_url()));
         }
         // A bundle alone suffices where the system has no certificates.
-        builder
-            .tls_certs_merge(bundle)
-            .danger_accept_invalid_certs(self.unsafe_ssl)
-            .build()
-            .map_err(|error| {
-                cannot_start(
-                    "TLS (where the system has no certificates, set CURL_CA_BUNDLE)",
-                    &error.without_url(),
-                )
-            })
+        builder.tls_certs_merge(bundle).danger_accept_invalid_certs(self.unsafe_ssl).build().map_err(|error| {
+            cannot_start("TLS (where the system has no certificates, set CURL_CA_BUNDLE)", &error.without_url())
+        })
     }
 
     fn certificates(&self) -> Result<Vec<reqwest::Certificate>> {
@@ -224,10 +208,7 @@ impl Engine {
     /// made at the same time. Files opened with another limit count by themselves.
     pub(super) fn host(&self, authority: &str, connections: usize) -> Arc<Host> {
         let mut hosts = lock(&self.hosts);
-        hosts
-            .entry((authority.to_owned(), connections))
-            .or_insert_with(|| Arc::new(Host::new(connections)))
-            .clone()
+        hosts.entry((authority.to_owned(), connections)).or_insert_with(|| Arc::new(Host::new(connections))).clone()
     }
 
     /// Size and ETag of the file `identity`, as an earlier source has seen them.
@@ -319,9 +300,7 @@ mod tests {
     #[test]
     fn one_process_has_one_engine() {
         let here = std::ptr::from_ref(current()).addr();
-        let there = std::thread::spawn(|| std::ptr::from_ref(current()).addr())
-            .join()
-            .unwrap();
+        let there = std::thread::spawn(|| std::ptr::from_ref(current()).addr()).join().unwrap();
         assert_eq!(here, there);
     }
 
@@ -335,10 +314,7 @@ mod tests {
         assert_ne!(child, parent);
         assert_eq!(of(2), child);
         let descendant = of(1);
-        assert!(
-            descendant != parent && descendant != child,
-            "a number that came round again"
-        );
+        assert!(descendant != parent && descendant != child, "a number that came round again");
         assert_eq!(of(1), descendant);
     }
 
@@ -351,10 +327,7 @@ mod tests {
 
     #[test]
     fn blocks_on_a_thread_of_another_runtime() {
-        let other = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .build()
-            .unwrap();
+        let other = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
         let answer = other.block_on(async { current().run(async { 7 }) });
         assert_eq!(answer.unwrap(), 7);
     }

@@ -55,9 +55,8 @@ pub(super) struct Handle {
 pub(super) fn open(host: &'static dyn Host, name: &str, mode: &str) -> Result<Handle> {
     let opened = match mode {
         "r" | "rb" | "r+" | "rb+" | "r+b" => find(host, name),
-        _ => path::parse(name).and_then(|request| {
-            Err(Error::ReadOnly { mode: mode.to_owned() }).in_file(&request.location.display())
-        }),
+        _ => path::parse(name)
+            .and_then(|request| Err(Error::ReadOnly { mode: mode.to_owned() }).in_file(&request.location.display())),
     };
     match opened {
         Ok(Some(file)) => {
@@ -109,8 +108,22 @@ pub(super) fn stat(host: &'static dyn Host, name: &str, _size: bool) -> Result<F
 
 /// Suffixes of the names that GDAL tries beside a raster, in lower case.
 const SIDE_CARS: [&str; 16] = [
-    ".aux.xml", ".aux", ".ovr", ".msk", ".j2w", ".jp2w", ".jpw", ".wld", ".tab", ".j2kw", ".jpxw", ".j2cw", ".imd", ".rpb",
-    "_metadata.txt", "_rpc.txt",
+    ".aux.xml",
+    ".aux",
+    ".ovr",
+    ".msk",
+    ".j2w",
+    ".jp2w",
+    ".jpw",
+    ".wld",
+    ".tab",
+    ".j2kw",
+    ".jpxw",
+    ".j2cw",
+    ".imd",
+    ".rpb",
+    "_metadata.txt",
+    "_rpc.txt",
 ];
 
 /// Whether GDAL would look for this name of its own accord when it opens a JP2. Beside a remote file there are no
@@ -130,7 +143,11 @@ pub(super) fn sibling_files(host: &'static dyn Host, name: &str) -> Vec<String> 
     let Some(stem) = file.file_stem().and_then(|stem| stem.to_str()) else { return Vec::new() };
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     let Ok(entries) = std::fs::read_dir(folder.unwrap_or(std::path::Path::new("."))) else { return Vec::new() };
-    entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).filter(|entry| entry.starts_with(stem)).collect()
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|entry| entry.starts_with(stem))
+        .collect()
 }
 
 /// The entries of a local folder; remote ones are not listed.
