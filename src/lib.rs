@@ -23,15 +23,16 @@
 //! Users of GDAL need no Rust: see README.md. The C entry points are declared in `include/vsitlm.h`.
 
 mod error;
-mod trace;
+mod file;
+mod index;
+mod jp2;
+mod layout;
 mod options;
 mod path;
-mod jp2;
+mod process;
 mod source;
-mod layout;
-mod index;
-mod file;
+mod trace;
 mod vsi;
-pub mod cli;
+// pub mod cli;
 
 pub use error::{Error, Result};

@@ -88,6 +88,16 @@ impl Location {
         }
     }
 
+    /// The path by which GDAL's own file systems know it.
+    pub(crate) fn gdal_path(&self) -> String {
+        match self {
+            Self::Local(path) => path.display().to_string(),
+            Self::Http { url } => format!("/vsicurl/{url}"),
+            Self::S3 { bucket, key } => format!("/vsis3/{bucket}/{key}"),
+            Self::Host(path) => path.clone(),
+        }
+    }
+
     /// Whether the name says that this is a JPEG 2000 file: anything else is passed to its source unchanged.
     pub(crate) fn is_jp2(&self) -> bool {
         is_jp2_name(&self.file_path())

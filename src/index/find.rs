@@ -10,17 +10,20 @@
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::blob::{parse_index_blob, parse_resolution_ends};
-use super::read::{Chunks, Column, IndexFile};
+use super::chunks::Chunks;
+use super::read::{Column, IndexFile};
 use super::recent::Recent;
 use super::record::{Record, RecordKey};
 use super::wanted::Wanted;
 use crate::error::{Error, Result, ResultExt};
+use crate::jp2::SOT_LENGTH;
 use crate::options::Options;
 use crate::path::{Key, Location, parse};
+use crate::process::PerProcess;
 use crate::source::Source;
 use crate::trace;
 
@@ -164,7 +167,22 @@ type Id = (String, u64);
 /// One thread opens an index; the others that want it wait.
 type Slot = Arc<Mutex<Option<Kept>>>;
 
-static OPEN: LazyLock<Mutex<Recent<Id, Slot>>> = LazyLock::new(|| Mutex::new(Recent::new(KEPT_OPEN)));
+/// The indexes open in this process.
+struct Open(Mutex<Recent<Id, Slot>>);
+
+impl Default for Open {
+    fn default() -> Self {
+        Self(Mutex::new(Recent::new(KEPT_OPEN)))
+    }
+}
+
+impl Open {
+    fn lock(&self) -> MutexGuard<'_, Recent<Id, Slot>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+static OPEN: PerProcess<Open> = PerProcess::new();
 
 fn stamp(place: &Place) -> Stamp {
     match parse(&place.path).ok()?.location {
@@ -191,7 +209,7 @@ fn ask(place: &Place, wanted: &Wanted, options: &Options, open: &OpenIndex<'_>) 
             // What was kept open may have been replaced since: look once more.
             Err(error) if !fresh && !last => {
                 trace::debug(|| format!("index {name}: opened again, after: {}", error.chain()));
-                OPEN.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+                OPEN.get().lock().remove(&id);
             }
             answer => return answer.map(Some),
         }
@@ -202,7 +220,7 @@ fn ask(place: &Place, wanted: &Wanted, options: &Options, open: &OpenIndex<'_>) 
 /// The open index, and whether it was opened just now.
 fn opened(id: &Id, name: &str, place: &Place, open: &OpenIndex<'_>) -> Result<Option<(Arc<IndexFile>, bool)>> {
     let slot = {
-        let mut all = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = OPEN.get().lock();
         match all.get(id) {
             Some(slot) => slot,
             None => {
@@ -230,7 +248,7 @@ fn opened(id: &Id, name: &str, place: &Place, open: &OpenIndex<'_>) -> Result<Op
     };
     *kept = Some(Kept::Open(file.clone(), now));
     let cost = file.memory();
-    OPEN.lock().unwrap_or_else(PoisonError::into_inner).put(id.clone(), slot.clone(), cost);
+    OPEN.get().lock().put(id.clone(), slot.clone(), cost);
     Ok(Some((file, true)))
 }
 
@@ -355,7 +373,7 @@ fn read_rows(file: &IndexFile, chunks: &Chunks<'_>, group: usize, rows: &[usize]
 
 /// The tile-part table, from the row's binary columns.
 fn complete(record: &mut Record, blob: &[u8], ends: Option<&[u8]>) -> Result<()> {
-    record.first_sot = record.header.as_ref().map(|header| header.len() as u64);
+    record.first_sot = record.header.as_ref().map(|header| (header.len() as u64).saturating_sub(SOT_LENGTH));
     let Some(table) = parse_index_blob(blob)? else { return Ok(()) };
     if record.file_size.is_some_and(|size| size != table.file_size) {
         return Err(Error::Row {

@@ -6,7 +6,7 @@
 
 use std::hash::Hasher;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use twox_hash::XxHash64;
@@ -18,6 +18,7 @@ use super::record::Record;
 use super::write::{build_index, write_atomically};
 use crate::error::{Error, Result};
 use crate::options::Options;
+use crate::process::PerProcess;
 use crate::trace;
 
 /// Records kept in memory, in bytes.
@@ -27,7 +28,22 @@ const MOST_FILE: u64 = 32 << 20;
 
 /// The store's folder and the origin.
 type Id = (Option<PathBuf>, String);
-static MEMORY: LazyLock<Mutex<Recent<Id, Arc<Record>>>> = LazyLock::new(|| Mutex::new(Recent::new(KEPT)));
+/// The records in memory.
+struct Memory(Mutex<Recent<Id, Arc<Record>>>);
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self(Mutex::new(Recent::new(KEPT)))
+    }
+}
+
+impl Memory {
+    fn lock(&self) -> MutexGuard<'_, Recent<Id, Arc<Record>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+static MEMORY: PerProcess<Memory> = PerProcess::new();
 
 fn id(options: &Options, origin: &str) -> Id {
     (options.learned.clone(), origin.to_owned())
@@ -50,7 +66,7 @@ fn cost(record: &Record) -> usize {
 /// The record learned of `origin`, if any. It is checked in itself, not against the file.
 pub(crate) fn learned_get(options: &Options, origin: &str) -> Option<Arc<Record>> {
     let id = id(options, origin);
-    if let Some(record) = MEMORY.lock().unwrap_or_else(PoisonError::into_inner).get(&id) {
+    if let Some(record) = MEMORY.get().lock().get(&id) {
         return Some(record);
     }
     let path = file(options.learned.as_deref()?, origin);
@@ -63,7 +79,7 @@ pub(crate) fn learned_get(options: &Options, origin: &str) -> Option<Arc<Record>
             return None;
         }
     };
-    MEMORY.lock().unwrap_or_else(PoisonError::into_inner).put(id, record.clone(), cost(&record));
+    MEMORY.get().lock().put(id, record.clone(), cost(&record));
     Some(record)
 }
 
@@ -82,7 +98,7 @@ fn read(path: &Path) -> Result<Option<Record>> {
 pub(crate) fn learned_put(options: &Options, record: &Record) {
     let Some(origin) = record.origin.as_deref() else { return };
     let kept = Arc::new(record.clone());
-    MEMORY.lock().unwrap_or_else(PoisonError::into_inner).put(id(options, origin), kept, cost(record));
+    MEMORY.get().lock().put(id(options, origin), kept, cost(record));
     let Some(folder) = options.learned.as_deref() else { return };
     let path = file(folder, origin);
     let written = build_index(std::slice::from_ref(record)).map_err(std::io::Error::other).and_then(|bytes| {
@@ -96,7 +112,7 @@ pub(crate) fn learned_put(options: &Options, record: &Record) {
 
 /// Forgets what was learned of `origin`: the file is no longer what it was.
 pub(crate) fn learned_forget(options: &Options, origin: &str) {
-    MEMORY.lock().unwrap_or_else(PoisonError::into_inner).remove(&id(options, origin));
+    MEMORY.get().lock().remove(&id(options, origin));
     if let Some(folder) = options.learned.as_deref() {
         let _ = std::fs::remove_file(file(folder, origin));
     }
@@ -117,7 +133,7 @@ mod tests {
     }
 
     fn forget_memory(options: &Options, origin: &str) {
-        MEMORY.lock().unwrap().remove(&id(options, origin));
+        MEMORY.get().lock().remove(&id(options, origin));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! Nothing here makes a request by itself: JP2s and indexes are read through [`crate::source::Source`].
 
 mod blob;
+mod chunks;
 mod find;
 mod learned;
 #[cfg(test)]

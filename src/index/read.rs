@@ -11,21 +11,18 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::{Buf, Bytes};
-use parquet::basic::{Compression, LogicalType, TimeUnit, Type};
-use parquet::column::reader::{ColumnReaderImpl, get_column_reader, get_typed_column_reader};
-use parquet::data_type::{ByteArrayType, DataType, Int32Type, Int64Type};
+use bytes::Bytes;
+use parquet::basic::{Compression, Type};
 use parquet::file::metadata::{FooterTail, ParquetMetaData, ParquetMetaDataReader};
-use parquet::file::reader::{ChunkReader, Length};
-use parquet::file::serialized_reader::SerializedPageReader;
 
+use super::chunks::{Chunks, guarded};
 use super::recent::Recent;
 use super::thrift::{check_pages, footer_is_sound};
 use crate::error::{Error, Result, ResultExt};
+use crate::process::PerProcess;
 use crate::source::{Meta, Source, SourceOffset};
 
 /// What is read of the end of a file to get its footer: that of 25,600 rows of a tile fits.
@@ -42,11 +39,18 @@ const ONE_STEP: u64 = 1 << 20;
 const GAP: u64 = 32 << 10;
 /// Column chunks kept in memory, in bytes, for the whole process.
 const CHUNKS_KEPT: usize = 64 << 20;
-/// Rows decoded at a time when a key is looked for.
-const BATCH: usize = 1024;
 
 type ChunkId = (u64, usize, usize);
-static CHUNKS: LazyLock<Mutex<Recent<ChunkId, Bytes>>> = LazyLock::new(|| Mutex::new(Recent::new(CHUNKS_KEPT)));
+/// Column chunks read by this process.
+struct Kept(Mutex<Recent<ChunkId, Bytes>>);
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self(Mutex::new(Recent::new(CHUNKS_KEPT)))
+    }
+}
+
+static CHUNKS: PerProcess<Kept> = PerProcess::new();
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 /// The columns that a look-up knows, by the place of each in [`COLUMNS`].
@@ -101,14 +105,6 @@ pub(super) struct IndexFile {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What a panic left behind here is a cache or nothing at all.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Runs the parquet crate on untrusted bytes.
-fn guarded<T>(name: &str, run: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(Error::Index { index: name.to_owned(), what: format!("it is corrupt ({})", text.unwrap_or("panic")) })
-    })
 }
 
 impl IndexFile {
@@ -169,6 +165,16 @@ impl IndexFile {
         Ok(Self { name: name.to_owned(), id, source, metadata, columns, whole, fetching: Default::default() })
     }
 
+    /// The place of a column in the file's schema.
+    pub(super) fn place(&self, column: Column) -> Option<usize> {
+        self.columns[column as usize]
+    }
+
+    /// The footer.
+    pub(super) fn metadata(&self) -> &ParquetMetaData {
+        &self.metadata
+    }
+
     /// What messages call it.
     pub(super) fn name(&self) -> &str {
         &self.name
@@ -217,7 +223,8 @@ impl IndexFile {
         let mut missing: Vec<(Range<u64>, usize, usize)> = Vec::new();
         for group in groups {
             for place in columns.iter().filter_map(|column| self.columns[*column as usize]) {
-                let kept = if self.whole.is_some() { None } else { lock(&CHUNKS).get(&(self.id, *group, place)) };
+                let kept =
+                    if self.whole.is_some() { None } else { lock(&CHUNKS.get().0).get(&(self.id, *group, place)) };
                 match kept {
                     Some(bytes) => drop(chunks.insert((*group, place), bytes)),
                     None => {
@@ -250,14 +257,15 @@ impl IndexFile {
             let bytes = bytes.ok_or_else(|| self.bad("it could not be read whole".into()))?;
             check_pages(&bytes).map_err(|what| self.bad(format!("row group {group}, column {place}: {what}")))?;
             if self.whole.is_none() {
-                lock(&CHUNKS).put((self.id, group, place), bytes.clone(), bytes.len() + 128);
+                lock(&CHUNKS.get().0).put((self.id, group, place), bytes.clone(), bytes.len() + 128);
             }
             chunks.insert((group, place), bytes);
         }
-        Ok(Chunks { file: self, chunks })
+        Ok(Chunks::new(self, chunks))
     }
 
-    fn bad(&self, what: String) -> Error {
+    /// An error that names the index.
+    pub(super) fn bad(&self, what: String) -> Error {
         Error::Index { index: self.name.clone(), what }
     }
 }
@@ -311,166 +319,4 @@ fn check(metadata: &ParquetMetaData, size: u64) -> Result<[Option<usize>; COLUMN
         }
     }
     Ok(columns)
-}
-
-/// Column chunks in memory.
-pub(super) struct Chunks<'a> {
-    file: &'a IndexFile,
-    chunks: HashMap<(usize, usize), Bytes>,
-}
-
-/// One column chunk, at its place in the file.
-struct Piece {
-    start: u64,
-    bytes: Bytes,
-}
-
-impl Piece {
-    fn tail(&self, start: u64) -> parquet::errors::Result<Bytes> {
-        let at = start.checked_sub(self.start).and_then(|at| usize::try_from(at).ok());
-        match at.filter(|at| *at <= self.bytes.len()) {
-            Some(at) => Ok(self.bytes.slice(at..)),
-            None => Err(parquet::errors::ParquetError::EOF(format!("a read at {start}, outside its column"))),
-        }
-    }
-}
-
-impl Length for Piece {
-    fn len(&self) -> u64 {
-        self.start + self.bytes.len() as u64
-    }
-}
-
-impl ChunkReader for Piece {
-    type T = bytes::buf::Reader<Bytes>;
-
-    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        Ok(self.tail(start)?.reader())
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
-        let tail = self.tail(start)?;
-        if length > tail.len() {
-            return Err(parquet::errors::ParquetError::EOF(format!("{length} bytes at {start}, outside the column")));
-        }
-        Ok(tail.slice(..length))
-    }
-}
-
-impl Chunks<'_> {
-    /// Calls `each` with the number and the value of every row of a string column; nulls are empty.
-    pub(super) fn each(&self, group: usize, column: Column, mut each: impl FnMut(usize, &[u8])) -> Result<()> {
-        guarded(&self.file.name, || {
-            let Some(mut values) = Values::<ByteArrayType>::new(self, group, column)? else { return Ok(()) };
-            let mut row = 0;
-            loop {
-                let batch = values.next(BATCH)?;
-                if batch.is_empty() {
-                    return Ok(());
-                }
-                for value in batch {
-                    each(row, value.as_ref().map_or(&[], |value| value.data()));
-                    row += 1;
-                }
-            }
-        })
-    }
-
-    /// The values of a binary or string column in these rows, which are in order.
-    pub(super) fn bytes(&self, group: usize, column: Column, rows: &[usize]) -> Result<Vec<Option<Bytes>>> {
-        let values = guarded(&self.file.name, || Values::<ByteArrayType>::at(self, group, column, rows))?;
-        Ok(values.into_iter().map(|value| value.map(|value| Bytes::copy_from_slice(value.data()))).collect())
-    }
-
-    /// The values of a string column.
-    pub(super) fn text(&self, group: usize, column: Column, rows: &[usize]) -> Result<Vec<Option<String>>> {
-        let values = self.bytes(group, column, rows)?;
-        Ok(values.into_iter().map(|value| value.map(|value| String::from_utf8_lossy(&value).into_owned())).collect())
-    }
-
-    /// The values of a column of numbers.
-    pub(super) fn numbers(&self, group: usize, column: Column, rows: &[usize]) -> Result<Vec<Option<i64>>> {
-        let Some(place) = self.file.columns[column as usize] else { return Ok(vec![None; rows.len()]) };
-        let described = self.file.metadata.file_metadata().schema_descr().column(place);
-        guarded(&self.file.name, || {
-            Ok(match described.physical_type() {
-                Type::INT32 => {
-                    let values = Values::<Int32Type>::at(self, group, column, rows)?;
-                    values.into_iter().map(|value| value.map(i64::from)).collect()
-                }
-                _ => Values::<Int64Type>::at(self, group, column, rows)?,
-            })
-        })
-    }
-
-    /// A column of times, in seconds.
-    pub(super) fn seconds(&self, group: usize, column: Column, rows: &[usize]) -> Result<Vec<Option<i64>>> {
-        let Some(place) = self.file.columns[column as usize] else { return Ok(vec![None; rows.len()]) };
-        let described = self.file.metadata.file_metadata().schema_descr().column(place);
-        let unit = match described.logical_type_ref() {
-            Some(LogicalType::Timestamp(time)) if time.unit == TimeUnit::MILLIS => 1_000,
-            Some(LogicalType::Timestamp(time)) if time.unit == TimeUnit::NANOS => 1_000_000_000,
-            _ => 1_000_000,
-        };
-        let values = self.numbers(group, column, rows)?;
-        Ok(values.into_iter().map(|value| value.map(|value: i64| value.div_euclid(unit))).collect())
-    }
-}
-
-/// The values of one column chunk, in their order.
-struct Values<'a, T: DataType> {
-    name: &'a str,
-    reader: ColumnReaderImpl<T>,
-    nullable: bool,
-}
-
-impl<'a, T: DataType> Values<'a, T> {
-    fn new(chunks: &Chunks<'a>, group: usize, column: Column) -> Result<Option<Self>> {
-        let file = chunks.file;
-        let Some(place) = file.columns[column as usize] else { return Ok(None) };
-        let chunk = chunks.chunks.get(&(group, place)).ok_or_else(|| file.bad("a column was not read".into()))?;
-        let group = file.metadata.row_group(group);
-        let described = group.column(place);
-        let piece = Piece { start: described.byte_range().0, bytes: chunk.clone() };
-        let rows = usize::try_from(group.num_rows()).unwrap_or(0);
-        let pages = SerializedPageReader::new(Arc::new(piece), described, rows, None)
-            .map_err(|error| file.bad(error.to_string()))?;
-        let reader = get_typed_column_reader(get_column_reader(described.column_descr_ptr(), Box::new(pages)));
-        Ok(Some(Self { name: &file.name, reader, nullable: described.column_descr().max_def_level() > 0 }))
-    }
-
-    fn bad(&self, error: impl std::fmt::Display) -> Error {
-        Error::Index { index: self.name.to_owned(), what: format!("it is corrupt: {error}") }
-    }
-
-    /// At most `count` values; none at the end.
-    fn next(&mut self, count: usize) -> Result<Vec<Option<T::T>>> {
-        let (mut levels, mut values) = (Vec::new(), Vec::new());
-        let levels_wanted = self.nullable.then_some(&mut levels);
-        let read = self.reader.read_records(count, levels_wanted, None, &mut values);
-        read.map_err(|error| self.bad(error))?;
-        if !self.nullable {
-            return Ok(values.into_iter().map(Some).collect());
-        }
-        let mut values = values.into_iter();
-        Ok(levels.into_iter().map(|level| if level > 0 { values.next() } else { None }).collect())
-    }
-
-    /// The values in `rows`, which are in order; all null where there is no such column.
-    fn at(chunks: &Chunks<'a>, group: usize, column: Column, rows: &[usize]) -> Result<Vec<Option<T::T>>> {
-        let Some(mut values) = Self::new(chunks, group, column)? else { return Ok(vec![None; rows.len()]) };
-        let mut next = 0;
-        let mut out = Vec::with_capacity(rows.len());
-        for row in rows {
-            let skip = row - next;
-            let skipped = values.reader.skip_records(skip).map_err(|error| values.bad(error))?;
-            let mut one = values.next(1)?;
-            match (skipped == skip, one.pop()) {
-                (true, Some(value)) => out.push(value),
-                _ => return Err(values.bad(format!("a column ends before row {row}"))),
-            }
-            next = row + 1;
-        }
-        Ok(out)
-    }
 }

@@ -5,11 +5,13 @@ use bytes::Bytes;
 use super::blob::parts_of;
 use super::scan::Scanned;
 use crate::error::{Error, Result};
-use crate::jp2::{MainHeader, Progress, Structure, TilePart, TilePartTable, parse_main_header, parse_tlm_segments};
+use crate::jp2::{
+    MainHeader, Progress, SOT_LENGTH, Structure, TilePart, TilePartTable, parse_main_header, parse_tlm_segments,
+};
 use crate::path::{Key, ProductName, best_resolution};
 
 /// The full key of a row. Rows are sorted by it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RecordKey {
     /// The product's name without `.SAFE`. Where a file's path tells none: `L2A_T31UDQ_20241016T105031`, what it tells
     /// of it; empty where it tells nothing.
@@ -52,7 +54,7 @@ pub(crate) struct Record {
     pub(crate) file_size: Option<u64>,
     /// Where the first SOT marker stands; `None` as above.
     pub(crate) first_sot: Option<u64>,
-    /// The file up to the first SOT marker; v1 rows have none.
+    /// The file up to the end of the first SOT marker segment; v1 rows have none.
     pub(crate) header: Option<Bytes>,
     /// The tile-parts in source order, not yet checked against the header; empty in rows of files with a TLM.
     pub(crate) parts: Vec<TilePart>,
@@ -83,21 +85,18 @@ impl Record {
         }
     }
 
-    /// The file's structure, checked as a whole: `header` is the file from its first byte to its first SOT marker, the
-    /// row's own or read from the file, `file_size` the size of a file whose row does not tell it.
+    /// The file's structure, checked as a whole: `header` is the file from its first byte to the end of its first SOT
+    /// marker segment, the row's own or read from the file, `file_size` the size of a file whose row does not tell it.
     ///
     /// # Errors
     /// [`Error::Row`] where header and tile-parts contradict each other; [`Error::Malformed`] where the header is none.
     pub(crate) fn structure(&self, header: &Bytes, file_size: u64) -> Result<Structure> {
         let row = |what: String| Error::Row { what };
         let file_size = self.file_size.unwrap_or(file_size);
-        let mut probe = header.to_vec();
-        // The parser ends at the marker after the header.
-        probe.extend_from_slice(&[0xFF, 0x90]);
-        let Progress::Done(main) = parse_main_header(&probe, probe.len() as u64)? else {
+        let Progress::Done(main) = parse_main_header(header, header.len() as u64)? else {
             return Err(row(format!("a header of {} bytes that does not end there", header.len())));
         };
-        if main.end != header.len() as u64 || self.first_sot.is_some_and(|first| first != main.end) {
+        if main.end + SOT_LENGTH != header.len() as u64 || self.first_sot.is_some_and(|first| first != main.end) {
             return Err(row(format!(
                 "the first tile-part is said to begin at {}, the header ends at {}",
                 self.first_sot.unwrap_or(header.len() as u64),
@@ -174,7 +173,7 @@ mod tests {
             assert_eq!(record.has_tlm, file.tlm);
             let structure = record.structure(record.header.as_ref().unwrap(), 0).unwrap();
             assert_eq!(structure.tile_parts.tiles(), 6);
-            assert_eq!(structure.tile_parts.first_sot(), record.header.unwrap().len() as u64);
+            assert_eq!(structure.tile_parts.first_sot(), record.header.unwrap().len() as u64 - SOT_LENGTH);
         }
     }
 
@@ -189,6 +188,7 @@ mod tests {
         };
         refused(&|_| (), &header.slice(..header.len() - 1));
         refused(&|_| (), &Bytes::from([&header[..], &[0xFF, 0x64, 0, 2]].concat()));
+        refused(&|_| (), &header.slice(..header.len() - 12));
         refused(&|bad| bad.first_sot = Some(1), &header);
         refused(&|bad| bad.parts[0].offset += 1, &header);
         refused(&|bad| drop(bad.parts.pop()), &header);

@@ -17,7 +17,7 @@ pub(crate) struct Scanned {
     pub(crate) meta: Meta,
     /// The main header.
     pub(crate) main: MainHeader,
-    /// The file up to the first SOT marker.
+    /// The file up to the end of the first SOT marker segment.
     pub(crate) header: Bytes,
     /// The tile-parts in source order; every tile has at least one.
     pub(crate) parts: Vec<TilePart>,
@@ -45,7 +45,7 @@ const MOST_PARTS: u16 = 255;
 pub(crate) fn scan(source: &dyn Source) -> Result<Scanned> {
     let mut window = Window::new(source)?;
     let main = main_header(&mut window)?;
-    let header = window.slice(0, main.end)?;
+    let header = window.slice(0, main.end + SOT_LENGTH)?;
     let size = window.meta.size;
     let end = match main.codestream_end {
         Some(end) if end > size => {

@@ -62,21 +62,21 @@ pub(super) fn parse_box_header(cursor: &mut Cursor<'_>) -> Result<BoxHeader, Sho
     Ok(BoxHeader { kind: kind.try_into().unwrap_or_default(), offset, contents: cursor.offset(), length })
 }
 
-/// The bytes that begin a jp2c box which grew by `growth` bytes; as many bytes as were there before.
+/// The header of a jp2c box of `length` bytes, header included, written as `form` is: as many bytes as before.
 ///
-/// `last` tells that nothing follows the box: then a length that no longer fits LBox becomes 0, "to the end of the
-/// file". `None` where it cannot be written in the same number of bytes.
-pub(crate) fn build_jp2c_header(length: LBox, growth: u64, last: bool) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(16);
-    let (lbox, xlbox) = match length {
+/// `last` tells that nothing follows the box: then a length that LBox cannot hold becomes 0, "to the end of the file".
+/// `None` where it cannot be written in the same number of bytes.
+pub(crate) fn build_jp2c_header(form: LBox, length: u64, last: bool) -> Option<Vec<u8>> {
+    let (lbox, xlbox) = match form {
         LBox::ToEnd => (0, None),
-        LBox::Short(old) => match u32::try_from(u64::from(old).checked_add(growth)?) {
-            Ok(new) => (new, None),
+        LBox::Extended(_) => (1, Some(length)),
+        LBox::Short(_) => match u32::try_from(length) {
+            Ok(length) => (length, None),
             Err(_) if last => (0, None),
             Err(_) => return None,
         },
-        LBox::Extended(old) => (1, Some(old.checked_add(growth)?)),
     };
+    let mut bytes = Vec::with_capacity(16);
     bytes.extend_from_slice(&u32::to_be_bytes(lbox));
     bytes.extend_from_slice(b"jp2c");
     if let Some(xlbox) = xlbox {
@@ -114,12 +114,12 @@ mod tests {
     }
 
     #[test]
-    fn the_codestream_box_grows() {
-        assert_eq!(build_jp2c_header(LBox::ToEnd, 9, true).unwrap(), b"\0\0\0\0jp2c");
-        assert_eq!(build_jp2c_header(LBox::Short(0x100), 9, false).unwrap(), b"\0\0\x01\x09jp2c");
-        assert_eq!(build_jp2c_header(LBox::Extended(0x100), 9, false).unwrap(), b"\0\0\0\x01jp2c\0\0\0\0\0\0\x01\x09");
-        assert_eq!(build_jp2c_header(LBox::Short(u32::MAX), 9, true).unwrap(), b"\0\0\0\0jp2c");
-        assert_eq!(build_jp2c_header(LBox::Short(u32::MAX), 9, false), None);
-        assert_eq!(build_jp2c_header(LBox::Extended(u64::MAX), 9, false), None);
+    fn the_codestream_box_keeps_its_form() {
+        assert_eq!(build_jp2c_header(LBox::ToEnd, 0x109, true).unwrap(), b"\0\0\0\0jp2c");
+        assert_eq!(build_jp2c_header(LBox::Short(9), 0x109, false).unwrap(), b"\0\0\x01\x09jp2c");
+        let extended = build_jp2c_header(LBox::Extended(9), 0x109, false).unwrap();
+        assert_eq!(extended, b"\0\0\0\x01jp2c\0\0\0\0\0\0\x01\x09");
+        assert_eq!(build_jp2c_header(LBox::Short(9), 1 << 32, true).unwrap(), b"\0\0\0\0jp2c");
+        assert_eq!(build_jp2c_header(LBox::Short(9), 1 << 32, false), None);
     }
 }

@@ -116,12 +116,8 @@ impl File {
         let Some(lbox) = self.jp2c else { return stream };
         let mut out = super::boxes::SIGNATURE.to_vec();
         out.extend_from_slice(b"\0\0\0\x14ftypjp2 \0\0\0\0jp2 ");
-        let lbox = match lbox {
-            LBox::ToEnd => LBox::ToEnd,
-            LBox::Short(_) => LBox::Short(stream.len() as u32 + 8),
-            LBox::Extended(_) => LBox::Extended(stream.len() as u64 + 16),
-        };
-        out.extend(build_jp2c_header(lbox, 0, false).unwrap());
+        let header = if matches!(lbox, LBox::Extended(_)) { 16 } else { 8 };
+        out.extend(build_jp2c_header(lbox, stream.len() as u64 + header, false).unwrap());
         out.extend(stream);
         out.extend_from_slice(&self.trailer);
         out

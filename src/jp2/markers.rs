@@ -25,7 +25,7 @@ pub(super) const TLM: u16 = 0xFF55;
 const PPM: u16 = 0xFF60;
 
 /// The most bytes a header may have: no real one comes near, and more is never read to look for its end.
-const LONGEST_HEADER: u64 = 16 << 20;
+pub(crate) const LONGEST_HEADER: u64 = 16 << 20;
 
 /// The bytes of an SOT marker segment, marker included (A.4.2).
 pub(crate) const SOT_LENGTH: u64 = 12;

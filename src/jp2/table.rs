@@ -105,12 +105,13 @@ impl TilePartTable {
     }
 }
 
-/// All that a layout is made of: a file's size, its bytes up to the first SOT marker, and its tile-parts.
+/// All that a layout is made of: a file's size, its bytes up to the first tile-part, and its tile-parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Structure {
     /// The size of the file in bytes.
     pub(crate) file_size: u64,
-    /// The file from its first byte to the first SOT marker: the boxes and the main header.
+    /// The file from its first byte to the end of the first SOT marker segment: the boxes, the main header, and the 12
+    /// bytes that end it and tell whether the file writes its SOTs as this program does.
     pub(crate) header: Bytes,
     /// Where the tile-parts lie.
     pub(crate) tile_parts: TilePartTable,

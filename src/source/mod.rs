@@ -1,25 +1,41 @@
 //! Ranges of bytes from wherever a file lies. Nothing here knows what a JP2 is.
 //!
 //! ```text
-//! fetch_units ─► cache ─► single-flight ─► coalesce ─► Source::read_ranges ─► limiter ─► transport
+//! fetch_units ─► cache ─► single-flight ─► merge ─► Source::read_ranges ─► limiter ─► transport
 //! ```
+//!
+//! | file | what |
+//! |---|---|
+//! | `cache` | units: cached, fetched once, merged into requests (`merge`) |
+//! | `local` | files of this machine |
+//! | `remote` | HTTP and S3: `target` makes object_stores from options, `http` is one request and its rules |
+//! | `engine` | what a process shares, and what fork() does to it; `limit` is one host |
 
 mod cache;
 mod engine;
+mod http;
+mod limit;
 mod local;
+mod merge;
+#[cfg(test)]
+mod mock;
 mod remote;
+mod target;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub(crate) use cache::fetch_units;
-pub(crate) use engine::statistics;
+pub(crate) use cache::{fetch_units, merge_gap, peek};
+pub(crate) use engine::{Statistics, statistics};
 
-use crate::error::Result;
-use crate::options::Options;
+use crate::error::{Error, Result};
+use crate::options::{Options, Transport};
 use crate::path::Location;
+use target::{Target, redact};
 
 /// A half-open range of bytes of a source file. The virtual file's offsets are another type
 /// ([`crate::layout::VirtualOffset`]): mixing them is this program's typical bug.
@@ -46,16 +62,29 @@ pub(crate) struct Meta {
 /// that comes out is final. They are used by many threads at once.
 pub(crate) trait Source: Send + Sync {
     /// The canonical location: scheme, host, bucket and key, without query string, user info or credentials.
-    /// It is what messages name, what the index stores as `origin`, and what the cache is keyed by.
+    /// It is what messages name and what the index stores as `origin`.
     fn origin(&self) -> &str;
+
+    /// What the cache is keyed by: two sources that have it in common are the same file. It is the origin but for
+    /// URLs whose query string names the file. Never shown.
+    fn identity(&self) -> &str {
+        self.origin()
+    }
 
     /// Whether a read costs about as much as a read of a local file, so that caching it would waste memory.
     fn is_cheap(&self) -> bool;
 
-    /// Size, ETag and date, by a request (HEAD, or a stat) where nothing has told them yet.
+    /// How many bytes take as long to read as another request takes; `None` where that is not known.
+    fn gap(&self) -> Option<u64> {
+        None
+    }
+
+    /// Size, ETag and date, by a request where nothing has told them yet.
     fn head(&self) -> Result<Meta>;
 
-    /// What responses so far have told, without a request.
+    /// What responses so far have told, to this source or to others of this process with its identity, without a
+    /// request, and without asking the cache, which asks this. A response that tells otherwise afterwards is an error
+    /// ([`Error::Changed`]).
     fn seen(&self) -> Option<Meta>;
 
     /// Fills `buffer` from `offset` on. Running past the end of the file is an error.
@@ -77,7 +106,51 @@ pub(crate) trait HostFiles: Send + Sync {
 }
 
 /// Opens `location` for reading. No request is made yet where the location is remote.
+///
+/// `host` reads what the native transport cannot, or must not (VSITLM_TRANSPORT); the command line has none.
 pub(crate) fn open(location: &Location, options: &Options, host: Option<&dyn HostFiles>) -> Result<Arc<dyn Source>> {
-    let _ = (location, options, host);
-    unimplemented!()
+    let native = |suffices: bool| match options.transport {
+        Transport::Native => true,
+        Transport::Gdal => false,
+        Transport::Auto => suffices,
+    };
+    match location {
+        Location::Local(path) => Ok(Arc::new(local::Local::open(path)?)),
+        Location::Http { url } if native(!options.http.needs_gdal) => {
+            Ok(Arc::new(remote::Remote::open(Target::http(url, options)?, options)?))
+        }
+        Location::Http { url } => through(host, &format!("/vsicurl/{url}"), options),
+        Location::S3 { bucket, key } if native(options.s3.is_static() && !options.http.needs_gdal) => {
+            if !options.s3.is_static() {
+                let path = format!("s3://{bucket}/{key}");
+                return Err(Error::Path { path, what: format!("VSITLM_TRANSPORT=NATIVE needs {STATIC_KEYS}") });
+            }
+            Ok(Arc::new(remote::Remote::open(Target::s3(bucket, key, options)?, options)?))
+        }
+        Location::S3 { bucket, key } => through(host, &format!("/vsis3/{bucket}/{key}"), options),
+        Location::Host(path) => through(host, path, options),
+    }
+}
+
+/// What the native transport needs for S3.
+const STATIC_KEYS: &str = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_NO_SIGN_REQUEST=YES";
+
+/// Opens `path` by GDAL.
+fn through(host: Option<&dyn HostFiles>, path: &str, options: &Options) -> Result<Arc<dyn Source>> {
+    let refuse = |what: String| Err(Error::Path { path: redact(path), what });
+    match host {
+        Some(_) if options.transport == Transport::Native => {
+            refuse("only GDAL can read it: set VSITLM_TRANSPORT=AUTO".to_owned())
+        }
+        Some(host) => host.open(path),
+        None if options.transport == Transport::Gdal => {
+            refuse("there is no GDAL here to read it: unset VSITLM_TRANSPORT".to_owned())
+        }
+        None if path.starts_with("/vsis3/") => refuse(format!("without GDAL, S3 needs {STATIC_KEYS}")),
+        None if path.starts_with("/vsicurl/") => refuse(
+            "an option is set that only GDAL's HTTP client has (GDAL_HTTP_AUTH, GDAL_HTTP_COOKIE, …): unset it"
+                .to_owned(),
+        ),
+        None => refuse("only GDAL can read it: give a local path, an http(s) URL or s3://bucket/key".to_owned()),
+    }
 }

@@ -1,0 +1,47 @@
+# vsitlm: build, demonstrate, test and measure. Everything that is missing is installed by scripts/setup.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.PHONY: build demo test bench lint test-docker clean
+
+PLUGIN := target/plugin/gdal_vsitlm.so
+PYTHON := target/py/r144/bin/python
+
+# The plugin's folder holds nothing else, so that it can be named in GDAL_DRIVER_PATH. A running process may have the
+# old one mapped: hence the new one takes its name by a rename.
+build:
+	cargo build --release --locked
+	mkdir -p $(dir $(PLUGIN))
+	cp target/release/libvsitlm.so target/.gdal_vsitlm.so
+	mv -f target/.gdal_vsitlm.so $(PLUGIN)
+
+# FILE=/path/to/a.jp2 takes your own file instead of a made one.
+demo:
+	scripts/setup demo
+	$(MAKE) --no-print-directory build
+	target/release/vsitlm demo --python $(PYTHON) --plugin $(abspath $(dir $(PLUGIN))) $(if $(FILE),--file "$(FILE)")
+
+test:
+	scripts/setup test
+	$(MAKE) --no-print-directory build
+	cargo test --locked
+	scripts/test-python
+
+# REPEAT=9 takes more repetitions; WRITE=docs/benchmarks.md also puts the table there.
+bench:
+	scripts/setup bench
+	$(MAKE) --no-print-directory build
+	$(PYTHON) scripts/bench.py $(if $(REPEAT),--repeat $(REPEAT)) $(if $(WRITE),--write $(WRITE))
+
+lint:
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps --document-private-items
+
+test-docker:
+	scripts/setup docker
+	scripts/test-docker
+
+clean:
+	cargo clean

@@ -1,0 +1,96 @@
+//! The virtual file: a layout, read through a source, shared by every handle on its path.
+
+mod open;
+mod read;
+mod registry;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+pub(crate) use open::{open, wants_side_cars};
+pub(crate) use read::Ahead;
+pub(crate) use registry::Lease;
+
+use crate::layout::{Layout, VirtualOffset};
+use crate::options::Options;
+use crate::source::{Meta, Source};
+
+/// A file as GDAL sees it.
+pub(crate) struct VirtualFile {
+    /// What messages call it.
+    name: String,
+    layout: Layout,
+    source: Arc<dyn Source>,
+    options: Options,
+    /// What the file must be for the layout to be true.
+    expected: Expected,
+    /// Whether a response has shown that it is.
+    confirmed: AtomicBool,
+    last_modified: Option<i64>,
+}
+
+/// What a file was when its row was made. What is `None` is not compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Expected {
+    size: Option<u64>,
+    etag: Option<String>,
+    last_modified: Option<i64>,
+}
+
+impl Expected {
+    /// What `meta` contradicts, both values named.
+    fn mismatch(&self, meta: &Meta) -> Option<String> {
+        if self.size.is_some_and(|size| size != meta.size) {
+            return Some(format!("its index row was made for {} bytes, it has {}", self.size.unwrap_or(0), meta.size));
+        }
+        match (&self.etag, &meta.etag) {
+            (Some(was), Some(is)) if was != is => {
+                return Some(format!("its index row was made for ETag {was}, it has {is}"));
+            }
+            (Some(_), Some(_)) => return None,
+            _ => {}
+        }
+        match (self.last_modified, meta.last_modified) {
+            (Some(was), Some(is)) if was != is => {
+                Some(format!("its index row was made for the file of {was} (seconds since 1970), it is of {is}"))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl VirtualFile {
+    /// The size in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.layout.size()
+    }
+
+    /// When the file was last modified, in seconds since 1970-01-01 UTC.
+    pub(crate) fn last_modified(&self) -> Option<i64> {
+        self.last_modified
+    }
+
+    /// The options of the first open, which serve all handles while any is open.
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// How many of `length` bytes from `offset` on, asked right after a seek, are answered; `None`: all of them.
+    ///
+    /// A decoder that looks at a tile-part's SOT marker asks for 1024 bytes there, needs the 12 of the marker segment,
+    /// and moves on. A short read is legal to OpenJPEG (2.4.0 to 2.5.4), so the index answers what it knows, and the
+    /// tile-part is not fetched. To other readers a short read is the end of the file: hence only right after a seek.
+    pub(crate) fn probe(&self, offset: u64, length: u64) -> Option<u64> {
+        const LONGEST_PROBE: u64 = 1024;
+        if length > LONGEST_PROBE || self.source.is_cheap() || !self.options.sot_probe {
+            return None;
+        }
+        let body = self.layout.body_after(VirtualOffset(offset))?;
+        Some(body.0 - offset).filter(|inline| *inline < length)
+    }
+}
+
+/// The file that is open by this name now.
+pub(crate) fn already_open(name: &str) -> Option<Arc<Lease>> {
+    registry::get().live(name)
+}

@@ -1,0 +1,178 @@
+//! From a name to a virtual file: the index, the guard, misses.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::{Expected, Lease, VirtualFile, registry};
+use crate::error::{Error, Result, ResultExt};
+use crate::index::{self, Record, RecordKey};
+use crate::jp2::{LONGEST_HEADER, SOT_LENGTH};
+use crate::layout::{self, Layout};
+use crate::options::{OnMiss, Options, Verify};
+use crate::path::{self, Key, Request};
+use crate::source::{self, HostFiles, Source, SourceOffset};
+use crate::trace;
+
+/// Whether side-cars of remote files are to be looked for.
+pub(crate) fn wants_side_cars(get: &dyn Fn(&str) -> Option<String>) -> bool {
+    Options::resolve(get).is_ok_and(|options| options.sidecars)
+}
+
+/// Opens what `request` names, with the options that `get` gives. `name` is what handles share the file by.
+///
+/// # Errors
+/// Each names the file; see [`Error`].
+pub(crate) fn open(
+    name: &str,
+    request: Request,
+    get: &dyn Fn(&str) -> Option<String>,
+    host: Option<&dyn HostFiles>,
+) -> Result<Arc<Lease>> {
+    let shown = request.location.display();
+    let options = Options::resolve(get).in_file(&shown)?;
+    if let Some(file) = registry::get().recent(name, &options) {
+        if file.is_still_there() {
+            return Ok(registry::get().lease(name, file));
+        }
+        registry::get().forget(&file);
+    }
+    let source = source::open(&request.location, &options, host).in_file(&shown)?;
+    let opened = if request.location.is_jp2() {
+        open_jp2(&*source, request.key.as_ref(), &options, host).in_file(&shown)?
+    } else {
+        pass(&*source).in_file(&shown)?
+    };
+    let Opened { layout, expected, last_modified } = opened;
+    let confirmed = AtomicBool::new(false);
+    let file = VirtualFile { name: shown, layout, source, options, expected, confirmed, last_modified };
+    Ok(registry::get().lease(name, Arc::new(file)))
+}
+
+/// What a file turned out to be.
+struct Opened {
+    layout: Layout,
+    expected: Expected,
+    last_modified: Option<i64>,
+}
+
+impl VirtualFile {
+    /// Whether a file of this machine is still what it was; a remote one is asked when it is read.
+    fn is_still_there(&self) -> bool {
+        !self.source.is_cheap() || self.source.head().is_ok_and(|meta| self.expected.mismatch(&meta).is_none())
+    }
+}
+
+/// The file as it is.
+fn pass(source: &dyn Source) -> Result<Opened> {
+    let meta = source.head()?;
+    Ok(Opened {
+        layout: layout::pass(meta.size),
+        expected: Expected { size: Some(meta.size), etag: meta.etag, last_modified: meta.last_modified },
+        last_modified: meta.last_modified,
+    })
+}
+
+fn open_jp2(source: &dyn Source, key: Option<&Key>, options: &Options, host: Option<&dyn HostFiles>) -> Result<Opened> {
+    let origin = source.origin();
+    if let Some(key) = key {
+        if !options.index.is_empty() && !registry::get().is_set_aside(origin) {
+            let open_index = |name: &str| source::open(&path::parse(name)?.location, options, host);
+            let found = index::find(options, key, origin, &open_index);
+            for warning in found.warnings {
+                trace::debug(|| warning.chain());
+            }
+            for record in found.records {
+                if let Some(opened) = try_record(source, &record, options)? {
+                    trace::debug(|| format!("{origin}: row of the index"));
+                    return Ok(opened);
+                }
+            }
+        }
+    }
+    if let Some(record) = index::learned_get(options, origin) {
+        if let Some(opened) = try_record(source, &record, options)? {
+            trace::debug(|| format!("{origin}: learned row"));
+            return Ok(opened);
+        }
+        index::learned_forget(options, origin);
+    }
+    match options.on_miss {
+        OnMiss::Fail => Err(Error::Miss),
+        OnMiss::Pass => pass(source),
+        OnMiss::Scan => {
+            trace::debug(|| format!("{origin}: no row, walking the file"));
+            let record_key = key.map_or_else(RecordKey::default, RecordKey::new);
+            let record = Record::from_scan(record_key, "", origin, index::scan(source)?);
+            index::learned_put(options, &record);
+            opened(&record, source)
+        }
+    }
+}
+
+/// The file by a row; `None` where the row is not of this file.
+///
+/// The guard: a row that was made from this very location is trusted, and held against the first response. A row made
+/// elsewhere is held against a HEAD, or, where the header is not in the row, against the response that brings it. A stat
+/// of a local file costs nothing, so it is always made.
+fn try_record(source: &dyn Source, record: &Record, options: &Options) -> Result<Option<Opened>> {
+    let origin = source.origin();
+    let same_place = record.origin.as_deref() == Some(origin);
+    let expected = expected(record, source);
+    let asks = match options.verify {
+        Verify::Open => true,
+        Verify::Read => false,
+        Verify::Auto => !same_place,
+    };
+    let size = record.file_size.unwrap_or(0);
+    let known = registry::get().is_confirmed(origin, size) && options.verify != Verify::Open;
+    let header_asks = record.header.is_none();
+    if source.is_cheap() || (asks && !known && !header_asks) {
+        if let Some(what) = expected.mismatch(&source.head()?) {
+            trace::debug(|| format!("{origin}: row set aside: {what}"));
+            return Ok(None);
+        }
+        registry::get().confirm(origin, size);
+    }
+    match opened(record, source) {
+        Ok(opened) => Ok(Some(opened)),
+        Err(error @ (Error::Row { .. } | Error::Malformed { .. } | Error::Changed { .. })) => {
+            trace::debug(|| format!("{origin}: row set aside: {}", error.chain()));
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What the file must be for a row to be true. ETags and dates compare within one store only.
+fn expected(record: &Record, source: &dyn Source) -> Expected {
+    let same_place = record.origin.as_deref() == Some(source.origin());
+    Expected {
+        size: record.file_size,
+        etag: record.etag.clone().filter(|_| same_place),
+        last_modified: record.last_modified.filter(|_| same_place),
+    }
+}
+
+/// The layout of a row. A header that the row lacks is read from the file, and with it the file's size and ETag.
+fn opened(record: &Record, source: &dyn Source) -> Result<Opened> {
+    let (Some(header), Some(file_size)) = (&record.header, record.file_size) else {
+        return opened(&complete(record, source)?, source);
+    };
+    let structure = record.structure(header, file_size)?;
+    let layout = layout::compose(&structure)?;
+    Ok(Opened { layout, expected: expected(record, source), last_modified: record.last_modified })
+}
+
+/// A row of v1 with what it lacks: the header, in one request, and for a file with a TLM of its own that TLM.
+fn complete(record: &Record, source: &dyn Source) -> Result<Record> {
+    let scanned = |record: &Record| {
+        let scan = index::scan(source)?;
+        Ok(Record::from_scan(record.key.clone(), &record.path, source.origin(), scan))
+    };
+    let (Some(first_sot), Some(file_size)) = (record.first_sot, record.file_size) else { return scanned(record) };
+    let header = source.read_up_to(SourceOffset(0), first_sot.saturating_add(SOT_LENGTH).min(LONGEST_HEADER))?;
+    match source.seen().and_then(|meta| expected(record, source).mismatch(&meta)) {
+        Some(what) => Err(Error::Changed { what }),
+        None => Ok(Record { header: Some(header), file_size: Some(file_size), ..record.clone() }),
+    }
+}

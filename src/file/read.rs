@@ -1,0 +1,257 @@
+//! Reading a virtual file: plan, fetch, copy.
+
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use super::{Expected, VirtualFile, registry};
+use crate::error::{Error, Result, ResultExt};
+use crate::index;
+use crate::jp2::Sot;
+use crate::layout::{Content, Unit, VirtualOffset};
+use crate::source::{SourceOffset, SourceRange, fetch_units, merge_gap, peek};
+
+/// What a decoder reads past a tile-part: it looks at the next SOT marker with a read of 1024 bytes.
+const PEEK: u64 = 1024;
+
+/// The unit of fetching where a file's structure is unknown.
+const BLOCK: u64 = 64 << 10;
+
+/// The most bytes that reading on in order fetches at once, and that one read asks for at once.
+const LONGEST_RUN: u64 = 8 << 20;
+
+/// What a run of small tile-parts is worth at most: more would cost bytes that a window does not need.
+const SMALL_RUN: u64 = 256 << 10;
+
+/// How a handle has read so far, so that reading on in order fetches ahead.
+#[derive(Debug, Default)]
+pub(crate) struct Ahead {
+    /// The unit that comes next in order.
+    next: Option<usize>,
+    /// How many runs have been read in order.
+    streak: u32,
+}
+
+impl Ahead {
+    /// The bytes to fetch, from the unit `first` on, for a read that needs units up to `last`.
+    fn budget(&mut self, first: usize, base: u64) -> u64 {
+        self.streak = if self.next == Some(first) { self.streak + 1 } else { 0 };
+        // The first two runs in order may be a window's: only then the file seems to be read as a whole.
+        base.saturating_mul(1 << self.streak.saturating_sub(1).min(20)).clamp(base, LONGEST_RUN.max(base))
+    }
+}
+
+impl VirtualFile {
+    /// Reads from `offset` on until `buffer` is full or the file ends, and gives the number of bytes.
+    ///
+    /// # Errors
+    /// What the source reports; [`Error::Changed`] and [`Error::Row`] where the file is not what its row says. Then the
+    /// row is set aside, and the next open scans anew.
+    pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8], ahead: &mut Ahead) -> Result<usize> {
+        let read = self.fill(offset, buffer, ahead);
+        if let Err(Error::Changed { .. } | Error::Row { .. }) = &read {
+            let origin = self.source.origin();
+            registry::get().set_aside(origin);
+            index::learned_forget(&self.options, origin);
+            registry::get().forget(self);
+        }
+        read.in_file(&self.name)
+    }
+
+    fn fill(&self, offset: u64, buffer: &mut [u8], ahead: &mut Ahead) -> Result<usize> {
+        let length = self.size().saturating_sub(offset).min(buffer.len() as u64);
+        let Some(mut rest) = usize::try_from(length).ok().and_then(|length| buffer.get_mut(..length)) else {
+            return Ok(0);
+        };
+        let crosses = self.layout.in_header(VirtualOffset(offset));
+        let mut at = offset;
+        for (start, content) in self.layout.segments_from(VirtualOffset(offset)) {
+            if rest.is_empty() {
+                break;
+            }
+            let skip = at - start.0;
+            match content {
+                Content::Inline(bytes) => {
+                    let from = bytes.get(usize::try_from(skip).unwrap_or(usize::MAX)..).unwrap_or_default();
+                    let (here, after) = rest.split_at_mut(from.len().min(rest.len()));
+                    here.copy_from_slice(from.get(..here.len()).unwrap_or_default());
+                    at += here.len() as u64;
+                    rest = after;
+                }
+                Content::Source(range) => {
+                    let from = range.start.0 + skip;
+                    let here = usize::try_from(range.end.0 - from).unwrap_or(usize::MAX).min(rest.len());
+                    let (here, after) = rest.split_at_mut(here);
+                    let wanted = SourceOffset(from)..SourceOffset(from + here.len() as u64);
+                    at += here.len() as u64;
+                    if self.source.is_cheap() {
+                        self.source.read_into(wanted.start, here)?;
+                    } else if crosses {
+                        // GDAL_INGESTED_BYTES_AT_OPEN reads on from the header: it gets what it asks, not the tile-part.
+                        let fetched = fetch_units(&self.source, &[wanted], &self.options)?;
+                        self.confirm()?;
+                        copy(fetched.first(), 0, here)?;
+                    } else {
+                        self.read_units(wanted, here, ahead)?;
+                    }
+                    rest = after;
+                }
+            }
+        }
+        usize::try_from(length).map_err(|_| Error::read("a read of more bytes than there is memory"))
+    }
+
+    /// Fills `out` with `wanted`, fetching the units that it touches whole.
+    fn read_units(&self, wanted: SourceRange, mut out: &mut [u8], ahead: &mut Ahead) -> Result<()> {
+        let mut at = wanted.start.0;
+        while !out.is_empty() {
+            let Some(first) = self.unit_at(at) else {
+                // Boxes after the codestream, which no unit holds.
+                let fetched = fetch_units(&self.source, &[SourceOffset(at)..wanted.end], &self.options)?;
+                self.confirm()?;
+                return copy(fetched.first(), 0, out);
+            };
+            // The bytes a decoder peeks at came with the unit before.
+            if let Some(next) = self.peek_range(first).filter(|next| wanted.end <= next.end) {
+                if let Some(bytes) = peek(&*self.source, &next) {
+                    return copy(Some(&bytes), at - next.start.0, out);
+                }
+            }
+            let last = self.unit_at(wanted.end.0 - 1).unwrap_or(self.units() - 1);
+            let fetched = self.fetch(first, last, ahead)?;
+            for (number, bytes) in fetched.iter().enumerate() {
+                if out.is_empty() {
+                    break; // what was fetched ahead
+                }
+                let unit = self.unit_range(first + number);
+                let end = unit.end.0.min(wanted.end.0);
+                let (here, after) =
+                    out.split_at_mut(usize::try_from(end.saturating_sub(at)).unwrap_or(0).min(out.len()));
+                copy(Some(bytes), at - unit.start.0, here)?;
+                at += here.len() as u64;
+                out = after;
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes of the units from `first` on: of as many up to `last` as one read may fetch, at least of `first`.
+    fn fetch(&self, first: usize, last: usize, ahead: &mut Ahead) -> Result<Vec<Bytes>> {
+        let mut held = Vec::new();
+        for unit in first..=last {
+            match peek(&*self.source, &self.unit_range(unit)) {
+                Some(bytes) => held.push(bytes),
+                None => break,
+            }
+        }
+        if !held.is_empty() {
+            return Ok(held);
+        }
+        let gap = merge_gap(&*self.source, &self.options);
+        let base = if self.size() <= gap { self.size() } else { gap.min(SMALL_RUN) };
+        let budget = ahead.budget(first, base);
+        let mut run = vec![self.unit_range(first)];
+        let mut total = run.first().map_or(0, length);
+        for unit in first + 1..self.units() {
+            let range = self.unit_range(unit);
+            total += length(&range);
+            if total > if unit <= last { LONGEST_RUN } else { budget } {
+                break;
+            }
+            run.push(range);
+        }
+        let units = run.len();
+        ahead.next = Some(first + units);
+        run.extend(self.peek_range(first + units));
+        let mut fetched = fetch_units(&self.source, &run, &self.options)?;
+        fetched.truncate(units);
+        self.confirm()?;
+        for (number, bytes) in fetched.iter().enumerate() {
+            if let Some(unit) = self.layout.units().get(first + number) {
+                check_sot(unit, bytes)?;
+            }
+        }
+        Ok(fetched)
+    }
+
+    /// The number of units: tile-parts, or blocks where the file's structure is unknown.
+    fn units(&self) -> usize {
+        match self.layout.units() {
+            [] => usize::try_from(self.size().div_ceil(BLOCK)).unwrap_or(usize::MAX),
+            units => units.len(),
+        }
+    }
+
+    /// The unit that holds a byte of the source.
+    fn unit_at(&self, offset: u64) -> Option<usize> {
+        match self.layout.units() {
+            [] => usize::try_from(offset / BLOCK).ok(),
+            units => {
+                let number = units.partition_point(|unit| unit.range.end.0 <= offset);
+                units.get(number).filter(|unit| unit.range.start.0 <= offset).map(|_| number)
+            }
+        }
+    }
+
+    /// A unit's range.
+    fn unit_range(&self, number: usize) -> SourceRange {
+        match self.layout.units() {
+            [] => {
+                let start = (number as u64).saturating_mul(BLOCK);
+                SourceOffset(start)..SourceOffset((start + BLOCK).min(self.size()))
+            }
+            units => units.get(number).map_or(SourceOffset(0)..SourceOffset(0), |unit| unit.range.clone()),
+        }
+    }
+
+    /// What a decoder peeks at where the tile-part `number` begins: fetched with the one before it, as a unit of its own.
+    fn peek_range(&self, number: usize) -> Option<SourceRange> {
+        let range = self.layout.units().get(number)?.range.clone();
+        Some(range.start..SourceOffset((range.start.0 + PEEK).min(range.end.0)))
+    }
+
+    /// Holds the first response against what the row says. See [`super::open`] for what is held against it at open.
+    fn confirm(&self) -> Result<()> {
+        if self.confirmed.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let Some(meta) = self.source.seen() else { return Ok(()) };
+        match Expected::mismatch(&self.expected, &meta) {
+            Some(what) => Err(Error::Changed { what }),
+            None => {
+                self.confirmed.store(true, Ordering::Relaxed);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Holds a fetched tile-part against the table: an index row of another file of the same size is found here.
+fn check_sot(unit: &Unit, bytes: &[u8]) -> Result<()> {
+    let (tile, length) = unit.sot.tile_part;
+    let row = |what: String| Error::Row { what };
+    let sot = Sot::parse(bytes, unit.range.start.0).map_err(|error| row(error.to_string()))?;
+    let built = Sot { tile, length, part: 0, parts: 1 };
+    // Psot may be 0 in a last tile-part (T.800 A.4.2); the table has its length.
+    let agrees = sot.tile == tile && (sot.length == length || sot.length == 0);
+    if !agrees || (unit.sot.as_built && sot != built) {
+        return Err(row(format!("it promises {built:?} at byte {}, the file has {sot:?}", unit.range.start.0)));
+    }
+    Ok(())
+}
+
+fn length(range: &SourceRange) -> u64 {
+    range.end.0 - range.start.0
+}
+
+/// Copies from the place `skip` of `bytes` on.
+fn copy(bytes: Option<&Bytes>, skip: u64, out: &mut [u8]) -> Result<()> {
+    let from = usize::try_from(skip).ok().and_then(|skip| bytes?.get(skip..skip.checked_add(out.len())?));
+    match from {
+        Some(from) => {
+            out.copy_from_slice(from);
+            Ok(())
+        }
+        None => Err(Error::read("a response was shorter than its range")),
+    }
+}

@@ -1,0 +1,123 @@
+//! The files that are open, those that were just closed, and what has been found out about rows.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use super::VirtualFile;
+use crate::options::Options;
+use crate::process::PerProcess;
+
+/// How many closed files are kept, so that opening one again costs no look-up.
+const RECENT: usize = 32;
+
+/// How many findings about rows are kept; past that all are forgotten, which costs a HEAD each.
+const FINDINGS: usize = 65_536;
+
+static REGISTRY: PerProcess<Registry> = PerProcess::new();
+
+/// This process's registry.
+pub(super) fn get() -> &'static Registry {
+    REGISTRY.get()
+}
+
+/// An open file. Handles share it, and with it the options of the first of them; the file may outlive it in
+/// [`State::recent`].
+pub(crate) struct Lease(Arc<VirtualFile>);
+
+impl std::ops::Deref for Lease {
+    type Target = VirtualFile;
+
+    fn deref(&self) -> &VirtualFile {
+        &self.0
+    }
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Registry(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    open: HashMap<String, Weak<Lease>>,
+    /// The most recent one last.
+    recent: Vec<(String, Arc<VirtualFile>)>,
+    /// Origins whose index row was found wrong.
+    set_aside: HashSet<String>,
+    /// Origins and sizes of rows made elsewhere that a HEAD has confirmed.
+    confirmed: HashSet<(String, u64)>,
+}
+
+impl Registry {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The file that is open by this name.
+    pub(super) fn live(&self, name: &str) -> Option<Arc<Lease>> {
+        self.state().open.get(name)?.upgrade()
+    }
+
+    /// The file that was open by this name, with the same options, a moment ago.
+    pub(super) fn recent(&self, name: &str, options: &Options) -> Option<Arc<VirtualFile>> {
+        let state = self.state();
+        let (_, file) = state.recent.iter().find(|(recent, _)| recent == name)?;
+        (file.options == *options).then(|| file.clone())
+    }
+
+    /// Opens a file by this name; where another thread has done so meanwhile, that one is it.
+    pub(super) fn lease(&self, name: &str, file: Arc<VirtualFile>) -> Arc<Lease> {
+        let mut state = self.state();
+        if let Some(other) = state.open.get(name).and_then(Weak::upgrade) {
+            return other;
+        }
+        let lease = Arc::new(Lease(file.clone()));
+        state.open.retain(|_, lease| lease.strong_count() > 0);
+        state.open.insert(name.to_owned(), Arc::downgrade(&lease));
+        let same = state.recent.iter().position(|(recent, _)| recent == name);
+        let full = (state.recent.len() >= RECENT).then_some(0);
+        let dropped = same.or(full).map(|place| state.recent.remove(place));
+        state.recent.push((name.to_owned(), file));
+        drop(state);
+        drop(dropped); // closes the file, which must not happen under the lock
+        lease
+    }
+
+    /// Makes the next open by this name a new one.
+    pub(super) fn forget(&self, file: &VirtualFile) {
+        let mut state = self.state();
+        state.open.retain(|_, lease| lease.upgrade().is_some_and(|lease| !std::ptr::eq(&raw const *lease.0, file)));
+        let kept = std::mem::take(&mut state.recent);
+        let (kept, dropped): (Vec<_>, Vec<_>) =
+            kept.into_iter().partition(|(_, other)| !std::ptr::eq(&raw const **other, file));
+        state.recent = kept;
+        drop(state);
+        drop(dropped);
+    }
+
+    /// Remembers that the index's row for this file is wrong.
+    pub(super) fn set_aside(&self, origin: &str) {
+        insert_bounded(&mut self.state().set_aside, origin.to_owned());
+    }
+
+    /// Whether the index's row for this file was found wrong.
+    pub(super) fn is_set_aside(&self, origin: &str) -> bool {
+        self.state().set_aside.contains(origin)
+    }
+
+    /// Remembers that the file has the size that a row made elsewhere tells.
+    pub(super) fn confirm(&self, origin: &str, size: u64) {
+        insert_bounded(&mut self.state().confirmed, (origin.to_owned(), size));
+    }
+
+    /// Whether [`Registry::confirm`] was told so.
+    pub(super) fn is_confirmed(&self, origin: &str, size: u64) -> bool {
+        self.state().confirmed.contains(&(origin.to_owned(), size))
+    }
+}
+
+fn insert_bounded<T: Eq + std::hash::Hash>(set: &mut HashSet<T>, value: T) {
+    if set.len() >= FINDINGS {
+        set.clear();
+    }
+    set.insert(value);
+}

@@ -1,0 +1,126 @@
+//! What a virtual file is made of: inline bytes and ranges of the source, in order.
+//!
+//! ```text
+//! boxes + main header + TLM | SOT 0 | rest of tile-part 0 | SOT 1 | rest of tile-part 1 | … | EOC | boxes that follow
+//! inline                      inline  source                inline  source                    inline source
+//! ```
+//!
+//! The TLM and every SOT are generated from one checked table, because OpenJPEG up to 2.5.4 writes past a heap buffer
+//! when they disagree, and an index is untrusted input. No IO.
+
+mod compose;
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+pub(crate) use compose::{compose, pass};
+
+use crate::source::{SourceOffset, SourceRange};
+
+/// An offset in a virtual file, in bytes from its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct VirtualOffset(pub(crate) u64);
+
+/// What a stretch of a virtual file holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// These bytes.
+    Inline(Bytes),
+    /// Bytes of the source.
+    Source(SourceRange),
+}
+
+impl Content {
+    fn len(&self) -> u64 {
+        match self {
+            Content::Inline(bytes) => bytes.len() as u64,
+            Content::Source(range) => range.end.0 - range.start.0,
+        }
+    }
+}
+
+/// A tile-part of the source: the unit of fetching, since a decoder that reads a byte of one reads all of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unit {
+    /// The tile-part, SOT marker segment included.
+    pub(crate) range: SourceRange,
+    /// What the segment there must say for the table to be true.
+    pub(crate) sot: ExpectedSot,
+}
+
+/// What a tile-part's SOT marker segment must say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ExpectedSot {
+    /// The tile and the length by the table.
+    pub(crate) tile_part: (u16, u32),
+    /// Whether the virtual file shows the segment as built from the table, and the file must have just that.
+    pub(crate) as_built: bool,
+}
+
+/// A virtual file.
+///
+/// Invariants: segments are not empty, follow each other without gaps, and no two inline segments are neighbours, so
+/// the end of an inline segment is where bytes of the source begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Layout {
+    /// Each segment with where it starts in the virtual file.
+    segments: Vec<(u64, Content)>,
+    size: u64,
+    units: Vec<Unit>,
+}
+
+impl Layout {
+    /// An empty layout, to be filled by [`Layout::push_inline`] and [`Layout::push_source`].
+    fn new() -> Self {
+        Self { segments: Vec::new(), size: 0, units: Vec::new() }
+    }
+
+    fn push_inline(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        match self.segments.last_mut() {
+            Some((_, Content::Inline(last))) => *last = [last, bytes].concat().into(),
+            _ => self.segments.push((self.size, Content::Inline(Bytes::copy_from_slice(bytes)))),
+        }
+        self.size += bytes.len() as u64;
+    }
+
+    fn push_source(&mut self, range: Range<u64>) {
+        if range.start < range.end {
+            self.segments.push((self.size, Content::Source(SourceOffset(range.start)..SourceOffset(range.end))));
+            self.size += range.end - range.start;
+        }
+    }
+
+    /// The size of the virtual file in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The segments from `offset` on: where each begins and what it holds. The first one holds `offset`.
+    pub(crate) fn segments_from(&self, offset: VirtualOffset) -> impl Iterator<Item = (VirtualOffset, &Content)> {
+        let first = self.segments.partition_point(|(start, content)| start + content.len() <= offset.0);
+        self.segments.get(first..).unwrap_or_default().iter().map(|(start, content)| (VirtualOffset(*start), content))
+    }
+
+    /// The tile-parts in source order, each beginning where the one before it ends. Empty where the file's structure
+    /// is unknown.
+    pub(crate) fn units(&self) -> &[Unit] {
+        &self.units
+    }
+
+    /// Where the inline bytes that hold `offset` end and bytes of the source begin; `None` where `offset` is in no
+    /// inline segment or no source follows it.
+    pub(crate) fn body_after(&self, offset: VirtualOffset) -> Option<VirtualOffset> {
+        let mut segments = self.segments_from(offset);
+        let Some((_, Content::Inline(_))) = segments.next() else { return None };
+        segments.next().map(|(start, _)| start)
+    }
+
+    /// Whether `offset` lies in the first inline segment: the boxes and the main header.
+    pub(crate) fn in_header(&self, offset: VirtualOffset) -> bool {
+        matches!(self.segments.first(), Some((_, header @ Content::Inline(_))) if offset.0 < header.len())
+    }
+}

@@ -1,0 +1,351 @@
+//! Fetched units: one cache for the process, bounded in bytes, where every unit is fetched once.
+//!
+//! Invariants:
+//! - A unit is cached whole, under the file it is of, that file's version, and its range.
+//! - At any moment at most one thread fetches a unit; the others wait for it and get its outcome, an error too.
+//!   A thread fetches what it has taken on before it waits for others, so that no two wait for each other.
+//! - A failure is not remembered, and a thread that panics while it fetches leaves nobody waiting.
+//! - What is kept is what is accounted for: a slice of a larger allocation is copied first.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use crate::error::{Error, Result};
+use crate::options::Options;
+use crate::source::engine::{self, Engine, count, lock};
+use crate::source::limit::{GAP_DEFAULT, GAP_MIN};
+use crate::source::merge::{plan_merge, request_size};
+use crate::source::{Source, SourceRange};
+
+/// What an entry costs besides its bytes, roughly: keys and nodes of two maps.
+const OVERHEAD: u64 = 256;
+
+/// How many bytes are fetched in vain rather than by another request of `source`.
+pub(crate) fn merge_gap(source: &dyn Source, options: &Options) -> u64 {
+    match options.merge_gap {
+        Some(gap) => gap,
+        None if source.is_cheap() => GAP_MIN,
+        None => source.gap().unwrap_or(GAP_DEFAULT),
+    }
+}
+
+/// Reads `units`, ranges of `source` that are disjoint and ascending, each whole: from the cache, from another
+/// thread that is fetching it already, or by requests that are merged where that is cheaper and made side by side.
+/// The answers are in the order of `units`.
+pub(crate) fn fetch_units(source: &Arc<dyn Source>, units: &[SourceRange], options: &Options) -> Result<Vec<Bytes>> {
+    if source.is_cheap() {
+        return source.read_ranges(units);
+    }
+    let engine = engine::current();
+    let mut answers: Vec<Option<Bytes>> = vec![None; units.len()];
+    let mut answer = |index: usize, bytes: Bytes| {
+        if let Some(place) = answers.get_mut(index) {
+            *place = Some(bytes);
+        }
+    };
+    let mut followed = Vec::new();
+    let mut led = Led { engine, flights: Vec::new() };
+    {
+        let mut state = lock(&engine.cache.state);
+        // Asked under the lock: a fetch that tells the version lands under it either before or after this.
+        let file = File::of(source.as_ref());
+        for (index, unit) in units.iter().enumerate() {
+            if let Some(bytes) = state.entries.get(&file.key(unit)) {
+                count(&engine.counters.cache_hits, 1);
+                answer(index, bytes);
+            } else if let Some(flight) = state.flights.get(&file.flight_key(unit)) {
+                count(&engine.counters.shared_fetches, 1);
+                followed.push((index, unit, flight.clone()));
+            } else {
+                let (key, flight) = (file.flight_key(unit), Arc::new(Flight::default()));
+                state.flights.insert(key.clone(), flight.clone());
+                led.flights.push(Leading { index, unit: unit.clone(), key, flight });
+            }
+        }
+    }
+    let outcome = led.fetch(source, options);
+    led.land(source.as_ref(), &outcome, options.cache_size);
+    for (index, bytes) in outcome? {
+        answer(index, bytes);
+    }
+    for (index, unit, flight) in followed {
+        let (bytes, version) = flight.wait()?;
+        let file = File::of(source.as_ref());
+        if file.version.is_empty() || *file.version == *version {
+            answer(index, bytes);
+        } else {
+            // The other thread has another version of the file open: this one must hear of that by itself.
+            let own = source.read_ranges(std::slice::from_ref(unit))?.pop();
+            answer(index, own.ok_or_else(|| Error::read("a read gave fewer ranges than asked for"))?);
+        }
+    }
+    // Every unit was a hit, led or followed.
+    Ok(answers.into_iter().map(Option::unwrap_or_default).collect())
+}
+
+/// The unit `unit` of `source`, if it is at hand.
+pub(crate) fn peek(source: &dyn Source, unit: &SourceRange) -> Option<Bytes> {
+    let engine = engine::current();
+    let key = File::of(source).key(unit);
+    lock(&engine.cache.state).entries.get(&key)
+}
+
+/// The cache of one process.
+#[derive(Default)]
+pub(super) struct Cache {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// By file, version and range.
+    entries: Lru,
+    /// By file and range: the version may be told by the very fetch.
+    flights: HashMap<Key, Arc<Flight>>,
+}
+
+/// A file in one of its versions.
+struct File {
+    identity: Arc<str>,
+    /// ETag or size; empty before the first response.
+    version: Arc<str>,
+}
+
+impl File {
+    fn of(source: &dyn Source) -> Self {
+        let version = match source.seen() {
+            None => String::new(),
+            Some(meta) => meta.etag.unwrap_or_else(|| meta.size.to_string()),
+        };
+        Self { identity: source.identity().into(), version: version.into() }
+    }
+
+    fn key(&self, unit: &SourceRange) -> Key {
+        Key { version: self.version.clone(), ..self.flight_key(unit) }
+    }
+
+    fn flight_key(&self, unit: &SourceRange) -> Key {
+        Key { identity: self.identity.clone(), version: "".into(), start: unit.start.0, end: unit.end.0 }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    identity: Arc<str>,
+    version: Arc<str>,
+    start: u64,
+    end: u64,
+}
+
+/// How a fetch ended: the bytes and the version they are of, or why there are none.
+type Landing = Result<(Bytes, Arc<str>)>;
+
+/// A unit under way.
+#[derive(Default)]
+struct Flight {
+    outcome: Mutex<Option<Landing>>,
+    landed: Condvar,
+}
+
+impl Flight {
+    fn wait(&self) -> Landing {
+        let outcome = lock(&self.outcome);
+        let outcome =
+            self.landed.wait_while(outcome, |outcome| outcome.is_none()).unwrap_or_else(PoisonError::into_inner);
+        outcome.clone().unwrap_or_else(|| Err(Error::read("a fetch ended without an outcome")))
+    }
+
+    fn land(&self, outcome: Landing) {
+        *lock(&self.outcome) = Some(outcome);
+        self.landed.notify_all();
+    }
+}
+
+/// A unit that this thread has taken on.
+struct Leading {
+    index: usize,
+    unit: SourceRange,
+    key: Key,
+    flight: Arc<Flight>,
+}
+
+/// The units that this thread has taken on, none of which stays in the air when it goes.
+struct Led {
+    engine: &'static Engine,
+    flights: Vec<Leading>,
+}
+
+impl Led {
+    /// Fetches them all: the bytes by index into the caller's units.
+    fn fetch(&self, source: &Arc<dyn Source>, options: &Options) -> Result<Vec<(usize, Bytes)>> {
+        let units: Vec<SourceRange> = self.flights.iter().map(|leading| leading.unit.clone()).collect();
+        if units.is_empty() {
+            return Ok(Vec::new());
+        }
+        let gap = merge_gap(source.as_ref(), options);
+        let total = units.iter().fold(0u64, |sum, unit| sum.saturating_add(unit.end.0.saturating_sub(unit.start.0)));
+        let plan = plan_merge(&units, gap, request_size(total, options.max_connections, gap));
+        let requests: Vec<SourceRange> = plan.iter().map(|request| request.range.clone()).collect();
+        let bodies = source.read_ranges(&requests)?;
+        let mut fetched = Vec::with_capacity(units.len());
+        for (request, body) in plan.iter().zip(&bodies) {
+            for leading in self.flights.get(request.members.clone()).unwrap_or_default() {
+                let from = leading.unit.start.0.saturating_sub(request.range.start.0);
+                let to = leading.unit.end.0.saturating_sub(request.range.start.0);
+                let slice = match (usize::try_from(from), usize::try_from(to)) {
+                    (Ok(from), Ok(to)) => body.get(from..to),
+                    _ => None,
+                };
+                let slice = slice.ok_or_else(|| Error::read("a read gave fewer bytes than asked for"))?;
+                let whole = slice.len() == body.len();
+                fetched.push((leading.index, if whole { body.clone() } else { Bytes::copy_from_slice(slice) }));
+            }
+        }
+        if fetched.len() != units.len() {
+            return Err(Error::read("a read gave fewer ranges than asked for"));
+        }
+        Ok(fetched)
+    }
+
+    /// Puts what was fetched into the cache and hands it to those who wait.
+    fn land(&mut self, source: &dyn Source, outcome: &Result<Vec<(usize, Bytes)>>, cache_size: u64) {
+        let file = File::of(source);
+        let mut state = lock(&self.engine.cache.state);
+        if let Ok(fetched) = outcome {
+            for (leading, (_, bytes)) in self.flights.iter().zip(fetched) {
+                state.entries.insert(file.key(&leading.unit), bytes.clone(), cache_size);
+            }
+        }
+        for leading in &self.flights {
+            state.flights.remove(&leading.key);
+        }
+        drop(state);
+        for (position, leading) in self.flights.drain(..).enumerate() {
+            let own = match outcome {
+                Ok(fetched) => fetched.get(position).map(|(_, bytes)| (bytes.clone(), file.version.clone())),
+                Err(error) => {
+                    leading.flight.land(Err(error.clone()));
+                    continue;
+                }
+            };
+            leading.flight.land(own.ok_or_else(|| Error::read("a read gave fewer ranges than asked for")));
+        }
+    }
+}
+
+impl Drop for Led {
+    /// Has something to do only after a panic.
+    fn drop(&mut self) {
+        if self.flights.is_empty() {
+            return;
+        }
+        let mut state = lock(&self.engine.cache.state);
+        for leading in &self.flights {
+            state.flights.remove(&leading.key);
+        }
+        drop(state);
+        for leading in self.flights.drain(..) {
+            let error = "the thread that fetched this failed by a panic, which is an error of this program: report it";
+            leading.flight.land(Err(Error::read(error)));
+        }
+    }
+}
+
+/// Entries in the order of their last use, bounded in bytes.
+#[derive(Default)]
+struct Lru {
+    entries: HashMap<Key, (Bytes, u64)>,
+    /// Keys by when they were last used: a count that only grows.
+    order: BTreeMap<u64, Key>,
+    clock: u64,
+    held: u64,
+}
+
+impl Lru {
+    fn cost(bytes: &Bytes) -> u64 {
+        (bytes.len() as u64).saturating_add(OVERHEAD)
+    }
+
+    fn get(&mut self, key: &Key) -> Option<Bytes> {
+        let (bytes, used) = self.entries.get_mut(key)?;
+        self.order.remove(used);
+        self.clock += 1;
+        *used = self.clock;
+        self.order.insert(self.clock, key.clone());
+        Some(bytes.clone())
+    }
+
+    /// Keeps `bytes`, giving up what was not used for longest, unless they are larger than `limit` by themselves.
+    fn insert(&mut self, key: Key, bytes: Bytes, limit: u64) {
+        let cost = Self::cost(&bytes);
+        if cost > limit {
+            return;
+        }
+        self.clock += 1;
+        self.order.insert(self.clock, key.clone());
+        self.held += cost;
+        if let Some((old, used)) = self.entries.insert(key, (bytes, self.clock)) {
+            self.order.remove(&used);
+            self.held -= Self::cost(&old);
+        }
+        while self.held > limit {
+            let Some((_, oldest)) = self.order.pop_first() else {
+                break;
+            };
+            if let Some((old, _)) = self.entries.remove(&oldest) {
+                self.held -= Self::cost(&old);
+            }
+        }
+    }
+}
+
+/// How many threads wait for `unit` while another fetches it.
+#[cfg(test)]
+pub(super) fn waiting(source: &dyn Source, unit: &SourceRange) -> usize {
+    let key = File::of(source).flight_key(unit);
+    // The table and the leader hold the flight too.
+    let state = lock(&engine::current().cache.state);
+    state.flights.get(&key).map_or(0, |flight| Arc::strong_count(flight).saturating_sub(2))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(start: u64) -> Key {
+        Key { identity: "f".into(), version: "1".into(), start, end: start + 1 }
+    }
+
+    #[test]
+    fn gives_up_the_least_recently_used() {
+        let mut lru = Lru::default();
+        let limit = 3 * (OVERHEAD + 10);
+        for start in 0..3 {
+            lru.insert(key(start), Bytes::from(vec![0; 10]), limit);
+        }
+        assert!(lru.get(&key(0)).is_some());
+        lru.insert(key(3), Bytes::from(vec![0; 10]), limit);
+        assert!(lru.get(&key(1)).is_none());
+        assert!(lru.get(&key(0)).is_some() && lru.get(&key(2)).is_some() && lru.get(&key(3)).is_some());
+        lru.insert(key(4), Bytes::from(vec![0; 100_000]), limit);
+        assert!(lru.get(&key(4)).is_none() && lru.get(&key(3)).is_some(), "too large to keep, and nothing lost for it");
+    }
+
+    proptest! {
+        #[test]
+        fn accounts_for_every_byte(inserts in proptest::collection::vec((0u64..8, 0usize..2000), 1..60), limit in 0u64..9000) {
+            let mut lru = Lru::default();
+            for (start, length) in inserts {
+                lru.insert(key(start), Bytes::from(vec![0; length]), limit);
+                let held: u64 = lru.entries.values().map(|(bytes, _)| Lru::cost(bytes)).sum();
+                prop_assert_eq!(held, lru.held);
+                prop_assert!(held <= limit);
+                prop_assert_eq!(lru.order.len(), lru.entries.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! What a process shares: the runtime, the HTTP clients, the limits of each host, the cache, the counters.
+//!
+//! Invariants:
+//! - Nothing starts at load. The engine is made at its first use, its runtime at the first remote request.
+//! - After fork() the child must not touch the parent's engine: the runtime's threads do not exist there, and a lock
+//!   that another thread held at the fork stays locked for ever. So an engine belongs to one process id, and is
+//!   found without any lock: a list of engines that only grows, each link set by one compare-and-swap. Whatever
+//!   outlives a fork (an open source) asks for the engine anew at every request, and keeps no lock of its own.
+//! - Callers block on a std channel, never inside the runtime, so that they may be on a thread of any other runtime.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
+use std::time::Duration;
+
+use once_cell::race::OnceBox;
+use tokio::runtime::Runtime;
+
+use crate::error::{Error, Result};
+use crate::options::{HttpOptions, Secret};
+use crate::source::Meta;
+use crate::source::cache::Cache;
+use crate::source::limit::Host;
+
+/// Threads of the runtime. They only move bytes: decoding is the callers' work.
+const WORKERS: usize = 2;
+
+/// Files whose size and ETag are remembered. Past that all are forgotten, which costs a cache miss each.
+const MAX_KNOWN: usize = 65_536;
+
+/// One engine a process; in a forked child the parent's stands before its own, and stays unused.
+static FIRST: OnceBox<Node> = OnceBox::new();
+
+struct Node {
+    pid: u32,
+    engine: Engine,
+    next: OnceBox<Node>,
+}
+
+/// This process's engine.
+pub(super) fn current() -> &'static Engine {
+    of_process(&FIRST, std::process::id())
+}
+
+fn of_process(first: &'static OnceBox<Node>, pid: u32) -> &'static Engine {
+    let mut slot = first;
+    loop {
+        let node = slot.get_or_init(|| Box::new(Node { pid, engine: Engine::new(), next: OnceBox::new() }));
+        // Only the last node counts: an earlier one with this pid is a dead ancestor's whose number came round again.
+        if node.pid == pid && node.next.get().is_none() {
+            return &node.engine;
+        }
+        slot = &node.next;
+    }
+}
+
+/// A lock that a panic elsewhere does not take away: the data behind these locks is whole between any two lines.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The state that one process shares.
+pub(super) struct Engine {
+    runtime: OnceLock<Result<Runtime>>,
+    clients: Mutex<HashMap<ClientKey, reqwest::Client>>,
+    hosts: Mutex<HashMap<(String, usize), Arc<Host>>>,
+    known: Mutex<HashMap<String, Meta>>,
+    regions: Mutex<HashMap<String, String>>,
+    /// The units that were fetched, and those under way.
+    pub(super) cache: Cache,
+    /// What has happened so far.
+    pub(super) counters: Counters,
+}
+
+/// The options that make one HTTP client differ from another. Connections are shared by all that agree on them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct ClientKey {
+    user_agent: String,
+    timeout: Duration,
+    connect_timeout: Duration,
+    proxy: Option<Secret>,
+    unsafe_ssl: bool,
+    ca_bundle: Option<String>,
+    tls: bool,
+}
+
+impl ClientKey {
+    /// The key for `options`.
+    pub(super) fn new(options: &HttpOptions) -> Self {
+        Self {
+            user_agent: options
+                .user_agent
+                .clone()
+                .unwrap_or_else(|| concat!("vsitlm/", env!("CARGO_PKG_VERSION")).to_owned()),
+            timeout: options.timeout,
+            connect_timeout: options.connect_timeout,
+            proxy: options.proxy.clone(),
+            unsafe_ssl: options.unsafe_ssl,
+            ca_bundle: options.ca_bundle.clone(),
+            tls: true,
+        }
+    }
+
+    /// The same with or without TLS: a client for http:// loads no certificates, which takes a while. A proxy may
+    /// itself be reached by https.
+    pub(super) fn for_scheme(&self, secure: bool) -> Self {
+        Self { tls: secure || self.proxy.is_some(), ..self.clone() }
+    }
+
+    fn build(&self) -> Result<reqwest::Client> {
+        let mut builder = reqwest::Client::builder()
+            .user_agent(&self.user_agent)
+            .timeout(self.timeout)
+            .connect_timeout(self.connect_timeout)
+            // Ranges side by side are faster over connections of their own than in the streams of one.
+            .http1_only()
+            // Redirects are followed in `http`, which knows which headers are credentials.
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false);
+        if let Some(proxy) = &self.proxy {
+            let invalid = |_| Error::Option {
+                name: "GDAL_HTTP_PROXY",
+                value: "(not shown)".to_owned(),
+                expected: "host:port, or a URL",
+            };
+            builder = builder.proxy(reqwest::Proxy::all(proxy.expose()).map_err(invalid)?);
+        }
+        let bundle = self.certificates()?;
+        if !self.tls {
+            return builder
+                .tls_certs_only([])
+                .build()
+                .map_err(|error| cannot_start("an HTTP client", &error.without_url()));
+        }
+        // A bundle alone suffices where the system has no certificates.
+        builder.tls_certs_merge(bundle).danger_accept_invalid_certs(self.unsafe_ssl).build().map_err(|error| {
+            cannot_start("TLS (where the system has no certificates, set CURL_CA_BUNDLE)", &error.without_url())
+        })
+    }
+
+    fn certificates(&self) -> Result<Vec<reqwest::Certificate>> {
+        let Some(path) = self.ca_bundle.as_ref().filter(|_| self.tls) else {
+            return Ok(Vec::new());
+        };
+        std::fs::read(path)
+            .ok()
+            .and_then(|pem| reqwest::Certificate::from_pem_bundle(&pem).ok())
+            .filter(|certificates| !certificates.is_empty())
+            .ok_or_else(|| Error::Option {
+                name: "CURL_CA_BUNDLE",
+                value: path.clone(),
+                expected: "the name of a readable file of certificates in PEM form",
+            })
+    }
+}
+
+impl Engine {
+    fn new() -> Self {
+        Self {
+            runtime: OnceLock::new(),
+            clients: Mutex::default(),
+            hosts: Mutex::default(),
+            known: Mutex::default(),
+            regions: Mutex::default(),
+            cache: Cache::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    fn runtime(&self) -> Result<&Runtime> {
+        self.runtime
+            .get_or_init(|| {
+                tokio::runtime::Builder::new_multi_thread()
+                    .worker_threads(WORKERS)
+                    .thread_name("vsitlm")
+                    .enable_all()
+                    .build()
+                    .map_err(|error| cannot_start("the threads for network requests", &error))
+            })
+            .as_ref()
+            .map_err(Clone::clone)
+    }
+
+    /// Runs `future` on the runtime and waits for what it gives. A panic in it is an error here.
+    pub(super) fn run<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> Result<T> {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        self.runtime()?.spawn(async move {
+            // Nobody waits any more only when the caller is gone with its thread.
+            let _ = sender.send(future.await);
+        });
+        receiver
+            .recv()
+            .map_err(|_| Error::read("a request ended by a panic, which is an error of this program: report it"))
+    }
+
+    /// The client for `key`, made when it is first asked for.
+    pub(super) fn client(&self, key: &ClientKey) -> Result<reqwest::Client> {
+        if let Some(client) = lock(&self.clients).get(key) {
+            return Ok(client.clone());
+        }
+        // Outside the lock: reading certificates takes tens of milliseconds. Who comes second uses the first's.
+        let built = key.build()?;
+        Ok(lock(&self.clients).entry(key.clone()).or_insert(built).clone())
+    }
+
+    /// What is known of the host `authority` (scheme, name and port), of which at most `connections` requests are
+    /// made at the same time. Files opened with another limit count by themselves.
+    pub(super) fn host(&self, authority: &str, connections: usize) -> Arc<Host> {
+        let mut hosts = lock(&self.hosts);
+        hosts.entry((authority.to_owned(), connections)).or_insert_with(|| Arc::new(Host::new(connections))).clone()
+    }
+
+    /// Size and ETag of the file `identity`, as an earlier source has seen them.
+    pub(super) fn known(&self, identity: &str) -> Option<Meta> {
+        lock(&self.known).get(identity).cloned()
+    }
+
+    /// Remembers what a response told about `identity`.
+    pub(super) fn learn(&self, identity: &str, meta: &Meta) {
+        let mut known = lock(&self.known);
+        if known.len() >= MAX_KNOWN {
+            known.clear();
+        }
+        known.insert(identity.to_owned(), meta.clone());
+    }
+
+    /// The region that AWS has said `bucket` lies in.
+    pub(super) fn region(&self, bucket: &str) -> Option<String> {
+        lock(&self.regions).get(bucket).cloned()
+    }
+
+    /// Remembers what AWS has said.
+    pub(super) fn learn_region(&self, bucket: &str, region: &str) {
+        lock(&self.regions).insert(bucket.to_owned(), region.to_owned());
+    }
+}
+
+fn cannot_start(what: &str, cause: &dyn std::error::Error) -> Error {
+    Error::read(format!("cannot start {what}: {}", super::http::root_cause(cause)))
+}
+
+/// Counters that only grow.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    /// Requests sent, each try and each redirect counted.
+    pub(super) requests: AtomicU64,
+    /// Bytes of bodies received, those of failed tries too.
+    pub(super) bytes: AtomicU64,
+    /// Units answered from the cache.
+    pub(super) cache_hits: AtomicU64,
+    /// Units that another thread was fetching already.
+    pub(super) shared_fetches: AtomicU64,
+    /// Tries after the first one.
+    pub(super) retries: AtomicU64,
+    /// Remote reads that failed for good.
+    pub(super) read_errors: AtomicU64,
+}
+
+/// Adds to a counter; nothing is ordered by them.
+pub(super) fn count(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
+}
+
+/// What the sources of this process have done so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Statistics {
+    /// Requests sent, each try and each redirect counted.
+    pub(crate) requests: u64,
+    /// Bytes of bodies received, those of failed tries too.
+    pub(crate) bytes: u64,
+    /// Units answered from the cache.
+    pub(crate) cache_hits: u64,
+    /// Units that another thread was fetching already.
+    pub(crate) shared_fetches: u64,
+    /// Tries after the first one.
+    pub(crate) retries: u64,
+    /// Remote reads that failed for good.
+    pub(crate) read_errors: u64,
+}
+
+/// The counters of this process.
+pub(crate) fn statistics() -> Statistics {
+    let counters = &current().counters;
+    let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    Statistics {
+        requests: get(&counters.requests),
+        bytes: get(&counters.bytes),
+        cache_hits: get(&counters.cache_hits),
+        shared_fetches: get(&counters.shared_fetches),
+        retries: get(&counters.retries),
+        read_errors: get(&counters.read_errors),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_process_has_one_engine() {
+        let here = std::ptr::from_ref(current()).addr();
+        let there = std::thread::spawn(|| std::ptr::from_ref(current()).addr()).join().unwrap();
+        assert_eq!(here, there);
+    }
+
+    #[test]
+    fn another_process_has_another_engine() {
+        static LIST: OnceBox<Node> = OnceBox::new();
+        let of = |pid| std::ptr::from_ref(of_process(&LIST, pid)).addr();
+        let parent = of(1);
+        assert_eq!(of(1), parent);
+        let child = of(2);
+        assert_ne!(child, parent);
+        assert_eq!(of(2), child);
+        let descendant = of(1);
+        assert!(descendant != parent && descendant != child, "a number that came round again");
+        assert_eq!(of(1), descendant);
+    }
+
+    #[test]
+    fn a_panic_in_a_request_is_an_error() {
+        let outcome: Result<()> = current().run(async { panic!("on purpose") });
+        let error: Error = outcome.unwrap_err();
+        assert!(error.to_string().contains("panic"), "{error}");
+    }
+
+    #[test]
+    fn blocks_on_a_thread_of_another_runtime() {
+        let other = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let answer = other.block_on(async { current().run(async { 7 }) });
+        assert_eq!(answer.unwrap(), 7);
+    }
+}

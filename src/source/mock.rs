@@ -1,0 +1,204 @@
+//! A scripted HTTP server on a thread of its own, for tests: one file, and faults that are used up one a request.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+/// What goes wrong with one request.
+#[derive(Debug, Clone)]
+pub(super) enum Fault {
+    /// A status and headers, with a short body.
+    Status(u16, Vec<(&'static str, String)>),
+    /// The connection ends before the response.
+    Reset,
+    /// The connection ends in the middle of the body.
+    Cut,
+    /// A body, and its Content-Length, shorter by one byte than the Content-Range says.
+    Short,
+    /// The same, longer by one byte.
+    Long,
+    /// Both again without Content-Length.
+    ShortOpen,
+    LongOpen,
+    /// The range that follows the one asked for.
+    OtherRange,
+    /// The whole file, as a server does that knows no ranges.
+    Whole,
+    /// A 200 that announces 9 MiB.
+    WholeLarge,
+    /// 9 MiB that are not announced.
+    WholeOpen,
+    /// The file as it should be, with this ETag.
+    ETag(&'static str),
+    /// The file as it should be, as one byte longer in all.
+    Grown,
+    /// A good response without any size.
+    NoSize,
+}
+
+/// One request as it came: its first line and headers.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    pub(super) target: String,
+    pub(super) headers: Vec<(String, String)>,
+}
+
+impl Seen {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+}
+
+#[derive(Default)]
+struct State {
+    faults: VecDeque<Fault>,
+    seen: Vec<Seen>,
+    waiting: usize,
+    most_waiting: usize,
+}
+
+pub(super) struct Mock {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    file: Vec<u8>,
+    /// Requests that must have come before the first is answered.
+    together: usize,
+    state: Mutex<State>,
+    came: Condvar,
+}
+
+impl Mock {
+    pub(super) fn new(file: &[u8]) -> Self {
+        Self::holding(file, 1)
+    }
+
+    /// A server that answers nobody before `together` requests wait at the same time (or ten seconds are over).
+    pub(super) fn holding(file: &[u8], together: usize) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared { file: file.to_vec(), together, state: Mutex::default(), came: Condvar::new() });
+        let for_thread = shared.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let shared = for_thread.clone();
+                std::thread::spawn(move || while serve(&shared, &stream).is_some() {});
+            }
+        });
+        Self { address, shared }
+    }
+
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub(super) fn fault(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.shared.state.lock().unwrap().faults.extend(faults);
+    }
+
+    pub(super) fn seen(&self) -> Vec<Seen> {
+        self.shared.state.lock().unwrap().seen.clone()
+    }
+
+    /// Requests so far.
+    pub(super) fn count(&self) -> usize {
+        self.shared.state.lock().unwrap().seen.len()
+    }
+
+    /// The most requests that were there at the same time.
+    pub(super) fn most_together(&self) -> usize {
+        self.shared.state.lock().unwrap().most_waiting
+    }
+}
+
+/// One request on `stream`; `None` when the connection is over.
+fn serve(shared: &Shared, stream: &TcpStream) -> Option<()> {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader.read_line(&mut line).ok()?;
+    let target = line.split(' ').nth(1)?.to_owned();
+    let mut headers = Vec::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        let Some((name, value)) = line.trim_end().split_once(':') else {
+            break;
+        };
+        headers.push((name.to_owned(), value.trim().to_owned()));
+    }
+    let seen = Seen { target, headers };
+    let range = seen.header("range").and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
+    let range = range.map(|(first, last)| (first.parse::<usize>().unwrap(), last.parse::<usize>().unwrap() + 1));
+    let fault = {
+        let mut state = shared.state.lock().unwrap();
+        let fault = state.faults.pop_front();
+        state.seen.push(seen);
+        state.waiting += 1;
+        state.most_waiting = state.most_waiting.max(state.waiting);
+        shared.came.notify_all();
+        let wait = Duration::from_secs(10);
+        let held = |state: &mut State| state.most_waiting < shared.together;
+        let (state, _) = shared.came.wait_timeout_while(state, wait, held).unwrap();
+        drop(state);
+        if shared.together > 1 {
+            // Time for requests to come that should not: a client that keeps its limit passes however long it is.
+            std::thread::sleep(Duration::from_millis(30));
+        }
+        shared.state.lock().unwrap().waiting -= 1;
+        fault
+    };
+    respond(shared, stream, range, fault)
+}
+
+fn respond(shared: &Shared, mut stream: &TcpStream, range: Option<(usize, usize)>, fault: Option<Fault>) -> Option<()> {
+    let size = shared.file.len();
+    let etag = match fault {
+        Some(Fault::ETag(etag)) => etag,
+        _ => "\"one\"",
+    };
+    let meta = format!("ETag: {etag}\r\nLast-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n");
+    let whole = |length: usize| format!("HTTP/1.1 200 OK\r\n{meta}Content-Length: {length}\r\n\r\n");
+    let (head, body) = match (&fault, range) {
+        (Some(Fault::Reset), _) => return None,
+        (Some(Fault::Status(status, headers)), _) => {
+            let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+            (format!("HTTP/1.1 {status} X\r\n{headers}Content-Length: 4\r\n\r\n"), b"oops".to_vec())
+        }
+        (Some(Fault::WholeOpen), _) => ("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".to_owned(), vec![0; 9 << 20]),
+        (Some(Fault::WholeLarge), _) => (whole(9 << 20), Vec::new()),
+        (Some(Fault::Whole), _) | (_, None) => (whole(size), shared.file.clone()),
+        (_, Some((start, _))) if start >= size => {
+            (format!("HTTP/1.1 416 X\r\n{meta}Content-Range: bytes */{size}\r\nContent-Length: 0\r\n\r\n"), Vec::new())
+        }
+        (_, Some((start, end))) => {
+            let end = end.min(size);
+            let mut body = shared.file[start..end].to_vec();
+            let (mut first, mut last, mut total) = (start, end - 1, size.to_string());
+            match fault {
+                Some(Fault::Short | Fault::ShortOpen) => body.truncate(body.len() - 1),
+                Some(Fault::Long | Fault::LongOpen) => body.push(0),
+                Some(Fault::OtherRange) => (first, last) = (first + 1, last + 1),
+                Some(Fault::Grown) => total = (size + 1).to_string(),
+                Some(Fault::NoSize) => total = "*".to_owned(),
+                _ => {}
+            }
+            let length = match fault {
+                Some(Fault::ShortOpen | Fault::LongOpen) => "Connection: close".to_owned(),
+                _ => format!("Content-Length: {}", body.len()),
+            };
+            if let Some(Fault::Cut) = fault {
+                body.truncate(body.len() / 2);
+            }
+            (format!("HTTP/1.1 206 X\r\n{meta}Content-Range: bytes {first}-{last}/{total}\r\n{length}\r\n\r\n"), body)
+        }
+    };
+    stream.write_all(head.as_bytes()).ok()?;
+    stream.write_all(&body).ok()?;
+    let ends =
+        matches!(fault, Some(Fault::Cut | Fault::ShortOpen | Fault::LongOpen | Fault::WholeLarge | Fault::WholeOpen));
+    (!ends).then_some(())
+}

@@ -1,0 +1,253 @@
+//! Files behind HTTP and in S3 stores, through object_store, which makes, signs and repeats the requests.
+//!
+//! Invariants:
+//! - The URL goes out as the user wrote it: object_store gets it whole, as the base of a store of one object.
+//! - The first response's size and ETag are the file's; a later response with others is [`Error::Changed`].
+//! - What lives as long as the source holds no lock and no connection, so that a source opened before a fork() can
+//!   be read after it (see [`super::engine`]).
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use object_store::{GetOptions, GetRange, ObjectStore};
+use once_cell::race::OnceBox;
+use tokio::task::JoinSet;
+
+use crate::error::{Error, Result};
+use crate::options::Options;
+use crate::source::engine::{self, count};
+use crate::source::http::{Answer, Call, Failure};
+use crate::source::target::Target;
+use crate::source::{Meta, Source, SourceOffset, SourceRange};
+
+/// One file behind HTTP or in an S3 store.
+pub(super) struct Remote(Arc<Inner>);
+
+struct Inner {
+    target: Target,
+    store: Arc<dyn ObjectStore>,
+    /// The region of `store`, where it is not that of the options.
+    region: Option<String>,
+    /// The store in the region that a response has named, where it is not that of `store`.
+    moved: OnceBox<Arc<dyn ObjectStore>>,
+    max_retry: usize,
+    connections: usize,
+    seen: OnceBox<Meta>,
+}
+
+impl Remote {
+    /// A source of `target`; nothing is sent yet.
+    pub(super) fn open(target: Target, options: &Options) -> Result<Self> {
+        let region = target.movable_bucket().and_then(|(bucket, _)| engine::current().region(bucket));
+        let store = target.store(region.as_deref())?;
+        Ok(Self(Arc::new(Inner {
+            target,
+            store,
+            region,
+            moved: OnceBox::new(),
+            max_retry: options.http.max_retry,
+            connections: options.max_connections,
+            seen: OnceBox::new(),
+        })))
+    }
+
+    fn get(&self, range: Range<u64>, exact: bool) -> Result<Answer> {
+        let inner = self.0.clone();
+        engine::current().run(async move { inner.get(range, exact).await })?
+    }
+}
+
+impl Inner {
+    /// Asks for `range`, with all its tries.
+    async fn get(&self, range: Range<u64>, exact: bool) -> Result<Answer> {
+        if range.is_empty() {
+            return Ok(Answer { bytes: Bytes::new(), meta: None });
+        }
+        let mut store = self.moved.get().unwrap_or(&self.store);
+        let mut tries = 0;
+        loop {
+            let call = Arc::new(Call::new(range.clone(), exact, self.max_retry));
+            let mut options = GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
+            options.extensions.insert(call.clone());
+            // What object_store makes of the stand-in is of no interest: the call has the outcome.
+            let _ = store.get_opts(&self.target.path, options).await;
+            tries += call.tries();
+            let failure = match call.outcome() {
+                Some(Ok(answer)) => {
+                    if let Some(meta) = &answer.meta {
+                        self.check(meta)?;
+                    }
+                    return Ok(answer);
+                }
+                Some(Err(failure)) => failure,
+                None => Failure::Unsent(Error::read(
+                    "the request cannot be made from the options: check AWS_* and GDAL_HTTP_*",
+                )),
+            };
+            if let Failure::Status { region: Some(region), .. } = &failure
+                && let Some((bucket, set)) = self.target.movable_bucket()
+                && self.region.as_deref().unwrap_or(set) != region
+                && self.moved.get().is_none()
+            {
+                crate::trace::debug(|| {
+                    format!("the bucket {bucket} lies in {region}: AWS_REGION would save a request")
+                });
+                let there = self.target.store(Some(region))?;
+                engine::current().learn_region(bucket, region);
+                store = self.moved.get_or_init(|| Box::new(there));
+                continue;
+            }
+            count(&engine::current().counters.read_errors, 1);
+            return Err(self.error(&range, tries, failure));
+        }
+    }
+
+    /// Holds what a response told against what earlier ones have.
+    fn check(&self, told: &Meta) -> Result<()> {
+        let engine = engine::current();
+        let seen = match self.seen.get() {
+            Some(seen) => seen,
+            None => {
+                engine.learn(&self.target.identity, told);
+                self.seen.get_or_init(|| Box::new(told.clone()))
+            }
+        };
+        let Some(what) = difference(seen, told) else {
+            return Ok(());
+        };
+        // The next open sees the file as it is now.
+        engine.learn(&self.target.identity, told);
+        count(&engine.counters.read_errors, 1);
+        Err(Error::Changed { what })
+    }
+
+    /// What the user is told. Nothing of object_store's or a server's own text is in it.
+    fn error(&self, range: &Range<u64>, tries: u64, failure: Failure) -> Error {
+        let after = |cause: &str, advice: &str| {
+            let Range { start, end } = range;
+            let times = if tries == 1 { "once".to_owned() } else { format!("{tries} times") };
+            Error::read(format!("reading bytes {start} to {end} failed, tried {times}: {cause}; {advice}"))
+        };
+        let later = "try again later, or raise GDAL_HTTP_MAX_RETRY";
+        match failure {
+            Failure::Unsent(error) => error,
+            Failure::Status { status, .. } => match status.as_u16() {
+                404 | 410 => Error::NotFound,
+                code @ (401 | 403) => Error::Denied { detail: format!(" (HTTP {code})") },
+                407 => after("HTTP 407", "the proxy wants a user and password: set GDAL_HTTP_PROXY"),
+                code @ 300..=399 => after(&format!("HTTP {code}"), "check the URL, AWS_REGION and AWS_S3_ENDPOINT"),
+                429 => {
+                    after("HTTP 429", "the server is asked too often: lower VSITLM_MAX_CONNECTIONS or try again later")
+                }
+                code @ 500.. => after(&format!("HTTP {code}"), later),
+                code => after(&format!("HTTP {code}"), "check the path and the options"),
+            },
+            Failure::Transport { cause, again: true } => {
+                after(&cause, "check the network and the proxy, or try again later")
+            }
+            Failure::Transport { cause, again: false } => {
+                after(&cause, "check CURL_CA_BUNDLE, or set GDAL_HTTP_UNSAFESSL")
+            }
+            Failure::Broken { what, again: true } => after(&what, later),
+            Failure::Broken { what, again: false } => {
+                after(&what, "this server cannot be read by ranges; copy the file")
+            }
+            Failure::PastEnd { size: Some(size) } => {
+                let Range { start, end } = range;
+                Error::read(format!(
+                    "the file ends at byte {size}, inside or before bytes {start} to {end}: is it complete?"
+                ))
+            }
+            Failure::PastEnd { size: None } => {
+                Error::read(format!("the file ends before byte {}: is it complete?", range.end))
+            }
+        }
+    }
+}
+
+/// What differs between two sights of a file, both values named.
+fn difference(seen: &Meta, told: &Meta) -> Option<String> {
+    if seen.size != told.size {
+        return Some(format!("its size was {} bytes and is {}", seen.size, told.size));
+    }
+    // Servers that compress on the way mark the same ETag as weak.
+    let strong = |etag: &str| etag.strip_prefix("W/").unwrap_or(etag).to_owned();
+    match (seen.etag.as_deref().map(strong), told.etag.as_deref().map(strong)) {
+        (Some(before), Some(now)) if before != now => Some(format!("its ETag was {before} and is {now}")),
+        _ => None,
+    }
+}
+
+impl Source for Remote {
+    fn origin(&self) -> &str {
+        &self.0.target.origin
+    }
+
+    fn identity(&self) -> &str {
+        &self.0.target.identity
+    }
+
+    fn is_cheap(&self) -> bool {
+        false
+    }
+
+    fn gap(&self) -> Option<u64> {
+        engine::current().host(&self.0.target.authority, self.0.connections).gap()
+    }
+
+    /// By a request for the first byte: it costs what a HEAD costs, and URLs that are signed for GET alone allow it.
+    fn head(&self) -> Result<Meta> {
+        if let Some(meta) = self.seen() {
+            return Ok(meta);
+        }
+        self.get(0..1, false)?
+            .meta
+            .ok_or_else(|| Error::read("the server does not tell the file's size: it cannot be read"))
+    }
+
+    fn seen(&self) -> Option<Meta> {
+        if let Some(seen) = self.0.seen.get() {
+            return Some(seen.clone());
+        }
+        // Once handed out, it is what this source's responses are held against.
+        let known = engine::current().known(&self.0.target.identity)?;
+        Some(self.0.seen.get_or_init(|| Box::new(known)).clone())
+    }
+
+    fn read_into(&self, offset: SourceOffset, buffer: &mut [u8]) -> Result<()> {
+        let answer = self.get(offset.0..offset.0.saturating_add(buffer.len() as u64), true)?;
+        if answer.bytes.len() != buffer.len() {
+            return Err(Error::read("a read gave fewer bytes than asked for"));
+        }
+        buffer.copy_from_slice(&answer.bytes);
+        Ok(())
+    }
+
+    fn read_ranges(&self, ranges: &[SourceRange]) -> Result<Vec<Bytes>> {
+        let ranges: Vec<Range<u64>> = ranges.iter().map(|range| range.start.0..range.end.0).collect();
+        let inner = self.0.clone();
+        engine::current().run(async move {
+            let mut answers = vec![Bytes::new(); ranges.len()];
+            let mut requests = JoinSet::new();
+            for (index, range) in ranges.into_iter().enumerate() {
+                let inner = inner.clone();
+                requests.spawn(async move { (index, inner.get(range, true).await) });
+            }
+            // The first failure ends the others: dropping the set aborts them.
+            while let Some(done) = requests.join_next().await {
+                let (index, answer) = done.map_err(|_| {
+                    Error::read("a request ended by a panic, which is an error of this program: report it")
+                })?;
+                if let Some(place) = answers.get_mut(index) {
+                    *place = answer?.bytes;
+                }
+            }
+            Ok(answers)
+        })?
+    }
+
+    fn read_up_to(&self, offset: SourceOffset, length: u64) -> Result<Bytes> {
+        Ok(self.get(offset.0..offset.0.saturating_add(length), false)?.bytes)
+    }
+}

@@ -1,0 +1,238 @@
+//! What GDAL's callbacks mean: opening, the cursor, side-cars, messages. Safe code, and no knowledge of C.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::host_source::{HostFile, HostSource};
+use crate::error::{Error, Result, ResultExt};
+use crate::file::{self, Ahead, Lease};
+use crate::options::OnReadError;
+use crate::path::{self, Location};
+use crate::source::{HostFiles, Source};
+
+/// How a message is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Severity {
+    Warning,
+    OpenFailed,
+    ReadFailed,
+}
+
+/// One libgdal, as the handler needs it.
+pub(super) trait Host: Send + Sync {
+    /// A configuration option, as it holds for `path` on this thread.
+    fn option(&self, path: &str, name: &str) -> Option<String>;
+    /// Raises an error or warning on this thread.
+    fn report(&self, message: &str, severity: Severity);
+    /// Opens a file of the host's own file systems.
+    fn open_file(&self, path: &str) -> Option<Box<dyn HostFile>>;
+    /// Its size in bytes, and when it was last modified in seconds since 1970-01-01 UTC.
+    fn file_size(&self, path: &str) -> Option<(u64, Option<i64>)>;
+}
+
+/// GDAL's own file systems, for `source`.
+struct Files(&'static dyn Host);
+
+impl HostFiles for Files {
+    fn open(&self, path: &str) -> Result<Arc<dyn Source>> {
+        HostSource::open(self.0, path)
+    }
+}
+
+/// A file opened by GDAL. One thread uses it at a time.
+pub(super) struct Handle {
+    file: Arc<Lease>,
+    position: u64,
+    /// Whether nothing was read since the last seek.
+    after_seek: bool,
+    at_end: bool,
+    failed: bool,
+    ahead: Ahead,
+}
+
+/// Opens what `name` names. A failure is raised as an error, unless the name is that of a side-car, which GDAL only
+/// looks for.
+pub(super) fn open(host: &'static dyn Host, name: &str, mode: &str) -> Result<Handle> {
+    let opened = match mode {
+        "r" | "rb" | "r+" | "rb+" | "r+b" => find(host, name),
+        _ => path::parse(name)
+            .and_then(|request| Err(Error::ReadOnly { mode: mode.to_owned() }).in_file(&request.location.display())),
+    };
+    match opened {
+        Ok(Some(file)) => {
+            Ok(Handle { file, position: 0, after_seek: false, at_end: false, failed: false, ahead: Ahead::default() })
+        }
+        Ok(None) => Err(Error::NotFound),
+        Err(error) => {
+            host.report(&error.chain(), Severity::OpenFailed);
+            Err(error)
+        }
+    }
+}
+
+/// The file behind a name; `None` for a side-car that is not there.
+fn find(host: &'static dyn Host, name: &str) -> Result<Option<Arc<Lease>>> {
+    if let Some(file) = file::already_open(name) {
+        return Ok(Some(file));
+    }
+    let request = path::parse(name)?;
+    let target = request.location.gdal_path();
+    let side_car = !request.location.is_jp2();
+    let get = |option: &str| host.option(&target, option);
+    if side_car && is_side_car_probe(&request.location) && !file::wants_side_cars(&get) {
+        return Ok(None);
+    }
+    match file::open(name, request, &get, Some(&Files(host))) {
+        Err(error) if side_car && matches!(error.root(), Error::NotFound) => Ok(None),
+        opened => opened.map(Some),
+    }
+}
+
+/// What a stat gives.
+pub(super) struct Found {
+    pub(super) size: u64,
+    pub(super) is_folder: bool,
+    pub(super) last_modified: Option<i64>,
+}
+
+/// Looks a name up without a message: GDAL stats what it only guesses.
+pub(super) fn stat(host: &'static dyn Host, name: &str, _size: bool) -> Result<Found> {
+    if let Ok(request) = path::parse(name) {
+        if matches!(&request.location, Location::Local(folder) if folder.is_dir()) {
+            return Ok(Found { size: 0, is_folder: true, last_modified: None });
+        }
+    }
+    let file = find(host, name)?.ok_or(Error::NotFound)?;
+    Ok(Found { size: file.size(), is_folder: false, last_modified: file.last_modified() })
+}
+
+/// Suffixes of the names that GDAL tries beside a raster, in lower case.
+const SIDE_CARS: [&str; 16] = [
+    ".aux.xml",
+    ".aux",
+    ".ovr",
+    ".msk",
+    ".j2w",
+    ".jp2w",
+    ".jpw",
+    ".wld",
+    ".tab",
+    ".j2kw",
+    ".jpxw",
+    ".j2cw",
+    ".imd",
+    ".rpb",
+    "_metadata.txt",
+    "_rpc.txt",
+];
+
+/// Whether GDAL would look for this name of its own accord when it opens a JP2. Beside a remote file there are no
+/// side-cars, and asking for each would cost a request; beside a local one they are what the folder says.
+fn is_side_car_probe(location: &Location) -> bool {
+    let name = location.gdal_path();
+    let name = name.split('?').next().unwrap_or_default().to_ascii_lowercase();
+    !matches!(location, Location::Local(_)) && SIDE_CARS.iter().any(|suffix| name.ends_with(suffix))
+}
+
+/// The files beside `name`, so that GDAL need not look for them one by one: none beside a remote file; those of the
+/// same stem beside a local one.
+pub(super) fn sibling_files(host: &'static dyn Host, name: &str) -> Vec<String> {
+    let _ = host;
+    let Ok(request) = path::parse(name) else { return Vec::new() };
+    let Location::Local(file) = &request.location else { return Vec::new() };
+    let Some(stem) = file.file_stem().and_then(|stem| stem.to_str()) else { return Vec::new() };
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let Ok(entries) = std::fs::read_dir(folder.unwrap_or(std::path::Path::new("."))) else { return Vec::new() };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|entry| entry.starts_with(stem))
+        .collect()
+}
+
+/// The entries of a local folder; remote ones are not listed.
+pub(super) fn read_dir(name: &str) -> Option<Vec<String>> {
+    let Location::Local(folder) = path::parse(name).ok()?.location else { return None };
+    let entries = std::fs::read_dir(folder).ok()?;
+    Some(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+}
+
+/// How many reads have failed for good, and what the last one said.
+static READ_ERRORS: (AtomicU64, Mutex<String>) = (AtomicU64::new(0), Mutex::new(String::new()));
+
+/// See [`READ_ERRORS`].
+pub(super) fn read_errors() -> (u64, String) {
+    let message = READ_ERRORS.1.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    (READ_ERRORS.0.load(Ordering::Relaxed), message)
+}
+
+impl Handle {
+    pub(super) fn tell(&self) -> u64 {
+        self.position
+    }
+
+    /// Moves the cursor; false for a `whence` that does not exist.
+    pub(super) fn seek(&mut self, offset: u64, whence: i32) -> bool {
+        let base = match whence {
+            libc::SEEK_SET => 0,
+            libc::SEEK_CUR => self.position,
+            libc::SEEK_END => self.file.size(),
+            _ => return false,
+        };
+        // GDAL's offsets are unsigned; a step back is written as its two's complement.
+        self.position = base.wrapping_add(offset);
+        self.after_seek = true;
+        self.at_end = false;
+        true
+    }
+
+    /// Reads from the cursor on and gives the number of bytes.
+    ///
+    /// A failure is loud, because GDAL can hide it: where several tiles are read by threads, it gives zeros for them.
+    pub(super) fn read(&mut self, host: &dyn Host, buffer: &mut [u8]) -> usize {
+        let asked = buffer.len() as u64;
+        let wanted = if self.after_seek { self.file.probe(self.position, asked) } else { None };
+        self.after_seek = false;
+        let length = usize::try_from(wanted.unwrap_or(asked)).unwrap_or(buffer.len()).min(buffer.len());
+        match self.file.read_at(self.position, buffer.get_mut(..length).unwrap_or_default(), &mut self.ahead) {
+            Ok(done) => {
+                self.position += done as u64;
+                self.at_end = wanted.is_none() && (done as u64) < asked;
+                done
+            }
+            Err(error) => {
+                self.failed = true;
+                self.complain(host, &error);
+                0
+            }
+        }
+    }
+
+    fn complain(&self, host: &dyn Host, error: &Error) {
+        let message = format!(
+            "{}. GDAL may give zeros for the tile where it reads several tiles at once; with GDAL_NUM_THREADS=1 it fails \
+             instead, with VSITLM_ON_READ_ERROR=ABORT the process ends",
+            error.chain()
+        );
+        READ_ERRORS.0.fetch_add(1, Ordering::Relaxed);
+        message.clone_into(&mut READ_ERRORS.1.lock().unwrap_or_else(PoisonError::into_inner));
+        host.report(&message, Severity::ReadFailed);
+        if self.file.options().on_read_error == OnReadError::Abort {
+            eprintln!("vsitlm: {}: the process ends (VSITLM_ON_READ_ERROR=ABORT)", error.chain());
+            std::process::abort();
+        }
+    }
+
+    pub(super) fn is_at_end(&self) -> bool {
+        self.at_end
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.failed = false;
+        self.at_end = false;
+    }
+}
