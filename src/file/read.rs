@@ -30,14 +30,17 @@ pub(crate) struct Ahead {
     next: Option<usize>,
     /// How many runs have been read in order.
     streak: u32,
+    /// The bytes of the last run.
+    run: u64,
 }
 
 impl Ahead {
-    /// The bytes to fetch, from the unit `first` on, for a read that needs units up to `last`.
+    /// The bytes to fetch from the unit `first` on, at least: `base` at first, doubling with every run in order.
     fn budget(&mut self, first: usize, base: u64) -> u64 {
         self.streak = if self.next == Some(first) { self.streak + 1 } else { 0 };
         // The first two runs in order may be a window's: only then the file seems to be read as a whole.
-        base.saturating_mul(1 << self.streak.saturating_sub(1).min(20)).clamp(base, LONGEST_RUN.max(base))
+        let doubled = if self.streak < 2 { 0 } else { self.run.saturating_mul(2).min(LONGEST_RUN) };
+        doubled.max(base)
     }
 }
 
@@ -162,6 +165,7 @@ impl VirtualFile {
         }
         let units = run.len();
         ahead.next = Some(first + units);
+        ahead.run = run.iter().map(length).sum();
         run.extend(self.peek_range(first + units));
         let mut fetched = fetch_units(&self.source, &run, &self.options)?;
         fetched.truncate(units);

@@ -1,11 +1,11 @@
 //! The files that are open, those that were just closed, and what has been found out about rows.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use super::VirtualFile;
 use crate::options::Options;
-use crate::process::PerProcess;
+use crate::process::{PerProcess, lock};
 
 /// How many closed files are kept, so that opening one again costs no look-up.
 const RECENT: usize = 32;
@@ -49,7 +49,7 @@ struct State {
 
 impl Registry {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// The file that is open by this name.

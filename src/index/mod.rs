@@ -1,7 +1,5 @@
 //! stub
 mod blob;
-#[cfg(test)]
-mod memory;
 mod record;
 mod scan;
 pub(crate) use record::{Record, RecordKey};

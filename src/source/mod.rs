@@ -16,6 +16,8 @@ mod engine;
 mod http;
 mod limit;
 mod local;
+#[cfg(test)]
+pub(crate) mod memory;
 mod merge;
 #[cfg(test)]
 mod mock;
