@@ -156,11 +156,11 @@ impl VirtualFile {
         let mut run = vec![self.unit_range(first)];
         let mut total = run.first().map_or(0, length);
         for unit in first + 1..self.units() {
-            let range = self.unit_range(unit);
-            total += length(&range);
-            if total > if unit <= last { LONGEST_RUN } else { budget } {
+            if total >= if unit <= last { LONGEST_RUN } else { budget } {
                 break;
             }
+            let range = self.unit_range(unit);
+            total += length(&range);
             run.push(range);
         }
         let units = run.len();

@@ -142,8 +142,8 @@ fn reading_on_in_order_fetches_ahead() {
     for number in 2..400 {
         tile(number, &mut ahead);
     }
-    let requests = case.memory.cost().0;
-    assert!(requests < 60, "{requests} requests for 400 tile-parts in order");
+    let rounds = case.memory.rounds();
+    assert!(rounds < 12, "{rounds} rounds of requests for 400 tile-parts in order");
 }
 
 #[test]

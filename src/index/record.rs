@@ -54,7 +54,7 @@ pub(crate) struct Record {
     pub(crate) file_size: Option<u64>,
     /// Where the first SOT marker stands; `None` as above.
     pub(crate) first_sot: Option<u64>,
-    /// The file up to the first SOT marker; v1 rows have none.
+    /// The file up to the end of the first SOT marker segment; v1 rows have none.
     pub(crate) header: Option<Bytes>,
     /// The tile-parts in source order, not yet checked against the header; empty in rows of files with a TLM.
     pub(crate) parts: Vec<TilePart>,
@@ -85,8 +85,8 @@ impl Record {
         }
     }
 
-    /// The file's structure, checked as a whole: `header` is the file from its first byte to its first SOT marker, the
-    /// row's own or read from the file, `file_size` the size of a file whose row does not tell it.
+    /// The file's structure, checked as a whole: `header` is the file from its first byte to the end of its first SOT
+    /// marker segment, the row's own or read from the file, `file_size` the size of a file whose row does not tell it.
     ///
     /// # Errors
     /// [`Error::Row`] where header and tile-parts contradict each other; [`Error::Malformed`] where the header is none.
@@ -173,7 +173,7 @@ mod tests {
             assert_eq!(record.has_tlm, file.tlm);
             let structure = record.structure(record.header.as_ref().unwrap(), 0).unwrap();
             assert_eq!(structure.tile_parts.tiles(), 6);
-            assert_eq!(structure.tile_parts.first_sot(), record.header.unwrap().len() as u64);
+            assert_eq!(structure.tile_parts.first_sot(), record.header.unwrap().len() as u64 - SOT_LENGTH);
         }
     }
 
@@ -188,6 +188,7 @@ mod tests {
         };
         refused(&|_| (), &header.slice(..header.len() - 1));
         refused(&|_| (), &Bytes::from([&header[..], &[0xFF, 0x64, 0, 2]].concat()));
+        refused(&|_| (), &header.slice(..header.len() - 12));
         refused(&|bad| bad.first_sot = Some(1), &header);
         refused(&|bad| bad.parts[0].offset += 1, &header);
         refused(&|bad| drop(bad.parts.pop()), &header);

@@ -17,7 +17,7 @@ pub(crate) struct Scanned {
     pub(crate) meta: Meta,
     /// The main header.
     pub(crate) main: MainHeader,
-    /// The file up to the first SOT marker.
+    /// The file up to the end of the first SOT marker segment.
     pub(crate) header: Bytes,
     /// The tile-parts in source order; every tile has at least one.
     pub(crate) parts: Vec<TilePart>,
@@ -69,8 +69,8 @@ pub(crate) fn scan(source: &dyn Source) -> Result<Scanned> {
 }
 
 fn main_header(window: &mut Window<'_>) -> Result<MainHeader> {
+    let size = window.meta.size;
     loop {
-        let size = window.meta.size;
         let prefix = window.at(0, 0, 0)?;
         let have = prefix.len() as u64;
         match parse_main_header(prefix, size)? {
