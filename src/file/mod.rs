@@ -94,3 +94,6 @@ impl VirtualFile {
 pub(crate) fn already_open(name: &str) -> Option<Arc<Lease>> {
     registry::get().live(name)
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use super::{Expected, VirtualFile, registry};
 use crate::error::{Error, Result, ResultExt};
 use crate::index;
 use crate::jp2::Sot;
-use crate::layout::{Content, Unit, VirtualOffset};
+use crate::layout::{Content, VirtualOffset};
 use crate::source::{SourceOffset, SourceRange, fetch_units, merge_gap, peek};
 
 /// What a decoder reads past a tile-part: it looks at the next SOT marker with a read of 1024 bytes.
@@ -30,14 +30,17 @@ pub(crate) struct Ahead {
     next: Option<usize>,
     /// How many runs have been read in order.
     streak: u32,
+    /// The bytes of the last run.
+    run: u64,
 }
 
 impl Ahead {
-    /// The bytes to fetch, from the unit `first` on, for a read that needs units up to `last`.
+    /// The bytes to fetch from the unit `first` on, at least: `base` at first, doubling with every run in order.
     fn budget(&mut self, first: usize, base: u64) -> u64 {
         self.streak = if self.next == Some(first) { self.streak + 1 } else { 0 };
         // The first two runs in order may be a window's: only then the file seems to be read as a whole.
-        base.saturating_mul(1 << self.streak.saturating_sub(1).min(20)).clamp(base, LONGEST_RUN.max(base))
+        let doubled = if self.streak < 2 { 0 } else { self.run.saturating_mul(2).min(LONGEST_RUN) };
+        doubled.max(base)
     }
 }
 
@@ -112,10 +115,10 @@ impl VirtualFile {
                 return copy(fetched.first(), 0, out);
             };
             // The bytes a decoder peeks at came with the unit before.
-            if let Some(next) = self.peek_range(first).filter(|next| wanted.end <= next.end) {
-                if let Some(bytes) = peek(&*self.source, &next) {
-                    return copy(Some(&bytes), at - next.start.0, out);
-                }
+            if let Some(next) = self.peek_range(first).filter(|next| wanted.end <= next.end)
+                && let Some(bytes) = peek(&*self.source, &next)
+            {
+                return copy(Some(&bytes), at - next.start.0, out);
             }
             let last = self.unit_at(wanted.end.0 - 1).unwrap_or(self.units() - 1);
             let fetched = self.fetch(first, last, ahead)?;
@@ -140,7 +143,10 @@ impl VirtualFile {
         let mut held = Vec::new();
         for unit in first..=last {
             match peek(&*self.source, &self.unit_range(unit)) {
-                Some(bytes) => held.push(bytes),
+                Some(bytes) => {
+                    self.check_sot(unit, &bytes)?;
+                    held.push(bytes);
+                }
                 None => break,
             }
         }
@@ -153,23 +159,22 @@ impl VirtualFile {
         let mut run = vec![self.unit_range(first)];
         let mut total = run.first().map_or(0, length);
         for unit in first + 1..self.units() {
-            let range = self.unit_range(unit);
-            total += length(&range);
-            if total > if unit <= last { LONGEST_RUN } else { budget } {
+            if total >= if unit <= last { LONGEST_RUN } else { budget } {
                 break;
             }
+            let range = self.unit_range(unit);
+            total += length(&range);
             run.push(range);
         }
         let units = run.len();
         ahead.next = Some(first + units);
+        ahead.run = run.iter().map(length).sum();
         run.extend(self.peek_range(first + units));
         let mut fetched = fetch_units(&self.source, &run, &self.options)?;
         fetched.truncate(units);
         self.confirm()?;
         for (number, bytes) in fetched.iter().enumerate() {
-            if let Some(unit) = self.layout.units().get(first + number) {
-                check_sot(unit, bytes)?;
-            }
+            self.check_sot(first + number, bytes)?;
         }
         Ok(fetched)
     }
@@ -210,6 +215,21 @@ impl VirtualFile {
         Some(range.start..SourceOffset((range.start.0 + PEEK).min(range.end.0)))
     }
 
+    /// Holds a fetched tile-part against the table: an index row of another file of the same size is found here.
+    fn check_sot(&self, number: usize, bytes: &[u8]) -> Result<()> {
+        let Some(unit) = self.layout.units().get(number) else { return Ok(()) };
+        let (tile, length) = unit.sot.tile_part;
+        let row = |what: String| Error::Row { what };
+        let sot = Sot::parse(bytes, unit.range.start.0).map_err(|error| row(error.to_string()))?;
+        let built = Sot { tile, length, part: 0, parts: 1 };
+        // Psot may be 0 in a last tile-part (T.800 A.4.2); the table has its length.
+        let agrees = sot.tile == tile && (sot.length == length || sot.length == 0);
+        if !agrees || (unit.sot.as_built && sot != built) {
+            return Err(row(format!("it promises {built:?} at byte {}, the file has {sot:?}", unit.range.start.0)));
+        }
+        Ok(())
+    }
+
     /// Holds the first response against what the row says. See [`super::open`] for what is held against it at open.
     fn confirm(&self) -> Result<()> {
         if self.confirmed.load(Ordering::Relaxed) {
@@ -224,20 +244,6 @@ impl VirtualFile {
             }
         }
     }
-}
-
-/// Holds a fetched tile-part against the table: an index row of another file of the same size is found here.
-fn check_sot(unit: &Unit, bytes: &[u8]) -> Result<()> {
-    let (tile, length) = unit.sot.tile_part;
-    let row = |what: String| Error::Row { what };
-    let sot = Sot::parse(bytes, unit.range.start.0).map_err(|error| row(error.to_string()))?;
-    let built = Sot { tile, length, part: 0, parts: 1 };
-    // Psot may be 0 in a last tile-part (T.800 A.4.2); the table has its length.
-    let agrees = sot.tile == tile && (sot.length == length || sot.length == 0);
-    if !agrees || (unit.sot.as_built && sot != built) {
-        return Err(row(format!("it promises {built:?} at byte {}, the file has {sot:?}", unit.range.start.0)));
-    }
-    Ok(())
 }
 
 fn length(range: &SourceRange) -> u64 {

@@ -1,11 +1,12 @@
 //! The files that are open, those that were just closed, and what has been found out about rows.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use super::VirtualFile;
 use crate::options::Options;
-use crate::process::PerProcess;
+use crate::process::{PerProcess, lock};
+use crate::{source, trace};
 
 /// How many closed files are kept, so that opening one again costs no look-up.
 const RECENT: usize = 32;
@@ -32,6 +33,25 @@ impl std::ops::Deref for Lease {
     }
 }
 
+impl Drop for Lease {
+    fn drop(&mut self) {
+        trace::debug(|| {
+            let so_far = source::statistics();
+            format!(
+                "{}: closed. The process so far: {} requests, {} bytes, {} units from the cache, {} shared, {} retries, \
+                 {} failures",
+                self.0.name,
+                so_far.requests,
+                so_far.bytes,
+                so_far.cache_hits,
+                so_far.shared_fetches,
+                so_far.retries,
+                so_far.read_errors
+            )
+        });
+    }
+}
+
 /// See the module.
 #[derive(Default)]
 pub(super) struct Registry(Mutex<State>);
@@ -49,7 +69,7 @@ struct State {
 
 impl Registry {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// The file that is open by this name.

@@ -11,8 +11,6 @@ mod blob;
 mod chunks;
 mod find;
 mod learned;
-#[cfg(test)]
-pub(crate) mod memory;
 mod read;
 mod recent;
 mod record;

@@ -152,10 +152,10 @@ pub(super) fn own_tile_parts(main: &MainHeader, header: &[u8], file_size: u64) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::memory::Memory;
     use crate::index::scan::scan;
     use crate::jp2::made;
     use crate::path::key_of_names;
+    use crate::source::memory::Memory;
 
     fn record(file: &made::File) -> Record {
         let source = Memory::new("file:///x.jp2", file.bytes());

@@ -14,7 +14,8 @@ use bytes::Bytes;
 
 use crate::error::{Error, Result};
 use crate::options::Options;
-use crate::source::engine::{self, Engine, count, lock};
+use crate::process::lock;
+use crate::source::engine::{self, Engine, count};
 use crate::source::limit::{GAP_DEFAULT, GAP_MIN};
 use crate::source::merge::{plan_merge, request_size};
 use crate::source::{Source, SourceRange};

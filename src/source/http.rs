@@ -25,8 +25,9 @@ use url::Url;
 
 use crate::error::Error;
 use crate::options::Secret;
+use crate::process::lock;
 use crate::source::Meta;
-use crate::source::engine::{self, ClientKey, Engine, count, lock};
+use crate::source::engine::{self, ClientKey, Engine, count};
 
 /// A server that answers a range with the whole file is put up with for files of at most this many bytes.
 pub(super) const MAX_WHOLE: u64 = 8 << 20;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::source::engine::lock;
+use crate::process::lock;
 
 /// The bounds of the merge gap, in bytes: below, the headers of a request outweigh it; above, it is no gap any more.
 pub(super) const GAP_MIN: u64 = 16 << 10;

@@ -1,13 +1,14 @@
 //! What GDAL's callbacks mean: opening, the cursor, side-cars, messages. Safe code, and no knowledge of C.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::host_source::{HostFile, HostSource};
 use crate::error::{Error, Result, ResultExt};
 use crate::file::{self, Ahead, Lease};
 use crate::options::OnReadError;
 use crate::path::{self, Location};
+use crate::process::lock;
 use crate::source::{HostFiles, Source};
 
 /// How a message is shown.
@@ -97,10 +98,10 @@ pub(super) struct Found {
 
 /// Looks a name up without a message: GDAL stats what it only guesses.
 pub(super) fn stat(host: &'static dyn Host, name: &str, _size: bool) -> Result<Found> {
-    if let Ok(request) = path::parse(name) {
-        if matches!(&request.location, Location::Local(folder) if folder.is_dir()) {
-            return Ok(Found { size: 0, is_folder: true, last_modified: None });
-        }
+    if let Ok(request) = path::parse(name)
+        && matches!(&request.location, Location::Local(folder) if folder.is_dir())
+    {
+        return Ok(Found { size: 0, is_folder: true, last_modified: None });
     }
     let file = find(host, name)?.ok_or(Error::NotFound)?;
     Ok(Found { size: file.size(), is_folder: false, last_modified: file.last_modified() })
@@ -162,7 +163,7 @@ static READ_ERRORS: (AtomicU64, Mutex<String>) = (AtomicU64::new(0), Mutex::new(
 
 /// See [`READ_ERRORS`].
 pub(super) fn read_errors() -> (u64, String) {
-    let message = READ_ERRORS.1.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let message = lock(&READ_ERRORS.1).clone();
     (READ_ERRORS.0.load(Ordering::Relaxed), message)
 }
 
@@ -215,7 +216,7 @@ impl Handle {
             error.chain()
         );
         READ_ERRORS.0.fetch_add(1, Ordering::Relaxed);
-        message.clone_into(&mut READ_ERRORS.1.lock().unwrap_or_else(PoisonError::into_inner));
+        message.clone_into(&mut lock(&READ_ERRORS.1));
         host.report(&message, Severity::ReadFailed);
         if self.file.options().on_read_error == OnReadError::Abort {
             eprintln!("vsitlm: {}: the process ends (VSITLM_ON_READ_ERROR=ABORT)", error.chain());
