@@ -190,12 +190,6 @@ impl IndexFile {
         self.metadata.num_row_groups()
     }
 
-    /// The number of rows.
-    #[cfg(test)]
-    pub(super) fn rows(&self) -> i64 {
-        self.metadata.file_metadata().num_rows()
-    }
-
     /// Whether the index has this column.
     pub(super) fn has(&self, column: Column) -> bool {
         self.columns[column as usize].is_some()
