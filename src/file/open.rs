@@ -9,7 +9,7 @@ use crate::index::{self, Record, RecordKey};
 use crate::jp2::{LONGEST_HEADER, SOT_LENGTH};
 use crate::layout::{self, Layout};
 use crate::options::{OnMiss, Options, Verify};
-use crate::path::{self, Key, Request};
+use crate::path::{self, Request};
 use crate::source::{self, HostFiles, Source, SourceOffset};
 use crate::trace;
 
@@ -38,7 +38,7 @@ pub(crate) fn open(
     }
     let source = source::open(&request.location, &options, host).in_file(&shown)?;
     let opened = if request.location.is_jp2() {
-        open_jp2(&*source, request.key.as_ref(), &options, host).in_file(&shown)?
+        open_jp2(&*source, &request, &options, host).in_file(&shown)?
     } else {
         pass(&*source).in_file(&shown)?
     };
@@ -72,8 +72,9 @@ fn pass(source: &dyn Source) -> Result<Opened> {
     })
 }
 
-fn open_jp2(source: &dyn Source, key: Option<&Key>, options: &Options, host: Option<&dyn HostFiles>) -> Result<Opened> {
+fn open_jp2(source: &dyn Source, request: &Request, options: &Options, host: Option<&dyn HostFiles>) -> Result<Opened> {
     let origin = source.origin();
+    let key = request.key.as_ref();
     if let Some(key) = key
         && !options.index.is_empty()
         && !registry::get().is_set_aside(origin)
@@ -81,7 +82,10 @@ fn open_jp2(source: &dyn Source, key: Option<&Key>, options: &Options, host: Opt
         let open_index = |name: &str| source::open(&path::parse(name)?.location, options, host);
         let found = index::find(options, key, origin, &open_index);
         for warning in found.warnings {
-            trace::debug(|| warning.chain());
+            let message = warning.chain();
+            if let (Some(host), true) = (host, registry::get().is_news(&message)) {
+                host.warn(&message);
+            }
         }
         for record in found.records {
             if let Some(opened) = try_record(source, &record, options)? {
@@ -103,7 +107,7 @@ fn open_jp2(source: &dyn Source, key: Option<&Key>, options: &Options, host: Opt
         OnMiss::Scan => {
             trace::debug(|| format!("{origin}: no row, walking the file"));
             let record_key = key.map_or_else(RecordKey::default, RecordKey::new);
-            let record = Record::from_scan(record_key, "", origin, index::scan(source)?);
+            let record = Record::from_scan(record_key, &request.location.archive_path(), origin, index::scan(source)?);
             index::learned_put(options, &record);
             opened(&record, source)
         }

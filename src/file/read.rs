@@ -20,6 +20,9 @@ const BLOCK: u64 = 64 << 10;
 /// The most bytes that reading on in order fetches at once, and that one read asks for at once.
 const LONGEST_RUN: u64 = 8 << 20;
 
+/// A run is at most this part of the cache: what is fetched ahead must not push out what is read now.
+const RUNS_IN_CACHE: u64 = 4;
+
 /// What a run of small tile-parts is worth at most: more would cost bytes that a window does not need.
 const SMALL_RUN: u64 = 256 << 10;
 
@@ -36,10 +39,10 @@ pub(crate) struct Ahead {
 
 impl Ahead {
     /// The bytes to fetch from the unit `first` on, at least: `base` at first, doubling with every run in order.
-    fn budget(&mut self, first: usize, base: u64) -> u64 {
+    fn budget(&mut self, first: usize, base: u64, longest: u64) -> u64 {
         self.streak = if self.next == Some(first) { self.streak + 1 } else { 0 };
         // The first two runs in order may be a window's: only then the file seems to be read as a whole.
-        let doubled = if self.streak < 2 { 0 } else { self.run.saturating_mul(2).min(LONGEST_RUN) };
+        let doubled = if self.streak < 2 { 0 } else { self.run.saturating_mul(2).min(longest) };
         doubled.max(base)
     }
 }
@@ -155,7 +158,7 @@ impl VirtualFile {
         }
         let gap = merge_gap(&*self.source, &self.options);
         let base = if self.size() <= gap { self.size() } else { gap.min(SMALL_RUN) };
-        let budget = ahead.budget(first, base);
+        let budget = ahead.budget(first, base, LONGEST_RUN.min(self.options.cache_size / RUNS_IN_CACHE));
         let mut run = vec![self.unit_range(first)];
         let mut total = run.first().map_or(0, length);
         for unit in first + 1..self.units() {
@@ -230,7 +233,7 @@ impl VirtualFile {
         Ok(())
     }
 
-    /// Holds the first response against what the row says. See [`super::open`] for what is held against it at open.
+    /// Holds the first response against what the row says. See [`super::open()`] for what is held against it at open.
     fn confirm(&self) -> Result<()> {
         if self.confirmed.load(Ordering::Relaxed) {
             return Ok(());

@@ -65,6 +65,8 @@ struct State {
     set_aside: HashSet<String>,
     /// Origins and sizes of rows made elsewhere that a HEAD has confirmed.
     confirmed: HashSet<(String, u64)>,
+    /// Warnings that were given: each is given once, not at every open.
+    warned: HashSet<String>,
 }
 
 impl Registry {
@@ -133,11 +135,17 @@ impl Registry {
     pub(super) fn is_confirmed(&self, origin: &str, size: u64) -> bool {
         self.state().confirmed.contains(&(origin.to_owned(), size))
     }
+
+    /// Whether this warning is given for the first time.
+    pub(super) fn is_news(&self, warning: &str) -> bool {
+        insert_bounded(&mut self.state().warned, warning.to_owned())
+    }
 }
 
-fn insert_bounded<T: Eq + std::hash::Hash>(set: &mut HashSet<T>, value: T) {
+/// Whether the value is new.
+fn insert_bounded<T: Eq + std::hash::Hash>(set: &mut HashSet<T>, value: T) -> bool {
     if set.len() >= FINDINGS {
         set.clear();
     }
-    set.insert(value);
+    set.insert(value)
 }

@@ -15,6 +15,8 @@ pub(crate) struct Memory {
     pub(crate) reads: Mutex<Vec<(u64, u64)>>,
     pub(crate) heads: Mutex<usize>,
     rounds: AtomicUsize,
+    /// What happens before ranges are read.
+    pub(crate) before: fn(&Memory) -> Result<()>,
 }
 
 impl Memory {
@@ -25,6 +27,7 @@ impl Memory {
             reads: Mutex::default(),
             heads: Mutex::default(),
             rounds: AtomicUsize::new(0),
+            before: |_| Ok(()),
         }
     }
 
@@ -78,6 +81,7 @@ impl Source for Memory {
 
     fn read_ranges(&self, ranges: &[SourceRange]) -> Result<Vec<Bytes>> {
         self.rounds.fetch_add(1, Ordering::Relaxed);
+        (self.before)(self)?;
         ranges.iter().map(|range| self.read(range.start.0, range.end.0)).collect()
     }
 

@@ -105,6 +105,9 @@ pub(crate) trait Source: Send + Sync {
 pub(crate) trait HostFiles: Send + Sync {
     /// Opens `path`, a path of GDAL's without the `/vsitlm/` prefix.
     fn open(&self, path: &str) -> Result<Arc<dyn Source>>;
+
+    /// Tells the user what does not stop a read.
+    fn warn(&self, message: &str);
 }
 
 /// Opens `location` for reading. No request is made yet where the location is remote.

@@ -38,6 +38,10 @@ impl HostFiles for Files {
     fn open(&self, path: &str) -> Result<Arc<dyn Source>> {
         HostSource::open(self.0, path)
     }
+
+    fn warn(&self, message: &str) {
+        self.0.report(message, Severity::Warning);
+    }
 }
 
 /// A file opened by GDAL. One thread uses it at a time.

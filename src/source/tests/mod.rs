@@ -3,11 +3,9 @@
 mod faults;
 mod requests;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 
-use bytes::Bytes;
-
+use super::memory::Memory;
 use super::mock::Mock;
 use super::*;
 
@@ -43,57 +41,6 @@ fn s3(mock: &Mock, key: &str, more: &[(&str, &str)]) -> Arc<dyn Source> {
 /// A range from plain numbers, in bytes.
 pub(super) fn range(start: u64, end: u64) -> SourceRange {
     SourceOffset(start)..SourceOffset(end)
-}
-
-/// A source in memory that counts its requests.
-struct Memory {
-    origin: String,
-    bytes: Bytes,
-    requests: AtomicUsize,
-    /// What a read does before it reads.
-    before: fn(&Memory) -> Result<()>,
-}
-
-impl Memory {
-    fn new(origin: &str, bytes: Vec<u8>) -> Self {
-        Self { origin: origin.into(), bytes: bytes.into(), requests: AtomicUsize::new(0), before: |_| Ok(()) }
-    }
-}
-
-impl Source for Memory {
-    fn origin(&self) -> &str {
-        &self.origin
-    }
-    fn is_cheap(&self) -> bool {
-        false
-    }
-    fn head(&self) -> Result<Meta> {
-        Ok(Meta { size: self.bytes.len() as u64, etag: None, last_modified: None })
-    }
-    fn seen(&self) -> Option<Meta> {
-        self.head().ok()
-    }
-    fn read_into(&self, offset: SourceOffset, buffer: &mut [u8]) -> Result<()> {
-        let end = SourceOffset(offset.0.saturating_add(buffer.len() as u64));
-        buffer.copy_from_slice(&self.read_ranges(&[offset..end])?[0]);
-        Ok(())
-    }
-    fn read_ranges(&self, ranges: &[SourceRange]) -> Result<Vec<Bytes>> {
-        self.requests.fetch_add(ranges.len(), Ordering::SeqCst);
-        (self.before)(self)?;
-        let part = |range: &SourceRange| {
-            if range.end.0 > self.bytes.len() as u64 {
-                return Err(Error::read("past the end"));
-            }
-            Ok(self.bytes.slice(range.start.0 as usize..range.end.0 as usize))
-        };
-        ranges.iter().map(part).collect()
-    }
-    fn read_up_to(&self, offset: SourceOffset, length: u64) -> Result<Bytes> {
-        let size = self.bytes.len() as u64;
-        let start = offset.0.min(size);
-        Ok(self.bytes.slice(start as usize..start.saturating_add(length).min(size) as usize))
-    }
 }
 
 /// The contract of [`Source`], for a source of `file(5000)`.
@@ -223,7 +170,9 @@ fn one_thread_fetches_for_all() {
         },
     ];
     for (round, before) in outcomes.into_iter().enumerate() {
-        let memory = Arc::new(Memory { before, ..Memory::new("memory:single-flight", file(5000)) });
+        let mut memory = Memory::new("memory:single-flight", file(5000));
+        memory.before = before;
+        let memory = Arc::new(memory);
         let source: Arc<dyn Source> = memory.clone();
         std::thread::scope(|scope| {
             for _ in 0..64 {
@@ -237,7 +186,7 @@ fn one_thread_fetches_for_all() {
                 });
             }
         });
-        assert_eq!(memory.requests.load(Ordering::SeqCst), 1);
+        assert_eq!(memory.rounds(), 1);
         assert_eq!(peek(source.as_ref(), &UNIT).is_some(), round == 2);
     }
 }
@@ -246,6 +195,8 @@ fn one_thread_fetches_for_all() {
 fn transports_are_chosen_by_options() {
     struct Gdal;
     impl HostFiles for Gdal {
+        fn warn(&self, _: &str) {}
+
         fn open(&self, path: &str) -> Result<Arc<dyn Source>> {
             Ok(Arc::new(Memory::new(path, Vec::new())))
         }
