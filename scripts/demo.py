@@ -97,7 +97,7 @@ def draw(rows: list[Row], title: str, png: Path) -> bool:
     names = list(dict.fromkeys(row.case for row in rows))
     longest = max(row.seconds for row in rows)
     figure, axes = pyplot.subplots(len(names), 1, figsize=(10, 0.6 + 1.75 * len(names)), sharex=True)
-    for axis, name in zip(axes, names):
+    for axis, name in zip(axes, names, strict=True):
         of_case = [row for row in rows if row.case == name]
         for at, row in enumerate(of_case):
             ours = row.peer == VSITLM

@@ -107,7 +107,8 @@ class Codestream:
         """
         left = (-(-self.width // self.tile_width) - 1) // 2 * self.tile_width
         top = (-(-self.height // self.tile_height) - 1) // 2 * self.tile_height
-        return self.clipped(left + max(0, self.tile_width - px) // 2, top + max(0, self.tile_height - px) // 2 // px * px, px)
+        down = max(0, self.tile_height - px) // 2 // px * px
+        return self.clipped(left + max(0, self.tile_width - px) // 2, top + down, px)
 
     def across(self, px: int) -> Window:
         """A window of `px` around the corner where four tiles in the middle of the image meet."""
@@ -173,7 +174,8 @@ class Server:
 
     def stats(self) -> dict[str, Any]:
         """What was counted since the last reset."""
-        return ask(f"{self.url}/__stats")
+        counters: dict[str, Any] = ask(f"{self.url}/__stats")
+        return counters
 
     def control(self, **changes: str | int | float) -> None:
         """Changes the latency, the bandwidth or the faults (see range_server.py)."""
@@ -243,7 +245,9 @@ class Measurement:
     def make_index(self, inputs: Sequence[str], output: Path) -> None:
         """Runs `vsitlm index`."""
         command = [str(self.vsitlm), "index", *inputs, "-o", str(output)]
-        done = subprocess.run(command, env=self.environment({}), stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        done = subprocess.run(
+            command, env=self.environment({}), stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
         if done.returncode != 0 or not output.exists():
             raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
 

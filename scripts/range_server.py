@@ -318,7 +318,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: the loopback interface)")
     parser.add_argument("--port", type=int, default=0, help="port to listen on (default: a free one)")
     parser.add_argument("--rtt-ms", type=float, default=50, help="latency of every request (default: 50)")
-    parser.add_argument("--mbps", type=float, default=0, help="megabits a second of each connection (default: no limit)")
+    parser.add_argument("--mbps", type=float, default=0, help="megabits a second and connection (default: any)")
     parser.add_argument("--stay", action="store_true", help="go on when standard input closes")
     asyncio.run(serve(parser.parse_args()))
 

@@ -90,9 +90,9 @@ def landscape(size: int) -> np.ndarray:
     columns = np.arange(size, dtype=np.float32)
     image = np.empty((size, size), np.uint16)
     for start in range(0, size, TILE_PX):
-        rows = np.arange(start, min(start + TILE_PX, size), dtype=np.float32)[:, None]
-        across = ((columns + 0.31 * rows + 0.11 * relief[start : start + TILE_PX]) / 67).astype(np.intp) & 255
-        along = ((rows - 0.31 * columns + 0.11 * relief[start : start + TILE_PX]) / 41).astype(np.intp) & 255
+        lines = np.arange(start, min(start + TILE_PX, size), dtype=np.float32)[:, None]
+        across = ((columns + 0.31 * lines + 0.11 * relief[start : start + TILE_PX]) / 67).astype(np.intp) & 255
+        along = ((lines - 0.31 * columns + 0.11 * relief[start : start + TILE_PX]) / 41).astype(np.intp) & 255
         grain = rng.standard_normal(across.shape, dtype=np.float32) * 16
         values = 1700 + relief[start : start + TILE_PX] + crops[along, across] + grain
         image[start : start + TILE_PX] = np.clip(values, 1, 16000)

@@ -23,15 +23,15 @@
 //! Users of GDAL need no Rust: see README.md. The C entry points are declared in `include/vsitlm.h`.
 
 mod error;
-mod process;
-mod trace;
+mod file;
+mod index;
+mod jp2;
+mod layout;
 mod options;
 mod path;
-mod jp2;
+mod process;
 mod source;
-mod layout;
-mod index;
-mod file;
+mod trace;
 mod vsi;
 // pub mod cli;
 

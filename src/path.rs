@@ -160,7 +160,9 @@ fn parse_location(path: &str, outer: bool) -> Result<Location> {
         "file" => Ok(Location::Local(PathBuf::from(&*percent_decode_str(&format!("/{rest}")).decode_utf8_lossy()))),
         other => Err(bad(
             path,
-            &format!("{other}:// is not known: use http(s)://, s3://, gs://, az:// or a path of GDAL's such as /vsizip/"),
+            &format!(
+                "{other}:// is not known: use http(s)://, s3://, gs://, az:// or a path of GDAL's such as /vsizip/"
+            ),
         )),
     }
 }
@@ -173,7 +175,9 @@ fn parse_options(path: &str, options: &str) -> Result<Location> {
         match name {
             "url" => url = Some(percent_decode_str(value).decode_utf8_lossy().into_owned()),
             "overview" => return Err(bad(path, "this version has no overview views: leave overview= out")),
-            other => return Err(bad(path, &format!("the option '{other}' is not known: use url=<percent-encoded path>"))),
+            other => {
+                return Err(bad(path, &format!("the option '{other}' is not known: use url=<percent-encoded path>")));
+            }
         }
     }
     match url {
@@ -321,7 +325,10 @@ mod tests {
             ("/vsicurl/http://host:8080/a.jp2", url("http://host:8080/a.jp2")),
             ("vsicurl/https:/host/a.jp2", url("https://host/a.jp2")),
             ("vsicurl?url=https%3A%2F%2Fhost%2Fa.jp2%3Fs%3D1", url("https://host/a.jp2?s=1")),
-            ("/vsicurl?max_retry=2&url=https%3A%2F%2Fh%2Fa.jp2", host("/vsicurl?max_retry=2&url=https%3A%2F%2Fh%2Fa.jp2")),
+            (
+                "/vsicurl?max_retry=2&url=https%3A%2F%2Fh%2Fa.jp2",
+                host("/vsicurl?max_retry=2&url=https%3A%2F%2Fh%2Fa.jp2"),
+            ),
             ("vsicurl/ftp://host/a.jp2", host("/vsicurl/ftp://host/a.jp2")),
             ("s3://eodata/Sentinel-2/x.jp2", object("eodata", "Sentinel-2/x.jp2")),
             ("s3:/eodata/x.jp2", object("eodata", "x.jp2")),
@@ -385,7 +392,11 @@ mod tests {
             let shown = location(path).display();
             assert!(!shown.contains("secret") && shown.contains("host/a.jp2"), "{path}: {shown}");
         }
-        for path in ["?x=1&url=https%3A%2F%2Fu:secret%40h%2Fx%3Fsecret", "gopher://u:secret@h/x?secret", "https://u:secret@/?secret"] {
+        for path in [
+            "?x=1&url=https%3A%2F%2Fu:secret%40h%2Fx%3Fsecret",
+            "gopher://u:secret@h/x?secret",
+            "https://u:secret@/?secret",
+        ] {
             let shown = parse(path).unwrap_err().to_string();
             assert!(!shown.contains("secret"), "{shown}");
         }
@@ -394,7 +405,9 @@ mod tests {
 
     #[test]
     fn jpeg_2000_files_are_known_by_their_names() {
-        for path in ["x.jp2", "X.JP2", "https://h/x.j2k?sig=/y.tif", "vsicurl?max_retry=1&url=https%3A%2F%2Fh%2Fx.jp2%3Fa"] {
+        for path in
+            ["x.jp2", "X.JP2", "https://h/x.j2k?sig=/y.tif", "vsicurl?max_retry=1&url=https%3A%2F%2Fh%2Fx.jp2%3Fa"]
+        {
             assert!(location(path).is_jp2(), "{path}");
         }
         for path in ["x.tif", "jp2", "x.jp2/y", "x.jp2.ovr", "https://h/x.xml?name=x.jp2", "vsimem/.d/jp2"] {

@@ -3,6 +3,8 @@
 //! A lock that another thread held at the fork stays locked in the child for ever, and the parent's threads do not exist
 //! there. So the value is found without any lock, in a list that only grows, each link set by one compare-and-swap.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use once_cell::race::OnceBox;
 
 /// One `T` a process.
@@ -40,10 +42,14 @@ impl<T: Default> PerProcess<T> {
     }
 }
 
+/// A lock that a panic elsewhere does not take away: the data behind this program's locks is whole between any two lines.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Mutex;
 
     #[test]
     fn a_child_has_its_own_value_even_while_the_parents_is_locked() {

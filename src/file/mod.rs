@@ -44,7 +44,9 @@ impl Expected {
             return Some(format!("its index row was made for {} bytes, it has {}", self.size.unwrap_or(0), meta.size));
         }
         match (&self.etag, &meta.etag) {
-            (Some(was), Some(is)) if was != is => return Some(format!("its index row was made for ETag {was}, it has {is}")),
+            (Some(was), Some(is)) if was != is => {
+                return Some(format!("its index row was made for ETag {was}, it has {is}"));
+            }
             (Some(_), Some(_)) => return None,
             _ => {}
         }
@@ -92,3 +94,6 @@ impl VirtualFile {
 pub(crate) fn already_open(name: &str) -> Option<Arc<Lease>> {
     registry::get().live(name)
 }
+
+#[cfg(test)]
+mod tests;

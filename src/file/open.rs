@@ -77,7 +77,7 @@ fn open_jp2(source: &dyn Source, key: Option<&Key>, options: &Options, host: Opt
     if let Some(key) = key {
         if !options.index.is_empty() && !registry::get().is_set_aside(origin) {
             let open_index = |name: &str| source::open(&path::parse(name)?.location, options, host);
-            let found = index::find(options, key, &open_index);
+            let found = index::find(options, key, origin, &open_index);
             for warning in found.warnings {
                 trace::debug(|| warning.chain());
             }

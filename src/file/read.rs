@@ -30,14 +30,17 @@ pub(crate) struct Ahead {
     next: Option<usize>,
     /// How many runs have been read in order.
     streak: u32,
+    /// The bytes of the last run.
+    run: u64,
 }
 
 impl Ahead {
-    /// The bytes to fetch, from the unit `first` on, for a read that needs units up to `last`.
+    /// The bytes to fetch from the unit `first` on, at least: `base` at first, doubling with every run in order.
     fn budget(&mut self, first: usize, base: u64) -> u64 {
         self.streak = if self.next == Some(first) { self.streak + 1 } else { 0 };
         // The first two runs in order may be a window's: only then the file seems to be read as a whole.
-        base.saturating_mul(1 << self.streak.saturating_sub(1).min(20)).clamp(base, LONGEST_RUN.max(base))
+        let doubled = if self.streak < 2 { 0 } else { self.run.saturating_mul(2).min(LONGEST_RUN) };
+        doubled.max(base)
     }
 }
 
@@ -60,7 +63,9 @@ impl VirtualFile {
 
     fn fill(&self, offset: u64, buffer: &mut [u8], ahead: &mut Ahead) -> Result<usize> {
         let length = self.size().saturating_sub(offset).min(buffer.len() as u64);
-        let Some(mut rest) = usize::try_from(length).ok().and_then(|length| buffer.get_mut(..length)) else { return Ok(0) };
+        let Some(mut rest) = usize::try_from(length).ok().and_then(|length| buffer.get_mut(..length)) else {
+            return Ok(0);
+        };
         let crosses = self.layout.in_header(VirtualOffset(offset));
         let mut at = offset;
         for (start, content) in self.layout.segments_from(VirtualOffset(offset)) {
@@ -123,7 +128,8 @@ impl VirtualFile {
                 }
                 let unit = self.unit_range(first + number);
                 let end = unit.end.0.min(wanted.end.0);
-                let (here, after) = out.split_at_mut(usize::try_from(end.saturating_sub(at)).unwrap_or(0).min(out.len()));
+                let (here, after) =
+                    out.split_at_mut(usize::try_from(end.saturating_sub(at)).unwrap_or(0).min(out.len()));
                 copy(Some(bytes), at - unit.start.0, here)?;
                 at += here.len() as u64;
                 out = after;
@@ -150,15 +156,16 @@ impl VirtualFile {
         let mut run = vec![self.unit_range(first)];
         let mut total = run.first().map_or(0, length);
         for unit in first + 1..self.units() {
-            let range = self.unit_range(unit);
-            total += length(&range);
-            if total > if unit <= last { LONGEST_RUN } else { budget } {
+            if total >= if unit <= last { LONGEST_RUN } else { budget } {
                 break;
             }
+            let range = self.unit_range(unit);
+            total += length(&range);
             run.push(range);
         }
         let units = run.len();
         ahead.next = Some(first + units);
+        ahead.run = run.iter().map(length).sum();
         run.extend(self.peek_range(first + units));
         let mut fetched = fetch_units(&self.source, &run, &self.options)?;
         fetched.truncate(units);

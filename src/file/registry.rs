@@ -1,11 +1,11 @@
 //! The files that are open, those that were just closed, and what has been found out about rows.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use super::VirtualFile;
 use crate::options::Options;
-use crate::process::PerProcess;
+use crate::process::{PerProcess, lock};
 
 /// How many closed files are kept, so that opening one again costs no look-up.
 const RECENT: usize = 32;
@@ -49,7 +49,7 @@ struct State {
 
 impl Registry {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// The file that is open by this name.
@@ -87,7 +87,8 @@ impl Registry {
         let mut state = self.state();
         state.open.retain(|_, lease| lease.upgrade().is_some_and(|lease| !std::ptr::eq(&raw const *lease.0, file)));
         let kept = std::mem::take(&mut state.recent);
-        let (kept, dropped): (Vec<_>, Vec<_>) = kept.into_iter().partition(|(_, other)| !std::ptr::eq(&raw const **other, file));
+        let (kept, dropped): (Vec<_>, Vec<_>) =
+            kept.into_iter().partition(|(_, other)| !std::ptr::eq(&raw const **other, file));
         state.recent = kept;
         drop(state);
         drop(dropped);

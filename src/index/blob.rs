@@ -176,12 +176,8 @@ pub(crate) fn parse_resolution_ends(bytes: &[u8], parts: &mut [TilePart]) -> Res
                 return Err(row(format!("{resolutions} resolutions in a tile-part")));
             }
             *count = resolutions;
-            part.head = Some(TilePartHead {
-                kept: 0,
-                packets: 0,
-                droppable: shape & 1 != 0,
-                resolution_ends: Vec::new(),
-            });
+            part.head =
+                Some(TilePartHead { kept: 0, packets: 0, droppable: shape & 1 != 0, resolution_ends: Vec::new() });
         } else {
             part.head = None;
         }

@@ -1,13 +1,27 @@
-//! stub
+//! The parquet index: where the tile-parts of a JP2 lie, by the name of the product.
+//!
+//! ```text
+//! find ─► wanted ─► read ─► blob ─► Record ─► Record::structure      learned_get, learned_put
+//! scan ─► Scanned ─► Record::from_scan ─► write_index
+//! ```
+//!
+//! Nothing here makes a request by itself: JP2s and indexes are read through [`crate::source::Source`].
+
 mod blob;
-#[cfg(test)]
-mod memory;
+mod chunks;
+mod find;
+mod learned;
+mod read;
+mod recent;
 mod record;
 mod scan;
+mod thrift;
+mod wanted;
+mod write;
+
+pub(crate) use blob::build_index_blob;
+pub(crate) use find::{Found, OpenIndex, find};
+pub(crate) use learned::{learned_forget, learned_get, learned_put};
 pub(crate) use record::{Record, RecordKey};
-pub(crate) use scan::scan;
-pub(crate) struct Found { pub(crate) records: Vec<Record>, pub(crate) warnings: Vec<crate::error::Error> }
-pub(crate) fn find(_: &crate::options::Options, _: &crate::path::Key, _: &dyn Fn(&str) -> crate::error::Result<std::sync::Arc<dyn crate::source::Source>>) -> Found { Found { records: vec![], warnings: vec![] } }
-pub(crate) fn learned_get(_: &crate::options::Options, _: &str) -> Option<Record> { None }
-pub(crate) fn learned_put(_: &crate::options::Options, _: &Record) {}
-pub(crate) fn learned_forget(_: &crate::options::Options, _: &str) {}
+pub(crate) use scan::{Scanned, scan};
+pub(crate) use write::write_index;

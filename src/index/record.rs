@@ -5,7 +5,9 @@ use bytes::Bytes;
 use super::blob::parts_of;
 use super::scan::Scanned;
 use crate::error::{Error, Result};
-use crate::jp2::{SOT_LENGTH, MainHeader, Progress, Structure, TilePart, TilePartTable, parse_main_header, parse_tlm_segments};
+use crate::jp2::{
+    MainHeader, Progress, SOT_LENGTH, Structure, TilePart, TilePartTable, parse_main_header, parse_tlm_segments,
+};
 use crate::path::{Key, ProductName, best_resolution};
 
 /// The full key of a row. Rows are sorted by it.
@@ -52,7 +54,7 @@ pub(crate) struct Record {
     pub(crate) file_size: Option<u64>,
     /// Where the first SOT marker stands; `None` as above.
     pub(crate) first_sot: Option<u64>,
-    /// The file up to the first SOT marker; v1 rows have none.
+    /// The file up to the end of the first SOT marker segment; v1 rows have none.
     pub(crate) header: Option<Bytes>,
     /// The tile-parts in source order, not yet checked against the header; empty in rows of files with a TLM.
     pub(crate) parts: Vec<TilePart>,
@@ -83,8 +85,8 @@ impl Record {
         }
     }
 
-    /// The file's structure, checked as a whole: `header` is the file from its first byte to its first SOT marker, the
-    /// row's own or read from the file, `file_size` the size of a file whose row does not tell it.
+    /// The file's structure, checked as a whole: `header` is the file from its first byte to the end of its first SOT
+    /// marker segment, the row's own or read from the file, `file_size` the size of a file whose row does not tell it.
     ///
     /// # Errors
     /// [`Error::Row`] where header and tile-parts contradict each other; [`Error::Malformed`] where the header is none.
@@ -131,9 +133,7 @@ const MOST_TRAILING: u64 = 4096;
 fn check_rest(end: u64, codestream_end: u64) -> Result<()> {
     match codestream_end.checked_sub(end) {
         Some(rest) if rest <= MOST_TRAILING => Ok(()),
-        _ => Err(Error::Row {
-            what: format!("its tile-parts end at {end}, the codestream at {codestream_end}"),
-        }),
+        _ => Err(Error::Row { what: format!("its tile-parts end at {end}, the codestream at {codestream_end}") }),
     }
 }
 
@@ -150,10 +150,10 @@ pub(super) fn own_tile_parts(main: &MainHeader, header: &[u8], file_size: u64) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::memory::Memory;
     use crate::index::scan::scan;
     use crate::jp2::made;
     use crate::path::key_of_names;
+    use crate::source::memory::Memory;
 
     fn record(file: &made::File) -> Record {
         let source = Memory::new("file:///x.jp2", file.bytes());
@@ -173,7 +173,7 @@ mod tests {
             assert_eq!(record.has_tlm, file.tlm);
             let structure = record.structure(record.header.as_ref().unwrap(), 0).unwrap();
             assert_eq!(structure.tile_parts.tiles(), 6);
-            assert_eq!(structure.tile_parts.first_sot(), record.header.unwrap().len() as u64);
+            assert_eq!(structure.tile_parts.first_sot(), record.header.unwrap().len() as u64 - SOT_LENGTH);
         }
     }
 
@@ -188,6 +188,7 @@ mod tests {
         };
         refused(&|_| (), &header.slice(..header.len() - 1));
         refused(&|_| (), &Bytes::from([&header[..], &[0xFF, 0x64, 0, 2]].concat()));
+        refused(&|_| (), &header.slice(..header.len() - 12));
         refused(&|bad| bad.first_sot = Some(1), &header);
         refused(&|bad| bad.parts[0].offset += 1, &header);
         refused(&|bad| drop(bad.parts.pop()), &header);
@@ -212,7 +213,10 @@ mod tests {
         assert_eq!(of("PVI"), (product.into(), "PVI".into(), 0));
         let level = |path| spelled(path);
         assert_eq!(level("T31UDQ_20241016T105031_B01.jp2"), ("L1C_T31UDQ_20241016T105031".into(), "B01".into(), 60));
-        assert_eq!(level("tiles/31/U/DQ/2024/10/16/0/R60m/B03.jp2"), ("L2A_T31UDQ_20241016".into(), "B03_60m".into(), 60));
+        assert_eq!(
+            level("tiles/31/U/DQ/2024/10/16/0/R60m/B03.jp2"),
+            ("L2A_T31UDQ_20241016".into(), "B03_60m".into(), 60)
+        );
         assert_eq!(level("x.jp2"), (String::new(), "x".into(), 0));
     }
 }

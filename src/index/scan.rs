@@ -7,9 +7,7 @@ use bytes::Bytes;
 
 use super::record::own_tile_parts;
 use crate::error::{Error, Result};
-use crate::jp2::{
-    EOC, MainHeader, Progress, SOT_LENGTH, Sot, TilePart, parse_main_header, parse_tile_part_head,
-};
+use crate::jp2::{EOC, MainHeader, Progress, SOT_LENGTH, Sot, TilePart, parse_main_header, parse_tile_part_head};
 use crate::source::{Meta, Source, SourceOffset};
 
 /// What a scan found.
@@ -19,7 +17,7 @@ pub(crate) struct Scanned {
     pub(crate) meta: Meta,
     /// The main header.
     pub(crate) main: MainHeader,
-    /// The file up to the first SOT marker.
+    /// The file up to the end of the first SOT marker segment.
     pub(crate) header: Bytes,
     /// The tile-parts in source order; every tile has at least one.
     pub(crate) parts: Vec<TilePart>,
@@ -52,7 +50,11 @@ pub(crate) fn scan(source: &dyn Source) -> Result<Scanned> {
     let end = match main.codestream_end {
         Some(end) if end > size => {
             let at = main.jp2c.map_or(0, |(offset, _)| offset);
-            return Err(Error::malformed(at, "I.4", format!("a jp2c box that ends at {end}, the file at {size}: it is cut")));
+            return Err(Error::malformed(
+                at,
+                "I.4",
+                format!("a jp2c box that ends at {end}, the file at {size}: it is cut"),
+            ));
         }
         Some(end) => end,
         None => size,
@@ -67,8 +69,8 @@ pub(crate) fn scan(source: &dyn Source) -> Result<Scanned> {
 }
 
 fn main_header(window: &mut Window<'_>) -> Result<MainHeader> {
+    let size = window.meta.size;
     loop {
-        let size = window.meta.size;
         let prefix = window.at(0, 0, 0)?;
         let have = prefix.len() as u64;
         match parse_main_header(prefix, size)? {
@@ -97,25 +99,35 @@ fn tile_parts(window: &mut Window<'_>, main: &MainHeader, end: u64) -> Result<Ve
         if missing == 0 && !bytes.starts_with(&[0xFF, 0x90]) {
             break; // padding after the last tile-part, in a file without EOC
         }
-        let sot = Sot::parse(bytes.get(..usize::try_from(end - at).unwrap_or(usize::MAX).min(bytes.len())).unwrap_or(bytes), at)?;
+        let sot = Sot::parse(
+            bytes.get(..usize::try_from(end - at).unwrap_or(usize::MAX).min(bytes.len())).unwrap_or(bytes),
+            at,
+        )?;
         let Some(count) = counts.get_mut(usize::from(sot.tile)) else {
-            return Err(Error::malformed(at, "A.4.2", format!("a tile-part of tile {}, the image has {tiles} tiles", sot.tile)));
+            return Err(Error::malformed(
+                at,
+                "A.4.2",
+                format!("a tile-part of tile {}, the image has {tiles} tiles", sot.tile),
+            ));
         };
         if *count == 0 {
             missing -= 1;
         }
         *count += 1;
         if *count > MOST_PARTS {
-            return Err(Error::malformed(at, "A.4.2", format!("more than {MOST_PARTS} tile-parts of tile {}", sot.tile)));
+            return Err(Error::malformed(
+                at,
+                "A.4.2",
+                format!("more than {MOST_PARTS} tile-parts of tile {}", sot.tile),
+            ));
         }
         let length = match sot.length {
             0 => {
                 // The last tile-part may leave its length to the EOC marker.
                 open_ended = true;
                 let marker = window.tail(end)?;
-                u32::try_from(end - at - marker).map_err(|_| {
-                    Error::malformed(at, "A.4.2", "a last tile-part (Psot = 0) of more than 4 GiB")
-                })?
+                u32::try_from(end - at - marker)
+                    .map_err(|_| Error::malformed(at, "A.4.2", "a last tile-part (Psot = 0) of more than 4 GiB"))?
             }
             length => length,
         };
@@ -127,7 +139,10 @@ fn tile_parts(window: &mut Window<'_>, main: &MainHeader, end: u64) -> Result<Ve
             return Err(Error::malformed(
                 at,
                 "A.4.2",
-                format!("tile-part {} of tile {} ends at {part_end}, the codestream at {end}: the file is cut", sot.part, sot.tile),
+                format!(
+                    "tile-part {} of tile {} ends at {part_end}, the codestream at {end}: the file is cut",
+                    sot.part, sot.tile
+                ),
             ));
         }
         let head = loop {

@@ -223,14 +223,13 @@ fn tile_part(part: &str) -> Option<&str> {
 /// An MGRS tile: zone, latitude band, square.
 fn is_tile(text: &str) -> bool {
     let bytes = text.as_bytes();
-    bytes.len() == 5
-        && bytes.iter().take(2).all(u8::is_ascii_digit)
-        && bytes.iter().skip(2).all(u8::is_ascii_uppercase)
+    bytes.len() == 5 && bytes.iter().take(2).all(u8::is_ascii_digit) && bytes.iter().skip(2).all(u8::is_ascii_uppercase)
 }
 
 /// `20241016T105031`.
 fn is_time(text: &str) -> bool {
-    text.len() == 15 && text.bytes().enumerate().all(|(at, byte)| if at == 8 { byte == b'T' } else { byte.is_ascii_digit() })
+    text.len() == 15
+        && text.bytes().enumerate().all(|(at, byte)| if at == 8 { byte == b'T' } else { byte.is_ascii_digit() })
 }
 
 fn is_band(text: &str) -> bool {
@@ -262,26 +261,73 @@ mod tests {
         let granule = "GRANULE/L2A_T31UDQ_A048668_20241016T105303";
         let old_granule = "GRANULE/S2A_OPER_MSI_L1C_TL_SGS__20160929T154211_A006640_T32TQM_N02.04/IMG_DATA";
         let table = [
-            (format!("{L2A}.SAFE/{granule}/IMG_DATA/R10m/T31UDQ_20241016T105031_B03_10m.jp2"), full(L2A, tile, "B03", Some(10))),
-            (format!("https://h/L2/tiles/31/U/DQ/{L2A}.SAFE/{granule}/IMG_DATA/R20m/T31UDQ_20241016T105031_B03_20m.jp2"), full(L2A, tile, "B03", Some(20))),
-            (format!("tiles/31/U/DQ/{L1C}.SAFE/GRANULE/L1C_T31UDQ_A008000_20170105T105428/IMG_DATA/T31UDQ_20170105T105432_B8A.jp2"), full(L1C, tile, "B8A", None)),
-            (format!("/vsizip/data/{L2A}.SAFE.zip/{L2A}.SAFE/{granule}/IMG_DATA/R10m/T31UDQ_20241016T105031_TCI_10m.jp2"), full(L2A, tile, "TCI", Some(10))),
+            (
+                format!("{L2A}.SAFE/{granule}/IMG_DATA/R10m/T31UDQ_20241016T105031_B03_10m.jp2"),
+                full(L2A, tile, "B03", Some(10)),
+            ),
+            (
+                format!(
+                    "https://h/L2/tiles/31/U/DQ/{L2A}.SAFE/{granule}/IMG_DATA/R20m/T31UDQ_20241016T105031_B03_20m.jp2"
+                ),
+                full(L2A, tile, "B03", Some(20)),
+            ),
+            (
+                format!(
+                    "tiles/31/U/DQ/{L1C}.SAFE/GRANULE/L1C_T31UDQ_A008000_20170105T105428/IMG_DATA/T31UDQ_20170105T105432_B8A.jp2"
+                ),
+                full(L1C, tile, "B8A", None),
+            ),
+            (
+                format!(
+                    "/vsizip/data/{L2A}.SAFE.zip/{L2A}.SAFE/{granule}/IMG_DATA/R10m/T31UDQ_20241016T105031_TCI_10m.jp2"
+                ),
+                full(L2A, tile, "TCI", Some(10)),
+            ),
             (format!("/vsizip/data/{L2A}.zip/T31UDQ_20241016T105031_TCI_10m.jp2"), full(L2A, tile, "TCI", Some(10))),
-            (format!("{L1C}.SAFE/GRANULE/x/IMG_DATA/R10m/L2A_T31UDQ_20170105T105432_B03_10m.jp2"), full(L1C, tile, "B03", Some(10))),
+            (
+                format!("{L1C}.SAFE/GRANULE/x/IMG_DATA/R10m/L2A_T31UDQ_20170105T105432_B03_10m.jp2"),
+                full(L1C, tile, "B03", Some(10)),
+            ),
             (format!("{L2A}/{granule}/QI_DATA/MSK_DETFOO_B02.jp2"), full(L2A, tile, "MSK_DETFOO_B02", None)),
             (format!("{L2A}.SAFE/{granule}/QI_DATA/MSK_CLDPRB_20m.jp2"), full(L2A, tile, "MSK_CLDPRB", Some(20))),
             (format!("{L2A}.SAFE/{granule}/QI_DATA/T31UDQ_20241016T105031_PVI.jp2"), full(L2A, tile, "PVI", None)),
-            (format!("{L2A}.SAFE/{granule}/IMG_DATA/R20m/T31UDQ_20241016T105031_SCL_20m.jp2"), full(L2A, tile, "SCL", Some(20))),
-            (format!("{OLD}.SAFE/{old_granule}/S2A_OPER_MSI_L1C_TL_SGS__20160929T154211_A006640_T32TQM_B03.jp2"), full(OLD, Some("32TQM"), "B03", None)),
-            (format!("{OLD}.SAFE/GRANULE/S2A_OPER_MSI_L1C_TL_SGS__20160929T154211_A006640_T32TQM_N02.04/QI_DATA/MSK_X.jp2"), full(OLD, Some("32TQM"), "MSK_X", None)),
-            ("T31UDQ_20241016T105031_B03_10m.jp2".into(), sensed("20241016T105031", Some("L2A"), "31UDQ", "B03", Some(10))),
-            ("/data/T31UDQ_20241016T105031_B03.jp2".into(), sensed("20241016T105031", Some("L1C"), "31UDQ", "B03", None)),
-            ("L2A_T31UDQ_20170105T105432_AOT_20m.jp2".into(), sensed("20170105T105432", Some("L2A"), "31UDQ", "AOT", Some(20))),
+            (
+                format!("{L2A}.SAFE/{granule}/IMG_DATA/R20m/T31UDQ_20241016T105031_SCL_20m.jp2"),
+                full(L2A, tile, "SCL", Some(20)),
+            ),
+            (
+                format!("{OLD}.SAFE/{old_granule}/S2A_OPER_MSI_L1C_TL_SGS__20160929T154211_A006640_T32TQM_B03.jp2"),
+                full(OLD, Some("32TQM"), "B03", None),
+            ),
+            (
+                format!(
+                    "{OLD}.SAFE/GRANULE/S2A_OPER_MSI_L1C_TL_SGS__20160929T154211_A006640_T32TQM_N02.04/QI_DATA/MSK_X.jp2"
+                ),
+                full(OLD, Some("32TQM"), "MSK_X", None),
+            ),
+            (
+                "T31UDQ_20241016T105031_B03_10m.jp2".into(),
+                sensed("20241016T105031", Some("L2A"), "31UDQ", "B03", Some(10)),
+            ),
+            (
+                "/data/T31UDQ_20241016T105031_B03.jp2".into(),
+                sensed("20241016T105031", Some("L1C"), "31UDQ", "B03", None),
+            ),
+            (
+                "L2A_T31UDQ_20170105T105432_AOT_20m.jp2".into(),
+                sensed("20170105T105432", Some("L2A"), "31UDQ", "AOT", Some(20)),
+            ),
             ("T31UDQ_20241016T105031_PVI.jp2".into(), sensed("20241016T105031", None, "31UDQ", "PVI", None)),
-            ("tiles/31/U/DQ/2024/10/16/0/R10m/B03.jp2".into(), sensed("20241016", Some("L2A"), "31UDQ", "B03", Some(10))),
+            (
+                "tiles/31/U/DQ/2024/10/16/0/R10m/B03.jp2".into(),
+                sensed("20241016", Some("L2A"), "31UDQ", "B03", Some(10)),
+            ),
             ("s3/tiles/1/C/CV/2024/1/6/0/B03.jp2".into(), sensed("20240106", Some("L1C"), "01CCV", "B03", None)),
             ("tiles/31/U/DQ/2024/10/16/0/TCI.jp2".into(), sensed("20241016", Some("L1C"), "31UDQ", "TCI", None)),
-            ("tiles/31/U/DQ/2024/10/16/0/qi/MSK_DETFOO_B02.jp2".into(), sensed("20241016", None, "31UDQ", "MSK_DETFOO_B02", None)),
+            (
+                "tiles/31/U/DQ/2024/10/16/0/qi/MSK_DETFOO_B02.jp2".into(),
+                sensed("20241016", None, "31UDQ", "MSK_DETFOO_B02", None),
+            ),
         ];
         for (path, expected) in table {
             assert_eq!(key_of_names(&path), Some(expected), "{path}");
@@ -290,7 +336,8 @@ mod tests {
 
     #[test]
     fn other_files_go_by_their_own_name() {
-        for path in ["/data/scene.jp2", "scene.jp2", "tiles/31/U/DQ/scene.jp2", "tiles/99/U/DQ/2024/10/16/x/scene.jp2"] {
+        for path in ["/data/scene.jp2", "scene.jp2", "tiles/31/U/DQ/scene.jp2", "tiles/99/U/DQ/2024/10/16/x/scene.jp2"]
+        {
             let key = key_of_names(path).unwrap();
             assert_eq!((key.product, key.band.as_str()), (ProductName::Unknown, "scene"), "{path}");
         }

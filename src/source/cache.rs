@@ -14,7 +14,8 @@ use bytes::Bytes;
 
 use crate::error::{Error, Result};
 use crate::options::Options;
-use crate::source::engine::{self, Engine, count, lock};
+use crate::process::lock;
+use crate::source::engine::{self, Engine, count};
 use crate::source::limit::{GAP_DEFAULT, GAP_MIN};
 use crate::source::merge::{plan_merge, request_size};
 use crate::source::{Source, SourceRange};
@@ -46,10 +47,7 @@ pub(crate) fn fetch_units(source: &Arc<dyn Source>, units: &[SourceRange], optio
         }
     };
     let mut followed = Vec::new();
-    let mut led = Led {
-        engine,
-        flights: Vec::new(),
-    };
+    let mut led = Led { engine, flights: Vec::new() };
     {
         let mut state = lock(&engine.cache.state);
         // Asked under the lock: a fetch that tells the version lands under it either before or after this.
@@ -64,12 +62,7 @@ pub(crate) fn fetch_units(source: &Arc<dyn Source>, units: &[SourceRange], optio
             } else {
                 let (key, flight) = (file.flight_key(unit), Arc::new(Flight::default()));
                 state.flights.insert(key.clone(), flight.clone());
-                led.flights.push(Leading {
-                    index,
-                    unit: unit.clone(),
-                    key,
-                    flight,
-                });
+                led.flights.push(Leading { index, unit: unit.clone(), key, flight });
             }
         }
     }
@@ -86,10 +79,7 @@ pub(crate) fn fetch_units(source: &Arc<dyn Source>, units: &[SourceRange], optio
         } else {
             // The other thread has another version of the file open: this one must hear of that by itself.
             let own = source.read_ranges(std::slice::from_ref(unit))?.pop();
-            answer(
-                index,
-                own.ok_or_else(|| Error::read("a read gave fewer ranges than asked for"))?,
-            );
+            answer(index, own.ok_or_else(|| Error::read("a read gave fewer ranges than asked for"))?);
         }
     }
     // Every unit was a hit, led or followed.
@@ -130,26 +120,15 @@ impl File {
             None => String::new(),
             Some(meta) => meta.etag.unwrap_or_else(|| meta.size.to_string()),
         };
-        Self {
-            identity: source.identity().into(),
-            version: version.into(),
-        }
+        Self { identity: source.identity().into(), version: version.into() }
     }
 
     fn key(&self, unit: &SourceRange) -> Key {
-        Key {
-            version: self.version.clone(),
-            ..self.flight_key(unit)
-        }
+        Key { version: self.version.clone(), ..self.flight_key(unit) }
     }
 
     fn flight_key(&self, unit: &SourceRange) -> Key {
-        Key {
-            identity: self.identity.clone(),
-            version: "".into(),
-            start: unit.start.0,
-            end: unit.end.0,
-        }
+        Key { identity: self.identity.clone(), version: "".into(), start: unit.start.0, end: unit.end.0 }
     }
 }
 
@@ -174,13 +153,9 @@ struct Flight {
 impl Flight {
     fn wait(&self) -> Landing {
         let outcome = lock(&self.outcome);
-        let outcome = self
-            .landed
-            .wait_while(outcome, |outcome| outcome.is_none())
-            .unwrap_or_else(PoisonError::into_inner);
-        outcome
-            .clone()
-            .unwrap_or_else(|| Err(Error::read("a fetch ended without an outcome")))
+        let outcome =
+            self.landed.wait_while(outcome, |outcome| outcome.is_none()).unwrap_or_else(PoisonError::into_inner);
+        outcome.clone().unwrap_or_else(|| Err(Error::read("a fetch ended without an outcome")))
     }
 
     fn land(&self, outcome: Landing) {
@@ -211,9 +186,7 @@ impl Led {
             return Ok(Vec::new());
         }
         let gap = merge_gap(source.as_ref(), options);
-        let total = units.iter().fold(0u64, |sum, unit| {
-            sum.saturating_add(unit.end.0.saturating_sub(unit.start.0))
-        });
+        let total = units.iter().fold(0u64, |sum, unit| sum.saturating_add(unit.end.0.saturating_sub(unit.start.0)));
         let plan = plan_merge(&units, gap, request_size(total, options.max_connections, gap));
         let requests: Vec<SourceRange> = plan.iter().map(|request| request.range.clone()).collect();
         let bodies = source.read_ranges(&requests)?;
@@ -228,14 +201,7 @@ impl Led {
                 };
                 let slice = slice.ok_or_else(|| Error::read("a read gave fewer bytes than asked for"))?;
                 let whole = slice.len() == body.len();
-                fetched.push((
-                    leading.index,
-                    if whole {
-                        body.clone()
-                    } else {
-                        Bytes::copy_from_slice(slice)
-                    },
-                ));
+                fetched.push((leading.index, if whole { body.clone() } else { Bytes::copy_from_slice(slice) }));
             }
         }
         if fetched.len() != units.len() {
@@ -259,17 +225,13 @@ impl Led {
         drop(state);
         for (position, leading) in self.flights.drain(..).enumerate() {
             let own = match outcome {
-                Ok(fetched) => fetched
-                    .get(position)
-                    .map(|(_, bytes)| (bytes.clone(), file.version.clone())),
+                Ok(fetched) => fetched.get(position).map(|(_, bytes)| (bytes.clone(), file.version.clone())),
                 Err(error) => {
                     leading.flight.land(Err(error.clone()));
                     continue;
                 }
             };
-            leading
-                .flight
-                .land(own.ok_or_else(|| Error::read("a read gave fewer ranges than asked for")));
+            leading.flight.land(own.ok_or_else(|| Error::read("a read gave fewer ranges than asked for")));
         }
     }
 }
@@ -346,10 +308,7 @@ pub(super) fn waiting(source: &dyn Source, unit: &SourceRange) -> usize {
     let key = File::of(source).flight_key(unit);
     // The table and the leader hold the flight too.
     let state = lock(&engine::current().cache.state);
-    state
-        .flights
-        .get(&key)
-        .map_or(0, |flight| Arc::strong_count(flight).saturating_sub(2))
+    state.flights.get(&key).map_or(0, |flight| Arc::strong_count(flight).saturating_sub(2))
 }
 
 #[cfg(test)]
@@ -359,12 +318,7 @@ mod tests {
     use super::*;
 
     fn key(start: u64) -> Key {
-        Key {
-            identity: "f".into(),
-            version: "1".into(),
-            start,
-            end: start + 1,
-        }
+        Key { identity: "f".into(), version: "1".into(), start, end: start + 1 }
     }
 
     #[test]
@@ -379,10 +333,7 @@ mod tests {
         assert!(lru.get(&key(1)).is_none());
         assert!(lru.get(&key(0)).is_some() && lru.get(&key(2)).is_some() && lru.get(&key(3)).is_some());
         lru.insert(key(4), Bytes::from(vec![0; 100_000]), limit);
-        assert!(
-            lru.get(&key(4)).is_none() && lru.get(&key(3)).is_some(),
-            "too large to keep, and nothing lost for it"
-        );
+        assert!(lru.get(&key(4)).is_none() && lru.get(&key(3)).is_some(), "too large to keep, and nothing lost for it");
     }
 
     proptest! {

@@ -2,23 +2,21 @@
 //!
 //! Invariants:
 //! - Nothing starts at load. The engine is made at its first use, its runtime at the first remote request.
-//! - After fork() the child must not touch the parent's engine: the runtime's threads do not exist there, and a lock
-//!   that another thread held at the fork stays locked for ever. So an engine belongs to one process id, and is
-//!   found without any lock: a list of engines that only grows, each link set by one compare-and-swap. Whatever
-//!   outlives a fork (an open source) asks for the engine anew at every request, and keeps no lock of its own.
+//! - After fork() the child has an engine of its own ([`PerProcess`]). Whatever outlives a fork (an open source) asks for
+//!   the engine anew at every request, and keeps no lock of its own.
 //! - Callers block on a std channel, never inside the runtime, so that they may be on a thread of any other runtime.
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
-use once_cell::race::OnceBox;
 use tokio::runtime::Runtime;
 
 use crate::error::{Error, Result};
 use crate::options::{HttpOptions, Secret};
+use crate::process::{PerProcess, lock};
 use crate::source::Meta;
 use crate::source::cache::Cache;
 use crate::source::limit::Host;
@@ -29,44 +27,15 @@ const WORKERS: usize = 2;
 /// Files whose size and ETag are remembered. Past that all are forgotten, which costs a cache miss each.
 const MAX_KNOWN: usize = 65_536;
 
-/// One engine a process; in a forked child the parent's stands before its own, and stays unused.
-static FIRST: OnceBox<Node> = OnceBox::new();
-
-struct Node {
-    pid: u32,
-    engine: Engine,
-    next: OnceBox<Node>,
-}
+static ENGINE: PerProcess<Engine> = PerProcess::new();
 
 /// This process's engine.
 pub(super) fn current() -> &'static Engine {
-    of_process(&FIRST, std::process::id())
-}
-
-fn of_process(first: &'static OnceBox<Node>, pid: u32) -> &'static Engine {
-    let mut slot = first;
-    loop {
-        let node = slot.get_or_init(|| {
-            Box::new(Node {
-                pid,
-                engine: Engine::new(),
-                next: OnceBox::new(),
-            })
-        });
-        // Only the last node counts: an earlier one with this pid is a dead ancestor's whose number came round again.
-        if node.pid == pid && node.next.get().is_none() {
-            return &node.engine;
-        }
-        slot = &node.next;
-    }
-}
-
-/// A lock that a panic elsewhere does not take away: the data behind these locks is whole between any two lines.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    ENGINE.get()
 }
 
 /// The state that one process shares.
+#[derive(Default)]
 pub(super) struct Engine {
     runtime: OnceLock<Result<Runtime>>,
     clients: Mutex<HashMap<ClientKey, reqwest::Client>>,
@@ -111,10 +80,7 @@ impl ClientKey {
     /// The same with or without TLS: a client for http:// loads no certificates, which takes a while. A proxy may
     /// itself be reached by https.
     pub(super) fn for_scheme(&self, secure: bool) -> Self {
-        Self {
-            tls: secure || self.proxy.is_some(),
-            ..self.clone()
-        }
+        Self { tls: secure || self.proxy.is_some(), ..self.clone() }
     }
 
     fn build(&self) -> Result<reqwest::Client> {
@@ -143,16 +109,9 @@ impl ClientKey {
                 .map_err(|error| cannot_start("an HTTP client", &error.without_url()));
         }
         // A bundle alone suffices where the system has no certificates.
-        builder
-            .tls_certs_merge(bundle)
-            .danger_accept_invalid_certs(self.unsafe_ssl)
-            .build()
-            .map_err(|error| {
-                cannot_start(
-                    "TLS (where the system has no certificates, set CURL_CA_BUNDLE)",
-                    &error.without_url(),
-                )
-            })
+        builder.tls_certs_merge(bundle).danger_accept_invalid_certs(self.unsafe_ssl).build().map_err(|error| {
+            cannot_start("TLS (where the system has no certificates, set CURL_CA_BUNDLE)", &error.without_url())
+        })
     }
 
     fn certificates(&self) -> Result<Vec<reqwest::Certificate>> {
@@ -172,18 +131,6 @@ impl ClientKey {
 }
 
 impl Engine {
-    fn new() -> Self {
-        Self {
-            runtime: OnceLock::new(),
-            clients: Mutex::default(),
-            hosts: Mutex::default(),
-            known: Mutex::default(),
-            regions: Mutex::default(),
-            cache: Cache::default(),
-            counters: Counters::default(),
-        }
-    }
-
     fn runtime(&self) -> Result<&Runtime> {
         self.runtime
             .get_or_init(|| {
@@ -224,10 +171,7 @@ impl Engine {
     /// made at the same time. Files opened with another limit count by themselves.
     pub(super) fn host(&self, authority: &str, connections: usize) -> Arc<Host> {
         let mut hosts = lock(&self.hosts);
-        hosts
-            .entry((authority.to_owned(), connections))
-            .or_insert_with(|| Arc::new(Host::new(connections)))
-            .clone()
+        hosts.entry((authority.to_owned(), connections)).or_insert_with(|| Arc::new(Host::new(connections))).clone()
     }
 
     /// Size and ETag of the file `identity`, as an earlier source has seen them.
@@ -317,32 +261,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_process_has_one_engine() {
-        let here = std::ptr::from_ref(current()).addr();
-        let there = std::thread::spawn(|| std::ptr::from_ref(current()).addr())
-            .join()
-            .unwrap();
-        assert_eq!(here, there);
-    }
-
-    #[test]
-    fn another_process_has_another_engine() {
-        static LIST: OnceBox<Node> = OnceBox::new();
-        let of = |pid| std::ptr::from_ref(of_process(&LIST, pid)).addr();
-        let parent = of(1);
-        assert_eq!(of(1), parent);
-        let child = of(2);
-        assert_ne!(child, parent);
-        assert_eq!(of(2), child);
-        let descendant = of(1);
-        assert!(
-            descendant != parent && descendant != child,
-            "a number that came round again"
-        );
-        assert_eq!(of(1), descendant);
-    }
-
-    #[test]
     fn a_panic_in_a_request_is_an_error() {
         let outcome: Result<()> = current().run(async { panic!("on purpose") });
         let error: Error = outcome.unwrap_err();
@@ -351,10 +269,7 @@ mod tests {
 
     #[test]
     fn blocks_on_a_thread_of_another_runtime() {
-        let other = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .build()
-            .unwrap();
+        let other = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
         let answer = other.block_on(async { current().run(async { 7 }) });
         assert_eq!(answer.unwrap(), 7);
     }

@@ -25,8 +25,9 @@ use url::Url;
 
 use crate::error::Error;
 use crate::options::Secret;
+use crate::process::lock;
 use crate::source::Meta;
-use crate::source::engine::{self, ClientKey, Engine, count, lock};
+use crate::source::engine::{self, ClientKey, Engine, count};
 
 /// A server that answers a range with the whole file is put up with for files of at most this many bytes.
 pub(super) const MAX_WHOLE: u64 = 8 << 20;
@@ -83,13 +84,7 @@ pub(super) enum Failure {
 impl Call {
     /// A call for `range`, which is not empty.
     pub(super) fn new(range: Range<u64>, exact: bool, max_retry: usize) -> Self {
-        Self {
-            range,
-            exact,
-            max_retry,
-            tries: AtomicU64::new(0),
-            outcome: Mutex::new(None),
-        }
+        Self { range, exact, max_retry, tries: AtomicU64::new(0), outcome: Mutex::new(None) }
     }
 
     /// Tries so far.
@@ -105,20 +100,13 @@ impl Call {
     /// What object_store is told, so that it returns or tries again.
     fn reply(&self, outcome: &Result<Answer, Failure>) -> Result<HttpResponse, HttpError> {
         let error = |again: bool| {
-            let kind = if again {
-                HttpErrorKind::Interrupted
-            } else {
-                HttpErrorKind::Unknown
-            };
+            let kind = if again { HttpErrorKind::Interrupted } else { HttpErrorKind::Unknown };
             Err(HttpError::new(kind, std::io::Error::other("see the call")))
         };
         let stand_in = match outcome {
             Ok(_) => Response::builder()
                 .status(StatusCode::PARTIAL_CONTENT)
-                .header(
-                    CONTENT_RANGE,
-                    format!("bytes {}-{}/{}", self.range.start, self.range.end - 1, self.range.end),
-                )
+                .header(CONTENT_RANGE, format!("bytes {}-{}/{}", self.range.start, self.range.end - 1, self.range.end))
                 .header(CONTENT_LENGTH, 0)
                 .header(ETAG, "\"stand-in\"")
                 .header(LAST_MODIFIED, "Thu, 01 Jan 1970 00:00:00 GMT"),
@@ -126,9 +114,7 @@ impl Call {
             Err(Failure::Transport { again, .. } | Failure::Broken { again, .. }) => return error(*again),
             Err(Failure::PastEnd { .. } | Failure::Unsent(_)) => return error(false),
         };
-        stand_in
-            .body(HttpResponseBody::from(Bytes::new()))
-            .or_else(|_| error(false))
+        stand_in.body(HttpResponseBody::from(Bytes::new())).or_else(|_| error(false))
     }
 }
 
@@ -160,9 +146,7 @@ pub(super) struct Service {
 impl std::fmt::Debug for Service {
     /// Without headers and credentials.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Service")
-            .field("authority", &self.authority)
-            .finish_non_exhaustive()
+        f.debug_struct("Service").field("authority", &self.authority).finish_non_exhaustive()
     }
 }
 
@@ -170,10 +154,7 @@ impl std::fmt::Debug for Service {
 impl HttpService for Service {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let Some(call) = request.extensions().get::<Arc<Call>>().cloned() else {
-            return Err(HttpError::new(
-                HttpErrorKind::Unknown,
-                std::io::Error::other("not a request of this program"),
-            ));
+            return Err(HttpError::new(HttpErrorKind::Unknown, std::io::Error::other("not a request of this program")));
         };
         let engine = engine::current();
         if call.tries.fetch_add(1, Ordering::Relaxed) > 0 {
@@ -204,10 +185,7 @@ impl Service {
             crate::trace::debug(|| {
                 let Range { start, end } = &call.range;
                 let (status, spent) = (response.status().as_u16(), asked.elapsed().as_millis());
-                format!(
-                    "GET {} bytes {start} to {end}: HTTP {status} after {spent} ms",
-                    display(&url)
-                )
+                format!("GET {} bytes {start} to {end}: HTTP {status} after {spent} ms", display(&url))
             });
             match outcome {
                 Err(Failure::Status { .. }) if call.tries() <= call.max_retry as u64 => match retry_after(&response) {
@@ -233,9 +211,7 @@ impl Service {
         let mut url = first;
         for _ in 0..=MAX_REDIRECTS {
             let secure = url.scheme() == "https";
-            let client = engine
-                .client(&self.client.for_scheme(secure))
-                .map_err(Failure::Unsent)?;
+            let client = engine.client(&self.client.for_scheme(secure)).map_err(Failure::Unsent)?;
             let mut request = client.get(url.clone());
             if url.origin() == home {
                 // What object_store signed stands; the user's headers do not replace the range.
@@ -251,20 +227,13 @@ impl Service {
             let sent = Instant::now();
             count(&engine.counters.requests, 1);
             let response = request.send().await.map_err(transport)?;
-            let target = response
-                .headers()
-                .get(LOCATION)
-                .filter(|_| response.status().is_redirection());
-            let Some(target) = target
-                .and_then(|target| target.to_str().ok())
-                .and_then(|target| url.join(target).ok())
+            let target = response.headers().get(LOCATION).filter(|_| response.status().is_redirection());
+            let Some(target) = target.and_then(|target| target.to_str().ok()).and_then(|target| url.join(target).ok())
             else {
                 return Ok((response, sent));
             };
             if secure && target.scheme() != "https" {
-                return Err(broken(
-                    "the server redirects from https to a connection that is not encrypted",
-                ));
+                return Err(broken("the server redirects from https to a connection that is not encrypted"));
             }
             url = target;
         }
@@ -275,13 +244,9 @@ impl Service {
 /// Holds a response against the call, and reads it.
 async fn receive(engine: &Engine, call: &Call, response: &mut reqwest::Response) -> Result<Answer, Failure> {
     let headers = response.headers();
-    let encoding = headers
-        .get(CONTENT_ENCODING)
-        .map(|encoding| encoding.as_bytes().to_ascii_lowercase());
+    let encoding = headers.get(CONTENT_ENCODING).map(|encoding| encoding.as_bytes().to_ascii_lowercase());
     if response.status().is_success() && encoding.is_some_and(|encoding| encoding != b"identity") {
-        return Err(broken(
-            "the server sends the file compressed, so that its bytes have no positions",
-        ));
+        return Err(broken("the server sends the file compressed, so that its bytes have no positions"));
     }
     match response.status() {
         StatusCode::PARTIAL_CONTENT => partial(engine, call, response).await,
@@ -293,17 +258,12 @@ async fn receive(engine: &Engine, call: &Call, response: &mut reqwest::Response)
             if call.exact || size.is_some_and(|size| size > call.range.start) {
                 return Err(Failure::PastEnd { size });
             }
-            Ok(Answer {
-                bytes: Bytes::new(),
-                meta: size.map(|size| meta(headers, size)),
-            })
+            Ok(Answer { bytes: Bytes::new(), meta: size.map(|size| meta(headers, size)) })
         }
         status => {
             let named = text(headers, "x-amz-bucket-region").map(str::to_owned);
             let body = read_body(engine, response, MAX_ERROR_BODY).await.unwrap_or_default();
-            let region = named
-                .or_else(|| region_in(&body).map(str::to_owned))
-                .filter(|region| is_region(region));
+            let region = named.or_else(|| region_in(&body).map(str::to_owned)).filter(|region| is_region(region));
             Err(Failure::Status { status, region })
         }
     }
@@ -316,10 +276,7 @@ async fn partial(engine: &Engine, call: &Call, response: &mut reqwest::Response)
     let (range, size) = parse_content_range(header).ok_or_else(|| broken("a Content-Range that cannot be read"))?;
     let shorter = size == Some(range.end) && range.end < end;
     if range.start != start || range.end > end || (range.end < end && !shorter) {
-        let got = format!(
-            "asked for bytes {start} to {end}, the server sent {} to {}",
-            range.start, range.end
-        );
+        let got = format!("asked for bytes {start} to {end}, the server sent {} to {}", range.start, range.end);
         return Err(broken(got));
     }
     if shorter && call.exact {
@@ -381,9 +338,7 @@ fn meta(headers: &HeaderMap, size: u64) -> Meta {
     let seconds = date.and_then(|date| date.duration_since(std::time::UNIX_EPOCH).ok());
     Meta {
         size,
-        etag: text(headers, ETAG.as_str())
-            .filter(|etag| !etag.is_empty())
-            .map(str::to_owned),
+        etag: text(headers, ETAG.as_str()).filter(|etag| !etag.is_empty()).map(str::to_owned),
         last_modified: seconds.and_then(|seconds| i64::try_from(seconds.as_secs()).ok()),
     }
 }
@@ -406,22 +361,12 @@ fn parse_content_range(header: &str) -> Option<(Range<u64>, Option<u64>)> {
 
 /// `bytes */1234`, as a 416 has it.
 fn parse_unsatisfied(header: &str) -> Option<u64> {
-    header
-        .strip_prefix("bytes ")?
-        .trim()
-        .strip_prefix("*/")?
-        .trim()
-        .parse()
-        .ok()
+    header.strip_prefix("bytes ")?.trim().strip_prefix("*/")?.trim().parse().ok()
 }
 
 /// `<Region>eu-central-1</Region>` in S3's error for a request that was signed for another region.
 fn region_in(body: &[u8]) -> Option<&str> {
-    let (region, _) = std::str::from_utf8(body)
-        .ok()?
-        .split_once("<Region>")?
-        .1
-        .split_once("</Region>")?;
+    let (region, _) = std::str::from_utf8(body).ok()?.split_once("<Region>")?.1.split_once("</Region>")?;
     Some(region)
 }
 
@@ -433,29 +378,19 @@ pub(super) fn is_region(name: &str) -> bool {
 
 fn retry_after(response: &reqwest::Response) -> Option<Duration> {
     let asks = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&response.status());
-    let seconds = text(response.headers(), RETRY_AFTER.as_str())
-        .filter(|_| asks)?
-        .parse()
-        .ok()?;
+    let seconds = text(response.headers(), RETRY_AFTER.as_str()).filter(|_| asks)?.parse().ok()?;
     Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
 }
 
 fn transport(error: reqwest::Error) -> Failure {
-    let cause = if error.is_timeout() {
-        "it took too long".to_owned()
-    } else {
-        root_cause(&error.without_url())
-    };
+    let cause = if error.is_timeout() { "it took too long".to_owned() } else { root_cause(&error.without_url()) };
     // Another try does not make a certificate valid.
     let again = !cause.contains("certificate");
     Failure::Transport { cause, again }
 }
 
 fn broken(what: impl Into<String>) -> Failure {
-    Failure::Broken {
-        what: what.into(),
-        again: false,
-    }
+    Failure::Broken { what: what.into(), again: false }
 }
 
 fn no_ranges() -> Failure {
@@ -463,10 +398,7 @@ fn no_ranges() -> Failure {
 }
 
 fn wrong_length(asked: u64, got: u64) -> Failure {
-    Failure::Broken {
-        what: format!("a body of {got} bytes in place of {asked}"),
-        again: true,
-    }
+    Failure::Broken { what: format!("a body of {got} bytes in place of {asked}"), again: true }
 }
 
 /// The last link of an error's chain, in words: the outer links repeat it, or name the URL.
@@ -495,14 +427,9 @@ mod tests {
     fn content_ranges() {
         assert_eq!(parse_content_range("bytes 0-99/1234"), Some((0..100, Some(1234))));
         assert_eq!(parse_content_range("bytes 5-5/*"), Some((5..6, None)));
-        for wrong in [
-            "bytes 0-99",
-            "0-99/100",
-            "bytes 9-3/10",
-            "bytes 0-99/50",
-            "bytes */10",
-            "bytes 0-18446744073709551615/*",
-        ] {
+        for wrong in
+            ["bytes 0-99", "0-99/100", "bytes 9-3/10", "bytes 0-99/50", "bytes */10", "bytes 0-18446744073709551615/*"]
+        {
             assert_eq!(parse_content_range(wrong), None, "{wrong}");
         }
         assert_eq!(parse_unsatisfied("bytes */10"), Some(10));

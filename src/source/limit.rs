@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::source::engine::lock;
+use crate::process::lock;
 
 /// The bounds of the merge gap, in bytes: below, the headers of a request outweigh it; above, it is no gap any more.
 pub(super) const GAP_MIN: u64 = 16 << 10;
@@ -35,10 +35,7 @@ struct Measured {
 impl Host {
     /// A host of which at most `connections` requests are made at the same time.
     pub(super) fn new(connections: usize) -> Self {
-        Self {
-            permits: Semaphore::new(connections.clamp(1, Semaphore::MAX_PERMITS)),
-            measured: Mutex::default(),
-        }
+        Self { permits: Semaphore::new(connections.clamp(1, Semaphore::MAX_PERMITS)), measured: Mutex::default() }
     }
 
     /// Waits for a turn, which lasts until what is returned is dropped.
@@ -60,11 +57,7 @@ impl Host {
         let seconds = body.as_secs_f64();
         if bytes >= MIN_BANDWIDTH_SAMPLE && seconds > 0.0 {
             let sample = bytes as f64 / seconds;
-            measured.bandwidth = Some(
-                measured
-                    .bandwidth
-                    .map_or(sample, |known| known + (sample - known) / 4.0),
-            );
+            measured.bandwidth = Some(measured.bandwidth.map_or(sample, |known| known + (sample - known) / 4.0));
         }
     }
 

@@ -23,31 +23,17 @@ impl Local {
         // Asked before opening: opening a pipe would block.
         let meta = std::fs::metadata(path).map_err(io_error)?;
         if !meta.is_file() {
-            let kind = if meta.is_dir() {
-                "it is a folder"
-            } else {
-                "it is not a regular file"
-            };
-            return Err(Error::Path {
-                path: path.display().to_string(),
-                what: format!("{kind}: name a file"),
-            });
+            let kind = if meta.is_dir() { "it is a folder" } else { "it is not a regular file" };
+            return Err(Error::Path { path: path.display().to_string(), what: format!("{kind}: name a file") });
         }
         let file = File::open(path).map_err(io_error)?;
         let absolute = path.canonicalize().map_err(io_error)?;
-        Ok(Self {
-            file,
-            origin: format!("file://{}", absolute.display()),
-        })
+        Ok(Self { file, origin: format!("file://{}", absolute.display()) })
     }
 
     fn meta(&self) -> Result<Meta> {
         let meta = self.file.metadata().map_err(io_error)?;
-        Ok(Meta {
-            size: meta.len(),
-            etag: None,
-            last_modified: Some(meta.mtime()),
-        })
+        Ok(Meta { size: meta.len(), etag: None, last_modified: Some(meta.mtime()) })
     }
 
     /// `length` bytes that are known to lie in the file.
@@ -86,19 +72,14 @@ impl Source for Local {
     }
 
     fn read_into(&self, offset: SourceOffset, buffer: &mut [u8]) -> Result<()> {
-        self.file
-            .read_exact_at(buffer, offset.0)
-            .map_err(|error| match error.kind() {
-                ErrorKind::UnexpectedEof => self.meta().map_or_else(|error| error, |meta| past_end(meta.size)),
-                _ => io_error(error),
-            })
+        self.file.read_exact_at(buffer, offset.0).map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof => self.meta().map_or_else(|error| error, |meta| past_end(meta.size)),
+            _ => io_error(error),
+        })
     }
 
     fn read_ranges(&self, ranges: &[SourceRange]) -> Result<Vec<Bytes>> {
-        ranges
-            .iter()
-            .map(|range| self.read(range.start.0, range.end.0.saturating_sub(range.start.0)))
-            .collect()
+        ranges.iter().map(|range| self.read(range.start.0, range.end.0.saturating_sub(range.start.0))).collect()
     }
 
     fn read_up_to(&self, offset: SourceOffset, length: u64) -> Result<Bytes> {
@@ -111,22 +92,15 @@ impl Source for Local {
 }
 
 fn past_end(size: u64) -> Error {
-    Error::read(format!(
-        "the file ends at byte {size}, before the bytes asked for: is it complete?"
-    ))
+    Error::read(format!("the file ends at byte {size}, before the bytes asked for: is it complete?"))
 }
 
 fn io_error(error: std::io::Error) -> Error {
     match error.kind() {
         ErrorKind::NotFound | ErrorKind::NotADirectory => Error::NotFound,
-        ErrorKind::PermissionDenied => Error::Denied {
-            detail: " (file permissions)".to_owned(),
-        },
+        ErrorKind::PermissionDenied => Error::Denied { detail: " (file permissions)".to_owned() },
         ErrorKind::UnexpectedEof => Error::read("the file has become shorter while it was read: open it again"),
-        _ => Error::Read {
-            what: "reading the file failed".to_owned(),
-            source: Some(std::sync::Arc::new(error)),
-        },
+        _ => Error::Read { what: "reading the file failed".to_owned(), source: Some(std::sync::Arc::new(error)) },
     }
 }
 
@@ -149,10 +123,7 @@ mod tests {
         let path = folder.path().join("a.jp2");
         std::fs::write(&path, b"0123").unwrap();
         let source = Local::open(&folder.path().join(".").join("a.jp2")).unwrap();
-        assert_eq!(
-            source.origin(),
-            format!("file://{}", path.canonicalize().unwrap().display())
-        );
+        assert_eq!(source.origin(), format!("file://{}", path.canonicalize().unwrap().display()));
         assert_eq!(source.head().unwrap().size, 4);
         assert!(source.seen().unwrap().last_modified.is_some());
     }
@@ -162,12 +133,6 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let source = Local::open(file.path()).unwrap();
         let all = SourceOffset(1)..SourceOffset(u64::MAX);
-        assert!(
-            source
-                .read_ranges(&[all])
-                .unwrap_err()
-                .to_string()
-                .contains("ends at byte 0")
-        );
+        assert!(source.read_ranges(&[all]).unwrap_err().to_string().contains("ends at byte 0"));
     }
 }

@@ -35,10 +35,7 @@ pub(super) fn plan_merge(ranges: &[SourceRange], gap: u64, max: u64) -> Vec<Merg
                 continue;
             }
         }
-        plan.push(Merged {
-            range: range.clone(),
-            members: index..index + 1,
-        });
+        plan.push(Merged { range: range.clone(), members: index..index + 1 });
     }
     plan
 }
@@ -64,26 +61,18 @@ mod tests {
 
     #[test]
     fn merges_across_small_gaps_only() {
-        let ranges = [range(0, 10), range(10, 20), range(25, 30), range(36, 40)];
-        let plan = plan_merge(&ranges, 5, 100);
-        assert_eq!(
-            plan,
-            [
-                Merged {
-                    range: range(0, 30),
-                    members: 0..3
-                },
-                Merged {
-                    range: range(36, 40),
-                    members: 3..4
-                }
-            ]
-        );
-        assert_eq!(
-            plan_merge(&ranges, 5, 20).len(),
-            3,
-            "20 bytes at most: 0..20, 25..30 with 36..40 too far"
-        );
+        let kilo = |start: u64, end: u64| range(start * 1000, end * 1000);
+        let ranges = [kilo(0, 10), kilo(10, 20), kilo(25, 30), kilo(36, 41)];
+        let plan = plan_merge(&ranges, 5_000, 100_000);
+        let first = Merged { range: kilo(0, 30), members: 0..3 };
+        assert_eq!(plan, [first, Merged { range: kilo(36, 41), members: 3..4 }]);
+        assert_eq!(plan_merge(&ranges, 5_000, 20_000).len(), 3, "0 to 20, which is full; 25 to 30; and 36 is too far");
+    }
+
+    #[test]
+    fn a_crumb_joins_its_neighbour_however_large_that_is() {
+        let plan = plan_merge(&[range(0, 9_000_000), range(9_000_000, 9_001_024)], 0, 1);
+        assert_eq!(plan.len(), 1);
     }
 
     #[test]
@@ -94,12 +83,13 @@ mod tests {
     }
 
     /// What the plan has to be, said another way: a cut between two neighbours stands exactly where the gap is too
-    /// wide or the piece that began at the last cut would become too long.
+    /// wide, or the piece that began at the last cut would become too long by more than a crumb.
     fn oracle(ranges: &[SourceRange], gap: u64, max: u64) -> Vec<usize> {
         let mut cuts = vec![0];
         for i in 1..ranges.len() {
             let begun = ranges[*cuts.last().unwrap()].start.0;
-            if ranges[i].start.0 - ranges[i - 1].end.0 > gap || ranges[i].end.0 - begun > max {
+            let crumb = ranges[i].end.0 - ranges[i - 1].end.0 <= CRUMB;
+            if ranges[i].start.0 - ranges[i - 1].end.0 > gap || (ranges[i].end.0 - begun > max && !crumb) {
                 cuts.push(i);
             }
         }
@@ -109,9 +99,9 @@ mod tests {
     proptest! {
         #[test]
         fn agrees_with_the_oracle(
-            steps in proptest::collection::vec((0u64..20, 1u64..30), 1..40),
-            gap in 0u64..20,
-            max in 1u64..120,
+            steps in proptest::collection::vec((0u64..2_000, 1u64..30_000), 1..40),
+            gap in 0u64..2_000,
+            max in 1u64..120_000,
         ) {
             let mut at = 0;
             let ranges: Vec<_> = steps

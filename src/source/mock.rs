@@ -47,10 +47,7 @@ pub(super) struct Seen {
 
 impl Seen {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 }
 
@@ -84,12 +81,7 @@ impl Mock {
     pub(super) fn holding(file: &[u8], together: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let shared = Arc::new(Shared {
-            file: file.to_vec(),
-            together,
-            state: Mutex::default(),
-            came: Condvar::new(),
-        });
+        let shared = Arc::new(Shared { file: file.to_vec(), together, state: Mutex::default(), came: Condvar::new() });
         let for_thread = shared.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -139,9 +131,7 @@ fn serve(shared: &Shared, stream: &TcpStream) -> Option<()> {
         headers.push((name.to_owned(), value.trim().to_owned()));
     }
     let seen = Seen { target, headers };
-    let range = seen
-        .header("range")
-        .and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
+    let range = seen.header("range").and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
     let range = range.map(|(first, last)| (first.parse::<usize>().unwrap(), last.parse::<usize>().unwrap() + 1));
     let fault = {
         let mut state = shared.state.lock().unwrap();
@@ -175,25 +165,15 @@ fn respond(shared: &Shared, mut stream: &TcpStream, range: Option<(usize, usize)
     let (head, body) = match (&fault, range) {
         (Some(Fault::Reset), _) => return None,
         (Some(Fault::Status(status, headers)), _) => {
-            let headers: String = headers
-                .iter()
-                .map(|(name, value)| format!("{name}: {value}\r\n"))
-                .collect();
-            (
-                format!("HTTP/1.1 {status} X\r\n{headers}Content-Length: 4\r\n\r\n"),
-                b"oops".to_vec(),
-            )
+            let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+            (format!("HTTP/1.1 {status} X\r\n{headers}Content-Length: 4\r\n\r\n"), b"oops".to_vec())
         }
-        (Some(Fault::WholeOpen), _) => (
-            "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".to_owned(),
-            vec![0; 9 << 20],
-        ),
+        (Some(Fault::WholeOpen), _) => ("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".to_owned(), vec![0; 9 << 20]),
         (Some(Fault::WholeLarge), _) => (whole(9 << 20), Vec::new()),
         (Some(Fault::Whole), _) | (_, None) => (whole(size), shared.file.clone()),
-        (_, Some((start, _))) if start >= size => (
-            format!("HTTP/1.1 416 X\r\n{meta}Content-Range: bytes */{size}\r\nContent-Length: 0\r\n\r\n"),
-            Vec::new(),
-        ),
+        (_, Some((start, _))) if start >= size => {
+            (format!("HTTP/1.1 416 X\r\n{meta}Content-Range: bytes */{size}\r\nContent-Length: 0\r\n\r\n"), Vec::new())
+        }
         (_, Some((start, end))) => {
             let end = end.min(size);
             let mut body = shared.file[start..end].to_vec();
@@ -213,17 +193,12 @@ fn respond(shared: &Shared, mut stream: &TcpStream, range: Option<(usize, usize)
             if let Some(Fault::Cut) = fault {
                 body.truncate(body.len() / 2);
             }
-            (
-                format!("HTTP/1.1 206 X\r\n{meta}Content-Range: bytes {first}-{last}/{total}\r\n{length}\r\n\r\n"),
-                body,
-            )
+            (format!("HTTP/1.1 206 X\r\n{meta}Content-Range: bytes {first}-{last}/{total}\r\n{length}\r\n\r\n"), body)
         }
     };
     stream.write_all(head.as_bytes()).ok()?;
     stream.write_all(&body).ok()?;
-    let ends = matches!(
-        fault,
-        Some(Fault::Cut | Fault::ShortOpen | Fault::LongOpen | Fault::WholeLarge | Fault::WholeOpen)
-    );
+    let ends =
+        matches!(fault, Some(Fault::Cut | Fault::ShortOpen | Fault::LongOpen | Fault::WholeLarge | Fault::WholeOpen));
     (!ends).then_some(())
 }

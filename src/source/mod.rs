@@ -16,6 +16,8 @@ mod engine;
 mod http;
 mod limit;
 mod local;
+#[cfg(test)]
+pub(crate) mod memory;
 mod merge;
 #[cfg(test)]
 mod mock;
@@ -123,15 +125,9 @@ pub(crate) fn open(location: &Location, options: &Options, host: Option<&dyn Hos
         Location::S3 { bucket, key } if native(options.s3.is_static() && !options.http.needs_gdal) => {
             if !options.s3.is_static() {
                 let path = format!("s3://{bucket}/{key}");
-                return Err(Error::Path {
-                    path,
-                    what: format!("VSITLM_TRANSPORT=NATIVE needs {STATIC_KEYS}"),
-                });
+                return Err(Error::Path { path, what: format!("VSITLM_TRANSPORT=NATIVE needs {STATIC_KEYS}") });
             }
-            Ok(Arc::new(remote::Remote::open(
-                Target::s3(bucket, key, options)?,
-                options,
-            )?))
+            Ok(Arc::new(remote::Remote::open(Target::s3(bucket, key, options)?, options)?))
         }
         Location::S3 { bucket, key } => through(host, &format!("/vsis3/{bucket}/{key}"), options),
         Location::Host(path) => through(host, path, options),
@@ -143,12 +139,7 @@ const STATIC_KEYS: &str = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_N
 
 /// Opens `path` by GDAL.
 fn through(host: Option<&dyn HostFiles>, path: &str, options: &Options) -> Result<Arc<dyn Source>> {
-    let refuse = |what: String| {
-        Err(Error::Path {
-            path: redact(path),
-            what,
-        })
-    };
+    let refuse = |what: String| Err(Error::Path { path: redact(path), what });
     match host {
         Some(_) if options.transport == Transport::Native => {
             refuse("only GDAL can read it: set VSITLM_TRANSPORT=AUTO".to_owned())

@@ -39,9 +39,7 @@ struct Inner {
 impl Remote {
     /// A source of `target`; nothing is sent yet.
     pub(super) fn open(target: Target, options: &Options) -> Result<Self> {
-        let region = target
-            .movable_bucket()
-            .and_then(|(bucket, _)| engine::current().region(bucket));
+        let region = target.movable_bucket().and_then(|(bucket, _)| engine::current().region(bucket));
         let store = target.store(region.as_deref())?;
         Ok(Self(Arc::new(Inner {
             target,
@@ -64,19 +62,13 @@ impl Inner {
     /// Asks for `range`, with all its tries.
     async fn get(&self, range: Range<u64>, exact: bool) -> Result<Answer> {
         if range.is_empty() {
-            return Ok(Answer {
-                bytes: Bytes::new(),
-                meta: None,
-            });
+            return Ok(Answer { bytes: Bytes::new(), meta: None });
         }
         let mut store = self.moved.get().unwrap_or(&self.store);
         let mut tries = 0;
         loop {
             let call = Arc::new(Call::new(range.clone(), exact, self.max_retry));
-            let mut options = GetOptions {
-                range: Some(GetRange::Bounded(range.clone())),
-                ..GetOptions::default()
-            };
+            let mut options = GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
             options.extensions.insert(call.clone());
             // What object_store makes of the stand-in is of no interest: the call has the outcome.
             let _ = store.get_opts(&self.target.path, options).await;
@@ -93,9 +85,7 @@ impl Inner {
                     "the request cannot be made from the options: check AWS_* and GDAL_HTTP_*",
                 )),
             };
-            if let Failure::Status {
-                region: Some(region), ..
-            } = &failure
+            if let Failure::Status { region: Some(region), .. } = &failure
                 && let Some((bucket, set)) = self.target.movable_bucket()
                 && self.region.as_deref().unwrap_or(set) != region
                 && self.moved.get().is_none()
@@ -136,29 +126,20 @@ impl Inner {
     fn error(&self, range: &Range<u64>, tries: u64, failure: Failure) -> Error {
         let after = |cause: &str, advice: &str| {
             let Range { start, end } = range;
-            let times = if tries == 1 {
-                "once".to_owned()
-            } else {
-                format!("{tries} times")
-            };
-            Error::read(format!(
-                "reading bytes {start} to {end} failed, tried {times}: {cause}; {advice}"
-            ))
+            let times = if tries == 1 { "once".to_owned() } else { format!("{tries} times") };
+            Error::read(format!("reading bytes {start} to {end} failed, tried {times}: {cause}; {advice}"))
         };
         let later = "try again later, or raise GDAL_HTTP_MAX_RETRY";
         match failure {
             Failure::Unsent(error) => error,
             Failure::Status { status, .. } => match status.as_u16() {
                 404 | 410 => Error::NotFound,
-                code @ (401 | 403) => Error::Denied {
-                    detail: format!(" (HTTP {code})"),
-                },
+                code @ (401 | 403) => Error::Denied { detail: format!(" (HTTP {code})") },
                 407 => after("HTTP 407", "the proxy wants a user and password: set GDAL_HTTP_PROXY"),
                 code @ 300..=399 => after(&format!("HTTP {code}"), "check the URL, AWS_REGION and AWS_S3_ENDPOINT"),
-                429 => after(
-                    "HTTP 429",
-                    "the server is asked too often: lower VSITLM_MAX_CONNECTIONS or try again later",
-                ),
+                429 => {
+                    after("HTTP 429", "the server is asked too often: lower VSITLM_MAX_CONNECTIONS or try again later")
+                }
                 code @ 500.. => after(&format!("HTTP {code}"), later),
                 code => after(&format!("HTTP {code}"), "check the path and the options"),
             },
@@ -212,9 +193,7 @@ impl Source for Remote {
     }
 
     fn gap(&self) -> Option<u64> {
-        engine::current()
-            .host(&self.0.target.authority, self.0.connections)
-            .gap()
+        engine::current().host(&self.0.target.authority, self.0.connections).gap()
     }
 
     /// By a request for the first byte: it costs what a HEAD costs, and URLs that are signed for GET alone allow it.

@@ -55,15 +55,10 @@ enum Kind {
 impl Target {
     /// The file at `url`.
     pub(super) fn http(url: &str, options: &Options) -> Result<Self> {
-        let invalid = |what: &str| Error::Path {
-            path: redact(url),
-            what: what.to_owned(),
-        };
+        let invalid = |what: &str| Error::Path { path: redact(url), what: what.to_owned() };
         let mut parsed = Url::parse(url).map_err(|error| invalid(&format!("the URL is not valid ({error})")))?;
         if !["http", "https"].contains(&parsed.scheme()) || !parsed.has_host() {
-            return Err(invalid(
-                "only URLs that begin with http:// or https:// and a host can be read",
-            ));
+            return Err(invalid("only URLs that begin with http:// or https:// and a host can be read"));
         }
         let auth = url_auth(&parsed).or_else(|| option_auth(&options.http));
         parsed.set_fragment(None);
@@ -71,9 +66,7 @@ impl Target {
         let _ = parsed.set_username("");
         let _ = parsed.set_password(None);
         if Uri::try_from(parsed.as_str()).is_err() {
-            return Err(invalid(
-                "the URL is too long, or has characters that must be percent-encoded",
-            ));
+            return Err(invalid("the URL is too long, or has characters that must be percent-encoded"));
         }
         let origin = display(&parsed);
         let identity = match identifying_query(&parsed) {
@@ -95,31 +88,17 @@ impl Target {
 
     /// The object `key` of `bucket`.
     pub(super) fn s3(bucket: &str, key: &str, options: &Options) -> Result<Self> {
-        let invalid = |what: &str| Error::Path {
-            path: format!("s3://{bucket}/{key}"),
-            what: what.to_owned(),
-        };
+        let invalid = |what: &str| Error::Path { path: format!("s3://{bucket}/{key}"), what: what.to_owned() };
         let path = Path::parse(key).ok().filter(|path| path.as_ref() == key && !key.is_empty()).ok_or_else(|| {
             invalid("a key with empty, '.' or '..' parts, control characters or an outer '/' cannot be asked for; set VSITLM_TRANSPORT=GDAL")
         })?;
-        if bucket.is_empty()
-            || !bucket
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte))
-        {
+        if bucket.is_empty() || !bucket.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte)) {
             return Err(invalid("the bucket's name has characters that no bucket's name has"));
         }
         let s3 = options.s3.clone();
-        let secrets = [
-            s3.access_key_id.as_deref(),
-            s3.session_token.as_ref().map(|token| token.expose()),
-            Some(&s3.region),
-        ];
-        if secrets
-            .into_iter()
-            .flatten()
-            .any(|value| HeaderValue::from_str(value).is_err())
-        {
+        let secrets =
+            [s3.access_key_id.as_deref(), s3.session_token.as_ref().map(|token| token.expose()), Some(&s3.region)];
+        if secrets.into_iter().flatten().any(|value| HeaderValue::from_str(value).is_err()) {
             return Err(invalid(
                 "AWS_ACCESS_KEY_ID, AWS_SESSION_TOKEN or AWS_REGION has characters that cannot be sent",
             ));
@@ -130,15 +109,10 @@ impl Target {
         let target = Self {
             identity: origin.clone(),
             origin,
-            authority: endpoint.map_or_else(
-                || format!("https://{bucket}.{AWS}"),
-                |url| url.origin().ascii_serialization(),
-            ),
+            authority: endpoint
+                .map_or_else(|| format!("https://{bucket}.{AWS}"), |url| url.origin().ascii_serialization()),
             path,
-            kind: Kind::S3 {
-                bucket: bucket.to_owned(),
-                options: s3,
-            },
+            kind: Kind::S3 { bucket: bucket.to_owned(), options: s3 },
             client: ClientKey::new(&options.http),
             retry: retry(&options.http),
             connections: options.max_connections,
@@ -147,9 +121,7 @@ impl Target {
         // The longest URL that will be sent: each byte of the key can take three.
         let base = bucket_endpoint(bucket, &options.s3, None)?;
         if Uri::try_from(format!("{base}/{}", "%20".repeat(key.len()))).is_err() {
-            return Err(invalid(
-                "AWS_S3_ENDPOINT and the bucket do not make a URL, or the key is too long",
-            ));
+            return Err(invalid("AWS_S3_ENDPOINT and the bucket do not make a URL, or the key is too long"));
         }
         Ok(target)
     }
@@ -175,11 +147,7 @@ impl Target {
         };
         match &self.kind {
             Kind::Http { url, auth } => {
-                let service = Service {
-                    headers: self.headers.clone(),
-                    auth: auth.clone(),
-                    ..service
-                };
+                let service = Service { headers: self.headers.clone(), auth: auth.clone(), ..service };
                 let store = HttpBuilder::new()
                     .with_url(url.as_str())
                     .with_http_connector(Connector(HttpClient::new(service)))
@@ -190,9 +158,7 @@ impl Target {
             Kind::S3 { bucket, options } => {
                 let endpoint = bucket_endpoint(bucket, options, region)?;
                 // The user's headers go through object_store here, since x-amz- headers must be signed.
-                let client = ClientOptions::new()
-                    .with_allow_http(true)
-                    .with_default_headers(self.headers.clone());
+                let client = ClientOptions::new().with_allow_http(true).with_default_headers(self.headers.clone());
                 let mut builder = AmazonS3Builder::new()
                     .with_client_options(client)
                     .with_http_connector(Connector(HttpClient::new(service)))
@@ -232,11 +198,7 @@ impl HttpConnector for Connector {
 fn retry(http: &HttpOptions) -> RetryConfig {
     let first = http.retry_delay.max(MIN_DELAY);
     RetryConfig {
-        backoff: BackoffConfig {
-            init_backoff: first,
-            max_backoff: first.max(MAX_DELAY),
-            base: 2.0,
-        },
+        backoff: BackoffConfig { init_backoff: first, max_backoff: first.max(MAX_DELAY), base: 2.0 },
         max_retries: http.max_retry,
         retry_timeout: RETRY_TIMEOUT,
     }
@@ -246,9 +208,7 @@ fn retry(http: &HttpOptions) -> RetryConfig {
 fn headers(http: &HttpOptions) -> Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     for (name, value) in &http.headers {
-        let parsed = HeaderName::try_from(name.as_str())
-            .ok()
-            .zip(HeaderValue::from_str(value.expose()).ok());
+        let parsed = HeaderName::try_from(name.as_str()).ok().zip(HeaderValue::from_str(value.expose()).ok());
         let (name, mut value) = parsed.ok_or_else(|| Error::Option {
             name: "GDAL_HTTP_HEADERS",
             value: "(not shown)".to_owned(),
@@ -269,11 +229,7 @@ fn url_auth(url: &Url) -> Option<Auth> {
 }
 
 fn option_auth(http: &HttpOptions) -> Option<Auth> {
-    if http
-        .headers
-        .iter()
-        .any(|(name, _)| name.eq_ignore_ascii_case("authorization"))
-    {
+    if http.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
         return None;
     }
     let basic = http.userpwd.as_ref().map(|both| match both.expose().split_once(':') {
@@ -287,9 +243,7 @@ fn option_auth(http: &HttpOptions) -> Option<Auth> {
 /// signed URL of a file to the next.
 fn identifying_query(url: &Url) -> Option<String> {
     /// Azure's shared access signatures.
-    const SAS: [&str; 13] = [
-        "sv", "ss", "srt", "sr", "sp", "st", "se", "spr", "sig", "skoid", "sktid", "skt", "ske",
-    ];
+    const SAS: [&str; 13] = ["sv", "ss", "srt", "sr", "sp", "st", "se", "spr", "sig", "skoid", "sktid", "skt", "ske"];
     let query = url.query()?;
     let is_sas = query.split('&').any(|pair| pair.starts_with("sig="));
     let kept: Vec<&str> = query
@@ -350,9 +304,7 @@ fn bucket_endpoint(bucket: &str, s3: &S3Options, region: Option<&str>) -> Result
 /// The endpoint's host and port as an origin has it.
 fn aws_or_own(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
-    let regional = host
-        .strip_suffix(".amazonaws.com")
-        .or_else(|| host.strip_suffix(".amazonaws.com.cn"));
+    let regional = host.strip_suffix(".amazonaws.com").or_else(|| host.strip_suffix(".amazonaws.com.cn"));
     match (regional, url.port()) {
         (Some(name), _) if name == "s3" || name.starts_with("s3.") || name.starts_with("s3-") => AWS.to_owned(),
         (_, Some(port)) => format!("{host}:{port}"),
@@ -377,11 +329,7 @@ mod tests {
     use super::*;
 
     fn options(more: &[(&str, &str)]) -> Options {
-        let get = |name: &str| {
-            more.iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| (*value).to_owned())
-        };
+        let get = |name: &str| more.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
         Options::resolve(&get).unwrap()
     }
 
@@ -389,24 +337,14 @@ mod tests {
     fn endpoints() {
         let own = ("AWS_S3_ENDPOINT", "s3.example:9000");
         for (bucket, more, base, origin) in [
-            (
-                "b",
-                vec![],
-                "https://b.s3.us-east-1.amazonaws.com",
-                "s3://s3.amazonaws.com/b/k",
-            ),
+            ("b", vec![], "https://b.s3.us-east-1.amazonaws.com", "s3://s3.amazonaws.com/b/k"),
             (
                 "b",
                 vec![("AWS_REGION", "cn-north-1")],
                 "https://b.s3.cn-north-1.amazonaws.com.cn",
                 "s3://s3.amazonaws.com/b/k",
             ),
-            (
-                "b.c",
-                vec![],
-                "https://s3.us-east-1.amazonaws.com/b.c",
-                "s3://s3.amazonaws.com/b.c/k",
-            ),
+            ("b.c", vec![], "https://s3.us-east-1.amazonaws.com/b.c", "s3://s3.amazonaws.com/b.c/k"),
             (
                 "b",
                 vec![("AWS_VIRTUAL_HOSTING", "NO")],
@@ -420,12 +358,7 @@ mod tests {
                 "http://s3.example:9000/b",
                 "s3://s3.example:9000/b/k",
             ),
-            (
-                "b",
-                vec![("AWS_S3_ENDPOINT", "http://[::1]:9000/")],
-                "http://[::1]:9000/b",
-                "s3://[::1]:9000/b/k",
-            ),
+            ("b", vec![("AWS_S3_ENDPOINT", "http://[::1]:9000/")], "http://[::1]:9000/b", "s3://[::1]:9000/b/k"),
             (
                 "b",
                 vec![("AWS_S3_ENDPOINT", "s3.amazonaws.com")],
@@ -449,16 +382,11 @@ mod tests {
             assert_eq!(bucket_endpoint(bucket, &options.s3, None).unwrap(), base);
             assert_eq!(Target::s3(bucket, "k", &options).unwrap().origin, origin);
         }
-        for wrong in [
-            ("AWS_S3_ENDPOINT", "https://u:sesame@h"),
-            ("AWS_S3_ENDPOINT", "h/?sesame"),
-            ("AWS_REGION", "a.b/c"),
-        ] {
+        for wrong in
+            [("AWS_S3_ENDPOINT", "https://u:sesame@h"), ("AWS_S3_ENDPOINT", "h/?sesame"), ("AWS_REGION", "a.b/c")]
+        {
             let error = Target::s3("b", "k", &options(&[wrong])).map(|_| ()).unwrap_err();
-            assert!(
-                matches!(&error, Error::Option { name, .. } if *name == wrong.0),
-                "{error}"
-            );
+            assert!(matches!(&error, Error::Option { name, .. } if *name == wrong.0), "{error}");
             assert!(!error.to_string().contains("sesame"), "{error}");
         }
     }
@@ -467,27 +395,17 @@ mod tests {
     fn origins_and_identities() {
         for (url, origin, query) in [
             ("HTTPS://u:p@Host:443/A%20b?q#f", "https://host/A%20b", "?q"),
-            (
-                "http://h:8080/a?X-Amz-Date=1&versionId=2&X-Amz-Signature=3",
-                "http://h:8080/a",
-                "?versionId=2",
-            ),
+            ("http://h:8080/a?X-Amz-Date=1&versionId=2&X-Amz-Signature=3", "http://h:8080/a", "?versionId=2"),
             ("http://h/a?sv=1&snapshot=2&sig=3", "http://h/a", "?snapshot=2"),
             ("http://h/a?sv=1", "http://h/a", "?sv=1"),
             ("http://h/a?x-goog-signature=1", "http://h/a", ""),
         ] {
             let target = Target::http(url, &options(&[])).unwrap();
-            assert_eq!(
-                (target.origin.as_str(), target.identity),
-                (origin, format!("{origin}{query}"))
-            );
+            assert_eq!((target.origin.as_str(), target.identity), (origin, format!("{origin}{query}")));
         }
         for wrong in ["ftp://h/a", "http:///", "no url", "http://u:sesame@h:99999/?sesame"] {
             let error = Target::http(wrong, &options(&[])).map(|_| ()).unwrap_err().to_string();
-            assert!(
-                error.starts_with("cannot read the path") && !error.contains("sesame"),
-                "{error}"
-            );
+            assert!(error.starts_with("cannot read the path") && !error.contains("sesame"), "{error}");
         }
     }
 }

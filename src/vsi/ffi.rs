@@ -214,7 +214,9 @@ fn serve(library: &Library) -> Option<&'static Gdal> {
     let functions = match Functions::resolve(library) {
         Ok(functions) => functions,
         Err(missing) => {
-            eprintln!("vsitlm: this GDAL has no function {missing}: /vsitlm/ needs GDAL 3.0 or later and is not available");
+            eprintln!(
+                "vsitlm: this GDAL has no function {missing}: /vsitlm/ needs GDAL 3.0 or later and is not available"
+            );
             return None;
         }
     };
@@ -301,7 +303,10 @@ fn set_errno(number: c_int) {
 fn debug_enabled() -> bool {
     let hosts = HOSTS.try_lock();
     hosts.is_ok_and(|hosts| {
-        hosts.iter().filter_map(|(_, gdal)| *gdal).any(|gdal| gdal.option("CPL_DEBUG").is_some_and(|value| !value.is_empty()))
+        hosts
+            .iter()
+            .filter_map(|(_, gdal)| *gdal)
+            .any(|gdal| gdal.option("CPL_DEBUG").is_some_and(|value| !value.is_empty()))
     })
 }
 
@@ -335,9 +340,9 @@ impl Host for Gdal {
         const WARNING: c_int = 2;
         const FAILURE: c_int = 3;
         let (class, number) = match severity {
-            Severity::Warning => (WARNING, 1),     // CPLE_AppDefined
-            Severity::OpenFailed => (FAILURE, 4),  // CPLE_OpenFailed
-            Severity::ReadFailed => (FAILURE, 3),  // CPLE_FileIO
+            Severity::Warning => (WARNING, 1),    // CPLE_AppDefined
+            Severity::OpenFailed => (FAILURE, 4), // CPLE_OpenFailed
+            Severity::ReadFailed => (FAILURE, 3), // CPLE_FileIO
         };
         let message = to_c(message);
         // SAFETY: the format is "%s", with one C string: a message is never a format.
@@ -348,7 +353,8 @@ impl Host for Gdal {
         let path = to_c(path);
         // SAFETY: C strings; the result is an open file of this libgdal, or null.
         let file = unsafe { (self.functions.fopen)(path.as_ptr(), c"rb".as_ptr()) };
-        (!file.is_null()).then(|| -> Box<dyn host_source::HostFile> { Box::new(OpenFile { functions: self.functions, file }) })
+        (!file.is_null())
+            .then(|| -> Box<dyn host_source::HostFile> { Box::new(OpenFile { functions: self.functions, file }) })
     }
 
     fn file_size(&self, path: &str) -> Option<(u64, Option<i64>)> {
@@ -359,7 +365,8 @@ impl Host for Gdal {
         // SAFETY: a C string and a struct of the host's type.
         let found = unsafe { (self.functions.fstat)(path.as_ptr(), &raw mut stat, EXISTS_NATURE_SIZE) } == 0;
         let is_file = stat.st_mode & libc::S_IFMT != libc::S_IFDIR;
-        (found && is_file).then(|| (u64::try_from(stat.st_size).unwrap_or(0), (stat.st_mtime > 0).then_some(stat.st_mtime)))
+        (found && is_file)
+            .then(|| (u64::try_from(stat.st_size).unwrap_or(0), (stat.st_mtime > 0).then_some(stat.st_mtime)))
     }
 }
 
@@ -460,13 +467,19 @@ unsafe extern "C" fn on_open(user_data: *mut c_void, name: *const c_char, access
     })
 }
 
-unsafe extern "C" fn on_stat(user_data: *mut c_void, name: *const c_char, out: *mut libc::stat64, flags: c_int) -> c_int {
+unsafe extern "C" fn on_stat(
+    user_data: *mut c_void,
+    name: *const c_char,
+    out: *mut libc::stat64,
+    flags: c_int,
+) -> c_int {
     const SIZE_FLAG: c_int = 4;
     // SAFETY: the host passes what `install` gave.
     let mount = unsafe { mount(user_data) };
     guard(mount.gdal, -1, || {
         // SAFETY: the host passes a C string.
-        let found = unsafe { mount.path(name) }.and_then(|name| handler::stat(mount.gdal, &name, flags & SIZE_FLAG != 0));
+        let found =
+            unsafe { mount.path(name) }.and_then(|name| handler::stat(mount.gdal, &name, flags & SIZE_FLAG != 0));
         match found {
             Ok(found) if !out.is_null() => {
                 // SAFETY: the host passes room for a VSIStatBufL, which is struct stat64 on Linux.
@@ -591,3 +604,6 @@ unsafe extern "C" fn on_close(file: *mut c_void) -> c_int {
         0
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,14 @@
 //! What GDAL's callbacks mean: opening, the cursor, side-cars, messages. Safe code, and no knowledge of C.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::host_source::{HostFile, HostSource};
 use crate::error::{Error, Result, ResultExt};
 use crate::file::{self, Ahead, Lease};
 use crate::options::OnReadError;
 use crate::path::{self, Location};
+use crate::process::lock;
 use crate::source::{HostFiles, Source};
 
 /// How a message is shown.
@@ -55,9 +56,8 @@ pub(super) struct Handle {
 pub(super) fn open(host: &'static dyn Host, name: &str, mode: &str) -> Result<Handle> {
     let opened = match mode {
         "r" | "rb" | "r+" | "rb+" | "r+b" => find(host, name),
-        _ => path::parse(name).and_then(|request| {
-            Err(Error::ReadOnly { mode: mode.to_owned() }).in_file(&request.location.display())
-        }),
+        _ => path::parse(name)
+            .and_then(|request| Err(Error::ReadOnly { mode: mode.to_owned() }).in_file(&request.location.display())),
     };
     match opened {
         Ok(Some(file)) => {
@@ -109,8 +109,22 @@ pub(super) fn stat(host: &'static dyn Host, name: &str, _size: bool) -> Result<F
 
 /// Suffixes of the names that GDAL tries beside a raster, in lower case.
 const SIDE_CARS: [&str; 16] = [
-    ".aux.xml", ".aux", ".ovr", ".msk", ".j2w", ".jp2w", ".jpw", ".wld", ".tab", ".j2kw", ".jpxw", ".j2cw", ".imd", ".rpb",
-    "_metadata.txt", "_rpc.txt",
+    ".aux.xml",
+    ".aux",
+    ".ovr",
+    ".msk",
+    ".j2w",
+    ".jp2w",
+    ".jpw",
+    ".wld",
+    ".tab",
+    ".j2kw",
+    ".jpxw",
+    ".j2cw",
+    ".imd",
+    ".rpb",
+    "_metadata.txt",
+    "_rpc.txt",
 ];
 
 /// Whether GDAL would look for this name of its own accord when it opens a JP2. Beside a remote file there are no
@@ -130,7 +144,11 @@ pub(super) fn sibling_files(host: &'static dyn Host, name: &str) -> Vec<String> 
     let Some(stem) = file.file_stem().and_then(|stem| stem.to_str()) else { return Vec::new() };
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     let Ok(entries) = std::fs::read_dir(folder.unwrap_or(std::path::Path::new("."))) else { return Vec::new() };
-    entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).filter(|entry| entry.starts_with(stem)).collect()
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|entry| entry.starts_with(stem))
+        .collect()
 }
 
 /// The entries of a local folder; remote ones are not listed.
@@ -145,7 +163,7 @@ static READ_ERRORS: (AtomicU64, Mutex<String>) = (AtomicU64::new(0), Mutex::new(
 
 /// See [`READ_ERRORS`].
 pub(super) fn read_errors() -> (u64, String) {
-    let message = READ_ERRORS.1.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let message = lock(&READ_ERRORS.1).clone();
     (READ_ERRORS.0.load(Ordering::Relaxed), message)
 }
 
@@ -198,7 +216,7 @@ impl Handle {
             error.chain()
         );
         READ_ERRORS.0.fetch_add(1, Ordering::Relaxed);
-        message.clone_into(&mut READ_ERRORS.1.lock().unwrap_or_else(PoisonError::into_inner));
+        message.clone_into(&mut lock(&READ_ERRORS.1));
         host.report(&message, Severity::ReadFailed);
         if self.file.options().on_read_error == OnReadError::Abort {
             eprintln!("vsitlm: {}: the process ends (VSITLM_ON_READ_ERROR=ABORT)", error.chain());

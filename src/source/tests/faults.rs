@@ -9,10 +9,7 @@ fn passing_faults_are_tried_again() {
     let status = |code| Fault::Status(code, vec![]);
     let busy = Fault::Status(503, vec![("Retry-After", "0".to_owned())]);
     let lengths = [Fault::Short, Fault::ShortOpen, Fault::Long, Fault::LongOpen];
-    for fault in [status(500), busy, status(429), Fault::Reset, Fault::Cut]
-        .into_iter()
-        .chain(lengths)
-    {
+    for fault in [status(500), busy, status(429), Fault::Reset, Fault::Cut].into_iter().chain(lengths) {
         for store in [http, s3] {
             let mock = Mock::new(&file(5000));
             let source = store(&mock, "/faulty", &[]);
@@ -31,10 +28,7 @@ fn tries_end() {
     let source = http(&mock, "/a?token=sesame", &[("GDAL_HTTP_MAX_RETRY", "2")]);
     let before = statistics();
     let error = source.read_ranges(&[range(10, 500)]).unwrap_err().chain();
-    assert!(
-        error.contains("tried 3 times") && error.contains("489 bytes in place of 490"),
-        "{error}"
-    );
+    assert!(error.contains("tried 3 times") && error.contains("489 bytes in place of 490"), "{error}");
     assert!(!error.contains("sesame"), "{error}");
     assert_eq!(mock.count(), 3);
     let after = statistics();
@@ -64,22 +58,13 @@ fn lasting_faults_are_told_at_once() {
             let error = source.read_ranges(&[range(10, 500)]).unwrap_err().chain();
             assert!(error.contains(text), "{fault:?}: {error}");
             assert_eq!(mock.count(), 1, "{fault:?}");
-            assert!(
-                source.read_ranges(&[range(10, 500)]).is_ok(),
-                "a failure is not remembered"
-            );
+            assert!(source.read_ranges(&[range(10, 500)]).is_ok(), "a failure is not remembered");
         }
     }
     let mock = Mock::new(&file(5000));
     mock.fault(vec![cases[8].0.clone(); 20]);
-    let error = http(&mock, "/x", &[])
-        .read_ranges(&[range(10, 500)])
-        .unwrap_err()
-        .chain();
-    assert!(
-        error.contains("redirects more than 10 times") && !error.contains("sesame"),
-        "{error}"
-    );
+    let error = http(&mock, "/x", &[]).read_ranges(&[range(10, 500)]).unwrap_err().chain();
+    assert!(error.contains("redirects more than 10 times") && !error.contains("sesame"), "{error}");
 }
 
 #[test]
@@ -90,21 +75,13 @@ fn a_small_file_sent_whole_is_cut() {
     assert_eq!(source.read_ranges(&[range(10, 500)]).unwrap()[0], file(5000)[10..500]);
     assert_eq!(source.seen().unwrap().size, 5000);
     assert_eq!(source.read_up_to(SourceOffset(4990), 500).unwrap(), file(5000)[4990..]);
-    assert!(
-        source
-            .read_ranges(&[range(10, 5001)])
-            .unwrap_err()
-            .to_string()
-            .contains("ends at byte 5000")
-    );
+    assert!(source.read_ranges(&[range(10, 5001)]).unwrap_err().to_string().contains("ends at byte 5000"));
 }
 
 #[test]
 fn a_changed_file_is_told() {
-    for (fault, text) in [
-        (Fault::ETag("\"two\""), "\"one\" and is \"two\""),
-        (Fault::Grown, "5000 bytes and is 5001"),
-    ] {
+    for (fault, text) in [(Fault::ETag("\"two\""), "\"one\" and is \"two\""), (Fault::Grown, "5000 bytes and is 5001")]
+    {
         for store in [http, s3] {
             let mock = Mock::new(&file(5000));
             let source = store(&mock, "/c", &[]);
@@ -112,10 +89,7 @@ fn a_changed_file_is_told() {
             mock.fault([Fault::ETag("W/\"one\""), fault.clone()]);
             source.read_ranges(&[range(0, 10)]).unwrap();
             let error = source.read_ranges(&[range(0, 10)]).unwrap_err();
-            assert!(
-                matches!(&error, Error::Changed { what } if what.contains(text)),
-                "{error}"
-            );
+            assert!(matches!(&error, Error::Changed { what } if what.contains(text)), "{error}");
             // Who opens it now reads what is there now; who was told of another version first hears of that.
             assert!(store(&mock, "/c", &[]).read_ranges(&[range(0, 10)]).is_ok());
             mock.fault([fault.clone()]);

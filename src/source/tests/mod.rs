@@ -14,17 +14,12 @@ use super::*;
 
 /// Two bytes a position, so that bytes from a wrong one are noticed.
 fn file(size: usize) -> Vec<u8> {
-    (0..size)
-        .map(|at| if at % 2 == 0 { (at >> 9) as u8 } else { (at >> 1) as u8 })
-        .collect()
+    (0..size).map(|at| if at % 2 == 0 { (at >> 9) as u8 } else { (at >> 1) as u8 }).collect()
 }
 
 fn options(more: &[(&str, &str)]) -> Options {
     let get = |name: &str| {
-        let set = more
-            .iter()
-            .find(|(key, _)| *key == name)
-            .map(|(_, value)| (*value).to_owned());
+        let set = more.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
         set.or_else(|| (name == "GDAL_HTTP_RETRY_DELAY").then(|| "0.001".to_owned()))
     };
     Options::resolve(&get).unwrap()
@@ -35,29 +30,15 @@ fn http(mock: &Mock, path: &str, more: &[(&str, &str)]) -> Arc<dyn Source> {
 }
 
 fn s3_options(mock: &Mock) -> Vec<(&'static str, String)> {
-    vec![
-        ("AWS_NO_SIGN_REQUEST", "YES".to_owned()),
-        ("AWS_S3_ENDPOINT", mock.url("")),
-    ]
+    vec![("AWS_NO_SIGN_REQUEST", "YES".to_owned()), ("AWS_S3_ENDPOINT", mock.url(""))]
 }
 
 fn s3(mock: &Mock, key: &str, more: &[(&str, &str)]) -> Arc<dyn Source> {
     let unsigned = s3_options(mock);
-    let all: Vec<(&str, &str)> = more
-        .iter()
-        .copied()
-        .chain(unsigned.iter().map(|(name, value)| (*name, value.as_str())))
-        .collect();
+    let all: Vec<(&str, &str)> =
+        more.iter().copied().chain(unsigned.iter().map(|(name, value)| (*name, value.as_str()))).collect();
     let key = key.trim_start_matches('/').to_owned();
-    open(
-        &Location::S3 {
-            bucket: "bucket".into(),
-            key,
-        },
-        &options(&all),
-        None,
-    )
-    .unwrap()
+    open(&Location::S3 { bucket: "bucket".into(), key }, &options(&all), None).unwrap()
 }
 
 /// A source in memory that counts its requests.
@@ -71,12 +52,7 @@ struct Memory {
 
 impl Memory {
     fn new(origin: &str, bytes: Vec<u8>) -> Self {
-        Self {
-            origin: origin.into(),
-            bytes: bytes.into(),
-            requests: AtomicUsize::new(0),
-            before: |_| Ok(()),
-        }
+        Self { origin: origin.into(), bytes: bytes.into(), requests: AtomicUsize::new(0), before: |_| Ok(()) }
     }
 }
 
@@ -88,11 +64,7 @@ impl Source for Memory {
         false
     }
     fn head(&self) -> Result<Meta> {
-        Ok(Meta {
-            size: self.bytes.len() as u64,
-            etag: None,
-            last_modified: None,
-        })
+        Ok(Meta { size: self.bytes.len() as u64, etag: None, last_modified: None })
     }
     fn seen(&self) -> Option<Meta> {
         self.head().ok()
@@ -116,9 +88,7 @@ impl Source for Memory {
     fn read_up_to(&self, offset: SourceOffset, length: u64) -> Result<Bytes> {
         let size = self.bytes.len() as u64;
         let start = offset.0.min(size);
-        Ok(self
-            .bytes
-            .slice(start as usize..start.saturating_add(length).min(size) as usize))
+        Ok(self.bytes.slice(start as usize..start.saturating_add(length).min(size) as usize))
     }
 }
 
@@ -126,54 +96,28 @@ impl Source for Memory {
 fn keeps_the_contract(source: &Arc<dyn Source>) {
     let content = file(5000);
     let name = source.origin().to_owned();
-    assert_eq!(
-        source.read_up_to(SourceOffset(0), 100).unwrap(),
-        content[..100],
-        "{name}"
-    );
-    assert_eq!(
-        source.seen().unwrap().size,
-        5000,
-        "{name}: the first response tells the size"
-    );
+    assert_eq!(source.read_up_to(SourceOffset(0), 100).unwrap(), content[..100], "{name}");
+    assert_eq!(source.seen().unwrap().size, 5000, "{name}: the first response tells the size");
     assert_eq!(source.head().unwrap().size, 5000, "{name}");
-    assert_eq!(
-        source.read_up_to(SourceOffset(4990), 100).unwrap(),
-        content[4990..],
-        "{name}: shorter at the end"
-    );
-    assert!(
-        source.read_up_to(SourceOffset(5000), 10).unwrap().is_empty(),
-        "{name}: nothing past the end"
-    );
+    assert_eq!(source.read_up_to(SourceOffset(4990), 100).unwrap(), content[4990..], "{name}: shorter at the end");
+    assert!(source.read_up_to(SourceOffset(5000), 10).unwrap().is_empty(), "{name}: nothing past the end");
     assert!(source.read_up_to(SourceOffset(9000), 10).unwrap().is_empty(), "{name}");
     let ranges = [range(4000, 5000), range(0, 1), range(7, 7), range(100, 2100)];
     let answers = source.read_ranges(&ranges).unwrap();
     for (asked, answer) in ranges.iter().zip(&answers) {
-        assert_eq!(
-            answer,
-            &content[asked.start.0 as usize..asked.end.0 as usize],
-            "{name} {asked:?}"
-        );
+        assert_eq!(answer, &content[asked.start.0 as usize..asked.end.0 as usize], "{name} {asked:?}");
     }
     let mut buffer = [0; 33];
     source.read_into(SourceOffset(1000), &mut buffer).unwrap();
     assert_eq!(buffer, content[1000..1033], "{name}");
     for (start, end) in [(4999, 5001), (5000, 5001), (u64::MAX - 1, u64::MAX)] {
-        assert!(
-            source.read_ranges(&[range(start, end)]).is_err(),
-            "{name}: {start} to {end} is not all there"
-        );
+        assert!(source.read_ranges(&[range(start, end)]).is_err(), "{name}: {start} to {end} is not all there");
     }
     let units = [range(0, 10), range(10, 20), range(3000, 3100)];
     for _ in 0..2 {
         let answers = fetch_units(source, &units, &options(&[])).unwrap();
         for (asked, answer) in units.iter().zip(&answers) {
-            assert_eq!(
-                answer,
-                &content[asked.start.0 as usize..asked.end.0 as usize],
-                "{name} {asked:?}"
-            );
+            assert_eq!(answer, &content[asked.start.0 as usize..asked.end.0 as usize], "{name} {asked:?}");
         }
     }
     assert_eq!(peek(source.as_ref(), &units[2]).is_some(), !source.is_cheap(), "{name}");
@@ -207,20 +151,10 @@ fn an_empty_file_has_no_bytes() {
 fn far_apart_units_are_fetched_side_by_side() {
     let mock = Mock::holding(&file(5000), 4);
     let source = http(&mock, "/a", &[("VSITLM_MERGE_GAP", "100")]);
-    let units = [
-        range(0, 10),
-        range(1000, 1010),
-        range(2000, 2010),
-        range(3000, 3010),
-        range(3100, 3110),
-    ];
+    let units = [range(0, 10), range(1000, 1010), range(2000, 2010), range(3000, 3010), range(3100, 3110)];
     let got = fetch_units(&source, &units, &options(&[("VSITLM_MERGE_GAP", "100")])).unwrap();
     assert_eq!(got[4], file(5000)[3100..3110]);
-    assert_eq!(
-        (mock.count(), mock.most_together()),
-        (4, 4),
-        "the last two are one request"
-    );
+    assert_eq!((mock.count(), mock.most_together()), (4, 4), "the last two are one request");
 }
 
 #[test]
@@ -285,10 +219,7 @@ fn one_thread_fetches_for_all() {
         },
     ];
     for (round, before) in outcomes.into_iter().enumerate() {
-        let memory = Arc::new(Memory {
-            before,
-            ..Memory::new("memory:single-flight", file(5000))
-        });
+        let memory = Arc::new(Memory { before, ..Memory::new("memory:single-flight", file(5000)) });
         let source: Arc<dyn Source> = memory.clone();
         std::thread::scope(|scope| {
             for _ in 0..64 {
@@ -315,27 +246,16 @@ fn transports_are_chosen_by_options() {
             Ok(Arc::new(Memory::new(path, Vec::new())))
         }
     }
-    let url = Location::Http {
-        url: "https://u:p@h/a?q".into(),
-    };
-    let object = Location::S3 {
-        bucket: "b".into(),
-        key: "k".into(),
-    };
+    let url = Location::Http { url: "https://u:p@h/a?q".into() };
+    let object = Location::S3 { bucket: "b".into(), key: "k".into() };
     let zip = Location::Host("/vsizip/x.zip/a".into());
     let with = |location: &Location, more: &[(&str, &str)], host| {
         open(location, &options(more), host).map(|source| source.origin().to_owned())
     };
     let gdal: Option<&dyn HostFiles> = Some(&Gdal);
     assert_eq!(with(&url, &[], gdal).unwrap(), "https://h/a");
-    assert_eq!(
-        with(&url, &[("GDAL_HTTP_AUTH", "NTLM")], gdal).unwrap(),
-        "/vsicurl/https://u:p@h/a?q"
-    );
-    assert_eq!(
-        with(&url, &[("VSITLM_TRANSPORT", "GDAL")], gdal).unwrap(),
-        "/vsicurl/https://u:p@h/a?q"
-    );
+    assert_eq!(with(&url, &[("GDAL_HTTP_AUTH", "NTLM")], gdal).unwrap(), "/vsicurl/https://u:p@h/a?q");
+    assert_eq!(with(&url, &[("VSITLM_TRANSPORT", "GDAL")], gdal).unwrap(), "/vsicurl/https://u:p@h/a?q");
     assert_eq!(with(&object, &[], gdal).unwrap(), "/vsis3/b/k");
     let keys = [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")];
     assert_eq!(with(&object, &keys, gdal).unwrap(), "s3://s3.amazonaws.com/b/k");
@@ -350,9 +270,6 @@ fn transports_are_chosen_by_options() {
     for refused in none {
         let error = refused.unwrap_err().to_string();
         assert!(!error.contains("u:p") && !error.contains("?q"), "{error}");
-        assert!(
-            error.contains("VSITLM_TRANSPORT") || error.contains("AWS_") || error.contains("s3://"),
-            "{error}"
-        );
+        assert!(error.contains("VSITLM_TRANSPORT") || error.contains("AWS_") || error.contains("s3://"), "{error}");
     }
 }

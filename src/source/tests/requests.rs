@@ -5,13 +5,7 @@ use super::*;
 
 #[test]
 fn urls_go_out_as_written() {
-    for path in [
-        "/a%20b/c+d//e%2Bf.jp2?x=%2F+y&z=a//b",
-        "/%C3%A4;v=1/(x)'!*,~.jp2",
-        "/plain",
-        "/?only",
-        "/a%2fb/",
-    ] {
+    for path in ["/a%20b/c+d//e%2Bf.jp2?x=%2F+y&z=a//b", "/%C3%A4;v=1/(x)'!*,~.jp2", "/plain", "/?only", "/a%2fb/"] {
         let mock = Mock::new(&file(50));
         http(&mock, path, &[]).read_ranges(&[range(0, 5)]).unwrap();
         assert_eq!(mock.seen()[0].target, path);
@@ -31,21 +25,12 @@ fn keys_go_out_encoded() {
         source.read_ranges(&[range(0, 5)]).unwrap();
         assert_eq!(mock.seen()[0].target, sent);
         assert_eq!(mock.seen()[0].header("authorization"), None);
-        assert_eq!(
-            source.origin(),
-            format!("s3://{}/bucket/{key}", &mock.url("")["http://".len()..])
-        );
+        assert_eq!(source.origin(), format!("s3://{}/bucket/{key}", &mock.url("")["http://".len()..]));
     }
     let no_sign = options(&[("AWS_NO_SIGN_REQUEST", "YES")]);
     for key in ["a//b", "/a", "a/", "", "a/../b", "a\nb"] {
-        let location = Location::S3 {
-            bucket: "bucket".into(),
-            key: key.into(),
-        };
-        assert!(
-            matches!(open(&location, &no_sign, None), Err(Error::Path { .. })),
-            "{key:?}"
-        );
+        let location = Location::S3 { bucket: "bucket".into(), key: key.into() };
+        assert!(matches!(open(&location, &no_sign, None), Err(Error::Path { .. })), "{key:?}");
     }
 }
 
@@ -62,22 +47,11 @@ fn s3_requests_are_signed() {
         ("GDAL_HTTP_HEADERS", "X-Mine: 1"),
         ("AWS_S3_ENDPOINT", &endpoint),
     ];
-    let source = open(
-        &Location::S3 {
-            bucket: "bucket".into(),
-            key: "k".into(),
-        },
-        &options(&keys),
-        None,
-    )
-    .unwrap();
+    let source = open(&Location::S3 { bucket: "bucket".into(), key: "k".into() }, &options(&keys), None).unwrap();
     source.read_ranges(&[range(0, 5)]).unwrap();
     let seen = &mock.seen()[0];
     let signature = seen.header("authorization").unwrap();
-    assert!(
-        signature.contains("AKID/") && signature.contains("/eu-central-1/s3/"),
-        "{signature}"
-    );
+    assert!(signature.contains("AKID/") && signature.contains("/eu-central-1/s3/"), "{signature}");
     assert_eq!(seen.header("x-amz-security-token"), Some("token"));
     assert_eq!(seen.header("x-amz-request-payer"), Some("requester"));
     assert_eq!(seen.header("x-mine"), Some("1"));
@@ -96,23 +70,15 @@ fn credentials_stay_with_their_host() {
         }
         assert_eq!(home.seen()[1].target, "/near");
         let far = &away.seen()[0];
-        assert_eq!(
-            (far.target.as_str(), far.header("range")),
-            ("/far?signed=1", Some("bytes=3-8"))
-        );
-        assert!(
-            far.header("authorization").is_none() && far.header("x-api-key").is_none(),
-            "{far:?}"
-        );
+        assert_eq!((far.target.as_str(), far.header("range")), ("/far?signed=1", Some("bytes=3-8")));
+        assert!(far.header("authorization").is_none() && far.header("x-api-key").is_none(), "{far:?}");
     }
 }
 
 #[test]
 fn user_info_becomes_a_header_and_is_not_shown() {
     let mock = Mock::new(&file(50));
-    let url = mock
-        .url("/a.jp2?sig=sesame#part")
-        .replace("http://", "http://us%40er:sesame@");
+    let url = mock.url("/a.jp2?sig=sesame#part").replace("http://", "http://us%40er:sesame@");
     let source = open(&Location::Http { url }, &options(&[]), None).unwrap();
     assert_eq!(source.origin(), mock.url("/a.jp2"));
     source.read_ranges(&[range(0, 5)]).unwrap();
@@ -121,13 +87,7 @@ fn user_info_becomes_a_header_and_is_not_shown() {
     mock.fault([Fault::Status(404, vec![])]);
     let error = source.read_ranges(&[range(0, 5)]).unwrap_err();
     assert!(!format!("{error:?}").contains("sesame"), "{error:?}");
-    let nowhere = open(
-        &Location::Http {
-            url: "http://u:sesame@127.0.0.1:1/x?sesame".into(),
-        },
-        &options(&[]),
-        None,
-    );
+    let nowhere = open(&Location::Http { url: "http://u:sesame@127.0.0.1:1/x?sesame".into() }, &options(&[]), None);
     let error = nowhere.unwrap().read_ranges(&[range(0, 5)]).unwrap_err();
     assert!(!format!("{error:?}").contains("sesame"), "{error:?}");
     assert!(error.to_string().contains("refused"), "{error}");

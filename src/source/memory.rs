@@ -1,6 +1,7 @@
 //! A file in memory that counts what is read of it, for tests.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
@@ -13,17 +14,29 @@ pub(crate) struct Memory {
     pub(crate) bytes: Bytes,
     pub(crate) reads: Mutex<Vec<(u64, u64)>>,
     pub(crate) heads: Mutex<usize>,
+    rounds: AtomicUsize,
 }
 
 impl Memory {
     pub(crate) fn new(origin: &str, bytes: impl Into<Bytes>) -> Self {
-        Self { origin: origin.into(), bytes: bytes.into(), reads: Mutex::default(), heads: Mutex::default() }
+        Self {
+            origin: origin.into(),
+            bytes: bytes.into(),
+            reads: Mutex::default(),
+            heads: Mutex::default(),
+            rounds: AtomicUsize::new(0),
+        }
     }
 
     /// How many requests, and how many bytes.
     pub(crate) fn cost(&self) -> (usize, u64) {
         let reads = self.reads.lock().unwrap();
         (reads.len(), reads.iter().map(|(_, length)| length).sum())
+    }
+
+    /// How many times several ranges, or one, were asked for at once.
+    pub(crate) fn rounds(&self) -> usize {
+        self.rounds.load(Ordering::Relaxed)
     }
 
     fn read(&self, start: u64, end: u64) -> Result<Bytes> {
@@ -64,6 +77,7 @@ impl Source for Memory {
     }
 
     fn read_ranges(&self, ranges: &[SourceRange]) -> Result<Vec<Bytes>> {
+        self.rounds.fetch_add(1, Ordering::Relaxed);
         ranges.iter().map(|range| self.read(range.start.0, range.end.0)).collect()
     }
 

@@ -1,0 +1,257 @@
+#!/usr/bin/env python3
+"""Measures what vsitlm has to reach, as ratios to its peers in the same run, and writes a table in Markdown.
+
+    bench.py [--repeat 5] [--write docs/benchmarks.md]
+
+Run it by `make bench`, which builds the plugin first. The reads are those of measure.py, on the files of sample.py;
+the peers take turns, and the table has the medians. It ends with 0 also where a target is missed: the table says so.
+With --write the table replaces what stands between the two marker lines of that file.
+
+Needs rasterio; gdal_translate on PATH.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from statistics import median
+
+import rasterio
+from measure import COG, LOCAL, PLAIN, SPARSE, VSITLM, Case, Measurement, Peer, Reading
+from sample import JP2_PATH, make
+
+BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+FIRST = str(JP2_PATH)
+SECOND = FIRST.replace("_B03_", "_B04_")
+COGS = {FIRST: "cog/B03.tif", SECOND: "cog/B04.tif"}
+ELSEWHERE = "/vsitlm/, row made elsewhere"
+MIB = 1 << 20
+CACHE = 16 * MIB
+"""VSITLM_CACHE_SIZE where memory is measured, in bytes."""
+SLACK = 32 * MIB
+"""What memory may rise beyond the cache: requests under way, and what the allocator keeps."""
+OPENS = 10_000
+OPEN_LIMIT = 50e-6
+"""Seconds that opening an indexed file may take."""
+
+Readings = dict[str, list[Reading]]
+
+
+class Report:
+    """The table of measurements and the table of targets, as they grow."""
+
+    def __init__(self) -> None:
+        self.measured: list[str] = []
+        self.targets: list[str] = []
+        self.wrong: list[str] = []
+
+    def add(self, case: str, readings: Readings) -> None:
+        """Rows for one case; pixels are held against those of the local file."""
+        expected = readings[LOCAL][0].pixels
+        for name, several in readings.items():
+            last = several[-1]
+            same = all(reading.pixels == expected for reading in several)
+            if not same:
+                self.wrong.append(f"{case}, {name}")
+            row = (
+                case,
+                name,
+                f"{seconds(several):.3f}",
+                f"{last.requests - last.heads}",
+                f"{last.heads}",
+                f"{last.bytes:,}",
+                f"{last.max_inflight}",
+                "identical" if same else "**WRONG**",
+            )
+            self.measured.append(f"| {' | '.join(row)} |")
+
+    def target(self, what: str, reached: float, limit: float, form: str = "{:.2f}", exact: bool = False) -> None:
+        """One target: reached where the value is at most the limit (`exact`: the limit)."""
+        fine = reached == limit if exact else reached <= limit
+        bound = ("" if exact else "≤ ") + form.format(limit)
+        self.targets.append(f"| {what} | {bound} | {form.format(reached)} | {'PASS' if fine else '**MISS**'} |")
+
+    def markdown(self, command: str, repeat: int, described: str) -> str:
+        """Both tables, with the command that made them."""
+        wrong = [f"\n**Wrong pixels:** {'; '.join(self.wrong)}." if self.wrong else ""]
+        return "\n".join(
+            [
+                f"Made by `{command}`, {described}; medians of {repeat}.",
+                "",
+                "| target | limit | reached | |",
+                "|---|---|---|---|",
+                *self.targets,
+                "",
+                "| read | through | seconds | GET | HEAD | bytes | in flight | pixels |",
+                "|---|---|---|---|---|---|---|---|",
+                *self.measured,
+                *wrong,
+            ]
+        ).rstrip()
+
+
+def seconds(readings: Iterable[Reading]) -> float:
+    """The median time."""
+    return median(reading.seconds for reading in readings)
+
+
+def ratio(readings: Readings, kind: str, to: str) -> float:
+    """How many times as long one way of reading took as another."""
+    return seconds(readings[kind]) / seconds(readings[to])
+
+
+def in_turns(repeat: int, reads: dict[str, Callable[[], Reading]]) -> Readings:
+    """Does each of `reads` `repeat` times, in turns, so that whatever else the machine does meets all of them."""
+    readings: Readings = {name: [] for name in reads}
+    for _ in range(repeat):
+        for name, read in reads.items():
+            readings[name].append(read())
+    return readings
+
+
+def say(text: str) -> None:
+    """Progress, beside the table."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def bench(measurement: Measurement, repeat: int, report: Report) -> None:
+    """All cases but those of the local file."""
+    stream = measurement.codestreams[FIRST]
+
+    def peer(kind: str, name: str = FIRST) -> Peer:
+        return measurement.peer(kind, COGS[name] if kind == COG else name)
+
+    def reader(kind: str, case: Case) -> Callable[[], Reading]:
+        return lambda: measurement.read(peer(kind), case)
+
+    say("512 px in one tile, new process")
+    window = stream.inside(512)
+    case = Case("512 px in one tile, new process", window)
+    elsewhere = measurement.folder / "elsewhere.parquet"
+    measurement.make_index([str(measurement.folder / "served" / FIRST)], elsewhere)
+    foreign = Peer(ELSEWHERE, peer(VSITLM).path, measurement.plugin_options(elsewhere))
+    reads = {kind: reader(kind, case) for kind in (PLAIN, SPARSE, COG, VSITLM)}
+    reads[ELSEWHERE] = lambda: measurement.read(foreign, case)
+    reads[LOCAL] = reader(LOCAL, case)
+    readings = in_turns(repeat, reads)
+    report.add(case.name, readings)
+    ours = readings[VSITLM][-1]
+    theirs = readings[ELSEWHERE][-1]
+    report.target("512 px in one tile: GETs", ours.requests - ours.heads, 1, "{:.0f}", exact=True)
+    report.target("512 px in one tile: HEADs", ours.heads, 0, "{:.0f}", exact=True)
+    report.target("the same, row made elsewhere: GETs", theirs.requests - theirs.heads, 1, "{:.0f}", exact=True)
+    report.target("the same, row made elsewhere: HEADs", theirs.heads, 1, "{:.0f}")
+    most = stream.tile_bytes(*window[:2]) + 1024
+    report.target("512 px in one tile: bytes, the tile-part + 1 kB", ours.bytes, most, "{:,.0f}")
+    for other, limit in ((SPARSE, 0.65), (PLAIN, 0.08), (COG, 0.85)):
+        report.target(f"512 px in one tile: time to that of {other}", ratio(readings, VSITLM, other), limit)
+
+    say("512 px in one tile of a second file of the host")
+    case = Case("512 px, second file of the host, same process", window)
+
+    def second(kind: str) -> Callable[[], Reading]:
+        return lambda: measurement.read(peer(kind, SECOND), case, after=peer(kind))
+
+    readings = in_turns(repeat, {kind: second(kind) for kind in (PLAIN, SPARSE, COG, VSITLM, LOCAL)})
+    report.add(case.name, readings)
+    for other, limit in ((SPARSE, 0.5), (COG, 0.65)):
+        report.target(f"second file of the host: time to that of {other}", ratio(readings, VSITLM, other), limit)
+
+    say("512 px in one tile, gdal_translate")
+
+    def translated(kind: str) -> Callable[[], Reading]:
+        return lambda: measurement.translate(peer(kind), window)
+
+    readings = in_turns(repeat, {kind: translated(kind) for kind in (PLAIN, VSITLM, LOCAL)})
+    report.add("512 px in one tile, gdal_translate", readings)
+    ours = readings[VSITLM][-1]
+    report.target("gdal_translate: GETs", ours.requests - ours.heads, 1, "{:.0f}", exact=True)
+    report.target(f"gdal_translate: time to that of {PLAIN}", ratio(readings, VSITLM, PLAIN), 0.05)
+
+    say("512 px over four tiles")
+    case = Case("512 px over four tiles, 4 threads", stream.across(512), {"GDAL_NUM_THREADS": "4"})
+    readings = in_turns(repeat, {kind: reader(kind, case) for kind in (PLAIN, SPARSE, COG, VSITLM, LOCAL)})
+    report.add(case.name, readings)
+    ours = readings[VSITLM][-1]
+    report.target("four tiles: GETs", ours.requests - ours.heads, 4, "{:.0f}", exact=True)
+    report.target("four tiles: in flight together", ours.max_inflight, 4, "{:.0f}", exact=True)
+    report.target(f"four tiles: time to that of {SPARSE}", ratio(readings, VSITLM, SPARSE), 0.6)
+
+
+def bench_local(measurement: Measurement, repeat: int, report: Report) -> None:
+    """A local file, opening, and memory."""
+    say("a local file, whole")
+    index = measurement.folder / "local.parquet"
+    jp2 = measurement.files[FIRST].resolve()
+    measurement.make_index([str(jp2)], index)
+    case = Case("whole local file", None)
+    through = Peer(VSITLM, f"/vsitlm/{jp2}", measurement.plugin_options(index))
+    direct = measurement.peer(LOCAL, FIRST)
+    reads = {VSITLM: lambda: measurement.read(through, case), LOCAL: lambda: measurement.read(direct, case)}
+    readings = in_turns(max(3, repeat), reads)
+    report.add(case.name, readings)
+    report.target("whole local file: time to that of reading it directly", ratio(readings, VSITLM, LOCAL), 1.03)
+
+    say(f"opening {OPENS:,} times, and memory")
+    remote = measurement.peer(VSITLM, FIRST)
+    opened = measurement.run({"do": "opens", "path": remote.path, "times": OPENS}, remote.options)["seconds"]
+    report.target(f"opening an indexed file {OPENS:,} times: µs each", opened * 1e6, OPEN_LIMIT * 1e6, "{:.1f}")
+    measurement.server.control(rtt_ms=0)
+    bounded = remote.options | {"VSITLM_CACHE_SIZE": str(CACHE)}
+    streamed = measurement.run({"do": "stream", "path": remote.path}, bounded)
+    measurement.server.control(rtt_ms=measurement.rtt_ms)
+    what = f"memory that reading {streamed['bytes'] // MIB} MiB takes with a cache of {CACHE // MIB} MiB: MiB"
+    report.target(what, streamed["grown"] / MIB, (CACHE + SLACK) / MIB, "{:.0f}")
+
+
+def described(rtt_ms: float) -> str:
+    """What the numbers were measured on."""
+    translate = subprocess.run(["gdal_translate", "--version"], capture_output=True, text=True, check=True).stdout
+    gdal = translate.split(",")[0].removeprefix("GDAL ")
+    return (
+        f"{os.cpu_count()} CPUs ({platform.machine()}), round trips of {rtt_ms:g} ms and {3 * rtt_ms:g} ms for a new"
+        f" connection, rasterio {rasterio.__version__} (GDAL {rasterio.__gdal_version__}), gdal_translate {gdal}"
+    )
+
+
+def replace_section(file: Path, text: str) -> None:
+    """Puts `text` between the marker lines of `file`."""
+    old = file.read_text()
+    section = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
+    if not section.search(old):
+        raise SystemExit(f"{file}: no lines {BEGIN} and {END}")
+    file.write_text(section.sub(lambda _: f"{BEGIN}\n{text}\n{END}", old))
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="measures vsitlm against its targets")
+    parser.add_argument("--plugin", type=Path, default=Path("target/plugin"), help="folder of gdal_vsitlm.so")
+    parser.add_argument("--vsitlm", type=Path, default=Path("target/release/vsitlm"), help="the command vsitlm")
+    parser.add_argument("--folder", type=Path, default=Path("target/sample"), help="where made files are kept")
+    parser.add_argument("--rtt-ms", type=float, default=50, help="round trip of the server in milliseconds")
+    parser.add_argument("--repeat", type=int, default=5, help="reads of each kind")
+    parser.add_argument("--write", type=Path, help="file to put the table into, between its marker lines")
+    arguments = parser.parse_args()
+    say("sample files (made once, about a minute)")
+    jp2, cog = make(arguments.folder)
+    assert cog
+    report = Report()
+    files, cogs = {FIRST: jp2, SECOND: jp2}, dict.fromkeys(COGS.values(), cog)
+    with Measurement(files, cogs, arguments.plugin, arguments.vsitlm, arguments.rtt_ms) as measurement:
+        bench(measurement, arguments.repeat, report)
+        bench_local(measurement, arguments.repeat, report)
+    text = report.markdown("make bench", arguments.repeat, described(arguments.rtt_ms))
+    print(text)
+    if arguments.write:
+        replace_section(arguments.write, text)
+
+
+if __name__ == "__main__":
+    main()

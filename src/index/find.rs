@@ -1,0 +1,391 @@
+//! Finding the rows that can be meant by a path, in the indexes of `VSITLM_INDEX`, in their order.
+//!
+//! An entry is a file; a template with `{level}`, `{mgrs_tile}`, `{year}`, such as the published
+//! `s3://bucket/v1/{level}-{mgrs_tile}.parquet`; or a folder or prefix in the partition layout
+//! `level=L2A/tile=31UDQ/year=2024/part-0.parquet`. A local folder's shards are listed; behind a URL or in an object
+//! store, where listing costs a request and rights, the shard is `part-0.parquet`. A shard or a template's file that
+//! does not exist is a miss; a file that does not exist, and anything that cannot be read, is a warning, and the next
+//! entry is asked.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::blob::{parse_index_blob, parse_resolution_ends};
+use super::chunks::Chunks;
+use super::read::{Column, IndexFile};
+use super::recent::Recent;
+use super::record::{Record, RecordKey};
+use super::wanted::Wanted;
+use crate::error::{Error, Result, ResultExt};
+use crate::jp2::SOT_LENGTH;
+use crate::options::Options;
+use crate::path::{Key, Location, parse};
+use crate::process::PerProcess;
+use crate::source::Source;
+use crate::trace;
+
+/// Opens an index by its path, in the syntax of what follows `/vsitlm/`.
+pub(crate) type OpenIndex<'a> = dyn Fn(&str) -> Result<Arc<dyn Source>> + 'a;
+
+/// What a look-up found.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// The rows that can be meant, the likeliest first: more than one where the path does not tell the product. They
+    /// are checked in themselves, not against the file: its size and ETag decide.
+    pub(crate) records: Vec<Record>,
+    /// Indexes that could not be asked, and rows that could not be read.
+    pub(crate) warnings: Vec<Error>,
+}
+
+/// Indexes kept open, by the bytes of their footers.
+const KEPT_OPEN: usize = 64 << 20;
+/// How long an index that does not exist is not asked for again.
+const ABSENT_FOR: Duration = Duration::from_secs(60);
+/// More rows than this for one path are no answer.
+const MOST_ROWS: usize = 64;
+/// Row groups whose keys are read together, where statistics do not help.
+const GROUPS_AT_ONCE: usize = 16;
+
+const KEYS: [Column; 5] = [Column::ProductId, Column::BandId, Column::MgrsTile, Column::Resolution, Column::Origin];
+const ALL: [Column; 12] = [
+    Column::ProductId,
+    Column::BandId,
+    Column::MgrsTile,
+    Column::Resolution,
+    Column::Origin,
+    Column::Path,
+    Column::Index,
+    Column::FileSize,
+    Column::Header,
+    Column::ResolutionEnds,
+    Column::Etag,
+    Column::LastModified,
+];
+
+/// Asks the indexes of the options for the rows of a file called `key` that lies at `origin`. The first index that has
+/// any answers.
+pub(crate) fn find(options: &Options, key: &Key, origin: &str, open: &OpenIndex<'_>) -> Found {
+    let wanted = Wanted::new(key, origin);
+    let mut found = Found::default();
+    for entry in &options.index {
+        for place in places(entry, key) {
+            match ask(&place, &wanted, options, open) {
+                Ok(Some(answer)) => {
+                    found.records.extend(answer.records);
+                    found.warnings.extend(answer.warnings);
+                }
+                Ok(None) => {}
+                Err(warning) => found.warnings.push(warning),
+            }
+        }
+        if !found.records.is_empty() {
+            break;
+        }
+    }
+    wanted.sort(&mut found.records);
+    trace::debug(|| format!("index: {} rows for {key:?}, {} warnings", found.records.len(), found.warnings.len()));
+    found
+}
+
+/// One index file to ask.
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    path: String,
+    /// Whether it may not exist.
+    optional: bool,
+    /// Whether it is one of the small shards of the partition layout.
+    shard: bool,
+}
+
+/// The index files of an entry that can hold `key`.
+fn places(entry: &str, key: &Key) -> Vec<Place> {
+    let levels = key.level().map_or_else(|| vec!["L1C", "L2A"], |level| vec![level]);
+    let file = |path: String| Place { path, optional: false, shard: false };
+    if ["{level}", "{mgrs_tile}", "{year}"].iter().any(|name| entry.contains(name)) {
+        let known = |name: &str, value: Option<&str>| !entry.contains(name) || value.is_some();
+        if !known("{mgrs_tile}", key.mgrs_tile.as_deref()) || !known("{year}", key.year()) {
+            return Vec::new(); // an index sorted by what the path does not tell
+        }
+        let fill = |level: &str| {
+            let path = entry.replace("{level}", level).replace("{mgrs_tile}", key.mgrs_tile.as_deref().unwrap_or(""));
+            Place { path: path.replace("{year}", key.year().unwrap_or("")), optional: true, shard: false }
+        };
+        let levels = if entry.contains("{level}") { levels } else { vec![""] };
+        return levels.into_iter().map(fill).collect();
+    }
+    let local = match parse(entry).map(|request| request.location) {
+        Ok(Location::Local(path)) => Some(path),
+        _ => None,
+    };
+    let bare = entry.split('?').next().unwrap_or(entry);
+    let is_folder = match &local {
+        Some(path) => path.is_dir(),
+        None => bare.ends_with('/') || !bare.rsplit('/').next().unwrap_or_default().contains('.'),
+    };
+    if !is_folder {
+        return vec![file(entry.to_owned())];
+    }
+    let (Some(tile), Some(year)) = (key.mgrs_tile.as_deref(), key.year()) else { return Vec::new() };
+    let shard = |path: String| Place { path, optional: true, shard: true };
+    let mut out = Vec::new();
+    for level in levels {
+        let folder = format!("{}/level={level}/tile={tile}/year={year}", bare.trim_end_matches('/'));
+        match &local {
+            Some(_) => out.extend(listed(Path::new(&folder)).into_iter().map(|path| shard(path.display().to_string()))),
+            None => out.push(shard(format!("{folder}/part-0.parquet"))),
+        }
+    }
+    out
+}
+
+/// The parquet files of a folder, in the order of their names.
+fn listed(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_shard = |path: &PathBuf| {
+        path.extension().is_some_and(|extension| extension == "parquet")
+            && !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
+    };
+    let mut files: Vec<_> = entries.filter(is_shard).collect();
+    files.sort();
+    files
+}
+
+/// What is kept of an index between look-ups.
+#[derive(Clone)]
+enum Kept {
+    Open(Arc<IndexFile>, Stamp),
+    Absent(Instant),
+}
+
+/// By what a local file is known to be the same; nothing for others, which show a change when they are read.
+type Stamp = Option<(u64, Option<SystemTime>)>;
+/// The index's path, and a hash of how it is reached.
+type Id = (String, u64);
+/// One thread opens an index; the others that want it wait.
+type Slot = Arc<Mutex<Option<Kept>>>;
+
+/// The indexes open in this process.
+struct Open(Mutex<Recent<Id, Slot>>);
+
+impl Default for Open {
+    fn default() -> Self {
+        Self(Mutex::new(Recent::new(KEPT_OPEN)))
+    }
+}
+
+impl Open {
+    fn lock(&self) -> MutexGuard<'_, Recent<Id, Slot>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+static OPEN: PerProcess<Open> = PerProcess::new();
+
+fn stamp(place: &Place) -> Stamp {
+    match parse(&place.path).ok()?.location {
+        Location::Local(path) => {
+            let meta = std::fs::metadata(path).ok()?;
+            Some((meta.len(), meta.modified().ok()))
+        }
+        _ => None,
+    }
+}
+
+/// The rows of one index file; `None` where it does not exist and need not.
+fn ask(place: &Place, wanted: &Wanted, options: &Options, open: &OpenIndex<'_>) -> Result<Option<Found>> {
+    let mut hasher = DefaultHasher::new();
+    (&options.http, &options.s3, options.transport).hash(&mut hasher);
+    let id = (place.path.clone(), hasher.finish());
+    let name = parse(&place.path).map_or_else(|_| place.path.clone(), |request| request.location.display());
+    for last in [false, true] {
+        let (file, fresh) = match opened(&id, &name, place, open)? {
+            Some(opened) => opened,
+            None => return Ok(None),
+        };
+        match rows(&file, wanted) {
+            // What was kept open may have been replaced since: look once more.
+            Err(error) if !fresh && !last => {
+                trace::debug(|| format!("index {name}: opened again, after: {}", error.chain()));
+                OPEN.get().lock().remove(&id);
+            }
+            answer => return answer.map(Some),
+        }
+    }
+    Ok(None)
+}
+
+/// The open index, and whether it was opened just now.
+fn opened(id: &Id, name: &str, place: &Place, open: &OpenIndex<'_>) -> Result<Option<(Arc<IndexFile>, bool)>> {
+    let slot = {
+        let mut all = OPEN.get().lock();
+        match all.get(id) {
+            Some(slot) => slot,
+            None => {
+                let slot = Slot::default();
+                all.put(id.clone(), slot.clone(), 1024);
+                slot
+            }
+        }
+    };
+    let mut kept = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    let now = stamp(place);
+    match &*kept {
+        Some(Kept::Open(file, then)) if *then == now => return Ok(Some((file.clone(), false))),
+        Some(Kept::Absent(since)) if now.is_none() && since.elapsed() < ABSENT_FOR => return Ok(None),
+        _ => {}
+    }
+    let source = open(&place.path).and_then(|source| IndexFile::open(name, source, place.shard));
+    let file = match source {
+        Ok(file) => Arc::new(file),
+        Err(error) if place.optional && matches!(error.root(), Error::NotFound) => {
+            *kept = Some(Kept::Absent(Instant::now()));
+            return Ok(None);
+        }
+        Err(error) => return Err(error).in_file(name),
+    };
+    *kept = Some(Kept::Open(file.clone(), now));
+    let cost = file.memory();
+    OPEN.get().lock().put(id.clone(), slot.clone(), cost);
+    Ok(Some((file, true)))
+}
+
+/// The rows of an open index.
+fn rows(file: &IndexFile, wanted: &Wanted) -> Result<Found> {
+    let candidates: Vec<usize> = (0..file.groups())
+        .filter(|group| file.bounds(*group, Column::ProductId).is_none_or(|(min, max)| wanted.may_hold(min, max)))
+        .collect();
+    let mut found = Found::default();
+    let one_step = matches!(candidates[..], [group] if file.is_small(group));
+    for groups in candidates.chunks(GROUPS_AT_ONCE) {
+        let chunks = file.fetch(groups, if one_step { &ALL } else { &KEYS })?;
+        let mut hits = Vec::new();
+        for group in groups {
+            let rows = matching(file, &chunks, *group, wanted)?;
+            if !rows.is_empty() {
+                hits.push((*group, rows));
+            }
+        }
+        let with_rows: Vec<usize> = hits.iter().map(|(group, _)| *group).collect();
+        let chunks = file.fetch(&with_rows, &ALL)?;
+        for (group, rows) in hits {
+            read_rows(file, &chunks, group, &rows, &mut found)?;
+        }
+        if found.records.len() > MOST_ROWS {
+            found.records.truncate(MOST_ROWS);
+            break;
+        }
+        if wanted.is_exact() && !found.records.is_empty() {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// The first row of an index, whatever its key.
+pub(super) fn first_row(file: &IndexFile) -> Result<Option<Record>> {
+    if file.groups() == 0 {
+        return Ok(None);
+    }
+    let mut found = Found::default();
+    read_rows(file, &file.fetch(&[0], &ALL)?, 0, &[0], &mut found)?;
+    match found.warnings.pop() {
+        Some(warning) => Err(warning),
+        None => Ok(found.records.pop()),
+    }
+}
+
+/// The numbers of the rows of a row group that can be meant.
+fn matching(file: &IndexFile, chunks: &Chunks<'_>, group: usize, wanted: &Wanted) -> Result<Vec<usize>> {
+    let mut rows = Vec::new();
+    let mut products = Vec::new();
+    chunks.each(group, Column::ProductId, |row, product| {
+        if wanted.product(product) {
+            rows.push(row);
+            products.push(String::from_utf8_lossy(product).into_owned());
+        }
+    })?;
+    if rows.is_empty() {
+        return Ok(rows);
+    }
+    let bands = chunks.text(group, Column::BandId, &rows)?;
+    let tiles = chunks.text(group, Column::MgrsTile, &rows)?;
+    let resolutions = chunks.numbers(group, Column::Resolution, &rows)?;
+    let origins = if wanted.by_origin() { chunks.text(group, Column::Origin, &rows)? } else { vec![None; rows.len()] };
+    let told = file.has(Column::Resolution);
+    let mut at = 0..rows.len();
+    rows.retain(|_| {
+        let Some(n) = at.next() else { return false };
+        let resolution = resolutions[n].and_then(|metres| u32::try_from(metres).ok()).filter(|_| told);
+        wanted.row(
+            &products[n],
+            bands[n].as_deref().unwrap_or(""),
+            tiles[n].as_deref(),
+            resolution,
+            origins[n].as_deref(),
+        )
+    });
+    Ok(rows)
+}
+
+fn read_rows(file: &IndexFile, chunks: &Chunks<'_>, group: usize, rows: &[usize], found: &mut Found) -> Result<()> {
+    let text = |column| chunks.text(group, column, rows);
+    let (mut products, mut bands, mut tiles) =
+        (text(Column::ProductId)?, text(Column::BandId)?, text(Column::MgrsTile)?);
+    let (mut paths, mut origins, mut etags) = (text(Column::Path)?, text(Column::Origin)?, text(Column::Etag)?);
+    let resolutions = chunks.numbers(group, Column::Resolution, rows)?;
+    let sizes = chunks.numbers(group, Column::FileSize, rows)?;
+    let modified = chunks.seconds(group, Column::LastModified, rows)?;
+    let blobs = chunks.bytes(group, Column::Index, rows)?;
+    let mut headers = chunks.bytes(group, Column::Header, rows)?;
+    let ends = chunks.bytes(group, Column::ResolutionEnds, rows)?;
+    for (n, row) in rows.iter().enumerate() {
+        let blob = blobs[n].as_deref().unwrap_or_default();
+        let mut record = Record {
+            key: RecordKey {
+                product_id: products[n].take().unwrap_or_default(),
+                mgrs_tile: tiles[n].take().unwrap_or_default(),
+                band_id: bands[n].take().unwrap_or_default(),
+                resolution: resolutions[n].and_then(|metres| u32::try_from(metres).ok()).unwrap_or(0),
+            },
+            path: paths[n].take().unwrap_or_default(),
+            file_size: sizes[n].and_then(|size| u64::try_from(size).ok()),
+            first_sot: None,
+            header: headers[n].take(),
+            parts: Vec::new(),
+            has_tlm: blob.is_empty(),
+            origin: origins[n].take(),
+            etag: etags[n].take(),
+            last_modified: modified[n],
+        };
+        match complete(&mut record, blob, ends[n].as_deref()) {
+            Ok(()) => found.records.push(record),
+            Err(error) => {
+                let file = format!("{}, row {row} of row group {group}", file.name());
+                found.warnings.push(Error::InFile { file, source: Box::new(error) });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The tile-part table, from the row's binary columns.
+fn complete(record: &mut Record, blob: &[u8], ends: Option<&[u8]>) -> Result<()> {
+    record.first_sot = record.header.as_ref().map(|header| (header.len() as u64).saturating_sub(SOT_LENGTH));
+    let Some(table) = parse_index_blob(blob)? else { return Ok(()) };
+    if record.file_size.is_some_and(|size| size != table.file_size) {
+        return Err(Error::Row {
+            what: format!("file_size is {}, in the index column {}", record.file_size.unwrap_or(0), table.file_size),
+        });
+    }
+    record.file_size = Some(table.file_size);
+    record.first_sot = Some(table.first_sot);
+    record.parts = table.parts;
+    ends.map_or(Ok(()), |ends| parse_resolution_ends(ends, &mut record.parts))
+}
+
+#[cfg(test)]
+#[path = "find_tests.rs"]
+pub(super) mod tests;

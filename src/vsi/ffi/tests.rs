@@ -1,0 +1,322 @@
+//! The raw callbacks, called as a host would, on a host made here; and the mirror of `cpl_vsi.h` against gdal-sys.
+
+use std::cell::RefCell;
+use std::mem::{offset_of, size_of};
+
+use super::*;
+use crate::jp2::made;
+
+thread_local! {
+    /// What the fake host was told: messages with their class, and the callbacks that were installed.
+    static MESSAGES: RefCell<Vec<(c_int, String)>> = const { RefCell::new(Vec::new()) };
+    static INSTALLED: RefCell<Vec<(String, [u8; STRUCT], usize)>> = const { RefCell::new(Vec::new()) };
+    static ALLOCATED: RefCell<usize> = const { RefCell::new(STRUCT) };
+}
+
+const STRUCT: usize = size_of::<Callbacks>();
+/// What stands behind a host's shorter struct, and must stay.
+const CANARY: u8 = 0xA5;
+
+unsafe extern "C" fn fake_alloc() -> *mut Callbacks {
+    let mut bytes = Box::new([0u64; STRUCT / 8]);
+    let size = ALLOCATED.with_borrow(|size| *size);
+    // SAFETY: the bytes behind the host's size, inside the box.
+    unsafe { bytes.as_mut_ptr().cast::<u8>().add(size).write_bytes(CANARY, STRUCT - size) };
+    Box::into_raw(bytes).cast()
+}
+
+unsafe extern "C" fn fake_free(callbacks: *mut Callbacks) {
+    // SAFETY: what `fake_alloc` gave.
+    drop(unsafe { Box::from_raw(callbacks.cast::<[u64; STRUCT / 8]>()) });
+}
+
+unsafe extern "C" fn fake_install(prefix: *const c_char, callbacks: *const Callbacks) -> c_int {
+    // SAFETY: a C string, and the struct of `fake_alloc`.
+    let (prefix, bytes) = unsafe { (borrow(prefix).unwrap().to_owned(), callbacks.cast::<[u8; STRUCT]>().read()) };
+    INSTALLED.with_borrow_mut(|installed| installed.push((prefix, bytes, ALLOCATED.with_borrow(|size| *size))));
+    0
+}
+
+/// CPLError as it is called here: with "%s" and one argument. On this platform a variadic call passes them alike.
+unsafe extern "C" fn fake_error(class: c_int, _: c_int, format: *const c_char, message: *const c_char) {
+    // SAFETY: C strings.
+    let (format, message) = unsafe { (borrow(format), borrow(message).unwrap().to_owned()) };
+    assert_eq!(format, Some("%s"), "a message is never a format");
+    MESSAGES.with_borrow_mut(|messages| messages.push((class, message)));
+}
+
+unsafe extern "C" fn fake_debug(_: *const c_char, _: *const c_char, _: *const c_char) {}
+
+unsafe extern "C" fn fake_option(name: *const c_char, _: *const c_char) -> *const c_char {
+    // SAFETY: a C string.
+    match unsafe { borrow(name) } {
+        Some("VSITLM_CACHE_DIR") => c"NO".as_ptr(),
+        _ => std::ptr::null(),
+    }
+}
+
+unsafe extern "C" fn fake_version(_: *const c_char) -> *const c_char {
+    c"3060200".as_ptr()
+}
+
+unsafe extern "C" fn fake_fopen(_: *const c_char, _: *const c_char) -> *mut c_void {
+    std::ptr::null_mut()
+}
+
+unsafe extern "C" fn fake_fseek(_: *mut c_void, _: u64, _: c_int) -> c_int {
+    -1
+}
+
+unsafe extern "C" fn fake_fread(_: *mut c_void, _: usize, _: usize, _: *mut c_void) -> usize {
+    0
+}
+
+unsafe extern "C" fn fake_fclose(_: *mut c_void) -> c_int {
+    0
+}
+
+unsafe extern "C" fn fake_fstat(_: *const c_char, _: *mut libc::stat64, _: c_int) -> c_int {
+    -1
+}
+
+unsafe extern "C" fn fake_calloc(count: usize, size: usize) -> *mut c_void {
+    // SAFETY: any numbers are allowed.
+    unsafe { libc::calloc(count, size) }
+}
+
+unsafe extern "C" fn fake_strdup(text: *const c_char) -> *mut c_char {
+    // SAFETY: a C string.
+    unsafe { libc::strdup(text) }
+}
+
+fn gdal(version: u32) -> &'static Gdal {
+    type Error = unsafe extern "C" fn(c_int, c_int, *const c_char, ...);
+    type Debug = unsafe extern "C" fn(*const c_char, *const c_char, ...);
+    let functions = Functions {
+        version_info: fake_version,
+        alloc_callbacks: fake_alloc,
+        free_callbacks: fake_free,
+        install_handler: fake_install,
+        // SAFETY: see `fake_error`; both pointers have the size of a pointer.
+        error: unsafe { std::mem::transmute::<*const c_void, Error>(fake_error as *const c_void) },
+        // SAFETY: as above.
+        debug: unsafe { std::mem::transmute::<*const c_void, Debug>(fake_debug as *const c_void) },
+        config_option: fake_option,
+        calloc: fake_calloc,
+        strdup: fake_strdup,
+        fopen: fake_fopen,
+        fseek: fake_fseek,
+        fread: fake_fread,
+        fclose: fake_fclose,
+        fstat: fake_fstat,
+    };
+    Box::leak(Box::new(Gdal { functions, path_option: None, version }))
+}
+
+/// The callbacks as a host of `version` gets them.
+fn callbacks(version: u32) -> Callbacks {
+    ALLOCATED.set(STRUCT);
+    let gdal = gdal(version);
+    assert!(install(gdal, c"/vsitlm/", Box::leak(Box::new(Mount { gdal, query: false }))));
+    let (_, bytes, _) = INSTALLED.with_borrow_mut(|installed| installed.pop().unwrap());
+    // SAFETY: a struct that `install` filled, byte for byte.
+    unsafe { bytes.as_ptr().cast::<Callbacks>().read_unaligned() }
+}
+
+fn messages() -> Vec<(c_int, String)> {
+    MESSAGES.take()
+}
+
+fn errno() -> c_int {
+    std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
+}
+
+/// A made JP2 on disk, by its name after the prefix.
+fn file(folder: &tempfile::TempDir) -> (CString, Vec<u8>) {
+    let path = folder.path().join("made.jp2");
+    let bytes = made::File::default().bytes();
+    std::fs::write(&path, &bytes).unwrap();
+    (CString::new(path.to_str().unwrap()).unwrap(), bytes)
+}
+
+#[test]
+fn the_mirror_has_the_fields_of_the_header() {
+    type Theirs = gdal_sys::VSIFilesystemPluginCallbacksStruct;
+    macro_rules! same {
+        ($($ours:ident $theirs:ident,)*) => {$(
+            assert_eq!(offset_of!(Callbacks, $ours), offset_of!(Theirs, $theirs), stringify!($theirs));
+        )*};
+    }
+    same! {
+        user_data pUserData, stat stat, unlink unlink, rename rename, mkdir mkdir, rmdir rmdir, read_dir read_dir,
+        open open, tell tell, seek seek, read read, read_multi_range read_multi_range, get_range_status get_range_status,
+        eof eof, write write, flush flush, truncate truncate, close close, buffer_size nBufferSize,
+        cache_size nCacheSize, sibling_files sibling_files,
+    }
+}
+
+#[test]
+fn fields_that_the_host_lacks_are_not_written() {
+    let sizes = [
+        (3_000_000, offset_of!(Callbacks, buffer_size)),
+        (3_020_000, offset_of!(Callbacks, advise_read)),
+        (3_060_200, offset_of!(Callbacks, advise_read)),
+        (3_070_000, offset_of!(Callbacks, error)),
+        (3_090_200, offset_of!(Callbacks, error)),
+        (3_100_000, STRUCT),
+        (3_140_000, STRUCT),
+    ];
+    for (version, size) in sizes {
+        ALLOCATED.set(size);
+        let gdal = gdal(version);
+        assert!(install(gdal, c"/vsitlm/", Box::leak(Box::new(Mount { gdal, query: false }))));
+        let (prefix, bytes, _) = INSTALLED.with_borrow_mut(|installed| installed.pop().unwrap());
+        assert_eq!(prefix, "/vsitlm/");
+        assert!(bytes[size..].iter().all(|byte| *byte == CANARY), "{version} has {size} bytes");
+        assert!(bytes[offset_of!(Callbacks, unlink)..][..8].iter().all(|byte| *byte == 0), "unlink stays NULL");
+    }
+}
+
+#[test]
+fn a_file_is_read_as_a_host_reads_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (name, bytes) = file(&folder);
+    for version in [3_000_000, 3_060_200, 3_120_200] {
+        let host = callbacks(version);
+        // SAFETY: the callbacks are called as their contract has it.
+        unsafe {
+            let handle = host.open.unwrap()(host.user_data, name.as_ptr(), c"rb".as_ptr());
+            assert!(!handle.is_null(), "{:?}", messages());
+            let mut buffer = vec![0u8; bytes.len() + 100];
+            // Four items of one byte, then items that do not divide the file: whole items are counted.
+            assert_eq!(host.read.unwrap()(handle, buffer.as_mut_ptr().cast(), 1, 12), 12);
+            assert_eq!(buffer[..12], bytes[..12]);
+            assert_eq!(host.tell.unwrap()(handle), 12);
+            assert_eq!(host.eof.unwrap()(handle), 0);
+            assert_eq!(host.seek.unwrap()(handle, 0, libc::SEEK_END), 0);
+            let size = host.tell.unwrap()(handle);
+            assert!(size > bytes.len() as u64, "the TLM is there");
+            assert_eq!(host.seek.unwrap()(handle, 5, libc::SEEK_SET), 0);
+            assert_eq!(
+                host.read.unwrap()(handle, buffer.as_mut_ptr().cast(), 10, size as usize),
+                (size as usize - 5) / 10
+            );
+            assert_eq!(host.eof.unwrap()(handle), 1);
+            assert_eq!(host.read.unwrap()(handle, buffer.as_mut_ptr().cast(), 1, 1), 0);
+            assert_eq!(host.seek.unwrap()(handle, (-3i64) as u64, libc::SEEK_CUR), 0);
+            assert_eq!(host.tell.unwrap()(handle), size - 3);
+            assert_eq!(host.eof.unwrap()(handle), 0, "a seek clears the end");
+            assert_eq!(host.seek.unwrap()(handle, 0, 9), -1);
+            assert_eq!(host.read.unwrap()(handle, buffer.as_mut_ptr().cast(), 0, 5), 0);
+            assert_eq!(host.read.unwrap()(handle, buffer.as_mut_ptr().cast(), usize::MAX, 2), 0);
+            assert_eq!(host.write.unwrap()(handle, bytes.as_ptr().cast(), 1, 4), 0);
+            assert_eq!(host.error.map_or(0, |error| error(handle)), 0);
+            assert_eq!(host.close.unwrap()(handle), 0);
+            let mut stat: libc::stat64 = std::mem::zeroed();
+            assert_eq!(host.stat.unwrap()(host.user_data, name.as_ptr(), &raw mut stat, 7), 0);
+            assert_eq!((stat.st_size as u64, stat.st_mode & libc::S_IFMT), (size, libc::S_IFREG));
+        }
+        assert_eq!(messages(), []);
+    }
+}
+
+#[test]
+fn failures_set_errno_and_say_why_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (good, _) = file(&folder);
+    let bad = folder.path().join("bad.jp2");
+    std::fs::write(&bad, "<html>not found</html>").unwrap();
+    let bad = CString::new(bad.to_str().unwrap()).unwrap();
+    let missing = CString::new(format!("{}/missing.jp2", folder.path().display())).unwrap();
+    let host = callbacks(3_060_200);
+    let cases: [(&CStr, &CStr, c_int, &str); 6] = [
+        (&missing, c"rb", libc::ENOENT, "not found"),
+        (&bad, c"rb", libc::EINVAL, "no JPEG 2000 file"),
+        (&good, c"wb", libc::EROFS, "read-only"),
+        (&good, c"a", libc::EROFS, "read-only"),
+        (c"", c"rb", libc::ENOENT, "write /vsitlm/"),
+        (c"/vsitlm//x.jp2", c"rb", libc::ENOENT, "vsitlm"),
+    ];
+    for (name, mode, number, says) in cases {
+        // SAFETY: the callbacks are called as their contract has it.
+        unsafe {
+            set_errno(0);
+            let handle = host.open.unwrap()(host.user_data, name.as_ptr(), mode.as_ptr());
+            assert!(handle.is_null(), "{name:?}");
+            assert_eq!(errno(), number, "{name:?}");
+            let said = messages();
+            assert_eq!(said.len(), 1, "{name:?}: {said:?}");
+            assert!(said[0].1.contains(says), "{said:?}");
+            let handle = host.open.unwrap()(host.user_data, good.as_ptr(), c"rb".as_ptr());
+            assert!(!handle.is_null(), "good files are read afterwards");
+            host.close.unwrap()(handle);
+        }
+    }
+    // SAFETY: as above.
+    unsafe {
+        let mut stat: libc::stat64 = std::mem::zeroed();
+        assert_eq!(host.stat.unwrap()(host.user_data, missing.as_ptr(), &raw mut stat, 7), -1);
+        assert!(host.open.unwrap()(host.user_data, std::ptr::null(), c"rb".as_ptr()).is_null());
+        assert!(host.read.unwrap()(std::ptr::null_mut(), (&raw mut stat).cast(), 1, 1) == 0);
+    }
+}
+
+#[test]
+fn side_cars_are_named_by_the_list_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (name, _) = file(&folder);
+    std::fs::write(folder.path().join("made.jp2.aux.xml"), "<PAMDataset/>").unwrap();
+    std::fs::write(folder.path().join("other.jp2"), "").unwrap();
+    let host = callbacks(3_060_200);
+    let list = |name: &CStr| {
+        let mut names = Vec::new();
+        // SAFETY: the callback gives a list that ends in null, allocated by the fake host with libc.
+        unsafe {
+            let list = host.sibling_files.unwrap()(host.user_data, name.as_ptr());
+            assert!(!list.is_null(), "no list would make GDAL look for each side-car");
+            let mut at = list;
+            while !(*at).is_null() {
+                names.push(borrow(*at).unwrap().to_owned());
+                libc::free((*at).cast());
+                at = at.add(1);
+            }
+            libc::free(list.cast());
+        }
+        names.sort();
+        names
+    };
+    assert_eq!(list(&name), ["made.jp2", "made.jp2.aux.xml"]);
+    assert_eq!(list(c"https://host.invalid/made.jp2"), Vec::<String>::new());
+    for probe in [c"https://host.invalid/made.jp2.aux.xml", c"https://host.invalid/made.j2w", c"s3://b/made.jp2.ovr"] {
+        // SAFETY: as above. The host does not exist: an answer means that nobody asked it.
+        unsafe {
+            set_errno(0);
+            assert!(host.open.unwrap()(host.user_data, probe.as_ptr(), c"rb".as_ptr()).is_null());
+            assert_eq!(errno(), libc::ENOENT);
+        }
+    }
+    assert_eq!(messages(), []);
+}
+
+#[test]
+fn a_panic_is_an_error_message() {
+    let gdal = gdal(3_060_200);
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| ()));
+    let outcome = guard(gdal, -7, || panic!("by design"));
+    std::panic::set_hook(hook);
+    assert_eq!((outcome, errno()), (-7, libc::EIO));
+    assert!(messages()[0].1.contains("by design"));
+}
+
+#[test]
+fn the_last_error_is_cut_to_fit() {
+    let mut buffer = [1i8; 4];
+    // SAFETY: room for four bytes; then null.
+    unsafe {
+        let length = vsitlm_last_error(buffer.as_mut_ptr(), 4);
+        assert_eq!(length, handler::read_errors().1.len());
+        assert_eq!(buffer[3.min(length)], 0);
+        assert_eq!(vsitlm_last_error(std::ptr::null_mut(), 4), length);
+    }
+}
