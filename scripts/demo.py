@@ -42,11 +42,11 @@ def size(count: float) -> str:
 
 
 def cases(stream: Codestream) -> list[Case]:
-    """The windows: inside a tile, and over four."""
-    across = stream.across(512)
+    """The windows: inside a tile (or more of them, where tiles are smaller than the window), and over four."""
+    tile = min(stream.tile_width, stream.tile_height)
+    across = stream.across(min(512, tile))
     return [
-        Case("64 px in one tile", stream.inside(64)),
-        Case("512 px in one tile", stream.inside(512)),
+        *(Case(f"{px} px{' in one tile' if px <= tile else ''}", stream.inside(px)) for px in (64, 512)),
         Case(f"{across[2]} px over four tiles", across, {"GDAL_NUM_THREADS": "4"}),
     ]
 

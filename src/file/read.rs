@@ -8,7 +8,7 @@ use super::{Expected, VirtualFile, registry};
 use crate::error::{Error, Result, ResultExt};
 use crate::index;
 use crate::jp2::Sot;
-use crate::layout::{Content, Unit, VirtualOffset};
+use crate::layout::{Content, VirtualOffset};
 use crate::source::{SourceOffset, SourceRange, fetch_units, merge_gap, peek};
 
 /// What a decoder reads past a tile-part: it looks at the next SOT marker with a read of 1024 bytes.
@@ -143,7 +143,10 @@ impl VirtualFile {
         let mut held = Vec::new();
         for unit in first..=last {
             match peek(&*self.source, &self.unit_range(unit)) {
-                Some(bytes) => held.push(bytes),
+                Some(bytes) => {
+                    self.check_sot(unit, &bytes)?;
+                    held.push(bytes);
+                }
                 None => break,
             }
         }
@@ -171,9 +174,7 @@ impl VirtualFile {
         fetched.truncate(units);
         self.confirm()?;
         for (number, bytes) in fetched.iter().enumerate() {
-            if let Some(unit) = self.layout.units().get(first + number) {
-                check_sot(unit, bytes)?;
-            }
+            self.check_sot(first + number, bytes)?;
         }
         Ok(fetched)
     }
@@ -214,6 +215,21 @@ impl VirtualFile {
         Some(range.start..SourceOffset((range.start.0 + PEEK).min(range.end.0)))
     }
 
+    /// Holds a fetched tile-part against the table: an index row of another file of the same size is found here.
+    fn check_sot(&self, number: usize, bytes: &[u8]) -> Result<()> {
+        let Some(unit) = self.layout.units().get(number) else { return Ok(()) };
+        let (tile, length) = unit.sot.tile_part;
+        let row = |what: String| Error::Row { what };
+        let sot = Sot::parse(bytes, unit.range.start.0).map_err(|error| row(error.to_string()))?;
+        let built = Sot { tile, length, part: 0, parts: 1 };
+        // Psot may be 0 in a last tile-part (T.800 A.4.2); the table has its length.
+        let agrees = sot.tile == tile && (sot.length == length || sot.length == 0);
+        if !agrees || (unit.sot.as_built && sot != built) {
+            return Err(row(format!("it promises {built:?} at byte {}, the file has {sot:?}", unit.range.start.0)));
+        }
+        Ok(())
+    }
+
     /// Holds the first response against what the row says. See [`super::open`] for what is held against it at open.
     fn confirm(&self) -> Result<()> {
         if self.confirmed.load(Ordering::Relaxed) {
@@ -228,20 +244,6 @@ impl VirtualFile {
             }
         }
     }
-}
-
-/// Holds a fetched tile-part against the table: an index row of another file of the same size is found here.
-fn check_sot(unit: &Unit, bytes: &[u8]) -> Result<()> {
-    let (tile, length) = unit.sot.tile_part;
-    let row = |what: String| Error::Row { what };
-    let sot = Sot::parse(bytes, unit.range.start.0).map_err(|error| row(error.to_string()))?;
-    let built = Sot { tile, length, part: 0, parts: 1 };
-    // Psot may be 0 in a last tile-part (T.800 A.4.2); the table has its length.
-    let agrees = sot.tile == tile && (sot.length == length || sot.length == 0);
-    if !agrees || (unit.sot.as_built && sot != built) {
-        return Err(row(format!("it promises {built:?} at byte {}, the file has {sot:?}", unit.range.start.0)));
-    }
-    Ok(())
 }
 
 fn length(range: &SourceRange) -> u64 {
