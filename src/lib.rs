@@ -22,6 +22,7 @@
 //!
 //! Users of GDAL need no Rust: see README.md. The C entry points are declared in `include/vsitlm.h`.
 
+pub mod cli;
 mod error;
 mod file;
 mod index;
@@ -33,6 +34,5 @@ mod process;
 mod source;
 mod trace;
 mod vsi;
-// pub mod cli;
 
 pub use error::{Error, Result};

@@ -98,6 +98,28 @@ impl Location {
         }
     }
 
+    /// The file's key in its archive, without scheme, host and bucket: from the product's folder on where the file lies
+    /// on a disk in one, else its name.
+    pub(crate) fn archive_path(&self) -> String {
+        let path = self.file_path();
+        match self {
+            Self::S3 { key, .. } => key.clone(),
+            Self::Http { .. } => path.splitn(4, '/').nth(3).unwrap_or_default().to_owned(),
+            Self::Local(_) | Self::Host(_) => {
+                let mut start = path.rfind('/').map_or(0, |at| at + 1);
+                let folders = path.split('/').scan(0, |at, part| {
+                    let here = *at;
+                    *at += part.len() + 1;
+                    Some((here, part))
+                });
+                if let Some((at, _)) = folders.filter(|(_, part)| names::product_name(part).is_some()).last() {
+                    start = at.min(start);
+                }
+                path.get(start..).unwrap_or_default().to_owned()
+            }
+        }
+    }
+
     /// Whether the name says that this is a JPEG 2000 file: anything else is passed to its source unchanged.
     pub(crate) fn is_jp2(&self) -> bool {
         is_jp2_name(&self.file_path())
@@ -378,6 +400,20 @@ mod tests {
                 // A third slash is one too many, and taken for a slip.
                 Ok(request) => assert_eq!(request.location, url("https://x.jp2"), "{path}"),
             }
+        }
+    }
+
+    #[test]
+    fn a_path_in_an_archive_has_no_scheme_and_no_bucket() {
+        let product = "S2A_MSIL2A_20241016T105031_N0511_R051_T31UDQ_20241016T151206.SAFE";
+        for (path, expected) in [
+            ("s3://eodata/Sentinel-2/x.jp2", "Sentinel-2/x.jp2".to_owned()),
+            ("https://h:80/a/b%20c.jp2?sig=1", "a/b c.jp2".to_owned()),
+            ("/data/x.jp2", "x.jp2".to_owned()),
+            ("x.jp2", "x.jp2".to_owned()),
+            (&format!("/data/{product}/GRANULE/x.jp2"), format!("{product}/GRANULE/x.jp2")),
+        ] {
+            assert_eq!(location(path).archive_path(), expected, "{path}");
         }
     }
 

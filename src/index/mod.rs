@@ -20,8 +20,8 @@ mod wanted;
 mod write;
 
 pub(crate) use blob::build_index_blob;
-pub(crate) use find::{Found, OpenIndex, find};
+pub(crate) use find::{Found, find};
 pub(crate) use learned::{learned_forget, learned_get, learned_put};
 pub(crate) use record::{Record, RecordKey};
 pub(crate) use scan::{Scanned, scan};
-pub(crate) use write::write_index;
+pub(crate) use write::{write_index, write_whole};

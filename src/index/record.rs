@@ -6,7 +6,7 @@ use super::blob::parts_of;
 use super::scan::Scanned;
 use crate::error::{Error, Result};
 use crate::jp2::{
-    MainHeader, Progress, SOT_LENGTH, Structure, TilePart, TilePartTable, parse_main_header, parse_tlm_segments,
+    EOC, MainHeader, Progress, SOT_LENGTH, Structure, TilePart, TilePartTable, parse_main_header, parse_tlm_segments,
 };
 use crate::path::{Key, ProductName, best_resolution};
 
@@ -137,13 +137,15 @@ fn check_rest(end: u64, codestream_end: u64) -> Result<()> {
     }
 }
 
-/// The tile-parts by the file's own TLM, where that fits the file.
+/// The tile-parts by the file's own TLM, where that leads exactly to the end of the codestream, with or without EOC.
 pub(super) fn own_tile_parts(main: &MainHeader, header: &[u8], file_size: u64) -> Result<Vec<TilePart>> {
-    let tlm = main.tlm(header).concat();
-    let entries = parse_tlm_segments(&tlm)?;
+    let entries = parse_tlm_segments(&main.tlm(header).concat())?;
     let parts = parts_of(&entries, main.end, file_size)?;
     let end = codestream_end(main, file_size)?;
-    check_rest(TilePartTable::new(parts.clone(), main.siz.tiles(), end)?.end(), end)?;
+    let last = TilePartTable::new(parts.clone(), main.siz.tiles(), end)?.end();
+    if end != last && end != last + EOC.len() as u64 {
+        return Err(Error::Row { what: format!("by the TLM the tile-parts end at {last}, the codestream at {end}") });
+    }
     Ok(parts)
 }
 

@@ -31,10 +31,10 @@ const FIRST: u64 = 8 << 10;
 const HOP: u64 = 1 << 10;
 /// Files up to this size are read whole at once.
 const SMALL_FILE: u64 = 1 << 20;
-/// One read for many small tile-parts.
-const BLOCK: u64 = 1 << 20;
-/// Tile-parts are small where a block holds at least this many of them.
-const PER_BLOCK: u64 = 4;
+/// One read for many small tile-parts: a 60 m band of 2.7 MB takes three reads in all.
+const BLOCK: u64 = 3 << 19;
+/// Up to this length tile-parts are small: jumping over their packets costs more than reading them.
+const SMALL_PART: u64 = 128 << 10;
 /// TPsot numbers the tile-parts of a tile from 0 to 254 (Table A.6).
 const MOST_PARTS: u16 = 255;
 
@@ -238,7 +238,7 @@ impl<'a> Window<'a> {
     /// How much to read at the next SOT, by the tile-part before it.
     fn block(&self, last: Option<&TilePart>) -> u64 {
         match last {
-            Some(part) if u64::from(part.length) * PER_BLOCK <= BLOCK && !self.source.is_cheap() => BLOCK,
+            Some(part) if u64::from(part.length) <= SMALL_PART && !self.source.is_cheap() => BLOCK,
             _ => HOP,
         }
     }
@@ -257,3 +257,7 @@ impl<'a> Window<'a> {
         Ok(self.bytes.slice(range))
     }
 }
+
+#[cfg(test)]
+#[path = "scan_tests.rs"]
+mod tests;

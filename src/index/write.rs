@@ -15,6 +15,7 @@
 //! row group. Only the key columns have statistics, and there is no page index: both would make the footer longer, and
 //! every look-up reads the footer.
 
+use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -61,8 +62,13 @@ pub(crate) fn write_index(path: &Path, mut records: Vec<Record>) -> Result<()> {
     write_atomically(path, &bytes).map_err(|error| bad(format!("it could not be written: {error}")))
 }
 
-/// A temporary file in the same folder, then a rename: no reader ever sees half a file.
+/// Writes `bytes` as [`write_whole`] does.
 pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    write_whole(path, |file| file.write_all(bytes))
+}
+
+/// A temporary file in the same folder, flushed to the disk, then a rename: no reader ever sees half a file.
+pub(crate) fn write_whole(path: &Path, fill: impl FnOnce(&mut File) -> std::io::Result<()>) -> std::io::Result<()> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -76,7 +82,7 @@ pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()>
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
     let mut file = builder.tempfile_in(folder)?;
-    file.write_all(bytes)?;
+    fill(file.as_file_mut())?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     Ok(())

@@ -133,7 +133,7 @@ pub(crate) fn key_of_names(path: &str) -> Option<Key> {
 }
 
 /// A product's name in a folder's, without `.SAFE` or `.zip`.
-fn product_name(folder: &str) -> Option<&str> {
+pub(super) fn product_name(folder: &str) -> Option<&str> {
     let name = folder.split('.').next()?;
     let mut parts = name.split('_');
     let mission = parts.next()?;

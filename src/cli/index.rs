@@ -1,0 +1,179 @@
+//! `vsitlm index`: scans files, several at a time, and writes one index.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use super::inputs::{Input, expand};
+use super::{complain, open, options, print, size};
+use crate::error::{Error, Result, ResultExt};
+use crate::index::{Record, RecordKey, scan, write_index};
+use crate::options::Options;
+use crate::path::{Key, Location, ProductName};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// JP2 files, SAFE products, folders, URLs, s3://bucket/key; - reads a list from standard input
+    #[arg(required = true)]
+    input: Vec<String>,
+    /// The index to write
+    #[arg(short, long, value_name = "OUT.parquet")]
+    output: PathBuf,
+    /// Files scanned at the same time [default: the processors, twice as many for remote files]
+    #[arg(short, long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
+    /// Print the summary as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// One line of progress in so much time, where there is no terminal.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// Whether nothing failed.
+pub(super) fn run(arguments: &Arguments) -> Result<bool> {
+    let options = options()?;
+    let start = Instant::now();
+    let (inputs, failures) = expand(&arguments.input, std::io::stdin().lock());
+    let failures: Vec<(String, String)> = failures
+        .into_iter()
+        .map(|(name, error)| {
+            complain(&error.chain());
+            (name, error.chain())
+        })
+        .collect();
+    let found = inputs.len();
+    let jobs = arguments.jobs.map_or_else(|| default_jobs(&inputs), usize::from);
+    let (records, scan_failures) = scan_all(&inputs, &options, jobs);
+    let failures = [failures, scan_failures].concat();
+    let shared = shared_keys(&records);
+    for (key, paths) in &shared {
+        complain(&format!("{} files are called {key}: {}", paths.len(), paths.join(", ")));
+    }
+    let rows = records.len();
+    if rows > 0 {
+        write_index(&arguments.output, records)?;
+    }
+    let bytes = std::fs::metadata(&arguments.output).map(|meta| meta.len()).unwrap_or(0);
+    let seconds = start.elapsed().as_secs_f64();
+    let output = arguments.output.display().to_string();
+    if arguments.json {
+        let failed: Vec<_> = failures.iter().map(|(file, error)| json!({"file": file, "error": error})).collect();
+        let shared: Vec<_> = shared.iter().map(|(key, paths)| json!({"key": key, "paths": paths})).collect();
+        print(&json!({
+            "output": if rows > 0 { Some(output) } else { None },
+            "files": found, "rows": rows, "bytes": bytes, "seconds": seconds, "failed": failed, "shared_keys": shared,
+        }).to_string());
+    } else if rows > 0 {
+        print(&format!("{output}: {rows} of {found} files, {}, {seconds:.1} s", size(bytes)));
+    } else {
+        complain("nothing to write: no file could be scanned");
+    }
+    Ok(failures.is_empty() && rows > 0)
+}
+
+/// Remote files wait more than they work.
+fn default_jobs(inputs: &[Input]) -> usize {
+    let processors = std::thread::available_parallelism().map_or(4, usize::from);
+    let remote = inputs.iter().any(|input| !matches!(input.location, Location::Local(_)));
+    if remote { 2 * processors } else { processors }
+}
+
+/// The rows of all files, in the order of the files, and what failed.
+fn scan_all(inputs: &[Input], options: &Options, jobs: usize) -> (Vec<Record>, Vec<(String, String)>) {
+    let progress = Progress::new(inputs.len());
+    let next = AtomicUsize::new(0);
+    let results: Mutex<BTreeMap<usize, Result<Record>>> = Mutex::default();
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.clamp(1, inputs.len().max(1)) {
+            scope.spawn(|| {
+                while let Some((number, input)) =
+                    Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|n| Some((n, inputs.get(n)?)))
+                {
+                    let result = scan_one(input, options);
+                    progress.step(result.as_ref().err());
+                    results.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(number, result);
+                }
+            });
+        }
+    });
+    progress.finish();
+    let (mut records, mut failures) = (Vec::new(), Vec::new());
+    for (number, result) in results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+        match (result, inputs.get(number)) {
+            (Ok(record), _) => records.push(record),
+            (Err(error), Some(input)) => failures.push((input.location.display(), error.root().chain())),
+            (Err(error), None) => failures.push((String::new(), error.chain())),
+        }
+    }
+    (records, failures)
+}
+
+fn scan_one(input: &Input, options: &Options) -> Result<Record> {
+    let name = input.location.display();
+    let source = open(&input.location, options)?;
+    let scanned = scan(&*source).in_file(&name)?;
+    let unknown = Key { product: ProductName::Unknown, mgrs_tile: None, band: String::new(), resolution: None };
+    let key = RecordKey::new(input.key.as_ref().unwrap_or(&unknown));
+    Ok(Record::from_scan(key, &input.path, source.origin(), scanned))
+}
+
+/// Keys that more than one file has, with the files. Files whose names tell nothing are known by their origins.
+fn shared_keys(records: &[Record]) -> Vec<(String, Vec<String>)> {
+    let mut by_key: BTreeMap<&RecordKey, Vec<String>> = BTreeMap::new();
+    for record in records.iter().filter(|record| !record.key.product_id.is_empty()) {
+        by_key.entry(&record.key).or_default().push(record.path.clone());
+    }
+    let shared = by_key.into_iter().filter(|(_, paths)| paths.len() > 1);
+    shared.map(|(key, paths)| (format!("{} {}", key.product_id, key.band_id), paths)).collect()
+}
+
+/// A bar on a terminal, lines elsewhere.
+struct Progress {
+    bar: Option<ProgressBar>,
+    total: usize,
+    state: Mutex<(usize, usize, Instant)>,
+}
+
+impl Progress {
+    fn new(total: usize) -> Self {
+        let bar = (std::io::stderr().is_terminal() && total > 1).then(|| {
+            let style = ProgressStyle::with_template("{bar:40} {pos}/{len} files, {per_sec}, {eta} left {msg}");
+            ProgressBar::new(total as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        });
+        Self { bar, total, state: Mutex::new((0, 0, Instant::now())) }
+    }
+
+    fn step(&self, error: Option<&Error>) {
+        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (done, failed, last) = &mut *state;
+        *done += 1;
+        *failed += usize::from(error.is_some());
+        match (&self.bar, error) {
+            (Some(bar), Some(error)) => {
+                bar.set_message(format!("({failed} failed)"));
+                bar.suspend(|| complain(&error.chain()));
+            }
+            (None, Some(error)) => complain(&error.chain()),
+            _ => {}
+        }
+        if let Some(bar) = &self.bar {
+            bar.inc(1);
+        } else if last.elapsed() >= EVERY {
+            complain(&format!("{done} of {} files, {failed} failed", self.total));
+            *last = Instant::now();
+        }
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

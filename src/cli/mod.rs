@@ -1,0 +1,108 @@
+//! The command line: arguments → calls.
+//!
+//! Results go to standard output, progress and complaints to standard error. Exit codes: 0 all went well, 1 something
+//! failed, 2 the arguments make no sense. Options that are GDAL's or the plugin's come from the environment, with the
+//! same names.
+
+mod demo;
+mod index;
+mod info;
+mod inject;
+mod inputs;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::{Result, ResultExt};
+use crate::options::Options;
+use crate::path::{self, Location};
+use crate::source::{self, Source};
+
+/// GDAL plugin that makes Sentinel-2's JPEG 2000 archives cloud-ready without touching them.
+#[derive(Debug, Parser)]
+#[command(name = "vsitlm", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Scan JP2 files and write where their tile-parts lie to an index
+    Index(index::Arguments),
+    /// Show what a JP2 is made of, and what reading it costs
+    Info(info::Arguments),
+    /// Write a JP2 with the TLM marker that it lacks, or that marker alone
+    Inject(inject::Arguments),
+    /// Read a remote JP2 through plain GDAL, its peers and /vsitlm/, and compare
+    Demo(demo::Arguments),
+}
+
+/// Runs the command line with these arguments, the program's name first.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version go to standard output and are no failure.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let outcome = match arguments.command {
+        Command::Index(arguments) => index::run(&arguments),
+        Command::Info(arguments) => info::run(&arguments),
+        Command::Inject(arguments) => inject::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            complain(&error.chain());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The options of the environment.
+fn options() -> Result<Options> {
+    Options::resolve(&|name| std::env::var(name).ok())
+}
+
+/// Prints to standard output. Whoever closes the pipe (`| head`) has read enough: no error, and no panic.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
+}
+
+/// Prints to standard error.
+fn complain(text: &str) {
+    // In one piece, so that the lines of two threads or processes do not mix.
+    let _ = std::io::stderr().lock().write_all(format!("vsitlm: {text}\n").as_bytes());
+}
+
+/// What a path names. A leading `/vsitlm/`, copied from a GDAL command, is understood.
+fn locate(text: &str) -> Result<Location> {
+    Ok(path::parse(text.strip_prefix("/vsitlm/").unwrap_or(text))?.location)
+}
+
+/// Opens a path; no error is without the file's name.
+fn open(location: &Location, options: &Options) -> Result<Arc<dyn Source>> {
+    source::open(location, options, None).in_file(&location.display())
+}
+
+/// A number of bytes for people.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..10_000 => format!("{bytes} B"),
+        10_000..10_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+//! The command line on files made here.
+
+use std::path::Path;
+
+use super::*;
+use crate::jp2::made;
+use crate::path::parse;
+
+const PRODUCT: &str = "S2A_MSIL2A_20241016T105031_N0511_R051_T31UDQ_20241016T151206";
+
+/// Whether the command said that all went well; it writes to the test's own output.
+fn succeeds(arguments: &[&str]) -> bool {
+    let arguments = std::iter::once("vsitlm").chain(arguments.iter().copied()).map(OsString::from);
+    format!("{:?}", run(arguments)) == format!("{:?}", ExitCode::SUCCESS)
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn a_product_is_indexed_and_its_files_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join(format!("{PRODUCT}.SAFE/GRANULE/L2A_T31UDQ_A1_2/IMG_DATA/R10m"));
+    std::fs::create_dir_all(&images).unwrap();
+    let file = made::File { plt: true, ..made::File::default() }.bytes();
+    for band in ["B02", "B03"] {
+        std::fs::write(images.join(format!("T31UDQ_20241016T105031_{band}_10m.jp2")), &file).unwrap();
+    }
+    std::fs::write(folder.path().join(format!("{PRODUCT}.SAFE/preview.jp2")), b"not below GRANULE").unwrap();
+    let index = folder.path().join("index.parquet");
+    let safe = folder.path().join(format!("{PRODUCT}.SAFE"));
+    assert!(succeeds(&["index", text(&safe), "-o", text(&index), "--json"]));
+
+    let options = Options::resolve(&|name| (name == "VSITLM_INDEX").then(|| text(&index).to_owned())).unwrap();
+    let band = parse(text(&images.join("T31UDQ_20241016T105031_B03_10m.jp2"))).unwrap();
+    let open = |path: &str| source::open(&parse(path)?.location, &options, None);
+    let found = crate::index::find(&options, &band.key.unwrap(), "", &open);
+    assert!(found.warnings.is_empty(), "{:?}", found.warnings);
+    let [record] = &found.records[..] else { panic!("{:?}", found.records) };
+    assert_eq!((record.key.product_id.as_str(), record.key.band_id.as_str()), (PRODUCT, "B03"));
+    assert!(record.path.starts_with(PRODUCT) && record.path.ends_with("_B03_10m.jp2"), "{}", record.path);
+    assert_eq!(record.parts.len(), 6);
+    assert_eq!(record.parts[0].head.as_ref().unwrap().resolution_ends.len(), 3);
+    assert!(record.structure(record.header.as_ref().unwrap(), 0).is_ok());
+}
+
+#[test]
+fn what_fails_is_told_and_the_rest_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let file = made::File::default().bytes();
+    std::fs::write(path("good.jp2"), &file).unwrap();
+    std::fs::write(path("cut.jp2"), &file[..file.len() / 2]).unwrap();
+    std::fs::write(path("none.jp2"), b"<html>").unwrap();
+    let index = path("index.parquet");
+    assert!(!succeeds(&["index", text(folder.path()), text(&path("absent.jp2")), "-o", text(&index)]));
+    assert!(index.exists(), "the good one is in it");
+    std::fs::remove_file(&index).unwrap();
+    assert!(!succeeds(&["index", text(&path("none.jp2")), "-o", text(&index)]));
+    assert!(!index.exists());
+    assert!(!succeeds(&["index", text(&path("good.jp2")), "-o", text(&path("no/such/folder.parquet"))]));
+}
+
+#[test]
+fn a_tlm_is_injected() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let file = made::File { jp2c: Some(crate::jp2::LBox::Short(0)), ..made::File::default() }.bytes();
+    std::fs::write(path("in.jp2"), &file).unwrap();
+    assert!(succeeds(&["inject", text(&path("in.jp2")), text(&path("out.jp2"))]));
+    let out = std::fs::read(path("out.jp2")).unwrap();
+    assert!(out.len() > file.len());
+    let scanned = crate::index::scan(&crate::index::memory::Memory::new("out", out.clone())).unwrap();
+    assert!(scanned.has_tlm);
+    // What has a TLM is copied as it is.
+    assert!(succeeds(&["inject", text(&path("out.jp2")), text(&path("again.jp2"))]));
+    assert_eq!(std::fs::read(path("again.jp2")).unwrap(), out);
+    assert!(succeeds(&["inject", "--tlm", text(&path("in.jp2")), text(&path("in.tlm"))]));
+    let blob = std::fs::read(path("in.tlm")).unwrap();
+    assert_eq!(blob[..8], (file.len() as u64).to_be_bytes());
+    assert_eq!(blob[20..22], [0xFF, 0x55]);
+    assert!(succeeds(&["inject", "--tlm", text(&path("out.jp2")), text(&path("out.tlm"))]));
+    assert!(std::fs::read(path("out.tlm")).unwrap().is_empty());
+    // Never over the file itself.
+    assert!(!succeeds(&["inject", text(&path("in.jp2")), text(&path("in.jp2"))]));
+    assert_eq!(std::fs::read(path("in.jp2")).unwrap(), file);
+    assert!(!succeeds(&["inject", text(&path("in.jp2")), text(&path("no/out.jp2"))]));
+}
+
+#[test]
+fn a_file_is_described() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.jp2");
+    std::fs::write(&path, made::File { plt: true, ..made::File::default() }.bytes()).unwrap();
+    assert!(succeeds(&["info", text(&path)]));
+    assert!(succeeds(&["info", &format!("/vsitlm/{}", text(&path)), "--json"]));
+    assert!(!succeeds(&["info", text(&folder.path().join("absent.jp2"))]));
+    assert!(!succeeds(&["info", text(folder.path())]));
+}
+
+#[test]
+fn arguments_that_make_no_sense_are_exit_code_2() {
+    let code = |arguments: &[&str]| {
+        let arguments = std::iter::once("vsitlm").chain(arguments.iter().copied()).map(OsString::from);
+        format!("{:?}", run(arguments))
+    };
+    assert_eq!(code(&["index"]), format!("{:?}", ExitCode::from(2)));
+    assert_eq!(code(&["nonsense"]), format!("{:?}", ExitCode::from(2)));
+    assert_eq!(code(&["--version"]), format!("{:?}", ExitCode::SUCCESS));
+}
+
+#[test]
+fn a_list_names_files_one_a_line() {
+    let list = "# comment\n\nhttps://h/a.jp2?sig=1\n  s3://b/c/d.jp2 \nhttps://h/folder/\n";
+    let (inputs, failures) = inputs::expand(&["-".into(), "-".into()], list.as_bytes());
+    let paths: Vec<_> = inputs.iter().map(|input| input.path.as_str()).collect();
+    assert_eq!(paths, ["a.jp2", "c/d.jp2"]);
+    assert_eq!(failures.len(), 1);
+}

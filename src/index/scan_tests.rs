@@ -1,0 +1,201 @@
+//! Scans of files made here, of broken ones, and of real ones against a naive walk.
+
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::index::memory::Memory;
+use crate::jp2::{LBox, made};
+
+fn scanned(file: &[u8]) -> Result<Scanned> {
+    scan(&Memory::new("file:///x.jp2", file.to_vec()))
+}
+
+/// Tile, offset and length of every tile-part, found by the shortest code that can.
+fn naive(file: &[u8], first: u64) -> Vec<(u16, u64, u32)> {
+    let mut at = first as usize;
+    let mut parts = Vec::new();
+    while file.get(at..at + 2) == Some(&[0xFF, 0x90]) {
+        let tile = u16::from_be_bytes([file[at + 4], file[at + 5]]);
+        let length = u32::from_be_bytes(file[at + 6..at + 10].try_into().unwrap());
+        parts.push((tile, at as u64, length));
+        at += length as usize;
+    }
+    parts
+}
+
+fn assert_is_naive(file: &[u8], scanned: &Scanned) {
+    let parts: Vec<_> = scanned.parts.iter().map(|part| (part.tile, part.offset, part.length)).collect();
+    assert_eq!(parts, naive(file, scanned.main.end));
+    assert_eq!(scanned.header.len() as u64, scanned.main.end + SOT_LENGTH);
+    assert_eq!(scanned.header, file[..scanned.header.len()]);
+}
+
+#[test]
+fn every_kind_of_file_is_walked() {
+    let base = made::File::default();
+    for file in [
+        base.clone(),
+        made::File { jp2c: None, ..base.clone() },
+        made::File { jp2c: Some(LBox::Short(0)), trailer: b"\0\0\0\x0Cxml abcd".to_vec(), ..base.clone() },
+        made::File { jp2c: Some(LBox::Extended(0)), eoc: false, ..base.clone() },
+        made::File { parts: 3, reversed: true, ..base.clone() },
+        made::File { plt: true, tile: 8, ..base.clone() },
+        made::File { tlm: true, parts: 2, ..base.clone() },
+        // Too large to be read whole: tile-parts larger than a hop, and smaller.
+        made::File { packet: 40_000, plt: true, ..base.clone() },
+        made::File { width: 4000, height: 4000, tile: 100, packet: 60, ..base.clone() },
+    ] {
+        let bytes = file.bytes();
+        let found = scanned(&bytes).unwrap();
+        assert_is_naive(&bytes, &found);
+        assert_eq!(found.has_tlm, file.tlm);
+        let with_ends = found.parts.iter().filter(|p| p.head.as_ref().is_some_and(|h| !h.resolution_ends.is_empty()));
+        assert_eq!(with_ends.count() == found.parts.len(), file.plt, "{file:?}");
+    }
+}
+
+#[test]
+fn a_last_tile_part_may_leave_its_length_open() {
+    for eoc in [true, false] {
+        let closed = scanned(&made::File { eoc, ..made::File::default() }.bytes()).unwrap();
+        let open = scanned(&made::File { eoc, open_end: true, ..made::File::default() }.bytes()).unwrap();
+        assert_eq!(open.parts, closed.parts, "EOC: {eoc}");
+    }
+}
+
+#[test]
+fn a_cut_anywhere_is_told() {
+    let bytes = made::File { plt: true, ..made::File::default() }.bytes();
+    let whole = scanned(&bytes).unwrap();
+    let last_end = whole.parts.last().unwrap().end() as usize;
+    for length in (0..last_end).step_by(7).chain(last_end - 20..last_end) {
+        let error = scanned(&bytes[..length]).unwrap_err();
+        assert!(matches!(error, Error::Malformed { offset, .. } if offset <= length as u64), "{length}: {error}");
+    }
+    // Without its EOC marker every tile is there still.
+    for length in last_end..bytes.len() {
+        assert_eq!(scanned(&bytes[..length]).unwrap().parts, whole.parts);
+    }
+}
+
+/// The made file with bytes of one of its SOTs changed.
+fn with_sot(number: usize, at: usize, value: &[u8]) -> Vec<u8> {
+    let mut bytes = made::File::default().bytes();
+    let sot = scanned(&bytes).unwrap().parts[number].offset as usize;
+    bytes[sot + at..sot + at + value.len()].copy_from_slice(value);
+    bytes
+}
+
+#[test]
+fn tile_parts_that_break_the_standard_are_told_by_offset_and_clause() {
+    let last = 5;
+    for (bytes, what) in [
+        (with_sot(2, 6, &[0, 0, 0, 13]), "Psot = 13"),
+        (with_sot(2, 6, &[0, 0, 0, 0]), "Psot = 0 before the last"),
+        (with_sot(2, 6, &[0xFF, 0xFF, 0xFF, 0xFF]), "the file is cut"),
+        (with_sot(2, 6, &[0, 0, 0, 200]), "SOT"),
+        (with_sot(2, 4, &[0, 6]), "tile 6, the image has 6 tiles"),
+        (with_sot(2, 4, &[0, 1]), "1 of the 6 tiles have no tile-part"),
+        (with_sot(2, 0, &[0xFF, 0xD9]), "4 of the 6 tiles"),
+        (with_sot(2, 0, &[0, 0]), "0000 where a tile-part"),
+        (with_sot(last, 12, &[0xFF, 0x64, 0xFF, 0xFF]), "without an SOD"),
+        (with_sot(last, 12, &[0, 0]), "marker segment was expected"),
+    ] {
+        let error = scanned(&bytes).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(what) && text.contains("at byte") && text.contains("T.800"), "{what}: {text}");
+    }
+}
+
+#[test]
+fn a_tile_has_at_most_255_tile_parts() {
+    let bytes = made::File { width: 20, height: 20, packet: 20, parts: 255, ..made::File::default() }.bytes();
+    assert_eq!(scanned(&bytes).unwrap().parts.len(), 255);
+    let mut more = bytes[..bytes.len() - 2].to_vec();
+    let part = scanned(&bytes).unwrap().parts[0].clone();
+    more.extend_from_slice(&bytes[part.offset as usize..part.end() as usize]);
+    assert!(scanned(&more).unwrap_err().to_string().contains("more than 255"));
+}
+
+#[test]
+fn a_tlm_that_lies_is_not_believed() {
+    let good = made::File { tlm: true, ..made::File::default() }.bytes();
+    let tlm = good.windows(2).position(|pair| pair == [0xFF, 0x55]).unwrap();
+    let parts = scanned(&good).unwrap().parts;
+    for at in [6, 7, 8, 11] {
+        let mut bytes = good.clone();
+        bytes[tlm + at] ^= 1;
+        let found = scanned(&bytes).unwrap();
+        assert!(!found.has_tlm, "byte {at}");
+        assert!(
+            found.parts.iter().zip(&parts).all(|(a, b)| (a.tile, a.offset, a.length) == (b.tile, b.offset, b.length))
+        );
+    }
+}
+
+#[test]
+fn scanning_costs_few_requests_and_bytes() {
+    let cost = |file: made::File| {
+        let source = Memory::new("https://h/x.jp2", file.bytes());
+        scan(&source).unwrap();
+        (source.cost(), source.bytes.len() as u64)
+    };
+    let base = made::File { plt: true, ..made::File::default() };
+    // 100 tile-parts in 2.7 MB, as a 60 m band has them.
+    let ((reads, _), size) = cost(made::File { width: 320, height: 320, packet: 9000, ..base.clone() });
+    assert!((2_500_000..3_000_000).contains(&size) && reads <= 3, "{reads} reads of {size} bytes");
+    // Large tile-parts: one small read each.
+    let ((reads, read), size) = cost(made::File { packet: 300_000, ..base.clone() });
+    assert!(reads <= 7 && read < 20_000, "{reads} reads, {read} of {size} bytes");
+    // A small file: one read more than its header.
+    let ((reads, read), size) = cost(base);
+    assert!(reads <= 2 && read <= size + 8192, "{reads} reads, {read} of {size} bytes");
+}
+
+fn data() -> Option<PathBuf> {
+    let folder = std::env::var_os("VSITLM_TEST_DATA")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
+    folder.is_dir().then_some(folder)
+}
+
+fn jp2s(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            jp2s(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "jp2") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn real_files_are_walked_and_kept() {
+    let Some(folder) = data() else {
+        println!("skipped: no ../shared/data (VSITLM_TEST_DATA)");
+        return;
+    };
+    let mut files = Vec::new();
+    jp2s(&folder, &mut files);
+    assert!(!files.is_empty());
+    for path in files {
+        let bytes = std::fs::read(&path).unwrap();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let source = Memory::new("https://h/x.jp2", bytes.clone());
+        let found = scan(&source).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_is_naive(&bytes, &found);
+        let key = crate::index::RecordKey::new(&crate::path::key_of_names(&path.to_string_lossy()).unwrap());
+        let record = crate::index::Record::from_scan(key, &name, "https://h/x.jp2", found);
+        record.structure(record.header.as_ref().unwrap(), 0).unwrap();
+        let index = crate::index::write::build_index(std::slice::from_ref(&record)).unwrap();
+        let file = crate::index::read::IndexFile::from_bytes("index", index.into()).unwrap();
+        assert_eq!(crate::index::find::first_row(&file).unwrap().unwrap(), record, "{name}");
+        let ends = crate::index::blob::build_resolution_ends(&record.parts).map_or(0, |ends| ends.len());
+        let (reads, read) = source.cost();
+        println!(
+            "{name}: {} bytes, {} tile-parts; {reads} reads of {read} bytes; {ends} bytes of resolution ends",
+            bytes.len(),
+            record.parts.len()
+        );
+    }
+}
