@@ -17,6 +17,9 @@ sys.path[:0] = [str(HERE), str(HERE.parent.parent / "scripts")]
 
 import apart  # noqa: E402
 
+DATA = Path(os.environ.get("VSITLM_TEST_DATA", HERE.parent.parent.parent / "shared/data"))
+"""Real files, where there are any."""
+
 os.environ.update(apart.environment())
 for name in [name for name in os.environ if name.startswith(apart.OPTIONS_OF_GDAL)]:
     if name not in apart.environment():
@@ -24,9 +27,8 @@ for name in [name for name in os.environ if name.startswith(apart.OPTIONS_OF_GDA
 os.environ["PYTHONPATH"] = os.pathsep.join(sys.path[:2])
 
 import gdalio  # noqa: E402
+import jobs  # noqa: E402
 from measure import Codestream, Server, ask  # noqa: E402
-
-DATA = Path(os.environ.get("VSITLM_TEST_DATA", HERE.parent.parent.parent / "shared/data"))
 
 only_once = pytest.mark.skipif(
     gdalio.rasterio is None or gdalio.version() != (3, 10),
@@ -125,10 +127,6 @@ class Sample:
         left, top, width, height = window
         return self.pixels[:, top : top + height, left : left + width]
 
-    def open_ended(self, folder: Path) -> Path:
-        """A copy whose jp2c box has the length 0, as ESA writes it."""
-        raise NotImplementedError
-
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -148,7 +146,7 @@ def sample(folder: Path) -> Sample:
     """Three by three tiles of 512 px that do not compress: tile-parts of half a megabyte, PLT, LBox not 0."""
     name = band_path()
     pixels = noise(3 * TILE - 100, 3 * TILE - 36)
-    path = gdalio.make_jp2(folder / name, pixels, BLOCKXSIZE=TILE, BLOCKYSIZE=TILE, RESOLUTIONS=4, PLT="YES", YCBCR420="NO")
+    path = gdalio.make_jp2(folder / name, pixels, BLOCKXSIZE=TILE, BLOCKYSIZE=TILE, RESOLUTIONS=4, PLT="YES")
     return Sample(path, name, pixels)
 
 
@@ -184,3 +182,13 @@ def make_index(output: Path, *inputs: str | Path) -> Path:
 def index(served: Site, sample: Sample, folder: Path) -> Path:
     """An index of `sample`, made from the URL where it is served."""
     return make_index(folder / "index.parquet", served.put(sample.path, sample.name))
+
+
+@pytest.fixture(scope="session", params=["index", "learned"])
+def known(request: pytest.FixtureRequest, served: Site, sample: Sample, folder: Path) -> dict[str, str]:
+    """Options by which the plugin knows `sample` at its URL: from an index, or from an earlier process's scan."""
+    if request.param == "index":
+        return {"VSITLM_INDEX": str(request.getfixturevalue("index"))}
+    options = {"VSITLM_CACHE_DIR": str(folder / "learned")}
+    apart.call(jobs.describe, "/vsitlm/" + served.put(sample.path, sample.name), options=options)
+    return options

@@ -21,7 +21,7 @@ except ImportError:
     rasterio = None
     from osgeo import gdal, gdal_array, osr
 
-    gdal.UseExceptions()
+    gdal.DontUseExceptions()  # errors are printed, those of worker threads too
 else:
     logging.basicConfig()
 
@@ -69,11 +69,11 @@ def read(path: str, window: Window | None = None, options: Mapping[str, str] | N
                 while error := error.__cause__ or error.__context__:
                     causes.append(str(error))
                 raise Failed(": ".join(causes)) from None
-        try:
-            dataset = gdal.Open(path)
-            pixels = dataset.ReadAsArray(*window) if window else dataset.ReadAsArray()
-        except RuntimeError as error:
-            raise Failed(str(error)) from None
+        gdal.ErrorReset()
+        dataset = gdal.Open(path)
+        if dataset is None:
+            raise Failed(gdal.GetLastErrorMsg())
+        pixels = dataset.ReadAsArray(*window) if window else dataset.ReadAsArray()
         if pixels is None:
             raise Failed(gdal.GetLastErrorMsg())
         return pixels if pixels.ndim == 3 else pixels[None]
