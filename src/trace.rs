@@ -21,9 +21,9 @@ pub(crate) fn install(sink: Sink) {
 
 /// Writes the message that `make` makes, when somebody listens.
 pub(crate) fn debug(make: impl FnOnce() -> String) {
-    if let Some(sink) = SINK.get() {
-        if (sink.enabled)() {
-            (sink.write)(&make());
-        }
+    if let Some(sink) = SINK.get()
+        && (sink.enabled)()
+    {
+        (sink.write)(&make());
     }
 }

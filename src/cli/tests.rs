@@ -71,7 +71,7 @@ fn a_tlm_is_injected() {
     assert!(succeeds(&["inject", text(&path("in.jp2")), text(&path("out.jp2"))]));
     let out = std::fs::read(path("out.jp2")).unwrap();
     assert!(out.len() > file.len());
-    let scanned = crate::index::scan(&crate::index::memory::Memory::new("out", out.clone())).unwrap();
+    let scanned = crate::index::scan(&crate::source::memory::Memory::new("out", out.clone())).unwrap();
     assert!(scanned.has_tlm);
     // What has a TLM is copied as it is.
     assert!(succeeds(&["inject", text(&path("out.jp2")), text(&path("again.jp2"))]));

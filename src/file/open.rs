@@ -74,18 +74,19 @@ fn pass(source: &dyn Source) -> Result<Opened> {
 
 fn open_jp2(source: &dyn Source, key: Option<&Key>, options: &Options, host: Option<&dyn HostFiles>) -> Result<Opened> {
     let origin = source.origin();
-    if let Some(key) = key {
-        if !options.index.is_empty() && !registry::get().is_set_aside(origin) {
-            let open_index = |name: &str| source::open(&path::parse(name)?.location, options, host);
-            let found = index::find(options, key, origin, &open_index);
-            for warning in found.warnings {
-                trace::debug(|| warning.chain());
-            }
-            for record in found.records {
-                if let Some(opened) = try_record(source, &record, options)? {
-                    trace::debug(|| format!("{origin}: row of the index"));
-                    return Ok(opened);
-                }
+    if let Some(key) = key
+        && !options.index.is_empty()
+        && !registry::get().is_set_aside(origin)
+    {
+        let open_index = |name: &str| source::open(&path::parse(name)?.location, options, host);
+        let found = index::find(options, key, origin, &open_index);
+        for warning in found.warnings {
+            trace::debug(|| warning.chain());
+        }
+        for record in found.records {
+            if let Some(opened) = try_record(source, &record, options)? {
+                trace::debug(|| format!("{origin}: row of the index"));
+                return Ok(opened);
             }
         }
     }

@@ -115,10 +115,10 @@ impl VirtualFile {
                 return copy(fetched.first(), 0, out);
             };
             // The bytes a decoder peeks at came with the unit before.
-            if let Some(next) = self.peek_range(first).filter(|next| wanted.end <= next.end) {
-                if let Some(bytes) = peek(&*self.source, &next) {
-                    return copy(Some(&bytes), at - next.start.0, out);
-                }
+            if let Some(next) = self.peek_range(first).filter(|next| wanted.end <= next.end)
+                && let Some(bytes) = peek(&*self.source, &next)
+            {
+                return copy(Some(&bytes), at - next.start.0, out);
             }
             let last = self.unit_at(wanted.end.0 - 1).unwrap_or(self.units() - 1);
             let fetched = self.fetch(first, last, ahead)?;

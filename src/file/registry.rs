@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use super::VirtualFile;
 use crate::options::Options;
 use crate::process::{PerProcess, lock};
+use crate::{source, trace};
 
 /// How many closed files are kept, so that opening one again costs no look-up.
 const RECENT: usize = 32;
@@ -29,6 +30,25 @@ impl std::ops::Deref for Lease {
 
     fn deref(&self) -> &VirtualFile {
         &self.0
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        trace::debug(|| {
+            let so_far = source::statistics();
+            format!(
+                "{}: closed. The process so far: {} requests, {} bytes, {} units from the cache, {} shared, {} retries, \
+                 {} failures",
+                self.0.name,
+                so_far.requests,
+                so_far.bytes,
+                so_far.cache_hits,
+                so_far.shared_fetches,
+                so_far.retries,
+                so_far.read_errors
+            )
+        });
     }
 }
 

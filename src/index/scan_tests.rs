@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::index::memory::Memory;
 use crate::jp2::{LBox, made};
+use crate::source::memory::Memory;
 
 fn scanned(file: &[u8]) -> Result<Scanned> {
     scan(&Memory::new("file:///x.jp2", file.to_vec()))

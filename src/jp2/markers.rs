@@ -406,7 +406,7 @@ impl Sot {
     }
 
     /// The segment's 12 bytes.
-    pub(crate) fn build(self) -> [u8; SOT_LENGTH as usize] {
+    pub(crate) fn build(self) -> [u8; 12] {
         let [t0, t1] = self.tile.to_be_bytes();
         let [l0, l1, l2, l3] = self.length.to_be_bytes();
         [0xFF, 0x90, 0, 10, t0, t1, l0, l1, l2, l3, self.part, self.parts]

@@ -15,7 +15,7 @@ mod pointers;
 mod table;
 
 pub(crate) use boxes::{LBox, build_jp2c_header};
-pub(crate) use markers::{Cod, LONGEST_HEADER, MainHeader, PROGRESSIONS, SOT_LENGTH, Siz, Sot, parse_main_header};
+pub(crate) use markers::{LONGEST_HEADER, MainHeader, PROGRESSIONS, SOT_LENGTH, Sot, parse_main_header};
 pub(crate) use packets::{TilePartHead, parse_tile_part_head};
 pub(crate) use pointers::{build_tlm, parse_tlm_segments};
 pub(crate) use table::{Structure, TilePart, TilePartTable};

@@ -72,10 +72,10 @@ impl TilePartTable {
             if u32::from(part.tile) >= tiles {
                 return row(format!("tile-part {number} is of tile {}, the image has {tiles} tiles", part.tile));
             }
-            if let Some(slot) = seen.get_mut(usize::from(part.tile)) {
-                if !std::mem::replace(slot, true) {
-                    distinct += 1;
-                }
+            if let Some(slot) = seen.get_mut(usize::from(part.tile))
+                && !std::mem::replace(slot, true)
+            {
+                distinct += 1;
             }
         }
         if distinct != tiles {

@@ -163,10 +163,10 @@ impl<'a> FileName<'a> {
     fn parse(stem: &'a str) -> Self {
         let mut name = Self { band: stem, ..Self::default() };
         let mut rest = stem;
-        if let Some((before, after)) = stem.rsplit_once('_') {
-            if let Some(metres) = resolution(after) {
-                (name.resolution, rest) = (Some(metres), before);
-            }
+        if let Some((before, after)) = stem.rsplit_once('_')
+            && let Some(metres) = resolution(after)
+        {
+            (name.resolution, rest) = (Some(metres), before);
         }
         // Masks carry no tile or time: MSK_DETFOO_B02, MSK_CLDPRB_20m.
         if rest.starts_with("MSK_") {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::source::{SourceOffset, SourceRange};
+use crate::source::SourceRange;
 
 /// The largest request that merging makes, in bytes. A single range that is larger is one request all the same.
 pub(super) const MAX_REQUEST: u64 = 8 << 20;
@@ -48,16 +48,12 @@ pub(super) fn request_size(total: u64, connections: usize, gap: u64) -> u64 {
     share.max(gap.saturating_mul(2)).min(MAX_REQUEST)
 }
 
-/// A range from plain numbers, in bytes.
-pub(super) fn range(start: u64, end: u64) -> SourceRange {
-    SourceOffset(start)..SourceOffset(end)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::source::tests::range;
 
     #[test]
     fn merges_across_small_gaps_only() {

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub(crate) use cache::{fetch_units, merge_gap, peek};
-pub(crate) use engine::{Statistics, statistics};
+pub(crate) use engine::statistics;
 
 use crate::error::{Error, Result};
 use crate::options::{Options, Transport};

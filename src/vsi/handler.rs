@@ -98,10 +98,10 @@ pub(super) struct Found {
 
 /// Looks a name up without a message: GDAL stats what it only guesses.
 pub(super) fn stat(host: &'static dyn Host, name: &str, _size: bool) -> Result<Found> {
-    if let Ok(request) = path::parse(name) {
-        if matches!(&request.location, Location::Local(folder) if folder.is_dir()) {
-            return Ok(Found { size: 0, is_folder: true, last_modified: None });
-        }
+    if let Ok(request) = path::parse(name)
+        && matches!(&request.location, Location::Local(folder) if folder.is_dir())
+    {
+        return Ok(Found { size: 0, is_folder: true, last_modified: None });
     }
     let file = find(host, name)?.ok_or(Error::NotFound)?;
     Ok(Found { size: file.size(), is_folder: false, last_modified: file.last_modified() })

@@ -55,10 +55,10 @@ impl HostSource {
             None => return Err(Error::read("GDAL's own file system cannot open the file again")),
         };
         let done = file.read_at(offset, buffer);
-        if let Ok(mut idle) = self.idle.lock() {
-            if idle.len() < MOST_HANDLES {
-                idle.push(file);
-            }
+        if let Ok(mut idle) = self.idle.lock()
+            && idle.len() < MOST_HANDLES
+        {
+            idle.push(file);
         }
         if done == buffer.len() {
             return Ok(());

@@ -8,7 +8,6 @@ use std::sync::{Arc, Barrier};
 
 use bytes::Bytes;
 
-use super::merge::range;
 use super::mock::Mock;
 use super::*;
 
@@ -39,6 +38,11 @@ fn s3(mock: &Mock, key: &str, more: &[(&str, &str)]) -> Arc<dyn Source> {
         more.iter().copied().chain(unsigned.iter().map(|(name, value)| (*name, value.as_str()))).collect();
     let key = key.trim_start_matches('/').to_owned();
     open(&Location::S3 { bucket: "bucket".into(), key }, &options(&all), None).unwrap()
+}
+
+/// A range from plain numbers, in bytes.
+pub(super) fn range(start: u64, end: u64) -> SourceRange {
+    SourceOffset(start)..SourceOffset(end)
 }
 
 /// A source in memory that counts its requests.
