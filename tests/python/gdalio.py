@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,8 @@ except ImportError:
 
     gdal.DontUseExceptions()  # errors are printed, those of worker threads too
 else:
-    logging.basicConfig()
+    # rasterio hands what GDAL says on a thread of its own to logging.
+    logging.basicConfig(level=logging.DEBUG if os.environ.get("CPL_DEBUG") else logging.WARNING)
 
 Window = tuple[int, int, int, int]
 """First column, first row, width and height, in pixels."""
