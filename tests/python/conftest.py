@@ -184,11 +184,17 @@ def index(served: Site, sample: Sample, folder: Path) -> Path:
     return make_index(folder / "index.parquet", served.put(sample.path, sample.name))
 
 
+@pytest.fixture(scope="session")
+def indexed(index: Path) -> dict[str, str]:
+    """Options by which the plugin knows `sample` at its URL."""
+    return {"VSITLM_INDEX": str(index)}
+
+
 @pytest.fixture(scope="session", params=["index", "learned"])
 def known(request: pytest.FixtureRequest, served: Site, sample: Sample, folder: Path) -> dict[str, str]:
     """Options by which the plugin knows `sample` at its URL: from an index, or from an earlier process's scan."""
     if request.param == "index":
-        return {"VSITLM_INDEX": str(request.getfixturevalue("index"))}
+        return request.getfixturevalue("indexed")
     options = {"VSITLM_CACHE_DIR": str(folder / "learned")}
     apart.call(jobs.describe, "/vsitlm/" + served.put(sample.path, sample.name), options=options)
     return options

@@ -66,7 +66,7 @@ def read(path: str, window: Window | None = None, options: Mapping[str, str] | N
             try:
                 with rasterio.open(path) as dataset:
                     return dataset.read(window=RasterioWindow(*window) if window else None)
-            except rasterio.errors.RasterioError as error:
+            except (rasterio.errors.RasterioError, OSError) as error:
                 causes = [str(error)]
                 while error := error.__cause__ or error.__context__:
                     causes.append(str(error))
