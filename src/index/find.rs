@@ -244,6 +244,7 @@ fn opened(id: &Id, name: &str, place: &Place, open: &OpenIndex<'_>) -> Result<Op
             *kept = Some(Kept::Absent(Instant::now()));
             return Ok(None);
         }
+        Err(error @ Error::Index { .. }) => return Err(error), // it names the index already
         Err(error) => return Err(error).in_file(name),
     };
     *kept = Some(Kept::Open(file.clone(), now));

@@ -190,12 +190,6 @@ impl IndexFile {
         self.metadata.num_row_groups()
     }
 
-    /// The number of rows.
-    #[cfg(test)]
-    pub(super) fn rows(&self) -> i64 {
-        self.metadata.file_metadata().num_rows()
-    }
-
     /// Whether the index has this column.
     pub(super) fn has(&self, column: Column) -> bool {
         self.columns[column as usize].is_some()
@@ -314,7 +308,9 @@ fn check(metadata: &ParquetMetaData, size: u64) -> Result<[Option<usize>; COLUMN
             // The others grow to whatever they like when decompressed.
             use Compression::{LZ4_RAW, SNAPPY, UNCOMPRESSED, ZSTD};
             if !matches!(chunk.compression(), UNCOMPRESSED | SNAPPY | ZSTD(_) | LZ4_RAW) {
-                return Err(format!("it is compressed with {}: use zstd or snappy", chunk.compression()));
+                let codec = chunk.compression().to_string();
+                let codec = codec.split('(').next().unwrap_or_default();
+                return Err(format!("it is compressed with {codec}: use zstd or snappy"));
             }
         }
     }

@@ -98,10 +98,10 @@ pub(super) fn packet_counts(main: &MainHeader, tile: u16) -> Vec<u64> {
             .iter()
             .map(|component| {
                 let across = precincts(&x, component.dx, shift, *ppx);
-                across * precincts(&y, component.dy, shift, *ppy)
+                across.saturating_mul(precincts(&y, component.dy, shift, *ppy))
             })
-            .sum();
-        per_layer * u64::from(main.cod.layers)
+            .fold(0, u64::saturating_add);
+        per_layer.saturating_mul(u64::from(main.cod.layers))
     };
     main.cod.precincts.iter().enumerate().map(count).collect()
 }
@@ -118,7 +118,7 @@ fn resolution_ends(lengths: &[u32], head: u32, end: u32, tile: u16, main: &MainH
     // One layer makes LRCP what RLCP is: the packets of resolution 0 first, then those of 1, … (B.12.1).
     let by_resolution = matches!((main.cod.progression, main.cod.layers), (0, 1) | (1 | 2, _));
     let counts = packet_counts(main, tile);
-    if !by_resolution || counts.iter().sum::<u64>() != lengths.len() as u64 {
+    if !by_resolution || counts.iter().fold(0, |sum, count| u64::saturating_add(sum, *count)) != lengths.len() as u64 {
         return None;
     }
     let mut rest = lengths.iter();

@@ -9,95 +9,17 @@
 //!
 //! Every callback runs in [`guard`]: no panic crosses into C.
 
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
-use std::mem::transmute_copy;
+mod gdal;
+mod loader;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
 
 use super::handler::{self, Handle, Host, Severity};
-use super::host_source;
 use crate::error::{Error, Result};
-
-/// `VSIFilesystemPluginCallbacksStruct` as of GDAL 3.10, which added the last fields so far; it only ever grew at its end.
-#[repr(C)]
-struct Callbacks {
-    user_data: *mut c_void,
-    stat: Option<unsafe extern "C" fn(*mut c_void, *const c_char, *mut libc::stat64, c_int) -> c_int>,
-    unlink: Option<unsafe extern "C" fn(*mut c_void, *const c_char) -> c_int>,
-    rename: Option<unsafe extern "C" fn(*mut c_void, *const c_char, *const c_char) -> c_int>,
-    mkdir: Option<unsafe extern "C" fn(*mut c_void, *const c_char, libc::c_long) -> c_int>,
-    rmdir: Option<unsafe extern "C" fn(*mut c_void, *const c_char) -> c_int>,
-    read_dir: Option<unsafe extern "C" fn(*mut c_void, *const c_char, c_int) -> *mut *mut c_char>,
-    open: Option<unsafe extern "C" fn(*mut c_void, *const c_char, *const c_char) -> *mut c_void>,
-    tell: Option<unsafe extern "C" fn(*mut c_void) -> u64>,
-    seek: Option<unsafe extern "C" fn(*mut c_void, u64, c_int) -> c_int>,
-    read: Option<unsafe extern "C" fn(*mut c_void, *mut c_void, usize, usize) -> usize>,
-    read_multi_range:
-        Option<unsafe extern "C" fn(*mut c_void, c_int, *mut *mut c_void, *const u64, *const usize) -> c_int>,
-    get_range_status: Option<unsafe extern "C" fn(*mut c_void, u64, u64) -> c_int>,
-    eof: Option<unsafe extern "C" fn(*mut c_void) -> c_int>,
-    write: Option<unsafe extern "C" fn(*mut c_void, *const c_void, usize, usize) -> usize>,
-    flush: Option<unsafe extern "C" fn(*mut c_void) -> c_int>,
-    truncate: Option<unsafe extern "C" fn(*mut c_void, u64) -> c_int>,
-    close: Option<unsafe extern "C" fn(*mut c_void) -> c_int>,
-    // 3.2
-    buffer_size: usize,
-    cache_size: usize,
-    sibling_files: Option<unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut *mut c_char>,
-    // 3.7
-    advise_read: Option<unsafe extern "C" fn(*mut c_void, c_int, *const u64, *const usize)>,
-    // 3.10
-    error: Option<unsafe extern "C" fn(*mut c_void) -> c_int>,
-    clear_err: Option<unsafe extern "C" fn(*mut c_void)>,
-}
-
-/// Declares [`Gdal`] and how its members are looked up, so that each name stands once.
-macro_rules! gdal_functions {
-    ($($(#[$doc:meta])* $member:ident: $symbol:literal, $type:ty;)*) => {
-        /// The functions of one libgdal of this process.
-        #[derive(Clone, Copy)]
-        struct Functions { $($(#[$doc])* $member: $type,)* }
-
-        impl Functions {
-            /// Looks every function up; the error is the name of the first that is missing.
-            fn resolve(library: &Library) -> Result<Self, &'static str> {
-                $(
-                    let symbol = library.symbol(concat!($symbol, "\0")).ok_or($symbol)?;
-                    // SAFETY: a function pointer has the size of a pointer, the symbol is not null, and GDAL's C API
-                    // gives the function of this name this type in every version since 3.0.
-                    let $member: $type = unsafe { transmute_copy(&symbol) };
-                )*
-                Ok(Self { $($member,)* })
-            }
-        }
-    };
-}
-
-gdal_functions! {
-    version_info: "GDALVersionInfo", unsafe extern "C" fn(*const c_char) -> *const c_char;
-    alloc_callbacks: "VSIAllocFilesystemPluginCallbacksStruct", unsafe extern "C" fn() -> *mut Callbacks;
-    free_callbacks: "VSIFreeFilesystemPluginCallbacksStruct", unsafe extern "C" fn(*mut Callbacks);
-    install_handler: "VSIInstallPluginHandler", unsafe extern "C" fn(*const c_char, *const Callbacks) -> c_int;
-    error: "CPLError", unsafe extern "C" fn(c_int, c_int, *const c_char, ...);
-    debug: "CPLDebug", unsafe extern "C" fn(*const c_char, *const c_char, ...);
-    config_option: "CPLGetConfigOption", unsafe extern "C" fn(*const c_char, *const c_char) -> *const c_char;
-    calloc: "VSICalloc", unsafe extern "C" fn(usize, usize) -> *mut c_void;
-    strdup: "CPLStrdup", unsafe extern "C" fn(*const c_char) -> *mut c_char;
-    fopen: "VSIFOpenL", unsafe extern "C" fn(*const c_char, *const c_char) -> *mut c_void;
-    fseek: "VSIFSeekL", unsafe extern "C" fn(*mut c_void, u64, c_int) -> c_int;
-    fread: "VSIFReadL", unsafe extern "C" fn(*mut c_void, usize, usize, *mut c_void) -> usize;
-    fclose: "VSIFCloseL", unsafe extern "C" fn(*mut c_void) -> c_int;
-    fstat: "VSIStatExL", unsafe extern "C" fn(*const c_char, *mut libc::stat64, c_int) -> c_int;
-}
-
-/// One libgdal of this process.
-struct Gdal {
-    functions: Functions,
-    /// `VSIGetPathSpecificOption`, since GDAL 3.6.
-    path_option: Option<unsafe extern "C" fn(*const c_char, *const c_char, *const c_char) -> *const c_char>,
-    /// `GDALVersionInfo("VERSION_NUM")`: 3060200 for 3.6.2.
-    version: u32,
-}
+use gdal::{Gdal, borrow, set_errno, to_c};
 
 /// What `pUserData` points to: a libgdal, and the prefix that the handler serves there.
 struct Mount {
@@ -106,14 +28,11 @@ struct Mount {
     query: bool,
 }
 
-/// The libgdals that have been served, or refused, so far.
-static HOSTS: Mutex<Vec<(usize, Option<&'static Gdal>)>> = Mutex::new(Vec::new());
-
 /// GDAL's entry point for plugins: installs `/vsitlm/` in every libgdal of the process that does not have it yet.
 /// GDAL calls it in every GDALAllRegister(); any number of calls is fine.
 #[unsafe(no_mangle)]
 pub extern "C" fn GDALRegister_vsitlm() {
-    let _ = catch_unwind(install_everywhere);
+    let _ = catch_unwind(loader::install_everywhere);
 }
 
 /// The entry point's other name, for hosts that look for it.
@@ -153,93 +72,6 @@ pub unsafe extern "C" fn vsitlm_last_error(buffer: *mut c_char, size: usize) -> 
     message.len()
 }
 
-/// A library of this process that stays loaded.
-struct Library(*mut c_void);
-
-impl Library {
-    /// A symbol of the library or of one that it depends on. `name` ends with NUL.
-    fn symbol(&self, name: &'static str) -> Option<std::ptr::NonNull<c_void>> {
-        // SAFETY: the handle is open, and the name ends with NUL.
-        std::ptr::NonNull::new(unsafe { libc::dlsym(self.0, name.as_ptr().cast()) })
-    }
-}
-
-/// The names of the objects that the process has loaded; the program itself has an empty one.
-fn loaded_objects() -> Vec<CString> {
-    unsafe extern "C" fn collect(info: *mut libc::dl_phdr_info, _: usize, names: *mut c_void) -> c_int {
-        // SAFETY: the loader gives a valid entry, and `names` is the vector below.
-        let (info, names) = unsafe { (&*info, &mut *names.cast::<Vec<CString>>()) };
-        if !info.dlpi_name.is_null() {
-            // SAFETY: the loader's names are C strings.
-            names.push(unsafe { CStr::from_ptr(info.dlpi_name) }.to_owned());
-        }
-        0
-    }
-    let mut names: Vec<CString> = Vec::new();
-    // SAFETY: the callback keeps to the contract of dl_iterate_phdr and does not panic but for want of memory.
-    unsafe { libc::dl_iterate_phdr(Some(collect), (&raw mut names).cast()) };
-    names
-}
-
-/// Installs `/vsitlm/` in every libgdal of the process that does not have it yet.
-///
-/// Symbols are looked up in each loaded object on its own: in Python wheels libgdal is not in the global scope, so
-/// dlsym(RTLD_DEFAULT, …) does not find it.
-fn install_everywhere() {
-    let Ok(mut hosts) = HOSTS.lock() else { return };
-    for name in loaded_objects() {
-        let path = if name.is_empty() { std::ptr::null() } else { name.as_ptr() };
-        // SAFETY: the name is a C string or null; RTLD_NOLOAD runs no code of the library.
-        let library = Library(unsafe { libc::dlopen(path, libc::RTLD_LAZY | libc::RTLD_NOLOAD) });
-        if library.0.is_null() {
-            continue;
-        }
-        let known = |address: usize, hosts: &[(usize, Option<&Gdal>)]| hosts.iter().any(|(seen, _)| *seen == address);
-        match library.symbol("GDALVersionInfo\0").map(|symbol| symbol.as_ptr() as usize) {
-            // A libgdal seen for the first time: its handle stays open, so that the functions stay where they are.
-            Some(address) if !known(address, &hosts) => {
-                let served = serve(&library);
-                hosts.push((address, served));
-            }
-            // SAFETY: the handle was opened above, and nothing of it is kept.
-            _ => unsafe {
-                libc::dlclose(library.0);
-            },
-        }
-    }
-}
-
-/// Installs the file system in one libgdal, or says why it cannot be done and lets the program go on.
-fn serve(library: &Library) -> Option<&'static Gdal> {
-    let functions = match Functions::resolve(library) {
-        Ok(functions) => functions,
-        Err(missing) => {
-            eprintln!(
-                "vsitlm: this GDAL has no function {missing}: /vsitlm/ needs GDAL 3.0 or later and is not available"
-            );
-            return None;
-        }
-    };
-    // SAFETY: GDALVersionInfo takes a C string and gives a static one, or null.
-    let version = unsafe { borrow((functions.version_info)(c"VERSION_NUM".as_ptr())) };
-    let gdal: &'static Gdal = Box::leak(Box::new(Gdal {
-        functions,
-        path_option: library.symbol("VSIGetPathSpecificOption\0").map(|symbol| {
-            // SAFETY: as in `Functions::resolve`.
-            unsafe { transmute_copy(&symbol) }
-        }),
-        version: version.and_then(|text| text.parse().ok()).unwrap_or(0),
-    }));
-    crate::trace::install(crate::trace::Sink { enabled: debug_enabled, write: debug_everywhere });
-    for (prefix, query) in [(c"/vsitlm/", false), (c"/vsitlm?", true)] {
-        if !install(gdal, prefix, Box::leak(Box::new(Mount { gdal, query }))) {
-            gdal.report("cannot install the file system /vsitlm/: this GDAL refuses it", Severity::Warning);
-            return None;
-        }
-    }
-    Some(gdal)
-}
-
 /// Fills and installs the callbacks. The struct is the host's own, of the host's size: a field that the host's version
 /// lacks lies outside of it and must not be written.
 fn install(gdal: &'static Gdal, prefix: &'static CStr, mount: &'static Mount) -> bool {
@@ -275,126 +107,6 @@ fn install(gdal: &'static Gdal, prefix: &'static CStr, mount: &'static Mount) ->
         let installed = (gdal.functions.install_handler)(prefix.as_ptr(), callbacks);
         (gdal.functions.free_callbacks)(callbacks);
         installed == 0
-    }
-}
-
-/// A C string of the host's as text; `None` for null or what is no UTF-8.
-///
-/// # Safety
-/// `text` is null or a C string that lives as long as the result is used.
-unsafe fn borrow<'a>(text: *const c_char) -> Option<&'a str> {
-    if text.is_null() {
-        return None;
-    }
-    // SAFETY: promised by the caller.
-    unsafe { CStr::from_ptr(text) }.to_str().ok()
-}
-
-/// Text for the host: NULs, which C cannot hold, are replaced.
-fn to_c(text: &str) -> CString {
-    CString::new(text.replace('\0', "\u{FFFD}")).unwrap_or_default()
-}
-
-fn set_errno(number: c_int) {
-    // SAFETY: the C library gives a valid pointer to the thread's errno.
-    unsafe { *libc::__errno_location() = number };
-}
-
-fn debug_enabled() -> bool {
-    let hosts = HOSTS.try_lock();
-    hosts.is_ok_and(|hosts| {
-        hosts
-            .iter()
-            .filter_map(|(_, gdal)| *gdal)
-            .any(|gdal| gdal.option("CPL_DEBUG").is_some_and(|value| !value.is_empty()))
-    })
-}
-
-/// Every libgdal decides for itself whether its CPL_DEBUG wants the message.
-fn debug_everywhere(message: &str) {
-    let message = to_c(message);
-    let Ok(hosts) = HOSTS.try_lock() else { return };
-    for gdal in hosts.iter().filter_map(|(_, gdal)| *gdal) {
-        // SAFETY: the format is "%s", with one C string.
-        unsafe { (gdal.functions.debug)(c"VSITLM".as_ptr(), c"%s".as_ptr(), message.as_ptr()) };
-    }
-}
-
-impl Gdal {
-    fn option(&self, name: &str) -> Option<String> {
-        let name = to_c(name);
-        // SAFETY: the name is a C string, the default is null; the result is copied at once.
-        unsafe { borrow((self.functions.config_option)(name.as_ptr(), std::ptr::null())).map(str::to_owned) }
-    }
-}
-
-impl Host for Gdal {
-    fn option(&self, path: &str, name: &str) -> Option<String> {
-        let Some(path_option) = self.path_option else { return self.option(name) };
-        let (path, name) = (to_c(path), to_c(name));
-        // SAFETY: C strings, and null for the default; the result is copied at once. Falls back to the configuration.
-        unsafe { borrow(path_option(path.as_ptr(), name.as_ptr(), std::ptr::null())).map(str::to_owned) }
-    }
-
-    fn report(&self, message: &str, severity: Severity) {
-        const WARNING: c_int = 2;
-        const FAILURE: c_int = 3;
-        let (class, number) = match severity {
-            Severity::Warning => (WARNING, 1),    // CPLE_AppDefined
-            Severity::OpenFailed => (FAILURE, 4), // CPLE_OpenFailed
-            Severity::ReadFailed => (FAILURE, 3), // CPLE_FileIO
-        };
-        let message = to_c(message);
-        // SAFETY: the format is "%s", with one C string: a message is never a format.
-        unsafe { (self.functions.error)(class, number, c"%s".as_ptr(), message.as_ptr()) };
-    }
-
-    fn open_file(&self, path: &str) -> Option<Box<dyn host_source::HostFile>> {
-        let path = to_c(path);
-        // SAFETY: C strings; the result is an open file of this libgdal, or null.
-        let file = unsafe { (self.functions.fopen)(path.as_ptr(), c"rb".as_ptr()) };
-        (!file.is_null())
-            .then(|| -> Box<dyn host_source::HostFile> { Box::new(OpenFile { functions: self.functions, file }) })
-    }
-
-    fn file_size(&self, path: &str) -> Option<(u64, Option<i64>)> {
-        let path = to_c(path);
-        // SAFETY: a struct of plain numbers, for which all zeros are valid.
-        let mut stat: libc::stat64 = unsafe { std::mem::zeroed() };
-        const EXISTS_NATURE_SIZE: c_int = 7;
-        // SAFETY: a C string and a struct of the host's type.
-        let found = unsafe { (self.functions.fstat)(path.as_ptr(), &raw mut stat, EXISTS_NATURE_SIZE) } == 0;
-        let is_file = stat.st_mode & libc::S_IFMT != libc::S_IFDIR;
-        (found && is_file)
-            .then(|| (u64::try_from(stat.st_size).unwrap_or(0), (stat.st_mtime > 0).then_some(stat.st_mtime)))
-    }
-}
-
-/// An open file of one of GDAL's own file systems.
-struct OpenFile {
-    functions: Functions,
-    file: *mut c_void,
-}
-
-// SAFETY: GDAL's file handles may be used on any thread, by one at a time, and this one is owned.
-unsafe impl Send for OpenFile {}
-
-impl host_source::HostFile for OpenFile {
-    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> usize {
-        // SAFETY: the file is open, and the buffer has room for its length.
-        unsafe {
-            if (self.functions.fseek)(self.file, offset, libc::SEEK_SET) != 0 {
-                return 0;
-            }
-            (self.functions.fread)(buffer.as_mut_ptr().cast(), 1, buffer.len(), self.file)
-        }
-    }
-}
-
-impl Drop for OpenFile {
-    fn drop(&mut self) {
-        // SAFETY: the file is open and closed nowhere else.
-        unsafe { (self.functions.fclose)(self.file) };
     }
 }
 
@@ -604,6 +316,3 @@ unsafe extern "C" fn on_close(file: *mut c_void) -> c_int {
         0
     })
 }
-
-#[cfg(test)]
-mod tests;

@@ -3,8 +3,10 @@
 use std::cell::RefCell;
 use std::mem::{offset_of, size_of};
 
+use super::gdal::{Callbacks, Functions};
 use super::*;
 use crate::jp2::made;
+use std::ffi::CString;
 
 thread_local! {
     /// What the fake host was told: messages with their class, and the callbacks that were installed.

@@ -1,0 +1,117 @@
+"""The index and pyarrow: theirs reads ours as jp2io does, ours reads what theirs writes."""
+
+import json
+import os
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+VSITLM = Path(__file__).resolve().parents[2] / "target/release/vsitlm"
+PRODUCT = "S2A_MSIL2A_20241016T105031_N0511_R051_T31UDQ_20241016T151206"
+V1 = ["product_id", "band_id", "path", "index"]
+
+
+def codestream(length):
+    """Four tiles of 16 px, right in structure, with nothing in their packets that a decoder could use."""
+    siz = struct.pack(">HHHIIIIIIIIHBBB", 0xFF51, 41, 0, 32, 32, 0, 0, 16, 16, 0, 0, 1, 15, 1, 1)
+    cod = struct.pack(">HHBBHBBBBBB", 0xFF52, 12, 0, 0, 1, 0, 1, 4, 4, 0, 1)
+    qcd = struct.pack(">HHB4B", 0xFF5C, 7, 0x40, 128, 128, 128, 128)
+    tiles = b""
+    for tile in range(4):
+        psot = length + 100 * tile
+        tiles += struct.pack(">HHHIBBH", 0xFF90, 10, tile, psot, 0, 1, 0xFF93) + bytes(psot - 14)
+    return b"\xff\x4f" + siz + cod + qcd + tiles + b"\xff\xd9"
+
+
+def run(*arguments, **environment):
+    environment = {**os.environ, "VSITLM_CACHE_DIR": "NO", **environment}
+    return subprocess.run([VSITLM, *map(str, arguments)], env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory):
+    """A product's folder with three images, and the index of it."""
+    folder = tmp_path_factory.mktemp("index")
+    images = folder / f"{PRODUCT}.SAFE/GRANULE/L2A_T31UDQ_A1_2/IMG_DATA"
+    for number, band in enumerate(["B02_10m", "B03_10m", "B03_20m"]):
+        path = images / f"R{band[4:]}" / f"T31UDQ_20241016T105031_{band}.jp2"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(codestream(50 + number))
+    made = run("index", folder / f"{PRODUCT}.SAFE", "-o", folder / "index.parquet", "--json")
+    assert made.returncode == 0, made.stderr
+    assert json.loads(made.stdout)["rows"] == 3
+    return folder
+
+
+def test_pyarrow_reads_the_index_as_jp2io_does(product):
+    table = pq.read_table(product / "index.parquet")
+    rows = table.select(V1).to_pylist()
+    assert [row["band_id"] for row in rows] == ["B02", "B03", "B03_20m"]
+    assert {row["product_id"] for row in rows} == {PRODUCT}
+    for row, header in zip(rows, table.column("header").to_pylist()):
+        file = (product / row["path"]).read_bytes()
+        size, first_sot, length = struct.unpack(">QQL", row["index"][:20])
+        assert size == len(file) and file[first_sot : first_sot + 2] == b"\xff\x90"
+        tlm = row["index"][20:]
+        assert len(tlm) == length and tlm[:2] == b"\xff\x55" and struct.unpack(">H", tlm[2:4])[0] == length - 2
+        assert file.startswith(header) and len(header) == first_sot + 12
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"row_group_size": 2},
+        {"compression": "zstd", "use_dictionary": False},
+        {"compression": "none"},
+        {"compression": "lz4"},
+        {"data_page_version": "2.0"},
+        {"data_page_size": 100, "write_page_index": True},
+        {"large": True},
+        {"dictionary": True},
+    ],
+    ids=str,
+)
+def test_published_files_are_read_however_pyarrow_writes_them(product, tmp_path, options):
+    options = dict(options)
+    text = pa.large_string() if options.pop("large", False) else pa.string()
+    names = pa.dictionary(pa.int32(), pa.string()) if options.pop("dictionary", False) else text
+    binary = pa.large_binary() if text == pa.large_string() else pa.binary()
+    schema = pa.schema([("product_id", names), ("band_id", text), ("path", text), ("index", binary)])
+    rows = pq.read_table(product / "index.parquet").select(V1).to_pylist()
+    # Unsorted, as v1 files may be, and with a null that belongs to nobody.
+    rows = rows[::-1] + [dict.fromkeys(V1)]
+    index = tmp_path / "L2A-31UDQ.parquet"
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), index, **options)
+    for row in rows[:3]:
+        told = run("info", product / row["path"], "--json", VSITLM_INDEX=str(tmp_path / "{level}-{mgrs_tile}.parquet"))
+        assert told.returncode == 0, told.stderr
+        [found] = json.loads(told.stdout)["index"]
+        assert found["band_id"] == row["band_id"] and found["fits_size"], told.stderr
+        assert found["file_size"] == (product / row["path"]).stat().st_size
+
+
+@pytest.mark.parametrize("options", [{"compression": "gzip"}, {"use_dictionary": False, "column_encoding": "DELTA_BYTE_ARRAY"}])
+def test_what_cannot_be_bounded_is_refused_by_name(product, tmp_path, options):
+    options = dict(options)
+    encoding = options.pop("column_encoding", None)
+    if encoding:
+        options["column_encoding"] = {name: encoding for name in V1}
+    table = pq.read_table(product / "index.parquet").select(V1)
+    index = tmp_path / "refused.parquet"
+    pq.write_table(table, index, **options)
+    row = table.to_pylist()[0]
+    told = run("info", product / row["path"], "--json", VSITLM_INDEX=str(index))
+    assert told.returncode == 0 and json.loads(told.stdout)["index"] == []
+    assert "refused.parquet" in told.stderr and "use" in told.stderr
+
+
+def test_a_closed_pipe_is_no_panic(product):
+    command = f"'{VSITLM}' info '{next(product.rglob('*.jp2'))}' --json | true"
+    ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert "panic" not in ran.stderr
