@@ -65,6 +65,24 @@ def test_looking_for_side_cars_never_leaves_the_process(site: Site, sample: Samp
     assert stats["requests"] == len(stats["ranges"]) and {asked["path"] for asked in stats["ranges"]} == {f"/{sample.name}"}
 
 
+AUX = b"""<PAMDataset><Metadata><MDI key="SEEN">yes</MDI></Metadata></PAMDataset>"""
+
+
+@pytest.mark.parametrize("options, seen", [({}, False), ({"VSITLM_SIDECARS": "YES"}, True)], ids=["default", "wanted"])
+def test_remote_side_cars_are_read_where_they_are_wanted(
+    site: Site, small: Sample, tmp_path: Path, options: dict[str, str], seen: bool
+) -> None:
+    url = site.put(small.path, f"{tmp_path.name}/{small.path.name}")
+    site.put_bytes(f"{tmp_path.name}/{small.path.name}.aux.xml", AUX)
+    assert ("SEEN" in apart.call(jobs.describe, f"/vsitlm/{url}", options=options)["tags"]) == seen
+
+
+def test_local_side_cars_are_always_read(small: Sample, tmp_path: Path) -> None:
+    (tmp_path / "a.jp2").write_bytes(small.path.read_bytes())
+    (tmp_path / "a.jp2.aux.xml").write_bytes(AUX)
+    assert gdalio.describe(f"/vsitlm/{tmp_path}/a.jp2")["tags"]["SEEN"] == "yes"
+
+
 def test_an_unknown_file_costs_one_small_read_for_each_tile_part(site: Site, sample: Sample) -> None:
     apart.call(jobs.describe, f"/vsitlm/{site.url(sample.name)}")
     assert site.stats()["requests"] == len(sample.stream.tile_parts)
