@@ -21,7 +21,7 @@ pub(crate) struct Scanned {
     pub(crate) header: Bytes,
     /// The tile-parts in source order; every tile has at least one.
     pub(crate) parts: Vec<TilePart>,
-    /// Whether the file has a TLM of its own that fits it. Then `parts` are made from that, without heads.
+    /// Whether the file has a TLM of its own that fits it. Then `parts` may be made from that, without heads.
     pub(crate) has_tlm: bool,
 }
 
@@ -60,10 +60,14 @@ pub(crate) fn scan(source: &dyn Source) -> Result<Scanned> {
         None => size,
     };
     let own = if main.has_tlm() { own_tile_parts(&main, &header, size).ok() } else { None };
-    let has_tlm = own.is_some();
-    let parts = match own {
-        Some(parts) => parts,
-        None => tile_parts(&mut window, &main, end)?,
+    let told = |parts: &[TilePart]| parts.iter().map(|part| (part.tile, part.length)).collect::<Vec<_>>();
+    let (has_tlm, parts) = match own {
+        Some(parts) if !source.is_cheap() => (true, parts),
+        // Where a walk costs nothing, a TLM is not taken at its word.
+        own => {
+            let found = tile_parts(&mut window, &main, end)?;
+            (own.is_some_and(|own| told(&own) == told(&found)), found)
+        }
     };
     Ok(Scanned { meta: window.meta, main, header, parts, has_tlm })
 }

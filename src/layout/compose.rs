@@ -6,6 +6,7 @@ use super::{ExpectedSot, Layout, Unit};
 use crate::error::{Error, Result};
 use crate::jp2::{
     EOC, MainHeader, Progress, SOT_LENGTH, Sot, Structure, TilePart, build_jp2c_header, build_tlm, parse_main_header,
+    parse_tlm_segments,
 };
 use crate::source::SourceOffset;
 
@@ -23,7 +24,7 @@ pub(crate) fn pass(file_size: u64) -> Layout {
 /// on as it is, its header inline.
 ///
 /// # Errors
-/// [`Error::Row`] where the header contradicts the structure.
+/// [`Error::Row`] where the header contradicts the structure, [`Error::Malformed`] where the file's own TLM does.
 pub(crate) fn compose(structure: &Structure) -> Result<Layout> {
     let Structure { file_size, header, tile_parts } = structure;
     let Progress::Done(main) = parse_main_header(header, *file_size)? else {
@@ -53,6 +54,12 @@ pub(crate) fn compose(structure: &Structure) -> Result<Layout> {
         });
     }
     if main.has_tlm() {
+        let told = parse_tlm_segments(&main.tlm(header).concat())?;
+        if !told.into_iter().eq(tile_parts.parts().iter().map(|part| (part.tile, part.length))) {
+            // Decoders that believe it would give wrong pixels.
+            let what = "the TLM marker contradicts the tile-parts: the file is damaged, get it anew";
+            return Err(Error::malformed(main.codestream, "A.7.1", what));
+        }
         return Ok(keep(structure, &main));
     }
     let Some(tiles) = merge(tile_parts.parts(), &main) else { return Ok(keep(structure, &main)) };
@@ -181,7 +188,7 @@ fn merge_tile(parts: &[&TilePart], main: &MainHeader) -> Option<Tile> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jp2::{LBox, TilePartTable, made, parse_tile_part_head, parse_tlm_segments};
+    use crate::jp2::{LBox, TilePartTable, made, parse_tile_part_head};
     use crate::layout::{Content, VirtualOffset};
 
     /// A file's structure by a naive walk.

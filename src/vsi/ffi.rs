@@ -233,7 +233,7 @@ unsafe extern "C" fn on_sibling_files(user_data: *mut c_void, name: *const c_cha
     guard(mount.gdal, std::ptr::null_mut(), || {
         // SAFETY: as above.
         let name = unsafe { mount.path(name) };
-        string_list(mount.gdal, name.ok().map(|name| handler::sibling_files(mount.gdal, &name)))
+        string_list(mount.gdal, name.ok().and_then(|name| handler::sibling_files(mount.gdal, &name)))
     })
 }
 

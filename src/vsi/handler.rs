@@ -140,19 +140,19 @@ fn is_side_car_probe(location: &Location) -> bool {
 }
 
 /// The files beside `name`, so that GDAL need not look for them one by one: none beside a remote file; those of the
-/// same stem beside a local one.
-pub(super) fn sibling_files(host: &'static dyn Host, name: &str) -> Vec<String> {
-    let _ = host;
-    let Ok(request) = path::parse(name) else { return Vec::new() };
-    let Location::Local(file) = &request.location else { return Vec::new() };
-    let Some(stem) = file.file_stem().and_then(|stem| stem.to_str()) else { return Vec::new() };
+/// same stem beside a local one. `None` where they are not known and wanted (VSITLM_SIDECARS=YES): then GDAL asks for each,
+/// which GDAL 3.10 and later do for no name that a list lacks.
+pub(super) fn sibling_files(host: &'static dyn Host, name: &str) -> Option<Vec<String>> {
+    let Ok(request) = path::parse(name) else { return Some(Vec::new()) };
+    let Location::Local(file) = &request.location else {
+        let target = request.location.gdal_path();
+        return (!file::wants_side_cars(&|option| host.option(&target, option))).then(Vec::new);
+    };
+    let Some(stem) = file.file_stem().and_then(|stem| stem.to_str()) else { return Some(Vec::new()) };
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let Ok(entries) = std::fs::read_dir(folder.unwrap_or(std::path::Path::new("."))) else { return Vec::new() };
-    entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|entry| entry.starts_with(stem))
-        .collect()
+    let Ok(entries) = std::fs::read_dir(folder.unwrap_or(std::path::Path::new("."))) else { return Some(Vec::new()) };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    Some(names.filter(|entry| entry.starts_with(stem)).collect())
 }
 
 /// The entries of a local folder; remote ones are not listed.

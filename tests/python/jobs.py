@@ -1,0 +1,133 @@
+"""What tests do in a process of its own (see apart.py)."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import random
+import threading
+import urllib.request
+from typing import Any
+
+import gdalio
+import numpy as np
+
+Step = tuple[Any, ...]
+"""What to do, and its arguments; see `play`."""
+
+
+def read(path: str, window: gdalio.Window | None = None) -> np.ndarray:
+    """The pixels of one window."""
+    return gdalio.read(path, window)
+
+
+def describe(path: str) -> dict[str, Any]:
+    """The metadata."""
+    return gdalio.describe(path)
+
+
+def play(*steps: Step) -> list[Any]:
+    """Does one step after the other, and gives what each gave, be it the `gdalio.Failed` that it raised."""
+    known = {
+        "read": gdalio.read,
+        "describe": gdalio.describe,
+        "copy": gdalio.copy_bytes,
+        "errors": lambda: gdalio.plugin().vsitlm_read_errors(),
+        "last": gdalio.last_error,
+        "ask": lambda url: urllib.request.urlopen(url, timeout=60).read(),
+        "mode": open_with_mode,
+    }
+    done = []
+    for name, *arguments in steps:
+        try:
+            done.append(known[name](*arguments))
+        except gdalio.Failed as failure:
+            done.append(failure)
+    return done
+
+
+def open_with_mode(path: str, mode: str) -> None:
+    """Opens and closes a file in some mode."""
+    lib = gdalio.library()
+    handle = lib.VSIFOpenL(path.encode(), mode.encode())
+    if not handle:
+        raise gdalio.Failed(lib.CPLGetLastErrorMsg().decode())
+    lib.VSIFCloseL(handle)
+
+
+def read_from_memory(content: bytes) -> np.ndarray:
+    """The pixels of a file in GDAL's memory file system."""
+    lib = gdalio.library()
+    lib.VSIFileFromMemBuffer.restype = ctypes.c_void_p
+    lib.VSIFileFromMemBuffer.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_uint64, ctypes.c_int]
+    lib.VSIFCloseL(lib.VSIFileFromMemBuffer(b"/vsimem/a.jp2", content, len(content), 0))
+    return gdalio.read("/vsitlm/vsimem/a.jp2")
+
+
+def read_in_threads(sources: list[tuple[str, str]], threads: int, reads: int) -> list[str]:
+    """Reads random windows of random files on many threads; `sources` are pairs of a path and a direct one.
+
+    Gives what went wrong.
+    """
+    direct = {path: gdalio.read(local) for path, local in sources}
+    wrong: list[str] = []
+
+    def work(seed: int) -> None:
+        chance = random.Random(seed)
+        for _ in range(reads):
+            path, _ = chance.choice(sources)
+            height, width = direct[path].shape[1:]
+            left, top = chance.randrange(width - 1), chance.randrange(height - 1)
+            window = (left, top, chance.randint(1, min(200, width - left)), chance.randint(1, min(200, height - top)))
+            try:
+                pixels = gdalio.read(path, window)
+            except gdalio.Failed as failure:
+                wrong.append(f"{path} {window}: {failure}")
+                continue
+            expected = direct[path][:, top : top + window[3], left : left + window[2]]
+            if not np.array_equal(pixels, expected):
+                wrong.append(f"{path} {window}: wrong pixels")
+
+    running = [threading.Thread(target=work, args=(seed,)) for seed in range(threads)]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+    return wrong
+
+
+def read_and_fork(path: str, window: gdalio.Window, other: gdalio.Window) -> list[np.ndarray]:
+    """Reads a window, then the other one in a forked child and in the parent: three results."""
+    first = gdalio.read(path, window)
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        child = pool.apply_async(gdalio.read, (path, other)).get(timeout=60)
+    return [first, child, gdalio.read(path, other)]
+
+
+def register_often(path: str, window: gdalio.Window) -> list[np.ndarray]:
+    """Registers the drivers again and again, also while the file is open, and reads before and after."""
+    lib = gdalio.library()
+    first = gdalio.read(path, window)
+    handle = lib.VSIFOpenL(path.encode(), b"rb")
+    for _ in range(50):
+        lib.GDALAllRegister()
+        gdalio.register()
+    with gdalio.configured({"CPL_TIMESTAMP": "NO"}), gdalio.configured({"CPL_TIMESTAMP": "YES"}):
+        again = gdalio.read(path, window)
+    start = ctypes.create_string_buffer(12)
+    lib.VSIFSeekL(handle, 0, 0)
+    assert lib.VSIFReadL(start, 1, 12, handle) == 12 and start.raw[4:8] == b"jP  "
+    lib.VSIFCloseL(handle)
+    return [first, again]
+
+
+def read_by_two_libraries(path: str, second: str) -> tuple[bytes, bytes, list[str]]:
+    """Loads a second libgdal and copies the file by each; gives the versions of the two as well."""
+    lib = gdalio.library()
+    before = gdalio.copy_bytes(path, 1 << 20)
+    other = gdalio.declared(ctypes.CDLL(second))
+    other.GDALAllRegister()
+    versions = [each.GDALVersionInfo(b"RELEASE_NAME").decode() for each in (lib, other)]
+    copied = gdalio.copy_bytes(path, 1 << 20, other)
+    assert gdalio.copy_bytes(path, 1 << 20) == before
+    return before, copied, versions
