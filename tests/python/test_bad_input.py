@@ -186,7 +186,6 @@ def test_a_good_index_behind_a_bad_one_is_asked(site: Site, sample: Sample, inde
     assert site.stats()["requests"] == 0
 
 
-@pytest.mark.xfail(reason="an index that cannot be used is told by debug messages alone", strict=True)
 def test_a_bad_index_is_told_without_debugging(site: Site, sample: Sample, tmp_path: Path) -> None:
     options = {"VSITLM_INDEX": str(tmp_path / "absent.parquet")}
     done = apart.outcome(jobs.describe, f"/vsitlm/{site.url(sample.name)}", options=options)
