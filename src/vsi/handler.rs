@@ -1,6 +1,5 @@
 //! What GDAL's callbacks mean: opening, the cursor, side-cars, messages. Safe code, and no knowledge of C.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::host_source::{HostFile, HostSource};
@@ -8,7 +7,7 @@ use crate::error::{Error, Result, ResultExt};
 use crate::file::{self, Ahead, Lease};
 use crate::options::OnReadError;
 use crate::path::{self, Location};
-use crate::process::lock;
+use crate::process::{PerProcess, lock};
 use crate::source::{HostFiles, Source};
 
 /// How a message is shown.
@@ -163,12 +162,11 @@ pub(super) fn read_dir(name: &str) -> Option<Vec<String>> {
 }
 
 /// How many reads have failed for good, and what the last one said.
-static READ_ERRORS: (AtomicU64, Mutex<String>) = (AtomicU64::new(0), Mutex::new(String::new()));
+static READ_ERRORS: PerProcess<Mutex<(u64, String)>> = PerProcess::new();
 
 /// See [`READ_ERRORS`].
 pub(super) fn read_errors() -> (u64, String) {
-    let message = lock(&READ_ERRORS.1).clone();
-    (READ_ERRORS.0.load(Ordering::Relaxed), message)
+    lock(READ_ERRORS.get()).clone()
 }
 
 impl Handle {
@@ -219,8 +217,11 @@ impl Handle {
              instead, with VSITLM_ON_READ_ERROR=ABORT the process ends",
             error.chain()
         );
-        READ_ERRORS.0.fetch_add(1, Ordering::Relaxed);
-        message.clone_into(&mut lock(&READ_ERRORS.1));
+        {
+            let mut errors = lock(READ_ERRORS.get());
+            errors.0 += 1;
+            errors.1.clone_from(&message);
+        }
         host.report(&message, Severity::ReadFailed);
         if self.file.options().on_read_error == OnReadError::Abort {
             eprintln!("vsitlm: {}: the process ends (VSITLM_ON_READ_ERROR=ABORT)", error.chain());

@@ -1,4 +1,4 @@
-"""The C header: a C program that includes it calls every function of the plugin."""
+"""C programs: one that includes the header and calls every function, and a host whose GDAL cannot be served."""
 
 from __future__ import annotations
 
@@ -36,3 +36,44 @@ def test_a_c_program_compiles_against_the_header_and_calls_the_plugin(
     assert done.returncode == 0, done.stderr
     width, height, size = map(int, done.stdout.split())
     assert (height, width) == small.pixels.shape[1:] and size > small.stream.size
+
+
+OLD_GDAL = """
+/* A libgdal of before plugins for file systems: it tells its version, and has nothing that the plugin needs. */
+const char *GDALVersionInfo(const char *request) { (void)request; return "2040400"; }
+"""
+
+HOST = """
+#include <dlfcn.h>
+#include <stdio.h>
+
+int main(int count, char **arguments)
+{
+    if (count != 3 || !dlopen(arguments[1], RTLD_NOW | RTLD_LOCAL))
+        return 2;
+    void *plugin = dlopen(arguments[2], RTLD_LAZY | RTLD_LOCAL);
+    if (plugin == NULL)
+        return 3;
+    void (*install)(void) = (void (*)(void))dlsym(plugin, "GDALRegisterMe");
+    install();
+    install();
+    puts("goes on");
+    return 0;
+}
+"""
+
+
+@only_once
+def test_a_gdal_that_cannot_be_served_is_told_once_and_the_program_goes_on(tmp_path: Path) -> None:
+    if shutil.which("gcc") is None:
+        pytest.skip("no gcc")
+    (tmp_path / "old.c").write_text(OLD_GDAL)
+    (tmp_path / "host.c").write_text(HOST)
+    library, program = tmp_path / "libgdal_old.so", tmp_path / "host"
+    subprocess.run(["gcc", "-shared", "-fPIC", tmp_path / "old.c", "-o", library], check=True)
+    subprocess.run(["gcc", tmp_path / "host.c", "-o", program, "-ldl"], check=True)
+    done = subprocess.run(
+        [program, library, apart.PLUGIN], env=apart.environment(), capture_output=True, text=True, timeout=apart.KILL_AFTER
+    )
+    assert (done.returncode, done.stdout) == (0, "goes on\n"), done.stderr
+    assert done.stderr.count("needs GDAL 3.0 or later") == 1, done.stderr

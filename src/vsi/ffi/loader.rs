@@ -39,12 +39,24 @@ fn loaded_objects() -> Vec<CString> {
     names
 }
 
+/// The libgdals, once no other thread is at them. A fork while one was leaves the child a lock that nobody opens: then
+/// what was installed stays, and nothing more is.
+fn hosts() -> Option<std::sync::MutexGuard<'static, Vec<(usize, Option<&'static Gdal>)>>> {
+    for _ in 0..200 {
+        match HOSTS.try_lock() {
+            Ok(hosts) => return Some(hosts),
+            Err(_) => std::thread::sleep(std::time::Duration::from_millis(10)),
+        }
+    }
+    None
+}
+
 /// Installs `/vsitlm/` in every libgdal of the process that does not have it yet.
 ///
 /// Symbols are looked up in each loaded object on its own: in Python wheels libgdal is not in the global scope, so
 /// dlsym(RTLD_DEFAULT, …) does not find it.
 pub(super) fn install_everywhere() {
-    let Ok(mut hosts) = HOSTS.lock() else { return };
+    let Some(mut hosts) = hosts() else { return };
     for name in loaded_objects() {
         let path = if name.is_empty() { std::ptr::null() } else { name.as_ptr() };
         // SAFETY: the name is a C string or null; RTLD_NOLOAD runs no code of the library.
