@@ -13,7 +13,7 @@ pub(crate) use registry::Lease;
 
 use crate::layout::{Layout, VirtualOffset};
 use crate::options::Options;
-use crate::source::{Meta, Source};
+use crate::source::{Meta, Source, same_etag};
 
 /// A file as GDAL sees it.
 pub(crate) struct VirtualFile {
@@ -44,7 +44,7 @@ impl Expected {
             return Some(format!("its index row was made for {} bytes, it has {}", self.size.unwrap_or(0), meta.size));
         }
         match (&self.etag, &meta.etag) {
-            (Some(was), Some(is)) if was != is => {
+            (Some(was), Some(is)) if !same_etag(was, is) => {
                 return Some(format!("its index row was made for ETag {was}, it has {is}"));
             }
             (Some(_), Some(_)) => return None,

@@ -178,6 +178,7 @@ fn rows_and_files_are_compared_by_what_both_tell() {
     let fits = |row: Expected, meta| row.mismatch(&meta).is_none();
     assert!(fits(row(Some(5), Some("a"), Some(1)), meta(5, Some("a"), Some(2))), "equal ETags are the same file");
     assert!(!fits(row(Some(5), Some("a"), Some(1)), meta(5, Some("b"), Some(1))));
+    assert!(fits(row(Some(5), Some("\"a\""), None), meta(5, Some("W/\"a\""), None)), "weak, but the same");
     assert!(!fits(row(Some(5), None, Some(1)), meta(5, Some("b"), Some(2))));
     assert!(!fits(row(Some(5), None, None), meta(6, None, None)));
     assert!(fits(row(None, None, None), meta(6, None, None)));

@@ -58,6 +58,12 @@ pub(crate) struct Meta {
     pub(crate) last_modified: Option<i64>,
 }
 
+/// Whether two ETags are of the same bytes. Servers that compress on the way mark the same ETag as weak.
+pub(crate) fn same_etag(one: &str, other: &str) -> bool {
+    let strong = |etag: &'_ str| etag.strip_prefix("W/").unwrap_or(etag).to_owned();
+    strong(one) == strong(other)
+}
+
 /// One file somewhere: on a disk, behind HTTP, in an object store, or behind one of GDAL's own file systems.
 ///
 /// The trait is blocking: GDAL's callbacks are. Implementations retry, limit and time out by themselves; an error

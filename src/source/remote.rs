@@ -19,7 +19,7 @@ use crate::options::Options;
 use crate::source::engine::{self, count};
 use crate::source::http::{Answer, Call, Failure};
 use crate::source::target::Target;
-use crate::source::{Meta, Source, SourceOffset, SourceRange};
+use crate::source::{Meta, Source, SourceOffset, SourceRange, same_etag};
 
 /// One file behind HTTP or in an S3 store.
 pub(super) struct Remote(Arc<Inner>);
@@ -171,10 +171,8 @@ fn difference(seen: &Meta, told: &Meta) -> Option<String> {
     if seen.size != told.size {
         return Some(format!("its size was {} bytes and is {}", seen.size, told.size));
     }
-    // Servers that compress on the way mark the same ETag as weak.
-    let strong = |etag: &str| etag.strip_prefix("W/").unwrap_or(etag).to_owned();
-    match (seen.etag.as_deref().map(strong), told.etag.as_deref().map(strong)) {
-        (Some(before), Some(now)) if before != now => Some(format!("its ETag was {before} and is {now}")),
+    match (&seen.etag, &told.etag) {
+        (Some(before), Some(now)) if !same_etag(before, now) => Some(format!("its ETag was {before} and is {now}")),
         _ => None,
     }
 }
