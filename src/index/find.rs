@@ -19,7 +19,7 @@ use super::read::{Column, IndexFile};
 use super::recent::Recent;
 use super::record::{Record, RecordKey};
 use super::wanted::Wanted;
-use crate::error::{Error, Result, ResultExt};
+use crate::error::{Error, Result};
 use crate::jp2::SOT_LENGTH;
 use crate::options::Options;
 use crate::path::{Key, Location, parse};
@@ -42,7 +42,7 @@ pub(crate) struct Found {
 
 /// Indexes kept open, by the bytes of their footers.
 const KEPT_OPEN: usize = 64 << 20;
-/// How long an index that does not exist is not asked for again.
+/// How long an index that does not exist, or a remote one that cannot be used, is not asked for again.
 const ABSENT_FOR: Duration = Duration::from_secs(60);
 /// More rows than this for one path are no answer.
 const MOST_ROWS: usize = 64;
@@ -158,6 +158,8 @@ fn listed(folder: &Path) -> Vec<PathBuf> {
 enum Kept {
     Open(Arc<IndexFile>, Stamp),
     Absent(Instant),
+    /// A remote index that cannot be reached or used.
+    Failed(Instant, Error),
 }
 
 /// By what a local file is known to be the same; nothing for others, which show a change when they are read.
@@ -235,6 +237,7 @@ fn opened(id: &Id, name: &str, place: &Place, open: &OpenIndex<'_>) -> Result<Op
     match &*kept {
         Some(Kept::Open(file, then)) if *then == now => return Ok(Some((file.clone(), false))),
         Some(Kept::Absent(since)) if now.is_none() && since.elapsed() < ABSENT_FOR => return Ok(None),
+        Some(Kept::Failed(since, error)) if since.elapsed() < ABSENT_FOR => return Err(error.clone()),
         _ => {}
     }
     let source = open(&place.path).and_then(|source| IndexFile::open(name, source, place.shard));
@@ -244,8 +247,18 @@ fn opened(id: &Id, name: &str, place: &Place, open: &OpenIndex<'_>) -> Result<Op
             *kept = Some(Kept::Absent(Instant::now()));
             return Ok(None);
         }
-        Err(error @ Error::Index { .. }) => return Err(error), // it names the index already
-        Err(error) => return Err(error).in_file(name),
+        Err(error) => {
+            let error = match error {
+                named @ (Error::Index { .. } | Error::InFile { .. }) => named,
+                other => Error::InFile { file: name.to_owned(), source: Box::new(other) },
+            };
+            let is_local = matches!(parse(&place.path), Ok(request) if matches!(request.location, Location::Local(_)));
+            if !is_local {
+                // A host that does not answer would make every open wait for all its tries.
+                *kept = Some(Kept::Failed(Instant::now(), error.clone()));
+            }
+            return Err(error);
+        }
     };
     *kept = Some(Kept::Open(file.clone(), now));
     let cost = file.memory();

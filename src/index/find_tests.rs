@@ -230,6 +230,22 @@ fn a_bad_row_is_a_warning_and_the_others_are_read() {
 }
 
 #[test]
+fn a_remote_index_that_fails_is_not_asked_at_every_open() {
+    for (name, times) in [("https://test/failing.parquet", 1), ("/nowhere/failing.parquet", 2)] {
+        let asked = std::cell::Cell::new(0);
+        let open: Box<OpenIndex<'_>> = Box::new(|_| {
+            asked.set(asked.get() + 1);
+            Err(Error::read("no answer"))
+        });
+        for _ in 0..2 {
+            let found = find(&options(name), &key("B02_10m"), "", &open);
+            assert!(found.warnings[0].chain().contains("no answer"));
+        }
+        assert_eq!(asked.get(), times, "{name}");
+    }
+}
+
+#[test]
 fn many_products_can_be_meant() {
     let names = [
         "S2A_MSIL2A_20241016T105031_N0511_R051_T31UDQ_20241016T151206",
