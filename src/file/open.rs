@@ -107,9 +107,15 @@ fn open_jp2(source: &dyn Source, request: &Request, options: &Options, host: Opt
         OnMiss::Scan => {
             trace::debug(|| format!("{origin}: no row, walking the file"));
             let record_key = key.map_or_else(RecordKey::default, RecordKey::new);
-            let record = Record::from_scan(record_key, &request.location.archive_path(), origin, index::scan(source)?);
+            let scanned = index::scan(source)?;
+            let whole = scanned.whole.clone().filter(|_| !source.is_cheap());
+            let record = Record::from_scan(record_key, &request.location.archive_path(), origin, scanned);
             index::learned_put(options, &record);
-            opened(&record, source)
+            let opened = opened(&record, source)?;
+            if let Some(whole) = whole {
+                source::keep(source, opened.layout.units().iter().map(|unit| unit.range.clone()), &whole, options);
+            }
+            Ok(opened)
         }
     }
 }

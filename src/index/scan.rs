@@ -23,10 +23,14 @@ pub(crate) struct Scanned {
     pub(crate) parts: Vec<TilePart>,
     /// Whether the file has a TLM of its own that fits it. Then `parts` may be made from that, without heads.
     pub(crate) has_tlm: bool,
+    /// The file, where it was read whole: small ones are.
+    pub(crate) whole: Option<Bytes>,
 }
 
-/// The first read: real headers have about 2.3 kB.
+/// The first read of a local file: real headers have about 2.3 kB.
 const FIRST: u64 = 8 << 10;
+/// The first read of a remote one: what costs no more than another request, so that small files come with it.
+const FIRST_REMOTE: u64 = 256 << 10;
 /// One hop: an SOT segment, PLT, SOD.
 const HOP: u64 = 1 << 10;
 /// Files up to this size are read whole at once.
@@ -59,6 +63,7 @@ pub(crate) fn scan(source: &dyn Source) -> Result<Scanned> {
         Some(end) => end,
         None => size,
     };
+    let whole = (window.bytes.len() as u64 == size).then(|| window.bytes.clone());
     let own = if main.has_tlm() { own_tile_parts(&main, &header, size).ok() } else { None };
     let told = |parts: &[TilePart]| parts.iter().map(|part| (part.tile, part.length)).collect::<Vec<_>>();
     let (has_tlm, parts) = match own {
@@ -69,7 +74,7 @@ pub(crate) fn scan(source: &dyn Source) -> Result<Scanned> {
             (own.is_some_and(|own| told(&own) == told(&found)), found)
         }
     };
-    Ok(Scanned { meta: window.meta, main, header, parts, has_tlm })
+    Ok(Scanned { meta: window.meta, main, header, parts, has_tlm, whole })
 }
 
 fn main_header(window: &mut Window<'_>) -> Result<MainHeader> {
@@ -187,7 +192,8 @@ struct Window<'a> {
 
 impl<'a> Window<'a> {
     fn new(source: &'a dyn Source) -> Result<Self> {
-        let bytes = source.read_up_to(SourceOffset(0), FIRST)?;
+        let first = if source.is_cheap() { FIRST } else { FIRST_REMOTE };
+        let bytes = source.read_up_to(SourceOffset(0), first)?;
         let meta = match source.seen() {
             Some(meta) => meta,
             None => source.head()?,

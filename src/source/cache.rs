@@ -93,6 +93,18 @@ pub(crate) fn peek(source: &dyn Source, unit: &SourceRange) -> Option<Bytes> {
     lock(&engine.cache.state).entries.get(&key)
 }
 
+/// Keeps bytes of `units` that were read in another way: `whole` is the file.
+pub(crate) fn keep(source: &dyn Source, units: impl Iterator<Item = SourceRange>, whole: &Bytes, options: &Options) {
+    let file = File::of(source);
+    let mut state = lock(&engine::current().cache.state);
+    for unit in units {
+        let range = usize::try_from(unit.start.0).ok().zip(usize::try_from(unit.end.0).ok());
+        if let Some(bytes) = range.and_then(|(start, end)| whole.get(start..end)) {
+            state.entries.insert(file.key(&unit), Bytes::copy_from_slice(bytes), options.cache_size);
+        }
+    }
+}
+
 /// The cache of one process.
 #[derive(Default)]
 pub(super) struct Cache {

@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub(crate) use cache::{fetch_units, merge_gap, peek};
+pub(crate) use cache::{fetch_units, keep, merge_gap, peek};
 pub(crate) use engine::statistics;
 
 use crate::error::{Error, Result};

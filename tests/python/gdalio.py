@@ -114,7 +114,7 @@ def describe(path: str) -> dict[str, Any]:
 
 
 def make_jp2(path: Path, pixels: np.ndarray, **creation: str | int) -> Path:
-    """Writes pixels (bands, rows, columns) losslessly by GDAL's JP2OpenJPEG driver, georeferenced, without side-cars."""
+    """Writes pixels (bands, rows, columns) by GDAL's JP2OpenJPEG driver: lossless, georeferenced, without side-cars."""
     path.parent.mkdir(parents=True, exist_ok=True)
     creation = {"QUALITY": 100, "REVERSIBLE": "YES", **creation}
     bands, height, width = pixels.shape

@@ -2,8 +2,8 @@
 
     s3_server.py FOLDER
 
-The files below FOLDER become the objects of the bucket `eodata`. The first line on standard output is a JSON object with
-`port`, `key` and `secret`. It ends when standard input closes.
+The files below FOLDER become the objects of the bucket `eodata`. The first line on standard output is a JSON object
+with `port`, `key` and `secret`. It ends when standard input closes.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import gdalio
 import jobs
 import numpy as np
 import pytest
-from conftest import Sample, Site, make_index
+from conftest import Sample, Site, only_once
 from measure import Codestream
 from test_pixels import jp2c, open_ended
 
@@ -112,6 +112,7 @@ def test_a_plt_that_lies_costs_no_pixel(site: Site, tmp_path: Path, sample: Samp
     assert np.array_equal(got, sample.window(window)) or "lying.jp2" in str(got)
 
 
+@only_once
 @pytest.mark.parametrize(
     "status, word", [(404, "not found"), (403, "denied"), (401, "denied"), (410, "not found"), (400, "HTTP 400")]
 )
@@ -123,6 +124,7 @@ def test_a_refusal_is_told_with_the_name_and_the_reason(site: Site, small: Sampl
     assert np.array_equal(good, small.pixels)
 
 
+@only_once
 def test_a_host_that_is_not_there_is_told(small: Sample) -> None:
     options = {"GDAL_HTTP_MAX_RETRY": "0"}
     absent, good = apart.call(
@@ -158,6 +160,7 @@ def test_writing_is_refused(small: Sample, mode: str) -> None:
     assert np.array_equal(good, small.pixels)
 
 
+@only_once
 def test_a_bad_index_is_a_miss_that_names_it(site: Site, sample: Sample, index: Path, tmp_path: Path) -> None:
     good = index.read_bytes()
     footer = len(good) - 8 - struct.unpack_from("<I", good, len(good) - 8)[0]
@@ -186,6 +189,7 @@ def test_a_good_index_behind_a_bad_one_is_asked(site: Site, sample: Sample, inde
     assert site.stats()["requests"] == 0
 
 
+@only_once
 def test_a_bad_index_is_told_without_debugging(site: Site, sample: Sample, tmp_path: Path) -> None:
     options = {"VSITLM_INDEX": str(tmp_path / "absent.parquet")}
     done = apart.outcome(jobs.describe, f"/vsitlm/{site.url(sample.name)}", options=options)

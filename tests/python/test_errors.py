@@ -10,7 +10,7 @@ import gdalio
 import jobs
 import numpy as np
 import pytest
-from conftest import FOUR_TILES, ONE_TILE, Sample, Site
+from conftest import FOUR_TILES, ONE_TILE, Sample, Site, only_once
 
 QUICK = {"GDAL_HTTP_MAX_RETRY": "1", "GDAL_HTTP_RETRY_DELAY": "0.01"}
 
@@ -64,8 +64,11 @@ def test_with_abort_no_program_goes_on(sample: Sample, indexed: dict[str, str], 
     assert sample.name in done.output and "HTTP 500" in done.output
 
 
+@only_once
 @pytest.mark.parametrize("fault", [{"status": 503}, {"status": 429}, {"kind": "short"}, {"kind": "close"}], ids=str)
-def test_a_fault_that_passes_costs_no_pixel(site: Site, sample: Sample, indexed: dict[str, str], fault: dict[str, str]) -> None:
+def test_a_fault_that_passes_costs_no_pixel(
+    site: Site, sample: Sample, indexed: dict[str, str], fault: dict[str, str]
+) -> None:
     site.control(fail_path=f"/{sample.name}", times=1, **fault)
     path = f"/vsitlm/{site.url(sample.name)}"
     options = indexed | QUICK
@@ -74,6 +77,7 @@ def test_a_fault_that_passes_costs_no_pixel(site: Site, sample: Sample, indexed:
     assert site.stats()["requests"] == 5
 
 
+@only_once
 @pytest.mark.parametrize("kind", ["short", "close", "shifted"])
 def test_an_answer_that_is_not_what_was_asked_for_is_an_error(
     site: Site, sample: Sample, indexed: dict[str, str], kind: str
@@ -93,12 +97,14 @@ def test_an_answer_that_is_not_what_was_asked_for_is_an_error(
     assert np.array_equal(right, sample.window((600, 600, 50, 50)))
 
 
+@only_once
 def test_a_server_without_ranges_serves_small_files(site: Site, sample: Sample) -> None:
     site.control(fail_path=f"/{sample.name}", kind="whole")
     pixels = apart.call(jobs.read, f"/vsitlm/{site.url(sample.name)}", ONE_TILE)
     assert np.array_equal(pixels, sample.window(ONE_TILE))
 
 
+@only_once
 def test_a_server_without_ranges_does_not_send_a_large_file_for_every_tile(site: Site, sample: Sample) -> None:
     large = sample.path.read_bytes() + struct.pack(">I4s", 8 + (9 << 20), b"free") + bytes(9 << 20)
     url = site.put_bytes("large.jp2", large)

@@ -10,7 +10,9 @@ import gdalio
 import jobs
 import numpy as np
 import pytest
-from conftest import ONE_TILE, TILE, Sample, Site, band_path, make_index, noise
+from conftest import ONE_TILE, TILE, Sample, Site, band_path, make_index, noise, only_once
+
+pytestmark = only_once
 
 
 @pytest.fixture
@@ -74,7 +76,7 @@ def test_without_a_store_only_the_process_remembers(site: Site, url: str, tmp_pa
     assert site.stats()["requests"] == 2 * once
 
 
-def test_a_store_that_cannot_be_written_or_read_does_no_harm(site: Site, url: str, sample: Sample, tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_written_or_read_does_no_harm(url: str, sample: Sample, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("no folder")
     options = {"VSITLM_CACHE_DIR": str(blocked)}
@@ -128,7 +130,7 @@ def test_a_row_made_elsewhere_costs_one_look_at_the_file(site: Site, url: str, s
 
 
 def test_a_row_made_elsewhere_from_another_file_is_set_aside_at_open(
-    site: Site, url: str, fresh: Path, sample: Sample, tmp_path: Path
+    url: str, fresh: Path, sample: Sample, tmp_path: Path
 ) -> None:
     options = {"VSITLM_INDEX": str(make_index(tmp_path / "index.parquet", sample.path))}
     pixels = noise(700, 700, seed=3)
@@ -138,7 +140,14 @@ def test_a_row_made_elsewhere_from_another_file_is_set_aside_at_open(
 
 @pytest.mark.parametrize("verify, made_here, requests", [("OPEN", True, 1), ("AUTO", True, 0), ("READ", False, 0)])
 def test_verify_says_when_a_row_is_held_against_the_file(
-    site: Site, url: str, row: dict[str, str], sample: Sample, tmp_path: Path, verify: str, made_here: bool, requests: int
+    site: Site,
+    url: str,
+    row: dict[str, str],
+    sample: Sample,
+    tmp_path: Path,
+    verify: str,
+    made_here: bool,
+    requests: int,
 ) -> None:
     if not made_here:
         row = {"VSITLM_INDEX": str(make_index(tmp_path / "elsewhere.parquet", sample.path))}

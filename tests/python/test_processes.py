@@ -11,7 +11,7 @@ import gdalio
 import jobs
 import numpy as np
 import pytest
-from conftest import FOUR_TILES, ONE_TILE, TILE, Sample, Site, noise
+from conftest import FOUR_TILES, ONE_TILE, Sample, Site, noise
 
 
 def test_sixteen_threads_over_six_files_read_right(site: Site, tmp_path: Path) -> None:
@@ -54,7 +54,8 @@ def test_the_version_is_that_of_the_crate() -> None:
 
 def test_the_binary_names_no_libgdal_and_no_symbol_of_it() -> None:
     def readelf(*options: str) -> str:
-        return subprocess.run(["readelf", "-W", *options, apart.PLUGIN], capture_output=True, text=True, check=True).stdout
+        command = ["readelf", "-W", *options, str(apart.PLUGIN)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     needed = re.findall(r"\(NEEDED\).*\[(.*)\]", readelf("-d"))
     assert needed and not [name for name in needed if "gdal" in name]

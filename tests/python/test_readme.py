@@ -16,7 +16,7 @@ from pathlib import Path
 import apart
 import gdalio
 import pytest
-from conftest import Sample, Site, band_path, noise, only_once
+from conftest import Site, band_path, noise, only_once
 
 README = apart.ROOT / "README.md"
 BLOCK = re.compile(r"^<!-- test: (\w+) -->\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -40,7 +40,13 @@ def place(site: Site, folder: Path, tmp_path: Path) -> dict[str, str]:
 
 def run(command: list[str], script: str, place: dict[str, str], folder: Path) -> None:
     done = subprocess.run(
-        command, input=script, env=apart.environment(place), cwd=folder, capture_output=True, text=True, timeout=apart.KILL_AFTER
+        command,
+        input=script,
+        env=apart.environment(place),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=apart.KILL_AFTER,
     )
     assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
 

@@ -16,7 +16,9 @@ import gdalio
 import jobs
 import numpy as np
 import pytest
-from conftest import ONE_TILE, Sample, Site, make_index
+from conftest import ONE_TILE, Sample, Site, make_index, only_once
+
+pytestmark = only_once
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 S3_PYTHON = apart.ROOT / "target/py/s3/bin/python"
