@@ -1,24 +1,28 @@
 """Every command of the README runs.
 
 A fenced block is run where an HTML comment stands right before it: `<!-- test: shell -->` by bash, `rasterio` and
-`osgeo` by a Python that has that. In the blocks, URL is the address of a JP2, x.jp2 lies in the working directory, and
-`vsitlm` is the command; the shell blocks run one after the other in one shell.
+`osgeo` by a Python that has that, `stac` by the one in target/py/stac. In the blocks, URL is the address of a JP2,
+items are pystac's, x.jp2 lies in the working directory, and `vsitlm` is the command; the shell blocks run one after
+the other in one shell.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import apart
 import gdalio
 import pytest
-from conftest import Site, band_path, noise, only_once
+from conftest import Site, band_path, make_index, noise, only_once
 
 README = apart.ROOT / "README.md"
+STAC_PYTHON = apart.ROOT / "target/py/stac/bin/python"
 BLOCK = re.compile(r"^<!-- test: (\w+) -->\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -53,7 +57,7 @@ def run(command: list[str], script: str, place: dict[str, str], folder: Path) ->
 
 def test_every_kind_of_block_is_known() -> None:
     kinds = {name for name, _ in BLOCK.findall(README.read_text())}
-    assert kinds and kinds <= {"shell", "rasterio", "osgeo"}
+    assert kinds and kinds <= {"shell", "rasterio", "osgeo", "stac"}
     assert len(re.findall("<!-- test:", README.read_text())) == len(BLOCK.findall(README.read_text()))
 
 
@@ -70,3 +74,68 @@ def test_the_python_code_runs(kind: str, place: dict[str, str], tmp_path: Path) 
     for block in blocks(kind):
         script = f"URL = {place['URL']!r}\n{block}\nassert chip.shape == (512, 512) and chip.any()\n"
         run([sys.executable, "-"], script, place, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def days(folder: Path) -> dict[str, dict[str, Path]]:
+    """By day and band: B04 is a JP2, B08 a GeoTIFF; of several tiles, and of several of stackstac's chunks."""
+    made = {}
+    for seed, day in enumerate(("20240601", "20240606")):
+        pixels = noise(1100, 1200, bands=2, dtype="uint8", seed=seed)
+        made[day] = {"B04": folder / f"{day}.jp2", "B08": folder / f"{day}.tif"}
+        gdalio.make_jp2(made[day]["B04"], pixels[:1], BLOCKXSIZE=512, BLOCKYSIZE=512)
+        with gdalio.rasterio.open(made[day]["B04"]) as jp2:
+            profile = jp2.profile | {"driver": "GTiff"}
+        with gdalio.rasterio.open(made[day]["B08"], "w", **profile) as tiff:
+            tiff.write(pixels[1:])
+    return made
+
+
+def stac_item(day: str, bands: dict[str, Path], site: Site) -> dict[str, Any]:
+    """The STAC item of a day, whose files are served under names of the archive."""
+    from rasterio.warp import transform_bounds
+
+    with gdalio.rasterio.open(bands["B04"]) as file:
+        grid = {"proj:shape": file.shape, "proj:transform": file.transform[:6]}
+        west, south, east, north = bbox = transform_bounds(file.crs, "EPSG:4326", *file.bounds)
+    assets = {}
+    for band, path in bands.items():
+        name = band_path(band).replace("20240601", day).replace(".jp2", path.suffix)
+        kind = {".jp2": "image/jp2", ".tif": "image/tiff; application=geotiff"}[path.suffix]
+        assets[band] = {"href": site.put(path, name), "type": kind, "roles": ["data"], **grid}
+    return {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "stac_extensions": ["https://stac-extensions.github.io/projection/v2.0.0/schema.json"],
+        "id": day,
+        "bbox": bbox,
+        "geometry": {
+            "type": "Polygon",
+            "coordinates": [[[west, south], [east, south], [east, north], [west, north], [west, south]]],
+        },
+        "properties": {"datetime": f"{day[:4]}-{day[4:6]}-{day[6:]}T10:50:31Z", "proj:code": "EPSG:32631"},
+        "links": [],
+        "assets": assets,
+    }
+
+
+@only_once
+@pytest.mark.parametrize("library", ["odc.stac", "stackstac"])
+def test_the_code_for_stac_runs(library: str, days: dict[str, dict[str, Path]], site: Site, tmp_path: Path) -> None:
+    if not STAC_PYTHON.exists():
+        pytest.skip("no target/py/stac")
+    (block,) = [text for text in blocks("stac") if f"import {library}\n" in text]
+    items = [stac_item(day, bands, site) for day, bands in days.items()]
+    urls = [asset["href"] for item in items for asset in item["assets"].values()]
+    index = make_index(tmp_path / "index.parquet", *[url for url in urls if url.endswith(".jp2")])
+    files = [{band: str(path) for band, path in bands.items()} for bands in days.values()]
+    job = {"block": block, "collection": {"type": "FeatureCollection", "features": items}, "files": files}
+    site.reset()
+    run([str(STAC_PYTHON), str(apart.HERE / "stac_block.py")], json.dumps(job), {"VSITLM_INDEX": str(index)}, tmp_path)
+    stats = site.stats()
+    ranges = stats["ranges"]
+    assert {site.url(entry["path"][1:]) for entry in ranges} == set(urls)
+    assert stats["requests"] == len(ranges), "something was asked for that is not there, or by HEAD"
+    jp2s = [entry for entry in ranges if entry["path"].endswith(".jp2")]
+    assert all(entry["offset"] > 0 for entry in jp2s), "a header was read, which the index has"
+    assert len(jp2s) <= len(days) * 9, "a tile was fetched twice"
