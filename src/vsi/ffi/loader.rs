@@ -2,14 +2,18 @@
 
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::mem::transmute_copy;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use super::gdal::{Functions, Gdal, borrow, to_c};
 use super::{Mount, install};
 use crate::vsi::handler::{Host, Severity};
 
+/// libgdals by the address of their GDALVersionInfo; `None` for those that cannot be served.
+type Hosts = Vec<(usize, Option<&'static Gdal>)>;
+
 /// The libgdals that have been served, or refused, so far.
-static HOSTS: Mutex<Vec<(usize, Option<&'static Gdal>)>> = Mutex::new(Vec::new());
+static HOSTS: Mutex<Hosts> = Mutex::new(Vec::new());
 
 /// A library of this process that stays loaded.
 pub(super) struct Library(*mut c_void);
@@ -41,11 +45,11 @@ fn loaded_objects() -> Vec<CString> {
 
 /// The libgdals, once no other thread is at them. A fork while one was leaves the child a lock that nobody opens: then
 /// what was installed stays, and nothing more is.
-fn hosts() -> Option<std::sync::MutexGuard<'static, Vec<(usize, Option<&'static Gdal>)>>> {
+fn hosts() -> Option<MutexGuard<'static, Hosts>> {
     for _ in 0..200 {
         match HOSTS.try_lock() {
             Ok(hosts) => return Some(hosts),
-            Err(_) => std::thread::sleep(std::time::Duration::from_millis(10)),
+            Err(_) => std::thread::sleep(Duration::from_millis(10)),
         }
     }
     None
