@@ -9,7 +9,7 @@ use crate::index::{self, Record, RecordKey};
 use crate::jp2::{LONGEST_HEADER, SOT_LENGTH};
 use crate::layout::{self, Layout};
 use crate::options::{OnMiss, Options, Verify};
-use crate::path::{self, Request};
+use crate::path::{self, Location, Request};
 use crate::source::{self, HostFiles, Source, SourceOffset};
 use crate::trace;
 
@@ -31,7 +31,7 @@ pub(crate) fn open(
     let shown = request.location.display();
     let options = Options::resolve(get).in_file(&shown)?;
     if let Some(file) = registry::get().recent(name, &options) {
-        if file.is_still_there() {
+        if file.is_still_at(&request.location, host) {
             return Ok(registry::get().lease(name, file));
         }
         registry::get().forget(&file);
@@ -56,9 +56,11 @@ struct Opened {
 }
 
 impl VirtualFile {
-    /// Whether a file of this machine is still what it was; a remote one is asked when it is read.
-    fn is_still_there(&self) -> bool {
-        !self.source.is_cheap() || self.source.head().is_ok_and(|meta| self.expected.mismatch(&meta).is_none())
+    /// Whether what lies at `location` is still this file: looked up anew where that costs nothing, since an open file
+    /// stays what it was when its name is given to another. A remote one is held against its row when it is read.
+    fn is_still_at(&self, location: &Location, host: Option<&dyn HostFiles>) -> bool {
+        let now = || source::open(location, &self.options, host).and_then(|source| source.head());
+        !self.source.is_cheap() || now().is_ok_and(|meta| self.expected.mismatch(&meta).is_none())
     }
 }
 

@@ -223,6 +223,29 @@ fn a_file_is_read_as_a_host_reads_it() {
 }
 
 #[test]
+fn a_local_file_that_was_replaced_is_read_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let (name, _) = file(&folder);
+    let host = callbacks(3_060_200);
+    let size = || {
+        // SAFETY: the callbacks are called as their contract has it.
+        unsafe {
+            let handle = host.open.unwrap()(host.user_data, name.as_ptr(), c"rb".as_ptr());
+            assert!(!handle.is_null(), "{:?}", messages());
+            host.seek.unwrap()(handle, 0, libc::SEEK_END);
+            let size = host.tell.unwrap()(handle);
+            host.close.unwrap()(handle);
+            size
+        }
+    };
+    let before = size();
+    let other = folder.path().join("other");
+    std::fs::write(&other, made::File { packet: 500, ..made::File::default() }.bytes()).unwrap();
+    std::fs::rename(other, folder.path().join("made.jp2")).unwrap();
+    assert!(size() > before, "the name leads to another file now");
+}
+
+#[test]
 fn failures_set_errno_and_say_why_once() {
     let folder = tempfile::tempdir().unwrap();
     let (good, _) = file(&folder);
