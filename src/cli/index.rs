@@ -16,6 +16,7 @@ use crate::error::{Error, Result, ResultExt};
 use crate::index::{Record, RecordKey, scan, write_index};
 use crate::options::Options;
 use crate::path::{Key, Location, ProductName};
+use crate::process::lock;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -98,7 +99,7 @@ fn scan_all(inputs: &[Input], options: &Options, jobs: usize) -> (Vec<Record>, V
                 {
                     let result = scan_one(input, options);
                     progress.step(result.as_ref().err());
-                    results.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(number, result);
+                    lock(&results).insert(number, result);
                 }
             });
         }
@@ -151,7 +152,7 @@ impl Progress {
     }
 
     fn step(&self, error: Option<&Error>) {
-        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut state = lock(&self.state);
         let (done, failed, last) = &mut *state;
         *done += 1;
         *failed += usize::from(error.is_some());

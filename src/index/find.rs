@@ -10,7 +10,7 @@
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::blob::{parse_index_blob, parse_resolution_ends};
@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::jp2::SOT_LENGTH;
 use crate::options::Options;
 use crate::path::{Key, Location, parse};
-use crate::process::PerProcess;
+use crate::process::{PerProcess, lock};
 use crate::source::Source;
 use crate::trace;
 
@@ -180,7 +180,7 @@ impl Default for Open {
 
 impl Open {
     fn lock(&self) -> MutexGuard<'_, Recent<Id, Slot>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
@@ -232,7 +232,7 @@ fn opened(id: &Id, name: &str, place: &Place, open: &OpenIndex<'_>) -> Result<Op
             }
         }
     };
-    let mut kept = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut kept = lock(&slot);
     let now = stamp(place);
     match &*kept {
         Some(Kept::Open(file, then)) if *then == now => return Ok(Some((file.clone(), false))),

@@ -6,7 +6,7 @@
 
 use std::hash::Hasher;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use twox_hash::XxHash64;
@@ -18,7 +18,7 @@ use super::record::Record;
 use super::write::{build_index, write_atomically};
 use crate::error::{Error, Result};
 use crate::options::Options;
-use crate::process::PerProcess;
+use crate::process::{PerProcess, lock};
 use crate::trace;
 
 /// Records kept in memory, in bytes.
@@ -39,7 +39,7 @@ impl Default for Memory {
 
 impl Memory {
     fn lock(&self) -> MutexGuard<'_, Recent<Id, Arc<Record>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

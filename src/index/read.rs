@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use parquet::basic::{Compression, Type};
@@ -22,7 +22,7 @@ use super::chunks::{Chunks, guarded};
 use super::recent::Recent;
 use super::thrift::{check_pages, footer_is_sound};
 use crate::error::{Error, Result, ResultExt};
-use crate::process::PerProcess;
+use crate::process::{PerProcess, lock};
 use crate::source::{Meta, Source, SourceOffset};
 
 /// What is read of the end of a file to get its footer: that of 25,600 rows of a tile fits.
@@ -100,11 +100,6 @@ pub(super) struct IndexFile {
     whole: Option<Bytes>,
     /// One fetch at a time for a row group; different ones side by side.
     fetching: [Mutex<()>; 16],
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What a panic left behind here is a cache or nothing at all.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl IndexFile {

@@ -60,8 +60,7 @@ pub(crate) struct Meta {
 
 /// Whether two ETags are of the same bytes. Servers that compress on the way mark the same ETag as weak.
 pub(crate) fn same_etag(one: &str, other: &str) -> bool {
-    let strong = |etag: &'_ str| etag.strip_prefix("W/").unwrap_or(etag).to_owned();
-    strong(one) == strong(other)
+    one.strip_prefix("W/").unwrap_or(one) == other.strip_prefix("W/").unwrap_or(other)
 }
 
 /// One file somewhere: on a disk, behind HTTP, in an object store, or behind one of GDAL's own file systems.

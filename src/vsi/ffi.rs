@@ -183,15 +183,13 @@ unsafe extern "C" fn on_stat(
     user_data: *mut c_void,
     name: *const c_char,
     out: *mut libc::stat64,
-    flags: c_int,
+    _flags: c_int,
 ) -> c_int {
-    const SIZE_FLAG: c_int = 4;
     // SAFETY: the host passes what `install` gave.
     let mount = unsafe { mount(user_data) };
     guard(mount.gdal, -1, || {
         // SAFETY: the host passes a C string.
-        let found =
-            unsafe { mount.path(name) }.and_then(|name| handler::stat(mount.gdal, &name, flags & SIZE_FLAG != 0));
+        let found = unsafe { mount.path(name) }.and_then(|name| handler::stat(mount.gdal, &name));
         match found {
             Ok(found) if !out.is_null() => {
                 // SAFETY: the host passes room for a VSIStatBufL, which is struct stat64 on Linux.

@@ -100,7 +100,7 @@ pub(super) struct Found {
 }
 
 /// Looks a name up without a message: GDAL stats what it only guesses.
-pub(super) fn stat(host: &'static dyn Host, name: &str, _size: bool) -> Result<Found> {
+pub(super) fn stat(host: &'static dyn Host, name: &str) -> Result<Found> {
     if let Ok(request) = path::parse(name)
         && matches!(&request.location, Location::Local(folder) if folder.is_dir())
     {

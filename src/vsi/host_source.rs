@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::handler::Host;
 use crate::error::{Error, Result};
+use crate::process::lock;
 use crate::source::{Meta, Source, SourceOffset, SourceRange};
 
 /// An open file of the host's.
@@ -49,17 +50,17 @@ impl HostSource {
     }
 
     fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        let idle = self.idle.lock().ok().and_then(|mut idle| idle.pop());
+        let idle = lock(&self.idle).pop();
         let mut file = match idle.or_else(|| self.host.open_file(&self.path)) {
             Some(file) => file,
             None => return Err(Error::read("GDAL's own file system cannot open the file again")),
         };
         let done = file.read_at(offset, buffer);
-        if let Ok(mut idle) = self.idle.lock()
-            && idle.len() < MOST_HANDLES
-        {
+        let mut idle = lock(&self.idle);
+        if idle.len() < MOST_HANDLES {
             idle.push(file);
         }
+        drop(idle);
         if done == buffer.len() {
             return Ok(());
         }
