@@ -12,7 +12,7 @@ const SOC: u16 = 0xFF4F;
 /// Start of tile-part (A.4.2).
 const SOT: u16 = 0xFF90;
 /// Image and tile size (A.5.1).
-const SIZ: u16 = 0xFF51;
+pub(super) const SIZ: u16 = 0xFF51;
 /// Coding style default (A.6.1).
 pub(super) const COD: u16 = 0xFF52;
 /// Coding style component (A.6.2).
@@ -21,8 +21,20 @@ pub(super) const COC: u16 = 0xFF53;
 pub(super) const POC: u16 = 0xFF5F;
 /// Tile-part lengths (A.7.1).
 pub(super) const TLM: u16 = 0xFF55;
+/// Packet lengths, main header (A.7.2).
+pub(super) const PLM: u16 = 0xFF57;
+/// Packet lengths, tile-part header (A.7.3).
+pub(super) const PLT: u16 = 0xFF58;
+/// Quantization default (A.6.4).
+pub(super) const QCD: u16 = 0xFF5C;
+/// Quantization component (A.6.5).
+pub(super) const QCC: u16 = 0xFF5D;
 /// Packed packet headers, main header (A.7.4).
 const PPM: u16 = 0xFF60;
+/// Component registration (A.9.1).
+pub(super) const CRG: u16 = 0xFF63;
+/// Comment (A.9.2).
+pub(super) const COM: u16 = 0xFF64;
 
 /// The most bytes a header may have: no real one comes near, and more is never read to look for its end.
 pub(crate) const LONGEST_HEADER: u64 = 16 << 20;

@@ -4,16 +4,12 @@ use std::ops::Range;
 
 use super::Progress;
 use super::cursor::{Cursor, Short};
-use super::markers::{COC, COD, MainHeader, POC, SOT_LENGTH, Siz, segment_body};
+use super::markers::{COC, COD, COM, MainHeader, PLT, POC, SOT_LENGTH, Siz, segment_body};
 use super::pointers::parse_plt;
 use crate::error::{Error, Result};
 
 /// Start of data (A.4.3).
 const SOD: u16 = 0xFF93;
-/// Packet lengths of a tile-part (A.7.3).
-const PLT: u16 = 0xFF58;
-/// Comment (A.9.2).
-const COM: u16 = 0xFF64;
 
 /// What stands between a tile-part's SOT marker and its packets, and how its packets divide.
 /// All numbers are bytes from the SOT marker's first byte.
