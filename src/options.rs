@@ -83,6 +83,10 @@ pub(crate) struct Options {
     pub(crate) sot_probe: bool,
     /// VSITLM_SIDECARS: whether side-cars of remote files are looked for.
     pub(crate) sidecars: bool,
+    /// VSITLM_OVERVIEWS: whether JP2s have a list of reduced views beside them.
+    pub(crate) overviews: bool,
+    /// VSITLM_OVERVIEW_PREFETCH: a reduced view that needs no more bytes is fetched whole by its first read.
+    pub(crate) overview_prefetch: u64,
     /// VSITLM_MERGE_GAP in bytes; `None` is AUTO.
     pub(crate) merge_gap: Option<u64>,
     /// VSITLM_CACHE_SIZE in bytes, for the whole process.
@@ -209,6 +213,9 @@ impl Options {
             )?,
             sot_probe: flag("VSITLM_SOT_PROBE", true),
             sidecars: flag("VSITLM_SIDECARS", false),
+            overviews: flag("VSITLM_OVERVIEWS", true),
+            overview_prefetch: text("VSITLM_OVERVIEW_PREFETCH")
+                .map_or(Ok(DEFAULT_PREFETCH), |value| bytes("VSITLM_OVERVIEW_PREFETCH", &value))?,
             merge_gap,
             cache_size: text("VSITLM_CACHE_SIZE")
                 .map_or(Ok(DEFAULT_CACHE_SIZE), |value| bytes("VSITLM_CACHE_SIZE", &value))?,
@@ -271,6 +278,9 @@ impl Options {
 }
 
 const DEFAULT_CACHE_SIZE: u64 = 256 << 20;
+
+/// A 10 m band's overviews of 1/8 and 1/16; that of 1/4 is 7 MB, of which a window of one tile needs one request.
+const DEFAULT_PREFETCH: u64 = 4 << 20;
 
 /// GDAL's CPLTestBool: everything is yes but NO, FALSE, OFF and 0.
 fn is_yes(value: &str) -> bool {

@@ -7,6 +7,8 @@
 //! | `s3://bucket/key`, `/vsis3/bucket/key` | an object of an S3 store |
 //! | `gs://…`, `az://…`, `/vsizip/…`, `/vsimem/…`, any other `/vsi…/` | what GDAL makes of it |
 //! | `?url=<percent-encoded path>` | any of the above |
+//! | `?overview=4&url=<percent-encoded path>` | the image at 1/4 |
+//! | any of them + `.ovr` | the list of its overviews |
 //!
 //! The slash before `vsi…` may be missing, since the prefix ends in one. No string makes the parser panic.
 
@@ -15,7 +17,7 @@ mod names;
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 pub(crate) use names::{Key, ProductName, best_resolution, key_of_names};
 
@@ -26,9 +28,46 @@ use crate::error::{Error, Result};
 pub(crate) struct Request {
     /// Where the file lies.
     pub(crate) location: Location,
+    /// What of it is asked for.
+    pub(crate) view: View,
+    /// How the file itself is written, without the options of this file system and without `.ovr`.
+    pub(crate) file: String,
     /// What the index calls it; `None` where the path has no file name.
     pub(crate) key: Option<Key>,
 }
+
+/// What of a file is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum View {
+    /// The file.
+    Whole,
+    /// The image at 1/factor.
+    Reduced(u32),
+    /// The list of its overviews, which GDAL looks for beside it under the name of the file and `.ovr`.
+    Overviews,
+}
+
+impl Request {
+    /// The same file in another view.
+    pub(crate) fn with(&self, view: View) -> Self {
+        Self { view, ..self.clone() }
+    }
+
+    /// One name for all ways of writing the same.
+    pub(crate) fn name(&self) -> String {
+        match self.view {
+            View::Whole => self.file.clone(),
+            View::Overviews => format!("{}{OVERVIEWS}", self.file),
+            View::Reduced(factor) => {
+                let url = percent_encode(self.file.as_bytes(), NON_ALPHANUMERIC);
+                format!("?overview={factor}&url={url}")
+            }
+        }
+    }
+}
+
+/// What GDAL puts behind a file's name to look for overviews.
+const OVERVIEWS: &str = ".ovr";
 
 /// Where a file lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,28 +183,40 @@ pub(crate) fn key_of(location: &Location) -> Option<Key> {
 /// # Errors
 /// [`Error::Path`] for what names no file, for `/vsitlm/` inside itself, and for options that are not known.
 pub(crate) fn parse(path: &str) -> Result<Request> {
-    let location = parse_location(path, true)?;
+    if let Some(file) = path.strip_suffix(OVERVIEWS)
+        && let Ok(request) = parse_file(file)
+        && request.view == View::Whole
+        && request.location.is_jp2()
+    {
+        return Ok(request.with(View::Overviews));
+    }
+    parse_file(path)
+}
+
+/// The same for a name that means what it says: `x.jp2.ovr` is a file like any other.
+pub(crate) fn parse_file(path: &str) -> Result<Request> {
+    let (file, view) = match path.strip_prefix('?') {
+        Some(options) => parse_options(path, options)?,
+        None => (path.to_owned(), View::Whole),
+    };
+    let location = parse_location(&file)?;
     let key = key_of(&location);
-    Ok(Request { location, key })
+    Ok(Request { location, view, file, key })
 }
 
 fn bad(path: &str, what: &str) -> Error {
     Error::Path { path: without_secrets(path), what: what.to_owned() }
 }
 
-/// `outer` tells that this is no `url=` of another path.
-fn parse_location(path: &str, outer: bool) -> Result<Location> {
+fn parse_location(path: &str) -> Result<Location> {
     if path.is_empty() || path == "/" {
         return Err(bad(path, "it is empty: write /vsitlm/ and then a path or a URL"));
     }
     if path.contains('\0') {
         return Err(bad(path.split('\0').next().unwrap_or_default(), "it has a NUL character in it"));
     }
-    if let Some(options) = path.strip_prefix('?') {
-        if !outer {
-            return Err(bad(path, "its url= names no file"));
-        }
-        return parse_options(path, options);
+    if path.starts_with('?') {
+        return Err(bad(path, "its url= names no file"));
     }
     if let Some(vsi) = vsi_path(path) {
         return parse_vsi(&vsi);
@@ -189,21 +240,25 @@ fn parse_location(path: &str, outer: bool) -> Result<Location> {
     }
 }
 
-/// `?overview=2&url=…`: options of this file system, as /vsicurl? has them.
-fn parse_options(path: &str, options: &str) -> Result<Location> {
-    let mut url = None;
+/// `?overview=2&url=…`: options of this file system, as /vsicurl? has them. Gives the path of the file, and the view.
+fn parse_options(path: &str, options: &str) -> Result<(String, View)> {
+    let (mut url, mut view) = (None, View::Whole);
     for option in options.split('&').filter(|option| !option.is_empty()) {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
         match name {
             "url" => url = Some(percent_decode_str(value).decode_utf8_lossy().into_owned()),
-            "overview" => return Err(bad(path, "this version has no overview views: leave overview= out")),
+            "overview" => match value.parse() {
+                Ok(factor) => view = View::Reduced(factor),
+                Err(_) => return Err(bad(path, "overview= takes a factor: 2, 4, 8, …")),
+            },
             other => {
-                return Err(bad(path, &format!("the option '{other}' is not known: use url=<percent-encoded path>")));
+                let what = format!("the option '{other}' is not known: use overview=<factor>, url=<percent-encoded path>");
+                return Err(bad(path, &what));
             }
         }
     }
     match url {
-        Some(url) => parse_location(&url, false),
+        Some(url) => Ok((url, view)),
         None => Err(bad(path, "it has options but no url=<percent-encoded path>")),
     }
 }
@@ -371,6 +426,28 @@ mod tests {
     }
 
     #[test]
+    fn views_are_told_from_files() {
+        let table = [
+            ("/data/x.jp2", View::Whole, "/data/x.jp2"),
+            ("/data/x.jp2.ovr", View::Overviews, "/data/x.jp2"),
+            ("?url=%2Fdata%2Fx.jp2.ovr", View::Overviews, "/data/x.jp2"),
+            ("https://h/x.jp2?sig=a%2Fb.ovr", View::Overviews, "https://h/x.jp2?sig=a%2Fb"),
+            ("?overview=8&url=%2Fdata%2Fx.jp2", View::Reduced(8), "/data/x.jp2"),
+            // Side-cars of side-cars and of views are plain names.
+            ("/data/x.jp2.ovr.ovr", View::Whole, "/data/x.jp2.ovr.ovr"),
+            ("?overview=8&url=%2Fdata%2Fx.jp2.ovr", View::Reduced(8), "/data/x.jp2.ovr"),
+            ("/data/x.tif.ovr", View::Whole, "/data/x.tif.ovr"),
+            (".ovr", View::Whole, ".ovr"),
+        ];
+        for (path, view, file) in table {
+            let request = parse(path).unwrap();
+            assert_eq!((request.view, request.file.as_str()), (view, file), "{path}");
+            assert_eq!(parse(&request.name()).unwrap(), request, "{path}");
+        }
+        assert_eq!(parse_file("x.jp2.ovr").unwrap().view, View::Whole);
+    }
+
+    #[test]
     fn what_names_no_file_is_refused() {
         for (path, why) in [
             ("", "empty"),
@@ -382,7 +459,8 @@ mod tests {
             ("vsizip//vsitlm/x.zip", "inside"),
             ("vsisubfile/0_10,/vsitlm/x.jp2", "inside"),
             ("?url=%2Fvsitlm%2Fx.jp2", "inside"),
-            ("?overview=2&url=x.jp2", "overview"),
+            ("?overview=half&url=x.jp2", "factor"),
+            ("?overview=-2&url=x.jp2", "factor"),
             ("?colour=2&url=x.jp2", "colour"),
             ("?url=%3Furl%3Dx", "url="),
             ("?", "no url="),

@@ -1,16 +1,23 @@
 //! The virtual file: a layout, read through a source, shared by every handle on its path.
 
 mod open;
+mod overviews;
 mod read;
 mod registry;
+mod view;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-pub(crate) use open::{open, wants_side_cars};
+use once_cell::race::OnceBox;
+
+pub(crate) use open::{open, wants_overviews, wants_side_cars};
 pub(crate) use read::Ahead;
 pub(crate) use registry::Lease;
 
+use crate::error::Result;
+use crate::index::Record;
+use crate::jp2::{PartPackets, Structure};
 use crate::layout::{Layout, VirtualOffset};
 use crate::options::Options;
 use crate::source::{Meta, Source, same_etag};
@@ -27,6 +34,19 @@ pub(crate) struct VirtualFile {
     /// Whether a response has shown that it is.
     confirmed: AtomicBool,
     last_modified: Option<i64>,
+    /// What reduced views are made of; `None` where the file's structure is unknown, and in a view.
+    known: Option<Known>,
+    /// The tiles of a large reduced view that have been read.
+    read_tiles: Box<[AtomicBool]>,
+}
+
+/// A JP2 as its row has it.
+struct Known {
+    record: Record,
+    structure: Structure,
+    /// The packets of each tile-part, or why they are not known: found out when they are first asked for. A read that
+    /// failed is not kept.
+    packets: OnceBox<Result<Arc<[PartPackets]>>>,
 }
 
 /// What a file was when its row was made. What is `None` is not compared.
@@ -88,11 +108,6 @@ impl VirtualFile {
         let body = self.layout.body_after(VirtualOffset(offset))?;
         Some(body.0 - offset).filter(|inline| *inline < length)
     }
-}
-
-/// The file that is open by this name now.
-pub(crate) fn already_open(name: &str) -> Option<Arc<Lease>> {
-    registry::get().live(name)
 }
 
 #[cfg(test)]

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::{Expected, Lease, VirtualFile, registry};
+use once_cell::race::OnceBox;
+
+use super::{Expected, Known, Lease, VirtualFile, registry};
 use crate::error::{Error, Result, ResultExt};
 use crate::index::{self, Record, RecordKey};
 use crate::jp2::{LONGEST_HEADER, SOT_LENGTH};
 use crate::layout::{self, Layout};
 use crate::options::{OnMiss, Options, Verify};
-use crate::path::{self, Location, Request};
+use crate::path::{self, Location, Request, View};
 use crate::source::{self, HostFiles, Source, SourceOffset};
 use crate::trace;
 
@@ -18,34 +20,49 @@ pub(crate) fn wants_side_cars(get: &dyn Fn(&str) -> Option<String>) -> bool {
     Options::resolve(get).is_ok_and(|options| options.sidecars)
 }
 
-/// Opens what `request` names, with the options that `get` gives. `name` is what handles share the file by.
+/// Whether JP2s shall have lists of overviews.
+pub(crate) fn wants_overviews(get: &dyn Fn(&str) -> Option<String>) -> bool {
+    Options::resolve(get).is_ok_and(|options| options.overviews)
+}
+
+/// Opens what `request` names, with the options that `get` gives, unless it is open already.
 ///
 /// # Errors
 /// Each names the file; see [`Error`].
 pub(crate) fn open(
-    name: &str,
-    request: Request,
+    request: &Request,
     get: &dyn Fn(&str) -> Option<String>,
     host: Option<&dyn HostFiles>,
 ) -> Result<Arc<Lease>> {
+    let name = request.name();
+    if let Some(file) = registry::get().live(&name) {
+        return Ok(file);
+    }
     let shown = request.location.display();
     let options = Options::resolve(get).in_file(&shown)?;
-    if let Some(file) = registry::get().recent(name, &options) {
+    if let Some(file) = registry::get().recent(&name, &options) {
         if file.is_still_at(&request.location, host) {
-            return Ok(registry::get().lease(name, file));
+            return Ok(registry::get().lease(&name, file));
         }
         registry::get().forget(&file);
     }
+    if request.view != View::Whole {
+        let file = open(&request.with(View::Whole), get, host)?;
+        let view = file.view(request, host).in_file(&shown)?;
+        return Ok(registry::get().lease(&name, Arc::new(view)));
+    }
     let source = source::open(&request.location, &options, host).in_file(&shown)?;
     let opened = if request.location.is_jp2() {
-        open_jp2(&*source, &request, &options, host).in_file(&shown)?
+        open_jp2(&*source, request, &options, host).in_file(&shown)?
     } else {
         pass(&*source).in_file(&shown)?
     };
-    let Opened { layout, expected, last_modified } = opened;
+    let Opened { layout, expected, last_modified, known } = opened;
     let confirmed = AtomicBool::new(false);
-    let file = VirtualFile { name: shown, layout, source, options, expected, confirmed, last_modified };
-    Ok(registry::get().lease(name, Arc::new(file)))
+    let read_tiles = Box::default();
+    let file =
+        VirtualFile { name: shown, layout, source, options, expected, confirmed, last_modified, known, read_tiles };
+    Ok(registry::get().lease(&name, Arc::new(file)))
 }
 
 /// What a file turned out to be.
@@ -53,6 +70,7 @@ struct Opened {
     layout: Layout,
     expected: Expected,
     last_modified: Option<i64>,
+    known: Option<Known>,
 }
 
 impl VirtualFile {
@@ -71,6 +89,7 @@ fn pass(source: &dyn Source) -> Result<Opened> {
         layout: layout::pass(meta.size),
         expected: Expected { size: Some(meta.size), etag: meta.etag, last_modified: meta.last_modified },
         last_modified: meta.last_modified,
+        known: None,
     })
 }
 
@@ -173,7 +192,8 @@ fn opened(record: &Record, source: &dyn Source) -> Result<Opened> {
     };
     let structure = record.structure(header, file_size)?;
     let layout = layout::compose(&structure)?;
-    Ok(Opened { layout, expected: expected(record, source), last_modified: record.last_modified })
+    let known = Some(Known { record: record.clone(), structure, packets: OnceBox::new() });
+    Ok(Opened { layout, expected: expected(record, source), last_modified: record.last_modified, known })
 }
 
 /// A row of v1 with what it lacks: the header, in one request, and for a file with a TLM of its own that TLM.

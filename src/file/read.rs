@@ -109,6 +109,11 @@ impl VirtualFile {
 
     /// Fills `out` with `wanted`, fetching the units that it touches whole.
     fn read_units(&self, wanted: SourceRange, mut out: &mut [u8], ahead: &mut Ahead) -> Result<()> {
+        if let (Some(across), Some(unit)) = (self.layout.tiles_across(), self.unit_at(wanted.start.0)) {
+            // A stretch of the source in a view is never longer than a unit.
+            let bytes = self.fetch_of_view(unit, across)?;
+            return copy(Some(&bytes), wanted.start.0 - self.unit_range(unit).start.0, out);
+        }
         let mut at = wanted.start.0;
         while !out.is_empty() {
             let Some(first) = self.unit_at(at) else {
@@ -219,22 +224,23 @@ impl VirtualFile {
     }
 
     /// Holds a fetched tile-part against the table: an index row of another file of the same size is found here.
-    fn check_sot(&self, number: usize, bytes: &[u8]) -> Result<()> {
+    pub(super) fn check_sot(&self, number: usize, bytes: &[u8]) -> Result<()> {
         let Some(unit) = self.layout.units().get(number) else { return Ok(()) };
-        let (tile, length) = unit.sot.tile_part;
+        let Some(expected) = &unit.sot else { return Ok(()) };
+        let (tile, length) = expected.tile_part;
         let row = |what: String| Error::Row { what };
         let sot = Sot::parse(bytes, unit.range.start.0).map_err(|error| row(error.to_string()))?;
         let built = Sot { tile, length, part: 0, parts: 1 };
         // Psot may be 0 in a last tile-part (T.800 A.4.2); the table has its length.
         let agrees = sot.tile == tile && (sot.length == length || sot.length == 0);
-        if !agrees || (unit.sot.as_built && sot != built) {
+        if !agrees || (expected.as_built && sot != built) {
             return Err(row(format!("it promises {built:?} at byte {}, the file has {sot:?}", unit.range.start.0)));
         }
         Ok(())
     }
 
     /// Holds the first response against what the row says. See [`super::open()`] for what is held against it at open.
-    fn confirm(&self) -> Result<()> {
+    pub(super) fn confirm(&self) -> Result<()> {
         if self.confirmed.load(Ordering::Relaxed) {
             return Ok(());
         }

@@ -16,8 +16,8 @@ mod reduce;
 mod table;
 
 pub(crate) use boxes::{LBox, build_jp2c_header};
-pub(crate) use markers::{LONGEST_HEADER, MainHeader, PROGRESSIONS, SOT_LENGTH, Sot, parse_main_header};
-pub(crate) use packets::{TilePartHead, parse_tile_part_head};
+pub(crate) use markers::{Component, LONGEST_HEADER, MainHeader, PROGRESSIONS, SOT_LENGTH, Sot, parse_main_header};
+pub(crate) use packets::{PartPackets, Run, TilePartHead, parse_tile_part_head};
 pub(crate) use pointers::{build_tlm, parse_tlm_segments};
 pub(crate) use reduce::{ReducedGrid, build_reduced_header, no_factor, reduce_segments};
 pub(crate) use table::{Structure, TilePart, TilePartTable};

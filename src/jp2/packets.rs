@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
+
 use super::Progress;
 use super::cursor::{Cursor, Short};
 use super::markers::{COC, COD, COM, MainHeader, PLT, POC, SOT_LENGTH, Siz, segment_body};
@@ -24,6 +26,41 @@ pub(crate) struct TilePartHead {
     /// Where each resolution's packets end, the coarsest resolution first; empty where PLT does not tell, where the
     /// progression does not put the resolutions one after the other, or where the tile has other tile-parts.
     pub(crate) resolution_ends: Vec<u32>,
+}
+
+/// The packets of one tile-part, as far as reduced views need to know them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PartPackets {
+    /// The marker segments between SOT and the first PLT, COM or SOD, markers included.
+    pub(crate) segments: Bytes,
+    /// Where the packets begin, in bytes from the SOT marker's first byte.
+    pub(crate) packets: u32,
+    /// All packets in their order, neighbours of one kind together.
+    pub(crate) runs: Vec<Run>,
+}
+
+/// Packets that follow each other and are needed by the same views.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// The image at 1/2^k needs them for k up to this: N_L − r of the resolution r that they are of.
+    pub(crate) levels: u8,
+    /// Their length in bytes.
+    pub(crate) length: u32,
+}
+
+impl TilePartHead {
+    /// The packets of a tile-part with nothing but PLT and COM in its header, in a file with `levels` decomposition levels;
+    /// `None` where it is not known where they end.
+    pub(crate) fn by_resolution(&self, levels: u8) -> Option<PartPackets> {
+        let ends = &self.resolution_ends;
+        if u64::from(self.kept) != SOT_LENGTH || !self.droppable || ends.len() != usize::from(levels) + 1 {
+            return None;
+        }
+        let starts = std::iter::once(&self.packets).chain(ends);
+        let runs = ends.iter().zip(starts).zip((0..=levels).rev());
+        let runs = runs.map(|((end, start), levels)| Some(Run { levels, length: end.checked_sub(*start)? }));
+        Some(PartPackets { segments: Bytes::new(), packets: self.packets, runs: runs.collect::<Option<_>>()? })
+    }
 }
 
 /// Parses the header of a tile-part. `bytes` is a prefix of the tile-part, whose SOT marker stands at `offset` of the file

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{ExpectedSot, Layout, Unit};
+use super::{Builder, ExpectedSot, Layout, Unit};
 use crate::error::{Error, Result};
 use crate::jp2::{
     EOC, MainHeader, Progress, SOT_LENGTH, Sot, Structure, TilePart, build_jp2c_header, build_tlm, parse_main_header,
@@ -12,9 +12,16 @@ use crate::source::SourceOffset;
 
 /// The file as it is: every byte from the source.
 pub(crate) fn pass(file_size: u64) -> Layout {
-    let mut layout = Layout::new();
+    let mut layout = Builder::default();
     layout.push_source(0..file_size);
-    layout
+    layout.build(Vec::new())
+}
+
+/// A file of these bytes.
+pub(crate) fn text(bytes: &[u8]) -> Layout {
+    let mut layout = Builder::default();
+    layout.push_inline(bytes);
+    layout.build(Vec::new())
 }
 
 /// The file with a TLM, each tile as one tile-part.
@@ -26,6 +33,52 @@ pub(crate) fn pass(file_size: u64) -> Layout {
 /// # Errors
 /// [`Error::Row`] where the header contradicts the structure, [`Error::Malformed`] where the file's own TLM does.
 pub(crate) fn compose(structure: &Structure) -> Result<Layout> {
+    let Structure { file_size, header, tile_parts } = structure;
+    let (main, codestream_end) = check(structure)?;
+    if main.has_tlm() {
+        let told = parse_tlm_segments(&main.tlm(header).concat())?;
+        if !told.into_iter().eq(tile_parts.parts().iter().map(|part| (part.tile, part.length))) {
+            // Decoders that believe it would give wrong pixels.
+            let what = "the TLM marker contradicts the tile-parts: the file is damaged, get it anew";
+            return Err(Error::malformed(main.codestream, "A.7.1", what));
+        }
+        return Ok(keep(structure, &main));
+    }
+    let Some(tiles) = merge(tile_parts.parts(), &main) else { return Ok(keep(structure, &main)) };
+    let entries: Vec<_> = tiles.iter().map(|tile| (tile.index, tile.length)).collect();
+    let tlm = build_tlm(&entries);
+    let stream: u64 = tiles.iter().map(|tile| u64::from(tile.length)).sum();
+    let codestream = main.end - main.codestream + tlm.len() as u64 + stream + EOC.len() as u64;
+
+    let mut layout = Builder::default();
+    let mut head = header.get(..header.len() - SOT_LENGTH as usize).unwrap_or_default().to_vec();
+    if let Some((offset, form)) = main.jp2c {
+        let length = main.codestream - offset + codestream;
+        let last = codestream_end == *file_size;
+        let Some(jp2c) = build_jp2c_header(form, length, last) else { return Ok(keep(structure, &main)) };
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        if let Some(place) = head.get_mut(start..start.saturating_add(jp2c.len())) {
+            place.copy_from_slice(&jp2c);
+        }
+    }
+    head.extend_from_slice(&tlm);
+    layout.push_inline(&head);
+    for tile in &tiles {
+        layout.push_inline(&Sot { tile: tile.index, length: tile.length, part: 0, parts: 1 }.build());
+        for piece in &tile.pieces {
+            match piece {
+                Piece::Inline(bytes) => layout.push_inline(bytes),
+                Piece::Source(range) => layout.push_source(range.clone()),
+            }
+        }
+    }
+    layout.push_inline(&EOC);
+    layout.push_source(codestream_end..*file_size);
+    Ok(layout.build(units(tile_parts.parts(), false)))
+}
+
+/// The main header and where the codestream ends, once the header fits the table.
+pub(super) fn check(structure: &Structure) -> Result<(MainHeader, u64)> {
     let Structure { file_size, header, tile_parts } = structure;
     let Progress::Done(main) = parse_main_header(header, *file_size)? else {
         return Err(Error::Row { what: "its header is cut".into() });
@@ -53,47 +106,7 @@ pub(crate) fn compose(structure: &Structure) -> Result<Layout> {
             ),
         });
     }
-    if main.has_tlm() {
-        let told = parse_tlm_segments(&main.tlm(header).concat())?;
-        if !told.into_iter().eq(tile_parts.parts().iter().map(|part| (part.tile, part.length))) {
-            // Decoders that believe it would give wrong pixels.
-            let what = "the TLM marker contradicts the tile-parts: the file is damaged, get it anew";
-            return Err(Error::malformed(main.codestream, "A.7.1", what));
-        }
-        return Ok(keep(structure, &main));
-    }
-    let Some(tiles) = merge(tile_parts.parts(), &main) else { return Ok(keep(structure, &main)) };
-    let entries: Vec<_> = tiles.iter().map(|tile| (tile.index, tile.length)).collect();
-    let tlm = build_tlm(&entries);
-    let stream: u64 = tiles.iter().map(|tile| u64::from(tile.length)).sum();
-    let codestream = main.end - main.codestream + tlm.len() as u64 + stream + EOC.len() as u64;
-
-    let mut layout = Layout::new();
-    let mut head = header.get(..header.len() - SOT_LENGTH as usize).unwrap_or_default().to_vec();
-    if let Some((offset, form)) = main.jp2c {
-        let length = main.codestream - offset + codestream;
-        let last = codestream_end == *file_size;
-        let Some(jp2c) = build_jp2c_header(form, length, last) else { return Ok(keep(structure, &main)) };
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        if let Some(place) = head.get_mut(start..start.saturating_add(jp2c.len())) {
-            place.copy_from_slice(&jp2c);
-        }
-    }
-    head.extend_from_slice(&tlm);
-    layout.push_inline(&head);
-    for tile in &tiles {
-        layout.push_inline(&Sot { tile: tile.index, length: tile.length, part: 0, parts: 1 }.build());
-        for piece in &tile.pieces {
-            match piece {
-                Piece::Inline(bytes) => layout.push_inline(bytes),
-                Piece::Source(range) => layout.push_source(range.clone()),
-            }
-        }
-    }
-    layout.push_inline(&EOC);
-    layout.push_source(codestream_end..*file_size);
-    layout.units = units(tile_parts.parts(), false);
-    Ok(layout)
+    Ok((main, codestream_end))
 }
 
 /// The file as it is, byte for byte, with as much of it inline as is known: its header and, where every tile is one
@@ -106,7 +119,7 @@ fn keep(structure: &Structure, main: &MainHeader) -> Layout {
     let first = header.get(usize::try_from(main.end).unwrap_or(usize::MAX)..);
     let as_built = parts.len() as u64 == u64::from(tile_parts.tiles())
         && parts.first().is_some_and(|part| first == Some(alike(part).as_slice()));
-    let mut layout = Layout::new();
+    let mut layout = Builder::default();
     layout.push_inline(header);
     let mut at = header.len() as u64;
     if as_built {
@@ -119,15 +132,15 @@ fn keep(structure: &Structure, main: &MainHeader) -> Layout {
         }
     }
     layout.push_source(at..*file_size);
-    layout.units = units(parts, as_built);
-    layout
+    layout.build(units(parts, as_built))
 }
 
 /// The units that `parts` make.
 fn units(parts: &[TilePart], as_built: bool) -> Vec<Unit> {
     let unit = |part: &TilePart| Unit {
         range: SourceOffset(part.offset)..SourceOffset(part.end()),
-        sot: ExpectedSot { tile_part: (part.tile, part.length), as_built },
+        sot: Some(ExpectedSot { tile_part: (part.tile, part.length), as_built }),
+        tile: part.tile.into(),
     };
     parts.iter().map(unit).collect()
 }
@@ -322,7 +335,7 @@ mod tests {
         let layout = compose(&structure(&file)).unwrap();
         assert_eq!(materialise(&layout, &file), file);
         assert_eq!(layout.units().len(), 6);
-        assert!(layout.units().iter().all(|unit| unit.sot.as_built));
+        assert!(layout.units().iter().all(|unit| unit.sot.unwrap().as_built));
         assert!(layout.body_after(VirtualOffset(layout.units()[5].range.start.0)).is_some(), "SOTs are inline");
     }
 

@@ -9,12 +9,17 @@
 //! when they disagree, and an index is untrusted input. No IO.
 
 mod compose;
+mod georef;
+mod overviews;
+mod reduced;
 
 use std::ops::Range;
 
 use bytes::Bytes;
 
-pub(crate) use compose::{compose, pass};
+pub(crate) use compose::{compose, pass, text};
+pub(crate) use overviews::{Level, build_overviews};
+pub(crate) use reduced::{Packets, levels, reduce};
 
 use crate::source::{SourceOffset, SourceRange};
 
@@ -40,13 +45,17 @@ impl Content {
     }
 }
 
-/// A tile-part of the source: the unit of fetching, since a decoder that reads a byte of one reads all of it.
+/// What is fetched at once, since a decoder that reads a byte of it reads all of it: a tile-part of the source, or the
+/// stretch of one that a reduced view needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unit {
-    /// The tile-part, SOT marker segment included.
+    /// Where it lies.
     pub(crate) range: SourceRange,
-    /// What the segment there must say for the table to be true.
-    pub(crate) sot: ExpectedSot,
+    /// What the SOT marker segment that it begins with must say for the table to be true; `None` where it begins with
+    /// none.
+    pub(crate) sot: Option<ExpectedSot>,
+    /// The tile of the virtual file that it is of, by the tile's place there: a decoder needs all units of a tile.
+    pub(crate) tile: u32,
 }
 
 /// What a tile-part's SOT marker segment must say.
@@ -68,32 +77,11 @@ pub(crate) struct Layout {
     segments: Vec<(u64, Content)>,
     size: u64,
     units: Vec<Unit>,
+    /// The tiles across, where the units are those of a reduced view, which do not touch each other.
+    view: Option<u32>,
 }
 
 impl Layout {
-    /// An empty layout, to be filled by [`Layout::push_inline`] and [`Layout::push_source`].
-    fn new() -> Self {
-        Self { segments: Vec::new(), size: 0, units: Vec::new() }
-    }
-
-    fn push_inline(&mut self, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
-        }
-        match self.segments.last_mut() {
-            Some((_, Content::Inline(last))) => *last = [last, bytes].concat().into(),
-            _ => self.segments.push((self.size, Content::Inline(Bytes::copy_from_slice(bytes)))),
-        }
-        self.size += bytes.len() as u64;
-    }
-
-    fn push_source(&mut self, range: Range<u64>) {
-        if range.start < range.end {
-            self.segments.push((self.size, Content::Source(SourceOffset(range.start)..SourceOffset(range.end))));
-            self.size += range.end - range.start;
-        }
-    }
-
     /// The size of the virtual file in bytes.
     pub(crate) fn size(&self) -> u64 {
         self.size
@@ -105,10 +93,20 @@ impl Layout {
         self.segments.get(first..).unwrap_or_default().iter().map(|(start, content)| (VirtualOffset(*start), content))
     }
 
-    /// The tile-parts in source order, each beginning where the one before it ends. Empty where the file's structure
-    /// is unknown.
+    /// The units in source order; those of a file itself begin each where the one before it ends. Empty where the file's
+    /// structure is unknown, and where nothing is fetched.
     pub(crate) fn units(&self) -> &[Unit] {
         &self.units
+    }
+
+    /// The bytes of all units together.
+    pub(crate) fn unit_bytes(&self) -> u64 {
+        self.units.iter().map(|unit| unit.range.end.0 - unit.range.start.0).sum()
+    }
+
+    /// For a reduced view, how many tiles it has across.
+    pub(crate) fn tiles_across(&self) -> Option<u32> {
+        self.view
     }
 
     /// Where the inline bytes that hold `offset` end and bytes of the source begin; `None` where `offset` is in no
@@ -122,5 +120,41 @@ impl Layout {
     /// Whether `offset` lies in the first inline segment: the boxes and the main header.
     pub(crate) fn in_header(&self, offset: VirtualOffset) -> bool {
         matches!(self.segments.first(), Some((_, header @ Content::Inline(_))) if offset.0 < header.len())
+    }
+}
+
+/// A layout in the making.
+#[derive(Default)]
+struct Builder {
+    segments: Vec<(u64, Content)>,
+    size: u64,
+    /// The inline segment that is being written, which ends at `size`.
+    inline: Vec<u8>,
+}
+
+impl Builder {
+    fn push_inline(&mut self, bytes: &[u8]) {
+        self.inline.extend_from_slice(bytes);
+        self.size += bytes.len() as u64;
+    }
+
+    fn push_source(&mut self, range: Range<u64>) {
+        if range.start < range.end {
+            self.end_inline();
+            self.segments.push((self.size, Content::Source(SourceOffset(range.start)..SourceOffset(range.end))));
+            self.size += range.end - range.start;
+        }
+    }
+
+    fn end_inline(&mut self) {
+        if !self.inline.is_empty() {
+            let bytes = std::mem::take(&mut self.inline);
+            self.segments.push((self.size - bytes.len() as u64, Content::Inline(bytes.into())));
+        }
+    }
+
+    fn build(mut self, units: Vec<Unit>) -> Layout {
+        self.end_inline();
+        Layout { segments: self.segments, size: self.size, units, view: None }
     }
 }

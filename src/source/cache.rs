@@ -16,19 +16,19 @@ use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::process::lock;
 use crate::source::engine::{self, Engine, count};
-use crate::source::limit::{GAP_DEFAULT, GAP_MIN};
+use crate::source::link::GAP_MIN;
 use crate::source::merge::{plan_merge, request_size};
 use crate::source::{Source, SourceRange};
 
 /// What an entry costs besides its bytes, roughly: keys and nodes of two maps.
 const OVERHEAD: u64 = 256;
 
-/// How many bytes are fetched in vain rather than by another request of `source`.
+/// How many bytes take as long to read as another request of `source` takes.
 pub(crate) fn merge_gap(source: &dyn Source, options: &Options) -> u64 {
     match options.merge_gap {
         Some(gap) => gap,
         None if source.is_cheap() => GAP_MIN,
-        None => source.gap().unwrap_or(GAP_DEFAULT),
+        None => source.link().request(),
     }
 }
 
@@ -40,50 +40,76 @@ pub(crate) fn fetch_units(source: &Arc<dyn Source>, units: &[SourceRange], optio
         return source.read_ranges(units);
     }
     let engine = engine::current();
-    let mut answers: Vec<Option<Bytes>> = vec![None; units.len()];
-    let mut answer = |index: usize, bytes: Bytes| {
+    let Taken { mut answers, followed, led } = take(engine, source.as_ref(), units);
+    count(&engine.counters.cache_hits, answers.iter().flatten().count() as u64);
+    count(&engine.counters.shared_fetches, followed.len() as u64);
+    for (index, bytes) in led.fetch(source, options)? {
         if let Some(place) = answers.get_mut(index) {
             *place = Some(bytes);
         }
-    };
-    let mut followed = Vec::new();
-    let mut led = Led { engine, flights: Vec::new() };
-    {
-        let mut state = lock(&engine.cache.state);
-        // Asked under the lock: a fetch that tells the version lands under it either before or after this.
-        let file = File::of(source.as_ref());
-        for (index, unit) in units.iter().enumerate() {
-            if let Some(bytes) = state.entries.get(&file.key(unit)) {
-                count(&engine.counters.cache_hits, 1);
-                answer(index, bytes);
-            } else if let Some(flight) = state.flights.get(&file.flight_key(unit)) {
-                count(&engine.counters.shared_fetches, 1);
-                followed.push((index, unit, flight.clone()));
-            } else {
-                let (key, flight) = (file.flight_key(unit), Arc::new(Flight::default()));
-                state.flights.insert(key.clone(), flight.clone());
-                led.flights.push(Leading { index, unit: unit.clone(), key, flight });
-            }
-        }
-    }
-    let outcome = led.fetch(source, options);
-    led.land(source.as_ref(), &outcome, options.cache_size);
-    for (index, bytes) in outcome? {
-        answer(index, bytes);
     }
     for (index, unit, flight) in followed {
         let (bytes, version) = flight.wait()?;
         let file = File::of(source.as_ref());
-        if file.version.is_empty() || *file.version == *version {
-            answer(index, bytes);
+        let bytes = if file.version.is_empty() || *file.version == *version {
+            bytes
         } else {
             // The other thread has another version of the file open: this one must hear of that by itself.
             let own = source.read_ranges(std::slice::from_ref(unit))?.pop();
-            answer(index, own.ok_or_else(|| Error::read("a read gave fewer ranges than asked for"))?);
+            own.ok_or_else(|| Error::read("a read gave fewer ranges than asked for"))?
+        };
+        if let Some(place) = answers.get_mut(index) {
+            *place = Some(bytes);
         }
     }
     // Every unit was a hit, led or followed.
     Ok(answers.into_iter().map(Option::unwrap_or_default).collect())
+}
+
+/// Begins to fetch what of `units` is neither at hand nor on its way; who reads it later waits only for the rest of the
+/// way. A failure is told to those who wait, and to nobody else.
+pub(crate) fn prefetch(source: &Arc<dyn Source>, units: &[SourceRange], options: &Options) {
+    if source.is_cheap() {
+        return;
+    }
+    let engine = engine::current();
+    let Taken { led, .. } = take(engine, source.as_ref(), units);
+    if !led.flights.is_empty() {
+        let (source, options) = (source.clone(), options.clone());
+        engine.spawn(move || {
+            let _ = led.fetch(&source, &options);
+        });
+    }
+}
+
+/// Units, sorted by who has them.
+struct Taken<'a> {
+    /// What is at hand, by index.
+    answers: Vec<Option<Bytes>>,
+    /// What another thread is fetching.
+    followed: Vec<(usize, &'a SourceRange, Arc<Flight>)>,
+    /// What is for the caller to fetch.
+    led: Led,
+}
+
+fn take<'a>(engine: &'static Engine, source: &dyn Source, units: &'a [SourceRange]) -> Taken<'a> {
+    let mut taken =
+        Taken { answers: vec![None; units.len()], followed: Vec::new(), led: Led { engine, flights: Vec::new() } };
+    let mut state = lock(&engine.cache.state);
+    // Asked under the lock: a fetch that tells the version lands under it either before or after this.
+    let file = File::of(source);
+    for (index, (unit, answer)) in units.iter().zip(&mut taken.answers).enumerate() {
+        if let Some(bytes) = state.entries.get(&file.key(unit)) {
+            *answer = Some(bytes);
+        } else if let Some(flight) = state.flights.get(&file.flight_key(unit)) {
+            taken.followed.push((index, unit, flight.clone()));
+        } else {
+            let (key, flight) = (file.flight_key(unit), Arc::new(Flight::default()));
+            state.flights.insert(key.clone(), flight.clone());
+            taken.led.flights.push(Leading { index, unit: unit.clone(), key, flight, landed: false });
+        }
+    }
+    taken
 }
 
 /// The unit `unit` of `source`, if it is at hand.
@@ -182,6 +208,7 @@ struct Leading {
     unit: SourceRange,
     key: Key,
     flight: Arc<Flight>,
+    landed: bool,
 }
 
 /// The units that this thread has taken on, none of which stays in the air when it goes.
@@ -191,59 +218,82 @@ struct Led {
 }
 
 impl Led {
-    /// Fetches them all: the bytes by index into the caller's units.
-    fn fetch(&self, source: &Arc<dyn Source>, options: &Options) -> Result<Vec<(usize, Bytes)>> {
+    /// Fetches them all, each handed on as soon as it is there: the bytes by index into the caller's units.
+    fn fetch(mut self, source: &Arc<dyn Source>, options: &Options) -> Result<Vec<(usize, Bytes)>> {
+        let mut fetched = Vec::with_capacity(self.flights.len());
+        let outcome = self.fetch_each(source, options, &mut fetched);
+        if let Err(error) = &outcome {
+            self.abandon(error);
+        }
+        outcome.map(|()| fetched)
+    }
+
+    fn fetch_each(
+        &mut self,
+        source: &Arc<dyn Source>,
+        options: &Options,
+        fetched: &mut Vec<(usize, Bytes)>,
+    ) -> Result<()> {
         let units: Vec<SourceRange> = self.flights.iter().map(|leading| leading.unit.clone()).collect();
         if units.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
-        let gap = merge_gap(source.as_ref(), options);
+        let gap = options.merge_gap.unwrap_or_else(|| source.link().best_gap(&units, options.max_connections));
         let total = units.iter().fold(0u64, |sum, unit| sum.saturating_add(unit.end.0.saturating_sub(unit.start.0)));
-        let plan = plan_merge(&units, gap, request_size(total, options.max_connections, gap));
+        let request = request_size(total, options.max_connections, merge_gap(source.as_ref(), options));
+        let plan = plan_merge(&units, gap, request);
         let requests: Vec<SourceRange> = plan.iter().map(|request| request.range.clone()).collect();
-        let bodies = source.read_ranges(&requests)?;
-        let mut fetched = Vec::with_capacity(units.len());
-        for (request, body) in plan.iter().zip(&bodies) {
-            for leading in self.flights.get(request.members.clone()).unwrap_or_default() {
-                let from = leading.unit.start.0.saturating_sub(request.range.start.0);
-                let to = leading.unit.end.0.saturating_sub(request.range.start.0);
+        let mut cut = false;
+        source.read_each(&requests, &mut |number, body| {
+            let Some(request) = plan.get(number) else { return };
+            for index in request.members.clone() {
+                let Some(unit) = units.get(index) else { continue };
+                let from = unit.start.0.saturating_sub(request.range.start.0);
+                let to = unit.end.0.saturating_sub(request.range.start.0);
                 let slice = match (usize::try_from(from), usize::try_from(to)) {
                     (Ok(from), Ok(to)) => body.get(from..to),
                     _ => None,
                 };
-                let slice = slice.ok_or_else(|| Error::read("a read gave fewer bytes than asked for"))?;
+                let Some(slice) = slice else {
+                    cut = true;
+                    continue;
+                };
                 let whole = slice.len() == body.len();
-                fetched.push((leading.index, if whole { body.clone() } else { Bytes::copy_from_slice(slice) }));
+                let bytes = if whole { body.clone() } else { Bytes::copy_from_slice(slice) };
+                if let Some(place) = self.land(source.as_ref(), index, &bytes, options.cache_size) {
+                    fetched.push((place, bytes));
+                }
             }
+        })?;
+        if cut || fetched.len() != units.len() {
+            return Err(Error::read("a read gave fewer bytes than asked for"));
         }
-        if fetched.len() != units.len() {
-            return Err(Error::read("a read gave fewer ranges than asked for"));
-        }
-        Ok(fetched)
+        Ok(())
     }
 
-    /// Puts what was fetched into the cache and hands it to those who wait.
-    fn land(&mut self, source: &dyn Source, outcome: &Result<Vec<(usize, Bytes)>>, cache_size: u64) {
+    /// Puts a unit into the cache and hands it to those who wait for it. Gives its index among the caller's units.
+    fn land(&mut self, source: &dyn Source, number: usize, bytes: &Bytes, cache_size: u64) -> Option<usize> {
+        let leading = self.flights.get_mut(number)?;
         let file = File::of(source);
         let mut state = lock(&self.engine.cache.state);
-        if let Ok(fetched) = outcome {
-            for (leading, (_, bytes)) in self.flights.iter().zip(fetched) {
-                state.entries.insert(file.key(&leading.unit), bytes.clone(), cache_size);
-            }
-        }
+        state.entries.insert(file.key(&leading.unit), bytes.clone(), cache_size);
+        state.flights.remove(&leading.key);
+        drop(state);
+        leading.flight.land(Ok((bytes.clone(), file.version)));
+        leading.landed = true;
+        Some(leading.index)
+    }
+
+    /// Gives up the units that have not landed.
+    fn abandon(&mut self, error: &Error) {
+        self.flights.retain(|leading| !leading.landed);
+        let mut state = lock(&self.engine.cache.state);
         for leading in &self.flights {
             state.flights.remove(&leading.key);
         }
         drop(state);
-        for (position, leading) in self.flights.drain(..).enumerate() {
-            let own = match outcome {
-                Ok(fetched) => fetched.get(position).map(|(_, bytes)| (bytes.clone(), file.version.clone())),
-                Err(error) => {
-                    leading.flight.land(Err(error.clone()));
-                    continue;
-                }
-            };
-            leading.flight.land(own.ok_or_else(|| Error::read("a read gave fewer ranges than asked for")));
+        for leading in self.flights.drain(..) {
+            leading.flight.land(Err(error.clone()));
         }
     }
 }
@@ -251,18 +301,8 @@ impl Led {
 impl Drop for Led {
     /// Has something to do only after a panic.
     fn drop(&mut self) {
-        if self.flights.is_empty() {
-            return;
-        }
-        let mut state = lock(&self.engine.cache.state);
-        for leading in &self.flights {
-            state.flights.remove(&leading.key);
-        }
-        drop(state);
-        for leading in self.flights.drain(..) {
-            let error = "the thread that fetched this failed by a panic, which is an error of this program: report it";
-            leading.flight.land(Err(Error::read(error)));
-        }
+        let error = "the thread that fetched this failed by a panic, which is an error of this program: report it";
+        self.abandon(&Error::read(error));
     }
 }
 

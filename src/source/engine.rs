@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
 
 use crate::error::{Error, Result};
 use crate::options::{HttpOptions, Secret};
@@ -154,7 +155,42 @@ impl Engine {
         });
         receiver
             .recv()
-            .map_err(|_| Error::read("a request ended by a panic, which is an error of this program: report it"))
+            .map_err(|_| panicked())
+    }
+
+    /// Runs `job`, which may block, on a thread of the runtime. Without one the job is dropped.
+    pub(super) fn spawn(&self, job: impl FnOnce() + Send + 'static) {
+        if let Ok(runtime) = self.runtime() {
+            runtime.spawn_blocking(job);
+        }
+    }
+
+    /// Runs `futures` side by side and gives each outcome with its number as soon as it is there. The first failure ends
+    /// the others.
+    pub(super) fn run_each<T: Send + 'static>(
+        &self,
+        futures: impl Iterator<Item = impl Future<Output = Result<T>> + Send + 'static>,
+        each: &mut dyn FnMut(usize, T),
+    ) -> Result<()> {
+        let runtime = self.runtime()?;
+        let (sender, receiver) = mpsc::channel();
+        let mut tasks = JoinSet::new();
+        for (number, future) in futures.enumerate() {
+            let sender = sender.clone();
+            tasks.spawn_on(
+                async move {
+                    // Nobody waits any more only after a failure.
+                    let _ = sender.send((number, future.await));
+                },
+                runtime.handle(),
+            );
+        }
+        drop(sender);
+        for _ in 0..tasks.len() {
+            let (number, outcome) = receiver.recv().map_err(|_| panicked())?;
+            each(number, outcome?); // an error drops the tasks, which aborts them
+        }
+        Ok(())
     }
 
     /// The client for `key`, made when it is first asked for.
@@ -197,6 +233,10 @@ impl Engine {
     pub(super) fn learn_region(&self, bucket: &str, region: &str) {
         lock(&self.regions).insert(bucket.to_owned(), region.to_owned());
     }
+}
+
+fn panicked() -> Error {
+    Error::read("a request ended by a panic, which is an error of this program: report it")
 }
 
 fn cannot_start(what: &str, cause: &dyn std::error::Error) -> Error {

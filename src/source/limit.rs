@@ -5,14 +5,8 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::link::Link;
 use crate::process::lock;
-
-/// The bounds of the merge gap, in bytes: below, the headers of a request outweigh it; above, it is no gap any more.
-pub(super) const GAP_MIN: u64 = 16 << 10;
-const GAP_MAX: u64 = 1 << 20;
-
-/// The merge gap before anything was measured, in bytes.
-pub(super) const GAP_DEFAULT: u64 = 256 << 10;
 
 /// Shorter bodies, in bytes, say more about the round trip than about the bandwidth.
 const MIN_BANDWIDTH_SAMPLE: u64 = 256 << 10;
@@ -61,12 +55,14 @@ impl Host {
         }
     }
 
-    /// How many bytes cost as much time as another request; `None` before both were measured.
-    pub(super) fn gap(&self) -> Option<u64> {
+    /// What was measured, or what most links are like.
+    pub(super) fn link(&self) -> Link {
         let measured = lock(&self.measured);
-        let bytes = measured.rtt? * measured.bandwidth?;
-        // A float to integer cast saturates.
-        Some((bytes as u64).clamp(GAP_MIN, GAP_MAX))
+        let usual = Link::default();
+        match (measured.rtt, measured.bandwidth) {
+            (Some(rtt), Some(bandwidth)) => Link { rtt, bandwidth },
+            _ => usual,
+        }
     }
 }
 
@@ -75,15 +71,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_gap_is_round_trip_times_bandwidth() {
+    fn a_link_is_known_once_both_were_measured() {
         let host = Host::new(4);
-        assert_eq!(host.gap(), None);
+        assert_eq!(host.link(), Link::default());
         host.measure(Duration::from_millis(150), 1000, Duration::from_millis(1));
-        assert_eq!(host.gap(), None, "a short body says nothing of the bandwidth");
+        assert_eq!(host.link(), Link::default(), "a short body says nothing of the bandwidth");
         host.measure(Duration::from_millis(50), 1_000_000, Duration::from_secs(1));
-        assert_eq!(host.gap(), Some(50_000));
-        host.measure(Duration::from_millis(50), 1_000_000_000, Duration::from_millis(1));
-        assert_eq!(host.gap(), Some(GAP_MAX));
+        assert_eq!(host.link().request(), 50_000);
     }
 
     #[test]
@@ -91,6 +85,6 @@ mod tests {
         let host = Host::new(1);
         host.measure(Duration::from_millis(50), 1_000_000, Duration::from_secs(1));
         host.measure(Duration::from_millis(200), 1_000_000, Duration::from_secs(1));
-        assert!((50_000..60_000).contains(&host.gap().unwrap()));
+        assert!((50_000..60_000).contains(&host.link().request()));
     }
 }

@@ -9,12 +9,13 @@
 //! | `cache` | units: cached, fetched once, merged into requests (`merge`) |
 //! | `local` | files of this machine |
 //! | `remote` | HTTP and S3: `target` makes object_stores from options, `http` is one request and its rules |
-//! | `engine` | what a process shares, and what fork() does to it; `limit` is one host |
+//! | `engine` | what a process shares, and what fork() does to it; `limit` is one host, `link` what requests to it cost |
 
 mod cache;
 mod engine;
 mod http;
 mod limit;
+mod link;
 mod local;
 #[cfg(test)]
 pub(crate) mod memory;
@@ -31,12 +32,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub(crate) use cache::{fetch_units, keep, merge_gap, peek};
+pub(crate) use cache::{fetch_units, keep, merge_gap, peek, prefetch};
 pub(crate) use engine::statistics;
 
 use crate::error::{Error, Result};
 use crate::options::{Options, Transport};
 use crate::path::Location;
+use link::Link;
 use target::{Target, redact};
 
 /// A half-open range of bytes of a source file. The virtual file's offsets are another type
@@ -81,9 +83,9 @@ pub(crate) trait Source: Send + Sync {
     /// Whether a read costs about as much as a read of a local file, so that caching it would waste memory.
     fn is_cheap(&self) -> bool;
 
-    /// How many bytes take as long to read as another request takes; `None` where that is not known.
-    fn gap(&self) -> Option<u64> {
-        None
+    /// What requests and bytes cost, as far as that is known.
+    fn link(&self) -> Link {
+        Link::default()
     }
 
     /// Size, ETag and date, by a request where nothing has told them yet.
@@ -100,6 +102,12 @@ pub(crate) trait Source: Send + Sync {
     /// Reads every range whole, all of them at the same time where that helps.
     /// The answers are in the order of `ranges` and have exactly their lengths.
     fn read_ranges(&self, ranges: &[SourceRange]) -> Result<Vec<Bytes>>;
+
+    /// The same, each answer given with its range's number as soon as it is there, in any order.
+    fn read_each(&self, ranges: &[SourceRange], each: &mut dyn FnMut(usize, Bytes)) -> Result<()> {
+        self.read_ranges(ranges)?.into_iter().enumerate().for_each(|(number, bytes)| each(number, bytes));
+        Ok(())
+    }
 
     /// Reads at most `length` bytes from `offset` on: fewer only where the file ends there. One request, which
     /// also tells [`Source::seen`]; so a file of unknown size is opened without a HEAD.

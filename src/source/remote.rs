@@ -12,12 +12,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use object_store::{GetOptions, GetRange, ObjectStore};
 use once_cell::race::OnceBox;
-use tokio::task::JoinSet;
 
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::source::engine::{self, count};
 use crate::source::http::{Answer, Call, Failure};
+use crate::source::link::Link;
 use crate::source::target::Target;
 use crate::source::{Meta, Source, SourceOffset, SourceRange, same_etag};
 
@@ -190,8 +190,8 @@ impl Source for Remote {
         false
     }
 
-    fn gap(&self) -> Option<u64> {
-        engine::current().host(&self.0.target.authority, self.0.connections).gap()
+    fn link(&self) -> Link {
+        engine::current().host(&self.0.target.authority, self.0.connections).link()
     }
 
     /// By a request for the first byte: it costs what a HEAD costs, and URLs that are signed for GET alone allow it.
@@ -223,26 +223,21 @@ impl Source for Remote {
     }
 
     fn read_ranges(&self, ranges: &[SourceRange]) -> Result<Vec<Bytes>> {
-        let ranges: Vec<Range<u64>> = ranges.iter().map(|range| range.start.0..range.end.0).collect();
-        let inner = self.0.clone();
-        engine::current().run(async move {
-            let mut answers = vec![Bytes::new(); ranges.len()];
-            let mut requests = JoinSet::new();
-            for (index, range) in ranges.into_iter().enumerate() {
-                let inner = inner.clone();
-                requests.spawn(async move { (index, inner.get(range, true).await) });
+        let mut answers = vec![Bytes::new(); ranges.len()];
+        self.read_each(ranges, &mut |number, bytes| {
+            if let Some(place) = answers.get_mut(number) {
+                *place = bytes;
             }
-            // The first failure ends the others: dropping the set aborts them.
-            while let Some(done) = requests.join_next().await {
-                let (index, answer) = done.map_err(|_| {
-                    Error::read("a request ended by a panic, which is an error of this program: report it")
-                })?;
-                if let Some(place) = answers.get_mut(index) {
-                    *place = answer?.bytes;
-                }
-            }
-            Ok(answers)
-        })?
+        })?;
+        Ok(answers)
+    }
+
+    fn read_each(&self, ranges: &[SourceRange], each: &mut dyn FnMut(usize, Bytes)) -> Result<()> {
+        let requests = ranges.iter().map(|range| {
+            let (inner, range) = (self.0.clone(), range.start.0..range.end.0);
+            async move { inner.get(range, true).await.map(|answer| answer.bytes) }
+        });
+        engine::current().run_each(requests, each)
     }
 
     fn read_up_to(&self, offset: SourceOffset, length: u64) -> Result<Bytes> {

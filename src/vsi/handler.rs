@@ -6,7 +6,7 @@ use super::host_source::{HostFile, HostSource};
 use crate::error::{Error, Result, ResultExt};
 use crate::file::{self, Ahead, Lease};
 use crate::options::OnReadError;
-use crate::path::{self, Location};
+use crate::path::{self, Location, Request, View};
 use crate::process::{PerProcess, lock};
 use crate::source::{HostFiles, Source};
 
@@ -76,20 +76,34 @@ pub(super) fn open(host: &'static dyn Host, name: &str, mode: &str) -> Result<Ha
 
 /// The file behind a name; `None` for a side-car that is not there.
 fn find(host: &'static dyn Host, name: &str) -> Result<Option<Arc<Lease>>> {
-    if let Some(file) = file::already_open(name) {
-        return Ok(Some(file));
-    }
     let request = path::parse(name)?;
     let target = request.location.gdal_path();
-    let side_car = !request.location.is_jp2();
     let get = |option: &str| host.option(&target, option);
-    if side_car && is_side_car_probe(&request.location) && !file::wants_side_cars(&get) {
+    let files = Files(host);
+    let looked_for = |request: &Request| match file::open(request, &get, Some(&files)) {
+        Err(error) if matches!(error.root(), Error::NotFound | Error::NoOverview { .. }) => Ok(None),
+        opened => opened.map(Some),
+    };
+    if request.view == View::Overviews {
+        // A real one beside the file goes first.
+        let real = path::parse_file(name)?;
+        let is_there = match &real.location {
+            Location::Local(path) => path.is_file(),
+            _ => file::wants_side_cars(&get),
+        };
+        if is_there && let Some(file) = looked_for(&real)? {
+            return Ok(Some(file));
+        }
+        return if file::wants_overviews(&get) { looked_for(&request) } else { Ok(None) };
+    }
+    if request.location.is_jp2() {
+        return file::open(&request, &get, Some(&files)).map(Some);
+    }
+    // Nothing lies beside a view.
+    if request.view != View::Whole || (is_side_car_probe(&request.location) && !file::wants_side_cars(&get)) {
         return Ok(None);
     }
-    match file::open(name, request, &get, Some(&Files(host))) {
-        Err(error) if side_car && matches!(error.root(), Error::NotFound) => Ok(None),
-        opened => opened.map(Some),
-    }
+    looked_for(&request)
 }
 
 /// What a stat gives.
@@ -138,20 +152,35 @@ fn is_side_car_probe(location: &Location) -> bool {
     !matches!(location, Location::Local(_)) && SIDE_CARS.iter().any(|suffix| name.ends_with(suffix))
 }
 
-/// The files beside `name`, so that GDAL need not look for them one by one: none beside a remote file; those of the
-/// same stem beside a local one. `None` where they are not known and wanted (VSITLM_SIDECARS=YES): then GDAL asks for each,
-/// which GDAL 3.10 and later do for no name that a list lacks.
+/// The files beside `name`, so that GDAL need not look for them one by one: the list of overviews, and beside a local file
+/// those of the same stem. `None` where they are not known and wanted (VSITLM_SIDECARS=YES): then GDAL asks for each, which
+/// GDAL 3.10 and later do for no name that a list lacks.
 pub(super) fn sibling_files(host: &'static dyn Host, name: &str) -> Option<Vec<String>> {
     let Ok(request) = path::parse(name) else { return Some(Vec::new()) };
-    let Location::Local(file) = &request.location else {
-        let target = request.location.gdal_path();
-        return (!file::wants_side_cars(&|option| host.option(&target, option))).then(Vec::new);
-    };
-    let Some(stem) = file.file_stem().and_then(|stem| stem.to_str()) else { return Some(Vec::new()) };
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let Ok(entries) = std::fs::read_dir(folder.unwrap_or(std::path::Path::new("."))) else { return Some(Vec::new()) };
-    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    Some(names.filter(|entry| entry.starts_with(stem)).collect())
+    if request.view != View::Whole {
+        return Some(Vec::new());
+    }
+    let target = request.location.gdal_path();
+    let get = |option: &str| host.option(&target, option);
+    let mut siblings = Vec::new();
+    if let Location::Local(file) = &request.location {
+        let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let entries = std::fs::read_dir(folder.unwrap_or(std::path::Path::new("."))).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        siblings.extend(names.filter(|entry| entry.starts_with(stem)));
+    } else if file::wants_side_cars(&get) {
+        return None;
+    }
+    let has_overviews = |file: Arc<Lease>| file.may_have_overviews();
+    if request.location.is_jp2() && file::open(&request, &get, Some(&Files(host))).is_ok_and(has_overviews) {
+        // As GDAL cuts a name from a path: at the last slash, be it in a query string.
+        let overviews = format!("{}.ovr", name.rsplit('/').next().unwrap_or(name));
+        if !siblings.contains(&overviews) {
+            siblings.push(overviews);
+        }
+    }
+    Some(siblings)
 }
 
 /// The entries of a local folder; remote ones are not listed.

@@ -1,0 +1,212 @@
+//! Where a reduced view lies on the ground: a GeoJP2 box for its coarser grid.
+//!
+//! The corners stay where they are, so a pixel is W / ceil(W / 2^k) times as wide: what GDAL makes of an overview. The
+//! full image tells where it lies by a GeoJP2 box, a UUID box (T.800 I.7.2) with a GeoTIFF in it, which is rewritten; or,
+//! as Sentinel-2's, by a GMLJP2 box (OGC 05-047r3), from which one is made.
+
+use crate::jp2::MainHeader;
+
+/// The UUID of GeoJP2 boxes.
+const GEOJP2: [u8; 16] = [0xB1, 0x4B, 0xF8, 0xBD, 0x08, 0x3D, 0x4B, 0x43, 0xA5, 0xAE, 0x8C, 0xD7, 0xD5, 0xA6, 0xCE, 0x03];
+
+/// GeoTIFF's tags (OGC 19-008r4, 7.1): ModelPixelScale, ModelTiepoint, ModelTransformation, GeoKeyDirectory.
+const PIXEL_SCALE: u16 = 33_550;
+const TIEPOINT: u16 = 33_922;
+const TRANSFORMATION: u16 = 34_264;
+const KEYS: u16 = 34_735;
+
+/// TIFF's type number of 64-bit floats.
+const DOUBLE: u16 = 12;
+
+/// The GeoJP2 box of the image of `main`, whose file begins with `header`, at `size` in pixels; `None` where the file has
+/// no georeferencing, or none that is understood.
+pub(super) fn build_geojp2(header: &[u8], main: &MainHeader, size: (u32, u32)) -> Option<Vec<u8>> {
+    let full = main.siz.size();
+    let scale = [f64::from(full.0) / f64::from(size.0), f64::from(full.1) / f64::from(size.1)];
+    let contents = |kind: [u8; 4]| {
+        main.boxes.iter().filter(move |(other, ..)| *other == kind).filter_map(|(_, offset, length)| {
+            header.get(usize::try_from(*offset).ok()?..usize::try_from(offset.checked_add(*length)?).ok()?)
+        })
+    };
+    let geotiff = contents(*b"uuid")
+        .find_map(|bytes| {
+            let at = bytes.windows(GEOJP2.len()).position(|uuid| uuid == GEOJP2).filter(|at| matches!(at, 8 | 16))?;
+            rescale(bytes.get(at + GEOJP2.len()..)?, scale)
+        })
+        .or_else(|| contents(*b"asoc").find_map(gml_of).and_then(|gml| build_geotiff(&parse_gml(gml)?, scale)))?;
+    let length = u32::try_from(8 + GEOJP2.len() + geotiff.len()).ok()?;
+    Some([&length.to_be_bytes(), &b"uuid"[..], &GEOJP2, &geotiff].concat())
+}
+
+/// Where a grid lies.
+#[derive(Debug, PartialEq)]
+struct Grid {
+    /// The EPSG code of its coordinate reference system.
+    epsg: u16,
+    /// The centre of the first pixel.
+    origin: [f64; 2],
+    /// The steps to the next column and to the next row.
+    steps: [[f64; 2]; 2],
+}
+
+/// The XML in an association box of GMLJP2, which is kept in an XML box inside.
+fn gml_of(asoc: &[u8]) -> Option<&str> {
+    let start = asoc.windows(4).position(|kind| kind == b"xml ")? + 4;
+    let text = asoc.get(start..)?;
+    let end = text.iter().rposition(|byte| *byte == b'>')? + 1;
+    std::str::from_utf8(text.get(..end)?).ok()
+}
+
+/// The first rectified grid of a GML coverage, if its axes are easting and northing for certain: those of UTM on WGS 84.
+fn parse_gml(text: &str) -> Option<Grid> {
+    let document = roxmltree::Document::parse(text).ok()?;
+    let named = |node: roxmltree::Node<'_, '_>, name: &str| node.tag_name().name() == name;
+    let grid = document.descendants().find(|node| named(*node, "RectifiedGrid"))?;
+    let origin = grid.descendants().find(|node| named(*node, "Point"))?;
+    let pair = |node: roxmltree::Node<'_, '_>| {
+        let mut numbers = node.text()?.split_whitespace().map(|word| word.parse::<f64>().ok().filter(|v| v.is_finite()));
+        Some([numbers.next()??, numbers.next()??])
+    };
+    let position = origin.descendants().find(|node| named(*node, "pos")).and_then(pair)?;
+    let mut steps = grid.descendants().filter(|node| named(*node, "offsetVector")).map(pair);
+    let srs = origin.attribute("srsName").or_else(|| grid.attribute("srsName"))?;
+    let epsg = srs.rsplit([':', '#', '/']).next()?.parse().ok()?;
+    let is_utm = srs.contains("EPSG") && matches!(epsg, 32_601..=32_660 | 32_701..=32_760);
+    let grid = Grid { epsg, origin: position, steps: [steps.next()??, steps.next()??] };
+    is_utm.then_some(grid)
+}
+
+/// The GeoTIFF of GeoJP2, an image of one pixel that has the tags: those of `grid`, with pixels `scale` times as large.
+fn build_geotiff(grid: &Grid, scale: [f64; 2]) -> Option<Vec<u8>> {
+    let Grid { epsg, origin, steps: [column, row] } = grid;
+    let corner = |axis: usize| Some(origin.get(axis)? - (column.get(axis)? + row.get(axis)?) / 2.0);
+    let [x, y] = [corner(0)?, corner(1)?];
+    let [sx, sy] = scale;
+    let [[cx, cy], [rx, ry]] = [*column, *row];
+    let matrix = [cx * sx, rx * sy, 0., x, cy * sx, ry * sy, 0., y, 0., 0., 0., 0., 0., 0., 0., 1.];
+    // GTModelTypeGeoKey = 1 (projected), GTRasterTypeGeoKey = 1 (pixel is area), ProjectedCRSGeoKey.
+    let keys: [u16; 16] = [1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, *epsg];
+    const SHORT: u16 = 3;
+    const LONG: u16 = 4;
+    const ENTRIES: u16 = 11;
+    let values = 8 + 2 + 12 * u32::from(ENTRIES) + 4;
+    let (matrix_at, keys_at) = (values, values + 128);
+    let pixel_at = keys_at + 32;
+    let entries: [(u16, u16, u32, u32); ENTRIES as usize] = [
+        (256, SHORT, 1, 1),
+        (257, SHORT, 1, 1),
+        (258, SHORT, 1, 8),
+        (259, SHORT, 1, 1),
+        (262, SHORT, 1, 1),
+        (273, LONG, 1, pixel_at),
+        (277, SHORT, 1, 1),
+        (278, SHORT, 1, 1),
+        (279, LONG, 1, 1),
+        (TRANSFORMATION, DOUBLE, 16, matrix_at),
+        (KEYS, SHORT, 16, keys_at),
+    ];
+    let mut out = b"II\x2A\0\x08\0\0\0".to_vec();
+    out.extend_from_slice(&ENTRIES.to_le_bytes());
+    for (tag, kind, count, value) in entries {
+        out.extend_from_slice(&tag.to_le_bytes());
+        out.extend_from_slice(&kind.to_le_bytes());
+        out.extend_from_slice(&count.to_le_bytes());
+        out.extend_from_slice(&value.to_le_bytes());
+    }
+    out.extend_from_slice(&[0; 4]);
+    matrix.iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
+    keys.iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
+    out.push(0);
+    Some(out)
+}
+
+/// A GeoTIFF whose pixels become `scale` times as large.
+fn rescale(geotiff: &[u8], scale: [f64; 2]) -> Option<Vec<u8>> {
+    let mut out = geotiff.to_vec();
+    let big = match geotiff.get(..4)? {
+        b"II\x2A\0" => false,
+        b"MM\0\x2A" => true,
+        _ => return None,
+    };
+    let number = |at: usize, length: usize| {
+        let bytes = geotiff.get(at..at.checked_add(length)?)?;
+        let digit = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
+        Some(if big { bytes.iter().fold(0, digit) } else { bytes.iter().rev().fold(0, digit) })
+    };
+    let directory = usize::try_from(number(4, 4)?).ok()?;
+    let mut found = false;
+    for entry in 0..usize::try_from(number(directory, 2)?).ok()? {
+        let at = directory.checked_add(2 + 12 * entry)?;
+        let (tag, kind) = (number(at, 2)?, number(at + 2, 2)?);
+        let (count, place) = (number(at + 4, 4)?, usize::try_from(number(at + 8, 4)?).ok()?);
+        let [sx, sy] = scale;
+        // What each value is multiplied by.
+        let factors: &[f64] = match u16::try_from(tag).ok()? {
+            PIXEL_SCALE => &[sx, sy],
+            TIEPOINT => &[1.0 / sx, 1.0 / sy, 1.0, 1.0, 1.0, 1.0],
+            TRANSFORMATION => &[sx, sy, 1.0, 1.0],
+            _ => continue,
+        };
+        if kind != u64::from(DOUBLE) {
+            return None;
+        }
+        let most = if tag == u64::from(PIXEL_SCALE) { 2 } else { count };
+        for index in 0..usize::try_from(most.min(count)).ok()? {
+            let at = place.checked_add(8 * index)?;
+            let value = f64::from_bits(number(at, 8)?) * factors.get(index % factors.len())?;
+            let bytes = if big { value.to_be_bytes() } else { value.to_le_bytes() };
+            out.get_mut(at..at + 8)?.copy_from_slice(&bytes);
+        }
+        found = true;
+    }
+    found.then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GML: &str = r#"<?xml version='1.0'?><gml:FeatureCollection xmlns:gml="http://www.opengis.net/gml">
+        <gml:RectifiedGrid dimension="2"><gml:origin><gml:Point srsName="urn:ogc:def:crs:EPSG::32629">
+        <gml:pos>500010 5900010</gml:pos></gml:Point></gml:origin><gml:offsetVector>60 0</gml:offsetVector>
+        <gml:offsetVector>0 -60</gml:offsetVector></gml:RectifiedGrid></gml:FeatureCollection>"#;
+
+    fn doubles(tiff: &[u8], at: usize, count: usize) -> Vec<f64> {
+        tiff[at..at + 8 * count].chunks(8).map(|c| f64::from_le_bytes(c.try_into().unwrap())).collect()
+    }
+
+    #[test]
+    fn a_grid_of_gml_keeps_its_corner() {
+        let grid = parse_gml(GML).unwrap();
+        assert_eq!(grid, Grid { epsg: 32629, origin: [500010., 5900010.], steps: [[60., 0.], [0., -60.]] });
+        let tiff = build_geotiff(&grid, [2.0, 4.0]).unwrap();
+        assert_eq!(doubles(&tiff, 146, 8), [120., 0., 0., 499_980., 0., -240., 0., 5_900_040.]);
+        assert_eq!(tiff[tiff.len() - 3..tiff.len() - 1], 32629u16.to_le_bytes());
+    }
+
+    #[test]
+    fn other_reference_systems_are_left_alone() {
+        assert_eq!(parse_gml(&GML.replace("32629", "4326")), None, "latitude comes first there");
+        assert_eq!(parse_gml(&GML.replace("500010 ", "NaN ")), None);
+        assert_eq!(parse_gml("<a>"), None);
+    }
+
+    #[test]
+    fn a_geotiff_is_rescaled_in_place() {
+        let tiff = build_geotiff(&parse_gml(GML).unwrap(), [1.0, 1.0]).unwrap();
+        let twice = rescale(&tiff, [2.0, 4.0]).unwrap();
+        assert_eq!(twice, build_geotiff(&parse_gml(GML).unwrap(), [2.0, 4.0]).unwrap());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(mut bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..120), at in 0usize..300, byte: u8) {
+            let _ = (gml_of(&bytes), rescale(&bytes, [2.0, 2.0]));
+            bytes.splice(0..0, *b"II\x2A\0\x08\0\0\0");
+            let _ = rescale(&bytes, [2.0, 2.0]);
+            let mut tiff = build_geotiff(&parse_gml(GML).unwrap(), [1.0, 1.0]).unwrap();
+            if let Some(place) = tiff.get_mut(at) { *place = byte; }
+            let _ = rescale(&tiff, [2.0, 2.0]);
+        }
+    }
+}
