@@ -128,6 +128,8 @@ class Case:
     name: str
     window: Window | None
     options: dict[str, str] = field(default_factory=dict)
+    shape: tuple[int, int] | None = None
+    """Rows and columns to read it at, where those are fewer than the window's: then overviews are used."""
 
 
 @dataclass(frozen=True)
@@ -318,6 +320,7 @@ class Measurement:
             "do": "read",
             "path": peer.path,
             "window": case.window,
+            "shape": case.shape,
             "after": after.path if after else None,
             "server": self.server.url,
         }
@@ -349,15 +352,18 @@ def read_job(job: dict[str, Any]) -> dict[str, Any]:
     import rasterio
     from rasterio.windows import Window as RasterioWindow
 
+    def read(path: str) -> Any:
+        with rasterio.open(path) as dataset:
+            shape = (dataset.count, *job["shape"]) if job["shape"] else None
+            return dataset.read(window=window, out_shape=shape)
+
     window = RasterioWindow(*job["window"]) if job["window"] else None
     with rasterio.Env():
         if job["after"]:
-            with rasterio.open(job["after"]) as dataset:
-                dataset.read(window=window)
+            read(job["after"])
         ask(f"{job['server']}/__stats?reset=1")
         start = time.perf_counter()
-        with rasterio.open(job["path"]) as dataset:
-            pixels = dataset.read(window=window)
+        pixels = read(job["path"])
         seconds = time.perf_counter() - start
     return {"seconds": seconds, "pixels": hashlib.sha256(pixels).hexdigest()}
 

@@ -49,8 +49,9 @@ pub(crate) enum Packets {
 
 /// The image at 1/2^k. `parts` tells of the packets of every tile-part of the structure.
 ///
-/// Where `peek` is set, each tile-part's header is as long as what decoders read to look at it (1024 bytes), so that
-/// looking at the next one touches no packet: a comment (T.800 A.9.2) fills it.
+/// Decoders read 1024 bytes to look at a header. A comment (T.800 A.9.2) makes the first tile-part's header as long, so
+/// that opening the view touches no packet, and where `peek` is set all headers, so that looking at the next tile-part
+/// touches none either.
 ///
 /// # Errors
 /// [`Error::NoOverview`] where the file has no such view; [`Error::Row`] where `parts` contradicts the structure.
@@ -130,10 +131,11 @@ fn tiles(parts: &[TilePart], packets: &[PartPackets], grid: &ReducedGrid, k: u8,
         tile.header.extend(reduce_segments(&packets.segments, part.offset + SOT_LENGTH, &grid.siz, k)?);
         tile.pieces.extend(pieces(part, packets, k)?.into_iter().map(|range| (index, range)));
     }
-    for tile in &mut tiles {
+    for (index, tile) in tiles.iter_mut().enumerate() {
         const SOD: [u8; 2] = [0xFF, 0x93];
         let fixed = SOT_LENGTH as usize + tile.header.len() + SOD.len();
-        if peek && let Some(rest) = PEEK.checked_sub(fixed).filter(|rest| *rest >= 6) {
+        if (peek || index == 0)
+            && let Some(rest) = PEEK.checked_sub(fixed).filter(|rest| *rest >= 6) {
             // Rcom = 0: bytes that mean nothing.
             tile.header.extend_from_slice(&[0xFF, 0x64]);
             tile.header.extend_from_slice(&u16::try_from(rest - 2).unwrap_or(4).to_be_bytes());
