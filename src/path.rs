@@ -524,7 +524,7 @@ mod tests {
         {
             assert!(location(path).is_jp2(), "{path}");
         }
-        for path in ["x.tif", "jp2", "x.jp2/y", "x.jp2.ovr", "https://h/x.xml?name=x.jp2", "vsimem/.d/jp2"] {
+        for path in ["x.tif", "jp2", "x.jp2/y", "x.jp2.ovr.ovr", "https://h/x.xml?name=x.jp2", "vsimem/.d/jp2"] {
             assert!(!location(path).is_jp2(), "{path}");
         }
         assert!(is_jp2_name("a/b.jpx?x") && !is_jp2_name("a.jp2/b"));

@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicBool;
 
 use once_cell::race::OnceBox;
 
-pub(crate) use open::{open, wants_overviews, wants_side_cars};
+pub(crate) use open::{at_hand, open, wants_side_cars};
 pub(crate) use read::Ahead;
 pub(crate) use registry::Lease;
 

@@ -20,9 +20,9 @@ pub(crate) fn wants_side_cars(get: &dyn Fn(&str) -> Option<String>) -> bool {
     Options::resolve(get).is_ok_and(|options| options.sidecars)
 }
 
-/// Whether JP2s shall have lists of overviews.
-pub(crate) fn wants_overviews(get: &dyn Fn(&str) -> Option<String>) -> bool {
-    Options::resolve(get).is_ok_and(|options| options.overviews)
+/// What `request` names, if it is open.
+pub(crate) fn at_hand(request: &Request) -> Option<Arc<Lease>> {
+    registry::get().live(&request.name())
 }
 
 /// Opens what `request` names, with the options that `get` gives, unless it is open already.
@@ -57,23 +57,35 @@ pub(crate) fn open(
     } else {
         pass(&*source).in_file(&shown)?
     };
-    let Opened { layout, expected, last_modified, known } = opened;
-    let confirmed = AtomicBool::new(false);
-    let read_tiles = Box::default();
-    let file =
-        VirtualFile { name: shown, layout, source, options, expected, confirmed, last_modified, known, read_tiles };
-    Ok(registry::get().lease(&name, Arc::new(file)))
+    Ok(registry::get().lease(&name, Arc::new(VirtualFile::new(shown, source, options, opened))))
 }
 
 /// What a file turned out to be.
-struct Opened {
-    layout: Layout,
-    expected: Expected,
-    last_modified: Option<i64>,
-    known: Option<Known>,
+pub(super) struct Opened {
+    pub(super) layout: Layout,
+    pub(super) expected: Expected,
+    pub(super) last_modified: Option<i64>,
+    pub(super) known: Option<Known>,
 }
 
 impl VirtualFile {
+    /// A file that nobody has read yet.
+    pub(super) fn new(name: String, source: Arc<dyn Source>, options: Options, opened: Opened) -> Self {
+        let Opened { layout, expected, last_modified, known } = opened;
+        let tiles = layout.tiles_across().and_then(|_| layout.units().iter().map(|unit| unit.tile + 1).max());
+        Self {
+            name,
+            layout,
+            source,
+            options,
+            expected,
+            confirmed: AtomicBool::new(false),
+            last_modified,
+            known,
+            read_tiles: std::iter::repeat_with(AtomicBool::default).take(tiles.unwrap_or(0) as usize).collect(),
+        }
+    }
+
     /// Whether what lies at `location` is still this file: looked up anew where that costs nothing, since an open file
     /// stays what it was when its name is given to another. A remote one is held against its row when it is read.
     fn is_still_at(&self, location: &Location, host: Option<&dyn HostFiles>) -> bool {
@@ -186,7 +198,7 @@ fn expected(record: &Record, source: &dyn Source) -> Expected {
 }
 
 /// The layout of a row. A header that the row lacks is read from the file, and with it the file's size and ETag.
-fn opened(record: &Record, source: &dyn Source) -> Result<Opened> {
+pub(super) fn opened(record: &Record, source: &dyn Source) -> Result<Opened> {
     let (Some(header), Some(file_size)) = (&record.header, record.file_size) else {
         return opened(&complete(record, source)?, source);
     };

@@ -1,9 +1,8 @@
 //! The views of a JP2: reduced images, and their list.
 
-use std::iter;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
+use super::open::Opened;
 use super::{Known, VirtualFile};
 use crate::error::{Error, Result};
 use crate::jp2::{PartPackets, Progress, no_factor, parse_main_header};
@@ -24,18 +23,9 @@ impl VirtualFile {
             View::Overviews => self.overviews(known, request)?,
             View::Reduced(factor) => self.reduced(known, factor, host)?,
         };
-        let tiles = layout.units().iter().map(|unit| unit.tile + 1).max().unwrap_or(0);
-        Ok(Self {
-            name: self.name.clone(),
-            source: self.source.clone(),
-            options: self.options.clone(),
-            expected: self.expected.clone(),
-            confirmed: AtomicBool::new(false),
-            last_modified: self.last_modified,
-            known: None,
-            read_tiles: iter::repeat_with(AtomicBool::default).take(tiles as usize).collect(),
-            layout,
-        })
+        let (expected, last_modified) = (self.expected.clone(), self.last_modified);
+        let opened = Opened { layout, expected, last_modified, known: None };
+        Ok(Self::new(self.name.clone(), self.source.clone(), self.options.clone(), opened))
     }
 
     /// Whether GDAL is to be told of a list of overviews: by what is known without reading anything.

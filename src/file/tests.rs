@@ -1,7 +1,6 @@
 //! The virtual file against an oracle: the same file, materialised whole and read from memory.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use proptest::prelude::*;
 
@@ -9,7 +8,7 @@ use super::*;
 use crate::error::Error;
 use crate::index::{Record, RecordKey, scan};
 use crate::jp2::{LBox, made};
-use crate::layout::{self, Content};
+use crate::layout::Content;
 use crate::source::memory::Memory;
 
 /// A file, and what reading it must give.
@@ -25,27 +24,25 @@ fn case(name: &str, made: &made::File, change: impl FnOnce(&mut Record)) -> Case
     let memory = Arc::new(Memory::new(&format!("mem://{name}"), bytes.clone()));
     let mut record = Record::from_scan(RecordKey::default(), name, memory.origin(), scan(&*memory).unwrap());
     change(&mut record);
-    let structure = record.structure(record.header.as_ref().unwrap(), bytes.len() as u64).unwrap();
-    let layout = layout::compose(&structure).unwrap();
-    let mut oracle = Vec::new();
-    for (_, content) in layout.segments_from(VirtualOffset(0)) {
+    let opened = open::opened(&record, &*memory).unwrap();
+    let options = |option: &str| (option == "VSITLM_MERGE_GAP").then(|| "100".to_owned());
+    let options = Options::resolve(&options).unwrap();
+    let file = VirtualFile::new(name.to_owned(), memory.clone(), options, opened);
+    let oracle = materialise(&file, &bytes);
+    memory.reads.lock().unwrap().clear();
+    Case { file, memory, oracle }
+}
+
+/// The whole of a virtual file over `source`.
+fn materialise(file: &VirtualFile, source: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (_, content) in file.layout.segments_from(VirtualOffset(0)) {
         match content {
-            Content::Inline(inline) => oracle.extend_from_slice(inline),
-            Content::Source(range) => oracle.extend_from_slice(&bytes[range.start.0 as usize..range.end.0 as usize]),
+            Content::Inline(inline) => out.extend_from_slice(inline),
+            Content::Source(range) => out.extend_from_slice(&source[range.start.0 as usize..range.end.0 as usize]),
         }
     }
-    memory.reads.lock().unwrap().clear();
-    let options = |option: &str| (option == "VSITLM_MERGE_GAP").then(|| "100".to_owned());
-    let file = VirtualFile {
-        name: name.to_owned(),
-        layout,
-        source: memory.clone(),
-        options: Options::resolve(&options).unwrap(),
-        expected: Expected { size: record.file_size, etag: record.etag.clone(), last_modified: None },
-        confirmed: AtomicBool::new(false),
-        last_modified: None,
-    };
-    Case { file, memory, oracle }
+    out
 }
 
 fn read(file: &VirtualFile, offset: u64, length: usize, ahead: &mut Ahead) -> Vec<u8> {

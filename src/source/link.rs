@@ -10,7 +10,7 @@ const GAP_MAX: u64 = 1 << 20;
 /// How many connections have this program's bandwidth each, before they share one link.
 const FULL_SPEED: usize = 8;
 /// A link that is faster is not used for fetching what nobody needs, in bytes a second.
-const FASTEST: f64 = 40e6;
+const FASTEST: f64 = 25e6;
 
 /// The way to one host.
 #[derive(Debug, Clone, Copy, PartialEq)]

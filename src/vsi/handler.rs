@@ -9,6 +9,7 @@ use crate::options::OnReadError;
 use crate::path::{self, Location, Request, View};
 use crate::process::{PerProcess, lock};
 use crate::source::{HostFiles, Source};
+use crate::trace;
 
 /// How a message is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +82,7 @@ fn find(host: &'static dyn Host, name: &str) -> Result<Option<Arc<Lease>>> {
     let get = |option: &str| host.option(&target, option);
     let files = Files(host);
     let looked_for = |request: &Request| match file::open(request, &get, Some(&files)) {
-        Err(error) if matches!(error.root(), Error::NotFound | Error::NoOverview { .. }) => Ok(None),
+        Err(error) if matches!(error.root(), Error::NotFound) => Ok(None),
         opened => opened.map(Some),
     };
     if request.view == View::Overviews {
@@ -94,7 +95,11 @@ fn find(host: &'static dyn Host, name: &str) -> Result<Option<Arc<Lease>>> {
         if is_there && let Some(file) = looked_for(&real)? {
             return Ok(Some(file));
         }
-        return if file::wants_overviews(&get) { looked_for(&request) } else { Ok(None) };
+        // Without them GDAL takes the file's own overviews, so a failure is no error.
+        let overviews = file::open(&request, &get, Some(&files)).inspect_err(|error| {
+            trace::debug(|| format!("no list of overviews: {}", error.chain()));
+        });
+        return Ok(overviews.ok());
     }
     if request.location.is_jp2() {
         return file::open(&request, &get, Some(&files)).map(Some);
@@ -172,8 +177,8 @@ pub(super) fn sibling_files(host: &'static dyn Host, name: &str) -> Option<Vec<S
     } else if file::wants_side_cars(&get) {
         return None;
     }
-    let has_overviews = |file: Arc<Lease>| file.may_have_overviews();
-    if request.location.is_jp2() && file::open(&request, &get, Some(&Files(host))).is_ok_and(has_overviews) {
+    // GDAL asks when it has the file open.
+    if file::at_hand(&request).is_some_and(|file| file.may_have_overviews()) {
         // As GDAL cuts a name from a path: at the last slash, be it in a query string.
         let overviews = format!("{}.ovr", name.rsplit('/').next().unwrap_or(name));
         if !siblings.contains(&overviews) {
