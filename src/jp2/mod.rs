@@ -6,12 +6,15 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation))]
 
 mod boxes;
+mod coding;
 mod cursor;
 #[cfg(test)]
 pub(crate) mod made;
 mod markers;
 mod packets;
 mod pointers;
+mod precincts;
+mod progression;
 mod table;
 
 pub(crate) use boxes::{LBox, build_jp2c_header};
