@@ -5,17 +5,20 @@
 #![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation))]
 
+mod bits;
 mod boxes;
 mod coding;
 mod cursor;
 #[cfg(test)]
 pub(crate) mod made;
 mod markers;
+mod packet_headers;
 mod packets;
 mod pointers;
 mod precincts;
 mod progression;
 mod table;
+mod tag_tree;
 
 pub(crate) use boxes::{LBox, build_jp2c_header};
 pub(crate) use markers::{LONGEST_HEADER, MainHeader, PROGRESSIONS, SOT_LENGTH, Sot, parse_main_header};

@@ -121,7 +121,7 @@ impl Resolution {
 
     /// The code-blocks across and down of each sub-band of a precinct, in the order in which packets have them: LL, or
     /// HL, LH and HH (B.9). `code_block` are xcb and ycb.
-    pub(super) fn code_blocks(&self, precinct: u64, code_block: (u8, u8)) -> impl Iterator<Item = (u32, u32)> {
+    pub(super) fn code_blocks(self, precinct: u64, code_block: (u8, u8)) -> impl Iterator<Item = (u32, u32)> {
         let across = self.x.precincts().max(1);
         let (column, row) = (precinct % across, precinct / across);
         let bands: &[(bool, bool)] =

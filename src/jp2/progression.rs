@@ -178,7 +178,7 @@ mod tests {
         let count = |c, r| Resolution::new(siz, coding, tile, c, r).map_or(0, |grid| grid.precincts());
         let mut out = Vec::new();
         let mut seen: BTreeMap<(u16, u8), u64> = BTreeMap::new();
-        let mut all = |out: &mut Vec<Packet>, l, r, c| {
+        let all = |out: &mut Vec<Packet>, l, r, c| {
             out.extend((0..count(c, r)).map(|k| Packet { layer: l, resolution: r, component: c, precinct: k }));
         };
         // "for the next precinct, k, if one exists"
