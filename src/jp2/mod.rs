@@ -12,6 +12,7 @@ mod cursor;
 #[cfg(test)]
 pub(crate) mod made;
 mod markers;
+#[cfg_attr(not(test), expect(dead_code, reason = "reduced views are to use it"))]
 mod packet_headers;
 mod packets;
 mod pointers;

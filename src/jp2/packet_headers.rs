@@ -95,14 +95,14 @@ impl Tile<'_> {
             }
             length = SOP_LENGTH;
         }
-        let mut bits = Bits::new(bytes.get(length..).unwrap_or_default(), offset + length as u64);
+        let mut bits = Bits::new(bytes.get(length..).unwrap_or_default(), offset.saturating_add(length as u64));
         // The zero-length bit (B.10.3).
         let body = if bits.bit()? == 1 { self.contributions(&mut bits, offset, packet)? } else { 0 };
         length += bits.finish()?;
         if self.coding.eph {
             if !bytes.get(length..).is_some_and(|rest| rest.starts_with(&EPH)) {
                 let what = format!("no EPH marker after the header of packet {}", self.number);
-                return Err(Error::malformed(offset + length as u64, "A.8.2", what));
+                return Err(Error::malformed(offset.saturating_add(length as u64), "A.8.2", what));
             }
             length += EPH.len();
         }
@@ -253,50 +253,5 @@ fn segment_left(passes: u32, style: u8) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::jp2::packets::parse_tile_part_header;
-    use crate::jp2::{Progress, SOT_LENGTH, Sot, parse_main_header};
-    use std::collections::BTreeMap;
-
-    /// Of a file: by tile the packets' bytes and the lengths by PLT, tile-part by tile-part.
-    fn compare(name: &str, file: &[u8]) -> usize {
-        let Progress::Done(main) = parse_main_header(file, file.len() as u64).unwrap() else { panic!("{name}: cut") };
-        let mut tiles: BTreeMap<u16, (Option<TileCoding>, Vec<(u64, &[u8])>, Vec<Vec<u32>>)> = BTreeMap::new();
-        let mut at = main.end as usize;
-        while file[at..].starts_with(&[0xFF, 0x90]) {
-            let sot = Sot::parse(&file[at..], at as u64).unwrap();
-            let end = if sot.length == 0 { file.len() - 2 } else { at + sot.length as usize };
-            let parsed = parse_tile_part_header(&file[at..end], at as u64, (end - at) as u32, &main).unwrap();
-            let Progress::Done(header) = parsed else { panic!("{name}: cut at {at}") };
-            let (coding, parts, lengths) = tiles.entry(sot.tile).or_default();
-            coding.get_or_insert(header.coding.unwrap().into_owned());
-            let first = at + header.packets as usize;
-            parts.push((first as u64, &file[first..end]));
-            lengths.push(header.lengths);
-            at = end;
-        }
-        assert!(!tiles.is_empty() && SOT_LENGTH == 12);
-        let mut packets = 0;
-        for (tile, (coding, parts, told)) in tiles {
-            let lengths = packet_lengths(&main.siz, &coding.unwrap(), tile.into(), &parts)
-                .unwrap_or_else(|error| panic!("{name}: tile {tile}: {error}"));
-            assert_eq!(lengths, told, "{name}: tile {tile}");
-            packets += lengths.iter().map(Vec::len).sum::<usize>();
-        }
-        packets
-    }
-
-    #[test]
-    #[ignore]
-    fn adhoc() {
-        for line in std::io::read_to_string(std::fs::File::open("/tmp/pk/list").unwrap()).unwrap().lines() {
-            let bytes = std::fs::read(line).unwrap();
-            let start = std::time::Instant::now();
-            match std::panic::catch_unwind(|| compare(line, &bytes)) {
-                Ok(count) => println!("OK {line} {count} {:?}", start.elapsed()),
-                Err(_) => println!("FAIL {line}"),
-            }
-        }
-    }
-}
+#[path = "packet_headers_tests.rs"]
+mod tests;

@@ -159,7 +159,7 @@ impl Iterator for Packets {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::{BTreeMap, HashSet};
 
     use super::super::coding::ComponentCoding;
@@ -246,7 +246,7 @@ mod tests {
         })
     }
 
-    fn siz() -> impl Strategy<Value = Siz> {
+    pub(in crate::jp2) fn siz() -> impl Strategy<Value = Siz> {
         let edges = (0u32..40, 0u32..40, 1u32..60, 1u32..60, 0u32..40, 0u32..40, 1u32..60, 1u32..60);
         let components = prop::collection::vec((1u8..5, 1u8..5), 1..4);
         (edges, components).prop_map(|((x0, y0, width, height, left, up, tile_width, tile_height), components)| Siz {
@@ -263,7 +263,10 @@ mod tests {
         })
     }
 
-    fn coding(progression: impl Strategy<Value = u8>, most: u8) -> impl Strategy<Value = TileCoding> {
+    pub(in crate::jp2) fn coding(
+        progression: impl Strategy<Value = u8>,
+        most: u8,
+    ) -> impl Strategy<Value = TileCoding> {
         let exceptions = prop::collection::btree_map(0u16..4, component_coding(most), 0..3);
         (progression, 1u16..4, component_coding(most), exceptions).prop_map(
             |(progression, layers, default, exceptions)| TileCoding {

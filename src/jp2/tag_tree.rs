@@ -64,3 +64,30 @@ impl TagTree {
         Ok(Told::Value(least))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_of_the_standard_is_read() {
+        // Figure B.12: leaves of 1, 3, 2, … under parents of 1, 1, …
+        let mut bits = Bits::new(&[0b0111_1001, 0b1010_0000], 0);
+        let mut tree = TagTree::new(6, 3);
+        for (column, value) in [(0, 1), (1, 3), (2, 2)] {
+            assert_eq!(tree.value(column, 0, u32::MAX, &mut bits).unwrap(), Told::Value(value));
+        }
+    }
+
+    #[test]
+    fn what_a_node_leaves_out_is_told_at_once() {
+        let mut tree = TagTree::new(6, 3);
+        // The root, of 8 by 8 leaves, is not below 1; then it is below 2, and its first child is not.
+        let mut bits = Bits::new(&[0b0100_0000], 0);
+        assert_eq!(tree.value(0, 0, 1, &mut bits).unwrap(), Told::AtLeast { right: 8, lower: 8 });
+        assert_eq!(tree.value(0, 0, 2, &mut bits).unwrap(), Told::AtLeast { right: 4, lower: 4 });
+        assert_eq!(tree.nodes.len(), 2);
+        assert_eq!(TagTree::new(1, 1).depth, 0);
+        assert_eq!(TagTree::new(u32::MAX, 1).depth, 32);
+    }
+}
