@@ -202,7 +202,7 @@ impl MainHeader {
     }
 
     /// The name of a marker of the main header that forbids views of fewer packets.
-    #[expect(dead_code, reason = "for reduced views")]
+    #[expect(dead_code, reason = "reduced views are to use it")]
     pub(crate) fn hindrance(&self) -> Option<&'static str> {
         hindrance(|code| self.has(code))
     }

@@ -1,5 +1,6 @@
 //! JPEG 2000 Part 1 (ITU-T T.800 | ISO/IEC 15444-1) as far as this program needs it: the boxes of Annex I, the
-//! markers of Annex A, the pointer segments TLM and PLT of A.7. Parsing and building stand side by side.
+//! markers of Annex A, the pointer segments TLM and PLT of A.7, and the packets of Annex B: which there are, in which order,
+//! and how long they are. Parsing and building stand side by side.
 //!
 //! No IO and no unsafe code: bytes in, values out. Offsets in errors are bytes from the start of the file.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation)]

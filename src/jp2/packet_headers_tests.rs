@@ -198,8 +198,11 @@ impl Writer {
 
 /// A tag tree written as B.10.2 has it: every level in full, the leaves first.
 struct WrittenTree {
-    levels: Vec<(u32, Vec<(u32, u32, bool)>)>, // width; value, low, known
+    /// The width of each level, and its nodes: value, low and known.
+    levels: Vec<(u32, Nodes)>,
 }
+
+type Nodes = Vec<(u32, u32, bool)>;
 
 impl WrittenTree {
     fn new(width: u32, height: u32, leaf: impl Fn(u32, u32) -> u32) -> Self {

@@ -48,12 +48,13 @@ pub(crate) struct TilePartHeader<'a> {
     pub(crate) lengths: Vec<u32>,
     /// How the tile is coded by the main header and this one, which for COD and COC must be the tile's first (A.6.1);
     /// an error where its COD or COC is none.
+    #[cfg_attr(not(test), expect(dead_code, reason = "reduced views are to use it"))]
     pub(crate) coding: Result<Cow<'a, TileCoding>>,
 }
 
 impl TilePartHeader<'_> {
     /// The name of a marker of this header that forbids views of fewer packets.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for reduced views"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "reduced views are to use it"))]
     pub(crate) fn hindrance(&self) -> Option<&'static str> {
         hindrance(|code| self.markers.contains(&code))
     }

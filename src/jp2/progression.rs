@@ -191,8 +191,8 @@ pub(super) mod tests {
             let meets = |v: u64, t0: u64, separation: u8, pp: u8| {
                 let halvings = coded.levels - r;
                 let tr0 = t0.div_ceil(separation.into()).div_ceil(1 << halvings);
-                v % (u64::from(separation) << (pp + halvings)) == 0
-                    || (v == t0 && (tr0 << halvings) % (1 << (pp + halvings)) != 0)
+                v.is_multiple_of(u64::from(separation) << (pp + halvings))
+                    || (v == t0 && !(tr0 << halvings).is_multiple_of(1 << (pp + halvings)))
             };
             let sampling = siz.components[usize::from(c)];
             if meets(y, ty.start, sampling.dy, ppy) && meets(x, tx.start, sampling.dx, ppx) {
