@@ -56,7 +56,8 @@ fn ask(key: &Key, source: &dyn Source, options: &Options) -> Found {
 /// Everything, as JSON.
 fn describe(name: &str, scanned: &Scanned, key: Option<&Key>, found: Option<&Found>, gap: u64) -> Value {
     let Scanned { meta, main, parts, .. } = scanned;
-    let (siz, cod) = (&main.siz, &main.cod);
+    let (siz, coding) = (&main.siz, &main.coding);
+    let component = &coding.default;
     let mut boxes: Vec<Value> = main
         .boxes
         .iter()
@@ -98,11 +99,11 @@ fn describe(name: &str, scanned: &Scanned, key: Option<&Key>, found: Option<&Fou
             "count": siz.tiles(),
         },
         "coding": {
-            "progression": PROGRESSIONS.get(usize::from(cod.progression)), "layers": cod.layers, "levels": cod.levels,
-            "code_block": [cod.code_block.0, cod.code_block.1], "wavelet": if cod.reversible { "5/3" } else { "9/7" },
-            "component_transform": cod.multiple_component_transform,
-            "sop": cod.style & 2 != 0, "eph": cod.style & 4 != 0,
-            "precincts": cod.precincts.iter().map(|(x, y)| json!([1u32 << x, 1u32 << y])).collect::<Vec<_>>(),
+            "progression": PROGRESSIONS.get(usize::from(coding.progression)), "layers": coding.layers, "levels": component.levels,
+            "code_block": [1u32 << component.code_block.0, 1u32 << component.code_block.1], "wavelet": if component.reversible { "5/3" } else { "9/7" },
+            "component_transform": coding.multiple_component_transform,
+            "sop": coding.sop, "eph": coding.eph,
+            "precincts": component.precincts.iter().map(|(x, y)| json!([1u32 << x, 1u32 << y])).collect::<Vec<_>>(),
         },
         "tile_parts": {
             "count": parts.len(), "least": lengths.iter().min(), "mean": total / (lengths.len() as u64).max(1),
@@ -112,7 +113,7 @@ fn describe(name: &str, scanned: &Scanned, key: Option<&Key>, found: Option<&Fou
         "tlm_fits": scanned.has_tlm,
         "tile_parts_with_resolutions": plt,
         "index": found.map(|found| found.records.iter().map(row).collect::<Vec<_>>()),
-        "overviews": overviews(parts, cod.levels, siz.size(), meta.size, gap),
+        "overviews": overviews(parts, component.levels, siz.size(), meta.size, gap),
     })
 }
 

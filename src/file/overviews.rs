@@ -5,7 +5,10 @@ use std::sync::Arc;
 use super::open::Opened;
 use super::{Known, VirtualFile};
 use crate::error::{Error, Result};
-use crate::jp2::{PartPackets, Progress, no_factor, parse_main_header};
+use crate::index::{self, Record};
+use crate::jp2::{
+    MainHeader, PartPackets, Progress, Structure, TilePart, TilePartHead, no_factor, parse_main_header,
+};
 use crate::layout::{self, Layout, Level, Packets, build_overviews};
 use crate::path::{Request, View};
 use crate::source::HostFiles;
@@ -42,9 +45,7 @@ impl VirtualFile {
         }
         // Asked here, so that a file without lengths of packets keeps its own overviews.
         self.packets(known)?;
-        let Progress::Done(main) = parse_main_header(&known.structure.header, known.structure.file_size)? else {
-            return Err(Error::NotFound);
-        };
+        let main = main_header(&known.structure)?;
         let path = |level: &Level| format!("/vsitlm{}", request.with(View::Reduced(1 << level.k)).name());
         let text = build_overviews(&layout::levels(&known.structure), &main.siz.components, &path);
         Ok(layout::text(text.as_bytes()))
@@ -63,25 +64,61 @@ impl VirtualFile {
         if self.source.is_cheap() || layout.unit_bytes() <= self.options.overview_prefetch { Ok(layout) } else { build(true) }
     }
 
-    /// The packets of every tile-part.
+    /// The packets of every tile-part, found out once.
     fn packets(&self, known: &Known) -> Result<Arc<[PartPackets]>> {
         if let Some(packets) = known.packets.get() {
             return packets.clone();
         }
-        let found = self.find_packets(known);
-        match found {
-            Ok(_) | Err(Error::NoOverview { .. }) => known.packets.get_or_init(|| Box::new(found)).clone(),
+        match self.find_packets(known) {
+            found @ (Ok(_) | Err(Error::NoOverview { .. })) => known.packets.get_or_init(|| Box::new(found)).clone(),
             failed => failed,
         }
     }
 
     fn find_packets(&self, known: &Known) -> Result<Arc<[PartPackets]>> {
-        let Progress::Done(main) = parse_main_header(&known.structure.header, known.structure.file_size)? else {
-            return Err(Error::NotFound);
-        };
+        let main = main_header(&known.structure)?;
         let parts = known.structure.tile_parts.parts();
-        let by_row: Option<Arc<[PartPackets]>> =
-            parts.iter().map(|part| part.head.as_ref()?.by_resolution(main.cod.levels)).collect();
-        by_row.ok_or_else(|| Error::NoOverview { what: "it does not tell how long its packets are".into() })
+        if let Some(packets) = by_row(&main, parts) {
+            return Ok(packets);
+        }
+        let plain = |part: &TilePart| part.head.as_ref().is_some_and(TilePartHead::is_plain);
+        if main.coding.is_by_resolution() && parts.iter().all(plain) {
+            let what = "its row does not tell where the resolutions end: the file has no PLT, or one that is wrong";
+            return Err(Error::NoOverview { what: what.into() });
+        }
+        // A row of v1 does not change. What it lacks has perhaps been learned.
+        let same = |record: &Record| {
+            let told = |parts: &[TilePart]| parts.iter().map(|part| (part.tile, part.offset, part.length)).collect::<Vec<_>>();
+            record.file_size == Some(known.structure.file_size) && told(&record.parts) == told(parts)
+        };
+        let learned = index::learned_get(&self.options, self.source.origin()).filter(|record| same(record));
+        if let Some(packets) = learned.and_then(|record| by_row(&main, &record.parts)) {
+            return Ok(packets);
+        }
+        let mut parts = parts.to_vec();
+        let packets = index::read_heads(&self.source, &main, &mut parts, &self.options)?;
+        self.confirm()?;
+        if by_row(&main, &parts).is_some() && !self.source.is_cheap() {
+            let meta = self.source.seen();
+            let origin = Some(self.source.origin().to_owned());
+            let header = Some(known.structure.header.clone());
+            let (etag, last_modified) = meta.map_or((None, None), |meta| (meta.etag, meta.last_modified));
+            let row = Record { header, parts, origin, etag, last_modified, ..known.record.clone() };
+            index::learned_put(&self.options, &row);
+        }
+        Ok(packets.into())
     }
+}
+
+fn main_header(structure: &Structure) -> Result<MainHeader> {
+    match parse_main_header(&structure.header, structure.file_size)? {
+        Progress::Done(main) => Ok(main),
+        Progress::Need(_) => Err(Error::Row { what: "its header is cut".into() }),
+    }
+}
+
+/// The packets by where the resolutions end; `None` where that is not known of all tile-parts.
+fn by_row(main: &MainHeader, parts: &[TilePart]) -> Option<Arc<[PartPackets]>> {
+    let levels = main.coding.default.levels;
+    parts.iter().map(|part| PartPackets::by_resolution(part.head.as_ref()?, levels)).collect()
 }

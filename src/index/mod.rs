@@ -10,6 +10,7 @@
 mod blob;
 mod chunks;
 mod find;
+mod heads;
 mod learned;
 mod read;
 mod recent;
@@ -21,6 +22,7 @@ mod write;
 
 pub(crate) use blob::build_index_blob;
 pub(crate) use find::{Found, find};
+pub(crate) use heads::read_heads;
 pub(crate) use learned::{learned_forget, learned_get, learned_put};
 pub(crate) use record::{Record, RecordKey};
 pub(crate) use scan::{Scanned, scan};

@@ -7,7 +7,10 @@ use bytes::Bytes;
 
 use super::record::own_tile_parts;
 use crate::error::{Error, Result};
-use crate::jp2::{EOC, MainHeader, Progress, SOT_LENGTH, Sot, TilePart, parse_main_header, parse_tile_part_head};
+use super::heads::set_heads;
+use crate::jp2::{
+    EOC, MainHeader, Progress, SOT_LENGTH, Sot, TilePart, TilePartHeader, parse_main_header, parse_tile_part_header,
+};
 use crate::source::{Meta, Source, SourceOffset};
 
 /// What a scan found.
@@ -25,6 +28,9 @@ pub(crate) struct Scanned {
     pub(crate) has_tlm: bool,
     /// The file, where it was read whole: small ones are.
     pub(crate) whole: Option<Bytes>,
+    /// What is wrong with the lengths of packets that the file tells (PLT), where something is. It is then served without
+    /// reduced views.
+    pub(crate) doubt: Option<Error>,
 }
 
 /// The first read of a local file: real headers have about 2.3 kB.
@@ -39,6 +45,8 @@ const SMALL_FILE: u64 = 1 << 20;
 const BLOCK: u64 = 3 << 19;
 /// Up to this length tile-parts are small: jumping over their packets costs more than reading them.
 const SMALL_PART: u64 = 128 << 10;
+/// The lengths of more packets than this are not kept: a file of 16 million packets has no small overview.
+const MOST_PACKETS: usize = 16 << 20;
 /// TPsot numbers the tile-parts of a tile from 0 to 254 (Table A.6).
 const MOST_PARTS: u16 = 255;
 
@@ -66,15 +74,16 @@ pub(crate) fn scan(source: &dyn Source) -> Result<Scanned> {
     let whole = (window.bytes.len() as u64 == size).then(|| window.bytes.clone());
     let own = if main.has_tlm() { own_tile_parts(&main, &header, size).ok() } else { None };
     let told = |parts: &[TilePart]| parts.iter().map(|part| (part.tile, part.length)).collect::<Vec<_>>();
-    let (has_tlm, parts) = match own {
-        Some(parts) if !source.is_cheap() => (true, parts),
+    let (has_tlm, parts, doubt) = match own {
+        Some(parts) if !source.is_cheap() => (true, parts, None),
         // Where a walk costs nothing, a TLM is not taken at its word.
         own => {
-            let found = tile_parts(&mut window, &main, end)?;
-            (own.is_some_and(|own| told(&own) == told(&found)), found)
+            let (mut found, headers) = tile_parts(&mut window, &main, end)?;
+            let doubt = set_heads(&main, &mut found, &headers);
+            (own.is_some_and(|own| told(&own) == told(&found)), found, doubt)
         }
     };
-    Ok(Scanned { meta: window.meta, main, header, parts, has_tlm, whole })
+    Ok(Scanned { meta: window.meta, main, header, parts, has_tlm, whole, doubt })
 }
 
 fn main_header(window: &mut Window<'_>) -> Result<MainHeader> {
@@ -91,11 +100,16 @@ fn main_header(window: &mut Window<'_>) -> Result<MainHeader> {
 }
 
 /// Hops from SOT to SOT. `end` is where the codestream ends, inside the file.
-fn tile_parts(window: &mut Window<'_>, main: &MainHeader, end: u64) -> Result<Vec<TilePart>> {
+fn tile_parts<'m>(
+    window: &mut Window<'_>,
+    main: &'m MainHeader,
+    end: u64,
+) -> Result<(Vec<TilePart>, Vec<TilePartHeader<'m>>)> {
     let tiles = main.siz.tiles();
     let mut counts = vec![0u16; tiles as usize];
     let mut missing = tiles;
-    let mut parts: Vec<TilePart> = Vec::new();
+    let (mut parts, mut headers): (Vec<TilePart>, Vec<TilePartHeader<'m>>) = Default::default();
+    let mut lengths = 0;
     let mut at = main.end;
     let mut open_ended = false;
     // Two bytes that are left once every tile is there are the EOC marker: no reader needs them from us.
@@ -154,18 +168,23 @@ fn tile_parts(window: &mut Window<'_>, main: &MainHeader, end: u64) -> Result<Ve
                 ),
             ));
         }
-        let head = loop {
+        let mut header = loop {
             let bytes = window.at(at, SOT_LENGTH, block)?;
             let inside = bytes.len().min(length as usize);
-            match parse_tile_part_head(bytes.get(..inside).unwrap_or(bytes), at, length, sot.tile, main)? {
-                Progress::Done(head) => break head,
+            match parse_tile_part_header(bytes.get(..inside).unwrap_or(bytes), at, length, main)? {
+                Progress::Done(header) => break header,
                 Progress::Need(need) => {
                     let have = inside as u64;
                     window.at(at, (need - at).max(have.saturating_mul(2)).min(u64::from(length)), block)?;
                 }
             }
         };
-        parts.push(TilePart { tile: sot.tile, offset: at, length, head: Some(head) });
+        lengths += header.lengths.len();
+        if lengths > MOST_PACKETS {
+            header.lengths = Vec::new();
+        }
+        parts.push(TilePart { tile: sot.tile, offset: at, length, head: None });
+        headers.push(header);
         at = part_end;
     }
     if missing > 0 {
@@ -179,7 +198,7 @@ fn tile_parts(window: &mut Window<'_>, main: &MainHeader, end: u64) -> Result<Ve
             },
         ));
     }
-    Ok(parts)
+    Ok((parts, headers))
 }
 
 /// The bytes read last.

@@ -1,7 +1,7 @@
 //! JP2 files made in code for tests: right in structure, with noise for packets.
 
-use super::packets::packet_counts;
 use super::pointers::build_plt;
+use super::precincts::packet_count;
 use super::{EOC, LBox, Progress, Sot, build_jp2c_header, build_tlm, parse_main_header};
 
 /// What to make. The default: 80 by 60 samples in tiles of 32, so 3 by 2 tiles, in order, one tile-part each.
@@ -73,7 +73,7 @@ impl File {
             let tiles = main.siz.tiles() as u16;
             for index in 0..tiles {
                 let tile = if self.reversed { tiles - 1 - index } else { index };
-                let count: u64 = packet_counts(&main, tile).iter().sum();
+                let count: u64 = packet_count(&main.siz, &main.coding, tile.into());
                 let lengths: Vec<u32> =
                     (0..count).map(|n| self.packet + (n as u32 * 7 + u32::from(tile)) % 90).collect();
                 let mut bytes = vec![0; 12];

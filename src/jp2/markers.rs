@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::Progress;
 use super::boxes::{LBox, SIGNATURE, parse_box_header};
+use super::coding::{CodingSegments, TileCoding};
 use super::cursor::{Cursor, Short};
 use crate::error::{Error, Result};
 
@@ -29,12 +30,25 @@ pub(super) const PLT: u16 = 0xFF58;
 pub(super) const QCD: u16 = 0xFF5C;
 /// Quantization component (A.6.5).
 pub(super) const QCC: u16 = 0xFF5D;
+/// Region of interest (A.6.3).
+const RGN: u16 = 0xFF5E;
 /// Packed packet headers, main header (A.7.4).
 const PPM: u16 = 0xFF60;
+/// Packed packet headers, tile-part header (A.7.5).
+const PPT: u16 = 0xFF61;
 /// Component registration (A.9.1).
 pub(super) const CRG: u16 = 0xFF63;
 /// Comment (A.9.2).
 pub(super) const COM: u16 = 0xFF64;
+
+/// The name of the first marker among those that `has`, if any, by which packets cannot be taken from a tile by their
+/// place alone: their order changes (POC), their headers stand elsewhere (PPM, PPT), or their samples are shifted (RGN).
+pub(super) fn hindrance(has: impl Fn(u16) -> bool) -> Option<&'static str> {
+    [(POC, "POC"), (PPM, "PPM"), (PPT, "PPT"), (RGN, "RGN")]
+        .into_iter()
+        .find(|(code, _)| has(*code))
+        .map(|found| found.1)
+}
 
 /// The most bytes a header may have: no real one comes near, and more is never read to look for its end.
 pub(crate) const LONGEST_HEADER: u64 = 16 << 20;
@@ -151,65 +165,6 @@ impl Siz {
     }
 }
 
-/// Coding style default (A.6.1).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Cod {
-    /// Scod: 1 precincts are given, 2 SOP, 4 EPH.
-    pub(crate) style: u8,
-    /// The progression order, a number of Table A.16.
-    pub(crate) progression: u8,
-    /// The number of layers.
-    pub(crate) layers: u16,
-    /// Whether components are transformed together.
-    pub(crate) multiple_component_transform: bool,
-    /// The number of decomposition levels, at most 32.
-    pub(crate) levels: u8,
-    /// The code-block's width and height in samples.
-    pub(crate) code_block: (u32, u32),
-    /// Whether the wavelet is the reversible 5/3.
-    pub(crate) reversible: bool,
-    /// PPx and PPy of each resolution, the coarsest first; always `levels + 1` of them.
-    pub(crate) precincts: Vec<(u8, u8)>,
-}
-
-impl Cod {
-    fn parse(body: &[u8], offset: u64) -> Result<Self> {
-        let bad = |what: String| Error::malformed(offset, "A.6.1", what);
-        let mut cursor = Cursor::new(body, offset);
-        let fixed = (|| {
-            let [style, progression] = [cursor.u8()?, cursor.u8()?];
-            let layers = cursor.u16()?;
-            let [transform, levels, width, height, _style, wavelet] =
-                [cursor.u8()?, cursor.u8()?, cursor.u8()?, cursor.u8()?, cursor.u8()?, cursor.u8()?];
-            Ok((style, progression, layers, transform, levels, width, height, wavelet))
-        })();
-        let (style, progression, layers, transform, levels, width, height, wavelet) =
-            fixed.map_err(|_: Short| bad(format!("a COD marker segment of {} bytes is too short", body.len())))?;
-        if usize::from(progression) >= PROGRESSIONS.len() || layers == 0 || levels > 32 || width > 8 || height > 8 {
-            return Err(bad(format!(
-                "progression {progression}, {layers} layers, {levels} levels, code-block exponents {width} and {height}"
-            )));
-        }
-        let mut precincts = Vec::with_capacity(usize::from(levels) + 1);
-        for _ in 0..=levels {
-            // Without a list every precinct is 2^15 wide and high (Table A.21).
-            let packed =
-                if style & 1 == 0 { 0xFF } else { cursor.u8().map_err(|_| bad("too few precinct sizes".into()))? };
-            precincts.push((packed & 15, packed >> 4));
-        }
-        Ok(Self {
-            style,
-            progression,
-            layers,
-            multiple_component_transform: transform == 1,
-            levels,
-            code_block: (1 << (width + 2), 1 << (height + 2)),
-            reversible: wavelet == 1,
-            precincts,
-        })
-    }
-}
-
 /// A marker segment of the main header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MarkerSegment {
@@ -234,8 +189,8 @@ pub(crate) struct MainHeader {
     pub(crate) codestream: u64,
     /// Image and tile size.
     pub(crate) siz: Siz,
-    /// Coding style default.
-    pub(crate) cod: Cod,
+    /// How tiles are coded whose own headers do not say otherwise.
+    pub(crate) coding: TileCoding,
     /// The marker segments in their order.
     pub(crate) segments: Vec<MarkerSegment>,
     /// Where the first SOT marker stands, in bytes from the start of the file.
@@ -244,7 +199,7 @@ pub(crate) struct MainHeader {
 
 impl MainHeader {
     /// Whether there is a marker segment of this kind.
-    fn has(&self, code: u16) -> bool {
+    pub(crate) fn has(&self, code: u16) -> bool {
         self.segments.iter().any(|segment| segment.code == code)
     }
 
@@ -256,11 +211,6 @@ impl MainHeader {
     /// Whether packet headers stand in the main header (PPM), in the order of the tile-parts.
     pub(crate) fn has_ppm(&self) -> bool {
         self.has(PPM)
-    }
-
-    /// Whether every component of every tile is coded as COD says, in one progression, as far as the main header tells.
-    pub(super) fn is_uniform(&self) -> bool {
-        !self.has(COC) && !self.has(POC) && !self.has(PPM)
     }
 
     /// The TLM marker segments, markers included, one after the other.
@@ -343,7 +293,8 @@ fn walk(cursor: &mut Cursor<'_>) -> Result<Result<MainHeader>, Short> {
         return Ok(Err(Error::malformed(codestream, "A.4.1", "no SOC marker where the codestream begins")));
     }
     let mut segments = Vec::new();
-    let (mut siz, mut cod) = (None, None);
+    let mut siz: Option<Siz> = None;
+    let mut coding = CodingSegments::default();
     loop {
         let offset = cursor.offset();
         let code = cursor.u16()?;
@@ -351,16 +302,16 @@ fn walk(cursor: &mut Cursor<'_>) -> Result<Result<MainHeader>, Short> {
             let Some(siz) = siz else {
                 return Ok(Err(Error::malformed(offset, "A.5.1", "no SIZ marker segment in the main header")));
             };
-            let Some(cod) = cod else {
+            let Some(coding) = coding.into_main() else {
                 return Ok(Err(Error::malformed(offset, "A.6.1", "no COD marker segment in the main header")));
             };
-            return Ok(Ok(MainHeader { boxes, jp2c, codestream_end, codestream, siz, cod, segments, end: offset }));
+            return Ok(Ok(MainHeader { boxes, jp2c, codestream_end, codestream, siz, coding, segments, end: offset }));
         }
         let body = check!(segment_body(cursor, code, offset)?);
         match code {
             SIZ => siz = Some(check!(Siz::parse(body, offset))),
-            COD => cod = Some(check!(Cod::parse(body, offset))),
-            _ => {}
+            // SIZ is the first marker segment (A.5.1): the components are known by now.
+            _ => check!(coding.take(code, body, offset, siz.as_ref().map_or(0, |siz| siz.components.len()))),
         }
         let length = u32::try_from(cursor.offset() - offset).unwrap_or(u32::MAX);
         segments.push(MarkerSegment { code, offset, length });
@@ -438,8 +389,8 @@ mod tests {
             panic!("all is there")
         };
         assert_eq!((header.siz.tiles_across(), header.siz.tiles_down()), (3, 2));
-        assert_eq!(header.cod.levels, 4);
-        assert_eq!(header.cod.precincts.len(), 5);
+        assert_eq!(header.coding.default.levels, 4);
+        assert_eq!(header.coding.default.precincts.len(), 5);
         assert_eq!(&bytes[header.end as usize..][..2], [0xFF, 0x90]);
         assert_eq!(&bytes[header.codestream as usize..][..2], [0xFF, 0x4F]);
         assert!(!header.has_tlm());

@@ -1,25 +1,35 @@
 //! JPEG 2000 Part 1 (ITU-T T.800 | ISO/IEC 15444-1) as far as this program needs it: the boxes of Annex I, the
-//! markers of Annex A, the pointer segments TLM and PLT of A.7. Parsing and building stand side by side.
+//! markers of Annex A, the pointer segments TLM and PLT of A.7, and the packets of Annex B: which there are, in which order,
+//! and how long they are. Parsing and building stand side by side.
 //!
 //! No IO and no unsafe code: bytes in, values out. Offsets in errors are bytes from the start of the file.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation))]
 
+mod bits;
 mod boxes;
+mod coding;
 mod cursor;
 #[cfg(test)]
 pub(crate) mod made;
 mod markers;
+mod packet_headers;
 mod packets;
 mod pointers;
+mod precincts;
+mod progression;
 mod reduce;
+mod runs;
 mod table;
+mod tag_tree;
 
 pub(crate) use boxes::{LBox, build_jp2c_header};
 pub(crate) use markers::{Component, LONGEST_HEADER, MainHeader, PROGRESSIONS, SOT_LENGTH, Sot, parse_main_header};
-pub(crate) use packets::{PartPackets, Run, TilePartHead, parse_tile_part_head};
+pub(crate) use packet_headers::packet_lengths;
+pub(crate) use packets::{TilePartHead, TilePartHeader, parse_tile_part_header};
 pub(crate) use pointers::{build_tlm, parse_tlm_segments};
 pub(crate) use reduce::{ReducedGrid, build_reduced_header, no_factor, reduce_segments};
+pub(crate) use runs::{PartPackets, divide, resolution_ends};
 pub(crate) use table::{Structure, TilePart, TilePartTable};
 
 /// The EOC marker (T.800 A.4.4).

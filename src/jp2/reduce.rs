@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use super::cursor::{Cursor, Short};
-use super::markers::{COC, COD, COM, CRG, MainHeader, PLM, PLT, QCC, QCD, SIZ, Siz, TLM, segment_body};
+use super::markers::{COC, COD, COM, CRG, MainHeader, PLM, PLT, QCC, QCD, SIZ, Siz, TLM, hindrance, segment_body};
 use crate::error::{Error, Result};
 
 /// The grid of the image at 1/2^k.
@@ -133,7 +133,8 @@ pub(crate) fn reduce_segments(segments: &[u8], offset: u64, siz: &Siz, k: u8) ->
             // Lengths of what is no longer so long; offsets in samples of the full image.
             TLM | PLM | PLT | CRG => continue,
             other => {
-                return Err(Error::NoOverview { what: format!("a marker segment {other:04X} at byte {at} forbids it") });
+                let name = hindrance(|code| code == other).map_or_else(|| format!("{other:04X}"), str::to_owned);
+                return Err(Error::NoOverview { what: format!("a marker segment {name} at byte {at} forbids it") });
             }
         };
         out.extend_from_slice(&code.to_be_bytes());
@@ -261,7 +262,7 @@ mod tests {
             bytes.extend_from_slice(&[0xFF, 0x90]);
             let Progress::Done(reduced) = parse_main_header(&bytes, 1 << 20).unwrap() else { panic!("all is there") };
             assert_eq!(reduced.siz, grid.siz);
-            assert_eq!((reduced.cod.levels, reduced.cod.precincts.len()), (4 - k, usize::from(5 - k)));
+            assert_eq!((reduced.coding.default.levels, reduced.coding.default.precincts.len()), (4 - k, usize::from(5 - k)));
             let qcd = reduced.segments.iter().find(|segment| segment.code == QCD).unwrap();
             assert_eq!(qcd.length, 2 + 3 + 1 + 3 * u32::from(4 - k));
         }
@@ -273,9 +274,9 @@ mod tests {
     #[test]
     fn what_forbids_it_is_named() {
         let grid = siz([0, 0, 8, 8], [0, 0, 8, 8]);
-        for marker in [0x5Fu8, 0x60, 0x61, 0x5E] {
+        for (marker, name) in [(0x5Fu8, "POC"), (0x60, "PPM"), (0x61, "PPT"), (0x5E, "RGN"), (0x50, "FF50")] {
             let error = reduce_segments(&[0xFF, marker, 0, 3, 0], 100, &grid, 1).unwrap_err();
-            assert!(error.to_string().contains(&format!("FF{marker:02X} at byte 100")), "{error}");
+            assert!(error.to_string().contains(&format!("{name} at byte 100")), "{error}");
         }
         assert!(reduce_segments(&[0xFF, 0x58, 0, 3, 0], 0, &grid, 1).unwrap().is_empty(), "PLT goes");
     }

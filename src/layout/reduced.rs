@@ -26,7 +26,7 @@ use crate::source::SourceOffset;
 /// The levels that the file's header allows views of.
 pub(crate) fn levels(structure: &Structure) -> Vec<Level> {
     let Ok((main, _)) = check(structure) else { return Vec::new() };
-    let levels = (1..=main.cod.levels.min(31)).map_while(|k| {
+    let levels = (1..=main.coding.default.levels.min(31)).map_while(|k| {
         let grid = main.siz.reduce(k)?;
         build_reduced_header(&structure.header, &main, &grid, k).ok()?;
         Some(Level { k, size: grid.siz.size() })
@@ -63,8 +63,8 @@ pub(crate) fn reduce(
     peek: bool,
 ) -> Result<Layout> {
     let (main, _) = check(structure)?;
-    if k == 0 || k > main.cod.levels {
-        return Err(no_factor(main.cod.levels));
+    if k == 0 || k > main.coding.default.levels {
+        return Err(no_factor(main.coding.default.levels));
     }
     let grid = main.siz.reduce(k).ok_or_else(|| Error::NoOverview {
         what: format!("its tiles of {} by {} make no grid at 1/{}", main.siz.tile_width, main.siz.tile_height, 1u64 << k),

@@ -1,0 +1,197 @@
+//! The division of a tile-component into resolutions, precincts and code-blocks (T.800 B.3 to B.7).
+//!
+//! All of it is separable, so that one axis is all there is to know: a [`Resolution`] is two of them. Coordinates are
+//! those of the domain that the name says, ends exclusive; nothing is allocated.
+
+use std::ops::Range;
+
+use super::coding::TileCoding;
+use super::markers::Siz;
+
+/// One axis of one resolution of a tile-component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Axis {
+    /// tx0: where the tile begins on the reference grid.
+    tile: u32,
+    /// tcx0 and tcx1: the tile-component's samples (B-12).
+    component: (u32, u32),
+    /// trx0 and trx1: the resolution's samples (B-14).
+    resolution: (u32, u32),
+    /// XRsiz: the component's separation of samples.
+    separation: u8,
+    /// NL - r: how often this resolution was halved.
+    shift: u8,
+    /// Whether it is the coarsest resolution, which has the LL sub-band alone.
+    coarsest: bool,
+    /// PPx: the precinct's width as a power of two.
+    exponent: u8,
+}
+
+/// The edge `edge` of a finer domain in one that is 2^`shift` times coarser; edges are of 32 bits, `shift` up to 33.
+fn coarser(edge: u32, shift: u32) -> u32 {
+    u32::try_from(u64::from(edge).div_ceil(1 << shift)).unwrap_or(u32::MAX)
+}
+
+impl Axis {
+    /// The axis of `resolution` of a tile that spans `extent` on the reference grid; `resolution` is at most `levels`,
+    /// and `levels` at most 32.
+    fn new(extent: &Range<u32>, separation: u8, levels: u8, resolution: u8, exponent: u8) -> Self {
+        let component = |edge: u32| edge.div_ceil(u32::from(separation.max(1)));
+        let (low, high) = (component(extent.start), component(extent.end));
+        let shift = levels.saturating_sub(resolution);
+        let halved = |edge: u32| coarser(edge, shift.into());
+        Self {
+            tile: extent.start,
+            component: (low, high),
+            resolution: (halved(low), halved(high)),
+            separation,
+            shift,
+            coarsest: resolution == 0,
+            exponent,
+        }
+    }
+
+    /// numprecinctswide or -high (B-16).
+    pub(super) fn precincts(&self) -> u64 {
+        let (low, high) = self.resolution;
+        if high > low { u64::from(high).div_ceil(1 << self.exponent) - u64::from(low >> self.exponent) } else { 0 }
+    }
+
+    /// Where the loops of the position progressions meet the precinct of this number, on the reference grid
+    /// (B.12.1.3): at its corner, or at the tile's edge where the precinct begins before the tile.
+    pub(super) fn position(&self, precinct: u64) -> u64 {
+        let low = self.resolution.0;
+        let corner = (u64::from(low >> self.exponent) + precinct) << self.exponent;
+        if corner < u64::from(low) {
+            return self.tile.into();
+        }
+        // The corner of a precinct that exists lies before the tile's end: 32 bits suffice.
+        (corner << self.shift).saturating_mul(self.separation.into())
+    }
+
+    /// How many code-blocks of 2^`exponent` samples the precinct of this number has, in the low or the `high` half of
+    /// the bands of this axis (B-15, B-17, B-18, B.7).
+    pub(super) fn code_blocks(&self, precinct: u64, high: bool, exponent: u8) -> u32 {
+        // nb: the sub-bands of all resolutions but the coarsest are one halving further down than the resolution.
+        let halving = u8::from(!self.coarsest);
+        let levels = u32::from(self.shift + halving);
+        let origin = if high { 1u64 << levels >> 1 } else { 0 };
+        // For an edge before the origin the quotient is above -1, and rounds up to 0.
+        let band = |edge: u32| u64::from(edge).saturating_sub(origin).div_ceil(1 << levels);
+        let size = self.exponent.saturating_sub(halving);
+        let first = (u64::from(self.resolution.0 >> self.exponent) + precinct) << size;
+        let low = band(self.component.0).max(first);
+        let end = band(self.component.1).min(first + (1 << size));
+        let exponent = exponent.min(size);
+        let count = if end > low { end.div_ceil(1 << exponent) - (low >> exponent) } else { 0 };
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+}
+
+/// One resolution of a tile-component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Resolution {
+    pub(super) x: Axis,
+    pub(super) y: Axis,
+}
+
+impl Resolution {
+    /// The resolution of this number of a component of a tile; `None` where there is no such component or resolution.
+    pub(super) fn new(siz: &Siz, coding: &TileCoding, tile: u32, component: u16, resolution: u8) -> Option<Self> {
+        let sampling = siz.components.get(usize::from(component))?;
+        let coded = coding.component(component);
+        let (ppx, ppy) = *coded.precincts.get(usize::from(resolution))?;
+        let (x, y) = siz.tile_extent(tile);
+        Some(Self {
+            x: Axis::new(&x, sampling.dx, coded.levels, resolution, ppx),
+            y: Axis::new(&y, sampling.dy, coded.levels, resolution, ppy),
+        })
+    }
+
+    /// The number of precincts (B.6); 0 where there are no samples.
+    pub(super) fn precincts(&self) -> u64 {
+        self.x.precincts().saturating_mul(self.y.precincts())
+    }
+
+    /// Where the position progressions meet the precinct of this number, y before x, on the reference grid.
+    pub(super) fn position(&self, precinct: u64) -> (u64, u64) {
+        let across = self.x.precincts().max(1);
+        (self.y.position(precinct / across), self.x.position(precinct % across))
+    }
+
+    /// The code-blocks across and down of each sub-band of a precinct, in the order in which packets have them: LL, or
+    /// HL, LH and HH (B.9). `code_block` are xcb and ycb.
+    pub(super) fn code_blocks(self, precinct: u64, code_block: (u8, u8)) -> impl Iterator<Item = (u32, u32)> {
+        let across = self.x.precincts().max(1);
+        let (column, row) = (precinct % across, precinct / across);
+        let bands: &[(bool, bool)] =
+            if self.x.coarsest { &[(false, false)] } else { &[(true, false), (false, true), (true, true)] };
+        bands.iter().map(move |(x, y)| {
+            (self.x.code_blocks(column, *x, code_block.0), self.y.code_blocks(row, *y, code_block.1))
+        })
+    }
+}
+
+/// The number of packets of each resolution of a tile, all components and layers together.
+pub(crate) fn packet_counts(siz: &Siz, coding: &TileCoding, tile: u32) -> Vec<u64> {
+    let mut counts = Vec::new();
+    for component in 0..siz.components.len() {
+        let Ok(component) = u16::try_from(component) else { break };
+        for resolution in 0..=coding.component(component).levels {
+            let packets = Resolution::new(siz, coding, tile, component, resolution)
+                .map_or(0, |found| found.precincts().saturating_mul(coding.layers.into()));
+            match counts.get_mut(usize::from(resolution)) {
+                Some(count) => *count = u64::saturating_add(*count, packets),
+                None => counts.push(packets),
+            }
+        }
+    }
+    counts
+}
+
+/// The number of packets of a tile, at most 2^64 - 1.
+#[cfg_attr(not(test), expect(dead_code, reason = "reduced views are to use it"))]
+pub(crate) fn packet_count(siz: &Siz, coding: &TileCoding, tile: u32) -> u64 {
+    packet_counts(siz, coding, tile).into_iter().fold(0, u64::saturating_add)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn precincts(extent: &Range<u32>, separation: u8, shift: u8, exponent: u8) -> u64 {
+        Axis::new(extent, separation, shift, 0, exponent).precincts()
+    }
+
+    #[test]
+    fn precincts_are_counted_as_the_standard_has_it() {
+        // 0..1024 at full size in precincts of 256: 4; at 1/16 (0..64): 1. An edge tile 10240..10980: 740 wide, 3.
+        assert_eq!(precincts(&(0..1024), 1, 0, 8), 4);
+        assert_eq!(precincts(&(0..1024), 1, 4, 8), 1);
+        assert_eq!(precincts(&(10240..10980), 1, 0, 8), 3);
+        // Precincts are anchored at 0, not at the tile: 100..300 touches 0..256 and 256..512.
+        assert_eq!(precincts(&(100..300), 1, 0, 8), 2);
+        assert_eq!(precincts(&(5..5), 1, 0, 8), 0);
+        assert_eq!(precincts(&(0..9), 2, 0, 2), 2);
+        assert_eq!(precincts(&(0..u32::MAX), 1, 0, 0), u64::from(u32::MAX));
+        assert_eq!(precincts(&(1..u32::MAX), 1, 32, 0), 0);
+    }
+
+    #[test]
+    fn code_blocks_are_counted_as_the_standard_has_it() {
+        // 0..100 with one level: the full resolution's bands have 50 samples, its precincts of 64 have 32 of each band.
+        let full = Axis::new(&(0..100), 1, 1, 1, 6);
+        assert_eq!((full.code_blocks(0, false, 4), full.code_blocks(1, false, 4)), (2, 2));
+        // A code-block is no wider than the precinct's share of the band.
+        assert_eq!((full.code_blocks(0, true, 6), full.code_blocks(1, true, 6)), (1, 1));
+        // 3..5 at one level: the low band has ceil(3/2)..ceil(5/2) = 2..3, the high one ceil(2/2)..ceil(4/2) = 1..2.
+        let odd = Axis::new(&(3..5), 1, 1, 1, 15);
+        assert_eq!((odd.code_blocks(0, false, 2), odd.code_blocks(0, true, 2)), (1, 1));
+        // 0..1: the one sample is of the low band.
+        let one = Axis::new(&(0..1), 1, 1, 1, 15);
+        assert_eq!((one.code_blocks(0, false, 2), one.code_blocks(0, true, 2)), (1, 0));
+        // Code-blocks are anchored at 0: 3..9 touches 0..4, 4..8 and 8..12.
+        assert_eq!(Axis::new(&(3..9), 1, 0, 0, 15).code_blocks(0, false, 2), 3);
+        assert_eq!(Axis::new(&(0..u32::MAX), 1, 32, 1, 15).code_blocks(0, true, 2), 1);
+    }
+}

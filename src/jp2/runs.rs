@@ -1,0 +1,147 @@
+//! Which packets of a tile-part the image at 1/2^k needs: runs of packets, by the resolution that they are of.
+//!
+//! In LRCP with one layer, RLCP and RPCL the coarser resolutions come first, so that what a view needs is a prefix of a
+//! tile's packets (T.800 B.12.1), and it is enough to know where each resolution ends. In other orders it is many ranges.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::markers::MainHeader;
+use super::packets::{TilePartHead, TilePartHeader};
+use super::precincts::packet_count;
+use super::progression::Packets;
+use super::table::TilePart;
+use crate::error::{Error, Result};
+
+/// The packets of one tile-part, as far as reduced views need to know them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PartPackets {
+    /// The marker segments between SOT and SOD, markers included; those that views do without may be missing.
+    pub(crate) segments: Bytes,
+    /// Where the packets begin, in bytes from the SOT marker's first byte.
+    pub(crate) packets: u32,
+    /// All packets in their order.
+    pub(crate) runs: Vec<Run>,
+}
+
+/// Packets that follow each other and are needed by the same views.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// The image at 1/2^k needs them for k up to this: NL − r for the resolution r that they are of.
+    pub(crate) levels: u8,
+    /// Their length in bytes.
+    pub(crate) length: u32,
+}
+
+impl PartPackets {
+    /// Those of a tile-part with nothing but PLT and COM in its header, in a file with `levels` decomposition levels;
+    /// `None` where it is not known where they end.
+    pub(crate) fn by_resolution(head: &TilePartHead, levels: u8) -> Option<Self> {
+        let ends = &head.resolution_ends;
+        if !head.is_plain() || ends.len() != usize::from(levels) + 1 {
+            return None;
+        }
+        let starts = std::iter::once(&head.packets).chain(ends);
+        let runs = ends.iter().zip(starts).zip((0..=levels).rev());
+        let runs = runs.map(|((end, start), levels)| Some(Run { levels, length: end.checked_sub(*start)? }));
+        Some(Self { segments: Bytes::new(), packets: head.packets, runs: runs.collect::<Option<_>>()? })
+    }
+}
+
+/// The runs of every tile-part of a file, from its headers and the packets' lengths in them.
+///
+/// # Errors
+/// [`Error::NoOverview`] where the lengths of a tile are not told, or do not add up: too few, too many, or not what the
+/// tile-parts hold.
+pub(crate) fn divide(
+    main: &MainHeader,
+    parts: &[TilePart],
+    headers: &[TilePartHeader<'_>],
+) -> Result<Vec<Vec<Run>>> {
+    let mut runs = vec![Vec::new(); parts.len()];
+    for (tile, numbers) in by_tile(parts) {
+        divide_tile(main, tile, &numbers, parts, headers, &mut runs)?;
+    }
+    Ok(runs)
+}
+
+/// The tile-parts of each tile, by their numbers.
+fn by_tile(parts: &[TilePart]) -> BTreeMap<u16, Vec<usize>> {
+    let mut tiles: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
+    for (number, part) in parts.iter().enumerate() {
+        tiles.entry(part.tile).or_default().push(number);
+    }
+    tiles
+}
+
+fn divide_tile(
+    main: &MainHeader,
+    tile: u16,
+    numbers: &[usize],
+    parts: &[TilePart],
+    headers: &[TilePartHeader<'_>],
+    runs: &mut [Vec<Run>],
+) -> Result<()> {
+    let none = |what: String| Err(Error::NoOverview { what });
+    let of_tile = || numbers.iter().filter_map(|number| Some((headers.get(*number)?, parts.get(*number)?)));
+    let Some((first, _)) = of_tile().next() else { return none(format!("tile {tile} has no header")) };
+    if let Some(marker) = of_tile().find_map(|(header, _)| header.hindrance()) {
+        return none(format!("a marker {marker} in tile {tile} forbids it"));
+    }
+    let coding = first.coding.as_ref().map_err(Clone::clone)?;
+    let told = of_tile().map(|(header, _)| header.lengths.len() as u64).sum::<u64>();
+    let mut packets = Packets::new(&main.siz, coding, tile.into());
+    let count = packet_count(&main.siz, coding, tile.into());
+    if told != count {
+        return none(match told {
+            0 => format!("it does not tell how long the packets of tile {tile} are (no PLT)"),
+            told => format!("its PLT tells of {told} packets of tile {tile}, which has {count}"),
+        });
+    }
+    for (number, (header, part)) in numbers.iter().zip(of_tile()) {
+        let Some(runs) = runs.get_mut(*number) else { continue };
+        let mut at = u64::from(header.packets);
+        for (length, packet) in header.lengths.iter().zip(packets.by_ref()) {
+            at += u64::from(*length);
+            let levels = coding.component(packet.component).levels.saturating_sub(packet.resolution);
+            match runs.last_mut() {
+                Some(Run { levels: same, length: sum }) if *same == levels => *sum = sum.saturating_add(*length),
+                _ => runs.push(Run { levels, length: *length }),
+            }
+        }
+        if at != u64::from(part.length) {
+            return none(format!(
+                "by its PLT the packets of tile {tile} end at byte {at} of a tile-part of {} bytes",
+                part.length
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Where each resolution ends in each tile-part, in bytes from its SOT marker's first byte, the coarsest first; `None` where
+/// in some tile they do not stand one after the other.
+pub(crate) fn resolution_ends(
+    main: &MainHeader,
+    parts: &[TilePart],
+    headers: &[TilePartHeader<'_>],
+    runs: &[Vec<Run>],
+) -> Option<Vec<Vec<u32>>> {
+    for numbers in by_tile(parts).into_values() {
+        let mut levels = numbers.iter().filter_map(|number| runs.get(*number)).flatten().map(|run| run.levels);
+        let mut last = levels.next();
+        if levels.any(|next| Some(next) > last.replace(next)) {
+            return None;
+        }
+    }
+    let levels = main.coding.default.levels;
+    let ends = headers.iter().zip(runs).map(|(header, runs)| {
+        let end = |least: u8| {
+            let needed = runs.iter().filter(|run| run.levels >= least).map(|run| run.length);
+            needed.fold(header.packets, u32::saturating_add)
+        };
+        (0..=levels).rev().map(end).collect()
+    });
+    Some(ends.collect())
+}
