@@ -219,3 +219,7 @@ fn write_int64(
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "write_tests.rs"]
+mod tests;
