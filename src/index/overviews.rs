@@ -103,12 +103,13 @@ impl EmbeddedOverviews {
         self.k
     }
 
-    /// Reads them: k, and the packets of all tile-parts, one after the other ([`split_overviews`] tells them apart).
+    /// Reads them: k, and the packets of all tile-parts, one after the other ([`Self::split`] tells them apart).
     /// Nothing is kept of them. From an index file these are two requests, the second one of about the size of what is
     /// returned; the first is spared for further rows of a row group.
     ///
     /// # Errors
     /// [`Error::Index`] where the index is corrupt; whatever reading it fails with. The row is as good as before.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the reduced views will read them"))]
     pub(crate) fn fetch(&self) -> Result<(u8, Bytes)> {
         let value = self.value()?;
         match *value {
@@ -117,6 +118,27 @@ impl EmbeddedOverviews {
             [version, ..] => Err(self.bad(format!("version {version}, which this program does not know"))),
             [] => Err(self.bad("an empty value".to_owned())),
         }
+    }
+
+    /// The packets of each of the row's tile-parts, in their order, from what [`Self::fetch`] gave.
+    ///
+    /// # Errors
+    /// [`Error::Index`] where they are not those of `parts`.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the reduced views will read them"))]
+    pub(crate) fn split(&self, parts: &[TilePart], packets: &Bytes) -> Result<Vec<Bytes>> {
+        let ranges = overview_ranges(parts, self.k).map_err(|what| self.bad(what))?;
+        let total = ranges.iter().map(|range| range.end.0 - range.start.0).sum::<u64>();
+        let wrong = || self.bad(format!("{} bytes, by its resolution_ends {total}", packets.len()));
+        if packets.len() as u64 != total {
+            return Err(wrong());
+        }
+        let mut at = 0;
+        let next = |range: SourceRange| {
+            let start = at;
+            at += range.end.0 - range.start.0;
+            slice(packets, start..at).ok_or_else(wrong)
+        };
+        ranges.into_iter().map(next).collect()
     }
 
     /// The value as the column has it.
@@ -159,7 +181,7 @@ pub(crate) fn parse_factor(factor: u64) -> Result<u8, String> {
 ///
 /// # Errors
 /// Why they cannot be told apart, or why there are none.
-pub(crate) fn overview_ranges(parts: &[TilePart], k: u8) -> Result<Vec<SourceRange>, String> {
+fn overview_ranges(parts: &[TilePart], k: u8) -> Result<Vec<SourceRange>, String> {
     let unknown = || "where its resolutions end is not known (no PLT, or a progression that mixes them)".to_owned();
     let mut levels = None;
     let range = |part: &TilePart| {
@@ -208,28 +230,6 @@ pub(crate) fn build_overviews(
     let mut value = vec![VERSION, k];
     packets.iter().for_each(|packets| value.extend_from_slice(packets));
     Ok(Ok(value))
-}
-
-/// The packets of each tile-part, from what [`EmbeddedOverviews::fetch`] gave.
-///
-/// # Errors
-/// [`Error::Row`] where they are not those of `parts`.
-#[cfg_attr(not(test), expect(dead_code, reason = "the reduced views will read them"))]
-pub(crate) fn split_overviews(parts: &[TilePart], k: u8, packets: &Bytes) -> Result<Vec<Bytes>> {
-    let row = |what: String| Error::Row { what: format!("its overviews: {what}") };
-    let ranges = overview_ranges(parts, k).map_err(row)?;
-    let total = ranges.iter().map(|range| range.end.0 - range.start.0).sum::<u64>();
-    let wrong = || row(format!("{} bytes, by its resolution_ends {total}", packets.len()));
-    if packets.len() as u64 != total {
-        return Err(wrong());
-    }
-    let mut at = 0;
-    let next = |range: SourceRange| {
-        let start = at;
-        at += range.end.0 - range.start.0;
-        slice(packets, start..at).ok_or_else(wrong)
-    };
-    ranges.into_iter().map(next).collect()
 }
 
 fn slice(bytes: &Bytes, range: Range<u64>) -> Option<Bytes> {

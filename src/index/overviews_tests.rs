@@ -13,6 +13,7 @@ use crate::index::write::build_index;
 use crate::index::{RecordKey, find::Found};
 use crate::jp2::made;
 use crate::path::key_of_names;
+use crate::source::Meta;
 use crate::source::memory::Memory;
 
 fn options(index: &str) -> Options {
@@ -116,16 +117,19 @@ fn what_is_made_is_what_is_read() {
     let end = SourceOffset(value.len() as u64);
     row.overviews = Some(EmbeddedOverviews::of_value(k, Arc::new(Memory::new("v", value)), SourceOffset(0)..end));
     let file = opened(build_index(std::slice::from_ref(&row)).unwrap());
-    let (k, packets) = EmbeddedOverviews::of_row(&file, 0, 0, 4).unwrap().fetch().unwrap();
-    let split = split_overviews(&row.parts, k, &packets).unwrap();
+    let overviews = EmbeddedOverviews::of_row(&file, 0, 0, 4).unwrap();
+    let (_, packets) = overviews.fetch().unwrap();
+    let split = overviews.split(&row.parts, &packets).unwrap();
     for (part, packets) in row.parts.iter().zip(&split) {
         let head = part.head.as_ref().unwrap();
         let from = |offset: u32| (part.offset + u64::from(offset)) as usize;
         assert_eq!(packets[..], bytes[from(head.packets)..from(head.resolution_ends[1])]);
     }
     assert_eq!(split.len(), row.parts.len());
-    assert!(matches!(split_overviews(&row.parts, k, &packets.slice(1..)), Err(Error::Row { .. })));
-    assert!(matches!(split_overviews(&row.parts, 1, &packets), Err(Error::Row { .. })));
+    let others = EmbeddedOverviews::of_row(&file, 0, 0, 2).unwrap();
+    for wrong in [overviews.split(&row.parts, &packets.slice(1..)), others.split(&row.parts, &packets)] {
+        assert!(wrong.unwrap_err().chain().contains("by its resolution_ends"));
+    }
 }
 
 #[test]
@@ -252,6 +256,80 @@ fn an_offset_index_that_is_cut_or_elsewhere_is_refused() {
     let mut zeros = good.clone();
     zeros[first as usize..][..length as usize].fill(0);
     assert!(refused(zeros, 7).contains("without its page"));
+}
+
+/// A file with a hole of a terabyte before its footer, which refuses to be read in large pieces.
+struct Huge {
+    pages: Bytes,
+    footer: Bytes,
+}
+
+const HUGE: u64 = 1 << 40;
+
+impl Source for Huge {
+    fn origin(&self) -> &str {
+        "https://test/huge.parquet"
+    }
+
+    fn is_cheap(&self) -> bool {
+        false
+    }
+
+    fn head(&self) -> Result<Meta> {
+        Ok(Meta { size: HUGE, etag: None, last_modified: None })
+    }
+
+    fn seen(&self) -> Option<Meta> {
+        self.head().ok()
+    }
+
+    fn read_into(&self, _: SourceOffset, _: &mut [u8]) -> Result<()> {
+        Err(Error::read("not asked for"))
+    }
+
+    fn read_ranges(&self, ranges: &[SourceRange]) -> Result<Vec<Bytes>> {
+        ranges.iter().map(|range| self.read_up_to(range.start, range.end.0 - range.start.0)).collect()
+    }
+
+    fn read_up_to(&self, offset: SourceOffset, length: u64) -> Result<Bytes> {
+        assert!(length <= MOST_PAGE, "{length} bytes read");
+        let footer = HUGE - self.footer.len() as u64;
+        let byte = |at: u64| match at.checked_sub(footer) {
+            Some(at) => self.footer[at as usize],
+            None => self.pages.get(at as usize).copied().unwrap_or(0),
+        };
+        Ok((offset.0..(offset.0 + length).min(HUGE)).map(byte).collect())
+    }
+}
+
+#[test]
+fn nothing_larger_than_a_page_is_read_whatever_a_large_file_claims() {
+    let good = index(2, 5_000);
+    let file = opened(good.clone());
+    let chunk = file.overviews(0).unwrap();
+    let (first, length) = (chunk.offset_index_offset().unwrap(), i64::from(chunk.offset_index_length().unwrap()));
+    let page = page_of_row(&good[first as usize..][..length as usize], 1).unwrap();
+    let size = [&[0x16][..], &varint(chunk.compressed_size())].concat().repeat(2);
+    let longer = [&[0x16][..], &varint(1 << 39)].concat().repeat(2);
+    let index_at = |offset: i64, length: i64| [varint(offset), vec![0x15], varint(length)].concat();
+    // Another offset index, of a page of so many bytes, at the end of the pages; and a footer that leads to it.
+    let fetch = |page_length: i64, index_length: Option<i64>| {
+        let end = good.len() - 8 - u32::from_le_bytes(good[good.len() - 8..][..4].try_into().unwrap()) as usize;
+        let offsets = [&[0x19, 0x1C, 0x16][..], &varint(page.offset), &[0x15], &varint(page_length), &[0x16, 2, 0, 0]];
+        let offsets = offsets.concat();
+        let told = index_at(end as i64, index_length.unwrap_or(offsets.len() as i64));
+        let footer = patched(&good[end..good.len() - 8], &index_at(first, length), &told);
+        let footer = patched(&footer, &size, &longer);
+        let footer = [&footer[..], &(footer.len() as u32).to_le_bytes(), b"PAR1"].concat().into();
+        let source = Huge { pages: [&good[..end], &offsets].concat().into(), footer };
+        let file = IndexFile::open("memory.parquet", Arc::new(source), false).unwrap();
+        at(&Arc::new(file), 1).fetch()
+    };
+    assert_eq!(fetch(page.length, None).unwrap().1, packets(1, 5_001), "large files are read");
+    assert!(fetch(MOST_PAGE as i64 + 1, None).unwrap_err().chain().contains("page said to lie"));
+    assert!(fetch(i32::MAX.into(), None).unwrap_err().chain().contains("page said to lie"));
+    assert!(fetch(page.length, Some(1 << 21)).unwrap_err().chain().contains("offset index said to lie"));
+    assert!(fetch(page.length + 100, None).unwrap_err().chain().contains("are left"));
 }
 
 #[test]
