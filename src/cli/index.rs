@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use super::embed::{self, Embedder};
 use super::inputs::{Input, expand};
 use super::{complain, open, options, print, size};
 use crate::error::{Error, Result, ResultExt};
@@ -29,6 +30,9 @@ pub(super) struct Arguments {
     /// Files scanned at the same time [default: the processors, twice as many for remote files]
     #[arg(short, long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
+    /// Carry the overviews of factor N and coarser in the index: a power of two from 2
+    #[arg(long, value_name = "N", value_parser = embed::factor)]
+    embed_overviews: Option<u8>,
     /// Print the summary as JSON
     #[arg(long)]
     json: bool,
@@ -51,13 +55,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
         .collect();
     let found = inputs.len();
     let jobs = arguments.jobs.map_or_else(|| default_jobs(&inputs), usize::from);
-    let (records, scan_failures) = scan_all(&inputs, &options, jobs);
+    let embedder = arguments.embed_overviews.map(|k| Embedder::new(k, &arguments.output, &options)).transpose()?;
+    let (records, scan_failures) = scan_all(&inputs, &options, embedder.as_ref(), jobs);
     let failures = [failures, scan_failures].concat();
     let shared = shared_keys(&records);
     for (key, paths) in &shared {
         complain(&format!("{} files are called {key}: {}", paths.len(), paths.join(", ")));
     }
     let rows = records.len();
+    let embedded = embedder.as_ref().map(|embedder| {
+        let (factor, bytes) = embedder.told();
+        (factor, records.iter().filter(|record| record.overviews.is_some()).count(), bytes)
+    });
     if rows > 0 {
         write_index(&arguments.output, records)?;
     }
@@ -67,12 +76,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     if arguments.json {
         let failed: Vec<_> = failures.iter().map(|(file, error)| json!({"file": file, "error": error})).collect();
         let shared: Vec<_> = shared.iter().map(|(key, paths)| json!({"key": key, "paths": paths})).collect();
+        let overviews = embedded.map(|(factor, rows, bytes)| json!({"factor": factor, "rows": rows, "bytes": bytes}));
         print(&json!({
             "output": if rows > 0 { Some(output) } else { None },
             "files": found, "rows": rows, "bytes": bytes, "seconds": seconds, "failed": failed, "shared_keys": shared,
+            "overviews": overviews,
         }).to_string());
     } else if rows > 0 {
-        print(&format!("{output}: {rows} of {found} files, {}, {seconds:.1} s", size(bytes)));
+        let embedded =
+            embedded.map_or_else(String::new, |(_, rows, bytes)| format!(", overviews of {rows} in {}", size(bytes)));
+        print(&format!("{output}: {rows} of {found} files, {}{embedded}, {seconds:.1} s", size(bytes)));
     } else {
         complain("nothing to write: no file could be scanned");
     }
@@ -87,7 +100,12 @@ fn default_jobs(inputs: &[Input]) -> usize {
 }
 
 /// The rows of all files, in the order of the files, and what failed.
-fn scan_all(inputs: &[Input], options: &Options, jobs: usize) -> (Vec<Record>, Vec<(String, String)>) {
+fn scan_all(
+    inputs: &[Input],
+    options: &Options,
+    embedder: Option<&Embedder>,
+    jobs: usize,
+) -> (Vec<Record>, Vec<(String, String)>) {
     let progress = Progress::new(inputs.len());
     let next = AtomicUsize::new(0);
     let results: Mutex<BTreeMap<usize, Result<Record>>> = Mutex::default();
@@ -97,7 +115,7 @@ fn scan_all(inputs: &[Input], options: &Options, jobs: usize) -> (Vec<Record>, V
                 while let Some((number, input)) =
                     Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|n| Some((n, inputs.get(n)?)))
                 {
-                    let result = scan_one(input, options);
+                    let result = scan_one(input, options, embedder, &progress);
                     progress.step(result.as_ref().err());
                     lock(&results).insert(number, result);
                 }
@@ -116,13 +134,20 @@ fn scan_all(inputs: &[Input], options: &Options, jobs: usize) -> (Vec<Record>, V
     (records, failures)
 }
 
-fn scan_one(input: &Input, options: &Options) -> Result<Record> {
+fn scan_one(input: &Input, options: &Options, embedder: Option<&Embedder>, progress: &Progress) -> Result<Record> {
     let name = input.location.display();
     let source = open(&input.location, options)?;
     let scanned = scan(&*source).in_file(&name)?;
     let unknown = Key { product: ProductName::Unknown, mgrs_tile: None, band: String::new(), resolution: None };
     let key = RecordKey::new(input.key.as_ref().unwrap_or(&unknown));
-    Ok(Record::from_scan(key, &input.path, source.origin(), scanned))
+    let whole = scanned.whole.clone();
+    let mut record = Record::from_scan(key, &input.path, source.origin(), scanned);
+    if let Some(embedder) = embedder
+        && let Some(why) = embedder.embed(&mut record, &source, whole.as_ref(), options).in_file(&name)?
+    {
+        progress.tell(&format!("{name}: a row without overviews: {why}"));
+    }
+    Ok(record)
 }
 
 /// Keys that more than one file has, with the files. Files whose names tell nothing are known by their origins.
@@ -169,6 +194,14 @@ impl Progress {
         } else if last.elapsed() >= EVERY {
             complain(&format!("{done} of {} files, {failed} failed", self.total));
             *last = Instant::now();
+        }
+    }
+
+    /// A line, without disturbing the bar.
+    fn tell(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| complain(text)),
+            None => complain(text),
         }
     }
 

@@ -5,6 +5,7 @@
 //! same names.
 
 mod demo;
+mod embed;
 mod index;
 mod info;
 mod inject;

@@ -63,6 +63,46 @@ fn what_fails_is_told_and_the_rest_goes_on() {
 }
 
 #[test]
+fn overviews_are_embedded() {
+    let folder = tempfile::tempdir().unwrap();
+    let (index, safe) = (folder.path().join("index.parquet"), folder.path().join(format!("{PRODUCT}.SAFE")));
+    let images = safe.join("GRANULE/L2A_T31UDQ_A1_2/IMG_DATA/R10m");
+    std::fs::create_dir_all(&images).unwrap();
+    let path = |band: &str| images.join(format!("T31UDQ_20241016T105031_{band}_10m.jp2"));
+    // One that is read whole, one that is not, one without PLT, one with fewer levels.
+    let small = made::File { plt: true, levels: 3, ..made::File::default() };
+    let large = made::File { packet: 40_000, ..small.clone() };
+    std::fs::write(path("B02"), small.bytes()).unwrap();
+    std::fs::write(path("B03"), large.bytes()).unwrap();
+    std::fs::write(path("B04"), made::File { plt: false, ..small.clone() }.bytes()).unwrap();
+    std::fs::write(path("B08"), made::File { levels: 1, ..small.clone() }.bytes()).unwrap();
+    let arguments = |factor| ["index", text(&safe), "-o", text(&index), "--embed-overviews", factor];
+    assert!(!succeeds(&arguments("12")) && !index.exists());
+    assert!(succeeds(&arguments("4")));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "what was kept meanwhile is gone");
+
+    let options = Options::resolve(&|name| (name == "VSITLM_INDEX").then(|| text(&index).to_owned())).unwrap();
+    let open = |path: &str| source::open(&parse(path)?.location, &options, None);
+    let embedded = |band: &str| {
+        let key = parse(text(&path(band))).unwrap().key.unwrap();
+        let mut found = crate::index::find(&options, &key, "", &open);
+        assert!(found.warnings.is_empty() && found.records.len() == 1, "{band}: {:?}", found.warnings);
+        found.records.remove(0)
+    };
+    for band in ["B02", "B03"] {
+        let (row, file) = (embedded(band), std::fs::read(path(band)).unwrap());
+        let (k, packets) = row.overviews.unwrap().fetch().unwrap();
+        let expected = row.parts.iter().flat_map(|part| {
+            let head = part.head.as_ref().unwrap();
+            let (start, end) = (head.packets, head.resolution_ends[1]);
+            file[part.offset as usize..][start as usize..end as usize].to_vec()
+        });
+        assert!(k == 2 && packets.iter().copied().eq(expected), "{band}");
+    }
+    assert!(embedded("B04").overviews.is_none() && embedded("B08").overviews.is_none());
+}
+
+#[test]
 fn a_tlm_is_injected() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);

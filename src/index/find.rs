@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::blob::{parse_index_blob, parse_resolution_ends};
 use super::chunks::Chunks;
+use super::overviews::EmbeddedOverviews;
 use super::read::{Column, IndexFile};
 use super::recent::Recent;
 use super::record::{Record, RecordKey};
@@ -50,7 +51,7 @@ const MOST_ROWS: usize = 64;
 const GROUPS_AT_ONCE: usize = 16;
 
 const KEYS: [Column; 5] = [Column::ProductId, Column::BandId, Column::MgrsTile, Column::Resolution, Column::Origin];
-const ALL: [Column; 12] = [
+const ALL: [Column; 13] = [
     Column::ProductId,
     Column::BandId,
     Column::MgrsTile,
@@ -63,6 +64,7 @@ const ALL: [Column; 12] = [
     Column::ResolutionEnds,
     Column::Etag,
     Column::LastModified,
+    Column::OverviewFactor,
 ];
 
 /// Asks the indexes of the options for the rows of a file called `key` that lies at `origin`. The first index that has
@@ -235,7 +237,9 @@ fn opened(id: &Id, name: &str, place: &Place, open: &OpenIndex<'_>) -> Result<Op
     let mut kept = lock(&slot);
     let now = stamp(place);
     match &*kept {
-        Some(Kept::Open(file, then)) if *then == now => return Ok(Some((file.clone(), false))),
+        Some(Kept::Open(file, then)) if *then == now && !file.is_doubtful() => {
+            return Ok(Some((file.clone(), false)));
+        }
         Some(Kept::Absent(since)) if now.is_none() && since.elapsed() < ABSENT_FOR => return Ok(None),
         Some(Kept::Failed(since, error)) if since.elapsed() < ABSENT_FOR => return Err(error.clone()),
         _ => {}
@@ -267,7 +271,7 @@ fn opened(id: &Id, name: &str, place: &Place, open: &OpenIndex<'_>) -> Result<Op
 }
 
 /// The rows of an open index.
-fn rows(file: &IndexFile, wanted: &Wanted) -> Result<Found> {
+fn rows(file: &Arc<IndexFile>, wanted: &Wanted) -> Result<Found> {
     let candidates: Vec<usize> = (0..file.groups())
         .filter(|group| file.bounds(*group, Column::ProductId).is_none_or(|(min, max)| wanted.may_hold(min, max)))
         .collect();
@@ -299,7 +303,7 @@ fn rows(file: &IndexFile, wanted: &Wanted) -> Result<Found> {
 }
 
 /// The first row of an index, whatever its key.
-pub(super) fn first_row(file: &IndexFile) -> Result<Option<Record>> {
+pub(super) fn first_row(file: &Arc<IndexFile>) -> Result<Option<Record>> {
     if file.groups() == 0 {
         return Ok(None);
     }
@@ -344,7 +348,13 @@ fn matching(file: &IndexFile, chunks: &Chunks<'_>, group: usize, wanted: &Wanted
     Ok(rows)
 }
 
-fn read_rows(file: &IndexFile, chunks: &Chunks<'_>, group: usize, rows: &[usize], found: &mut Found) -> Result<()> {
+fn read_rows(
+    file: &Arc<IndexFile>,
+    chunks: &Chunks<'_>,
+    group: usize,
+    rows: &[usize],
+    found: &mut Found,
+) -> Result<()> {
     let text = |column| chunks.text(group, column, rows);
     let (mut products, mut bands, mut tiles) =
         (text(Column::ProductId)?, text(Column::BandId)?, text(Column::MgrsTile)?);
@@ -355,6 +365,7 @@ fn read_rows(file: &IndexFile, chunks: &Chunks<'_>, group: usize, rows: &[usize]
     let blobs = chunks.bytes(group, Column::Index, rows)?;
     let mut headers = chunks.bytes(group, Column::Header, rows)?;
     let ends = chunks.bytes(group, Column::ResolutionEnds, rows)?;
+    let factors = chunks.numbers(group, Column::OverviewFactor, rows)?;
     for (n, row) in rows.iter().enumerate() {
         let blob = blobs[n].as_deref().unwrap_or_default();
         let mut record = Record {
@@ -373,7 +384,12 @@ fn read_rows(file: &IndexFile, chunks: &Chunks<'_>, group: usize, rows: &[usize]
             origin: origins[n].take(),
             etag: etags[n].take(),
             last_modified: modified[n],
+            overviews: None,
         };
+        match factors[n].map(|factor| EmbeddedOverviews::of_row(file, group, *row, factor)).transpose() {
+            Ok(overviews) => record.overviews = overviews,
+            Err(warning) => found.warnings.push(warning),
+        }
         match complete(&mut record, blob, ends[n].as_deref()) {
             Ok(()) => found.records.push(record),
             Err(error) => {

@@ -57,6 +57,7 @@ pub(crate) fn record(product: &str, band: &str, resolution: u32) -> Record {
         origin: Some(format!("s3://eodata/{product}/{band}")),
         etag: Some("\"0123456789abcdef\"".into()),
         last_modified: Some(1_729_000_000),
+        overviews: None,
     }
 }
 
@@ -188,7 +189,7 @@ fn no_corruption_makes_a_look_up_panic() {
             bytes[at] = (noise >> 40) as u8;
         }
         if let Ok(file) = IndexFile::from_bytes("corrupt", bytes.into()) {
-            let _ = rows(&file, &wanted);
+            let _ = rows(&Arc::new(file), &wanted);
         }
     }
     let _ = key;

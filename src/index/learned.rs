@@ -91,7 +91,7 @@ fn read(path: &Path) -> Result<Option<Record>> {
         return Err(bad(format!("{} bytes for one row", meta.len())));
     }
     let bytes = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
-    first_row(&IndexFile::from_bytes(&name, bytes.into())?)
+    first_row(&IndexFile::from_bytes(&name, bytes.into())?.into())
 }
 
 /// Keeps `record` for its origin.

@@ -11,12 +11,12 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use parquet::basic::{Compression, Type};
-use parquet::file::metadata::{FooterTail, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{ColumnChunkMetaData, FooterTail, ParquetMetaData, ParquetMetaDataReader};
 
 use super::chunks::{Chunks, guarded};
 use super::recent::Recent;
@@ -40,6 +40,7 @@ const GAP: u64 = 32 << 10;
 /// Column chunks kept in memory, in bytes, for the whole process.
 const CHUNKS_KEPT: usize = 64 << 20;
 
+/// The file, the row group and the column; `usize::MAX` for the offset index of the overviews.
 type ChunkId = (u64, usize, usize);
 /// Column chunks read by this process.
 struct Kept(Mutex<Recent<ChunkId, Bytes>>);
@@ -69,10 +70,11 @@ pub(super) enum Column {
     ResolutionEnds,
     Etag,
     LastModified,
+    OverviewFactor,
 }
 
 /// Names in the order of [`Column`], and whether an index must have the column: v1 files have just those.
-const COLUMNS: [(&str, bool); 12] = [
+const COLUMNS: [(&str, bool); 13] = [
     ("product_id", true),
     ("band_id", true),
     ("mgrs_tile", false),
@@ -85,7 +87,10 @@ const COLUMNS: [(&str, bool); 12] = [
     ("resolution_ends", false),
     ("etag", false),
     ("last_modified", false),
+    ("overview_factor", false),
 ];
+/// The column that a look-up never reads ([`super::overviews`]).
+const OVERVIEWS: &str = "overviews";
 
 /// An open index file.
 pub(super) struct IndexFile {
@@ -95,11 +100,15 @@ pub(super) struct IndexFile {
     /// Where it is read from; `None` for a file in memory.
     source: Option<Arc<dyn Source>>,
     metadata: ParquetMetaData,
+    /// The file's size in bytes.
+    size: u64,
     columns: [Option<usize>; COLUMNS.len()],
     /// The file, where it was read whole.
     whole: Option<Bytes>,
     /// One fetch at a time for a row group; different ones side by side.
     fetching: [Mutex<()>; 16],
+    /// Whether it may have been replaced since it was opened.
+    doubtful: AtomicBool,
 }
 
 impl IndexFile {
@@ -157,7 +166,8 @@ impl IndexFile {
         })?;
         let columns = guarded(name, || check(&metadata, size).map_err(bad))?;
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Ok(Self { name: name.to_owned(), id, source, metadata, columns, whole, fetching: Default::default() })
+        let (name, fetching, doubtful) = (name.to_owned(), Default::default(), AtomicBool::new(false));
+        Ok(Self { name, id, source, metadata, size, columns, whole, fetching, doubtful })
     }
 
     /// The place of a column in the file's schema.
@@ -168,6 +178,56 @@ impl IndexFile {
     /// The footer.
     pub(super) fn metadata(&self) -> &ParquetMetaData {
         &self.metadata
+    }
+
+    /// Lets the next look-up open it anew: a read has failed, maybe since the file is another by now.
+    pub(super) fn doubt(&self) {
+        self.doubtful.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`Self::doubt`] was called.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.doubtful.load(Ordering::Relaxed)
+    }
+
+    /// Its size in bytes.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The chunk of embedded overviews of a row group, as the footer tells of it: nothing of that has been checked.
+    pub(super) fn overviews(&self, group: usize) -> Option<&ColumnChunkMetaData> {
+        let mut columns = self.metadata.row_groups().get(group)?.columns().iter();
+        columns.find(|chunk| {
+            let column = chunk.column_descr();
+            let fits = column.max_def_level() <= 1 && column.max_rep_level() == 0;
+            fits && column.physical_type() == Type::BYTE_ARRAY && column.path().parts() == [OVERVIEWS]
+        })
+    }
+
+    /// Some bytes of the file, inside it. They are not kept, and nothing is locked.
+    pub(super) fn read_at(&self, range: Range<u64>) -> Result<Bytes> {
+        let wanted = SourceOffset(range.start)..SourceOffset(range.end);
+        let read = match (&self.whole, &self.source) {
+            (Some(bytes), _) => bytes.get(range.start as usize..range.end as usize).map(|part| bytes.slice_ref(part)),
+            (None, Some(source)) => source.read_ranges(&[wanted]).in_file(&self.name)?.pop(),
+            (None, None) => None,
+        };
+        read.ok_or_else(|| self.bad("it could not be read whole".into()))
+    }
+
+    /// The offset index of the overviews of a row group, which lies in `range`: from memory where it was read before.
+    pub(super) fn read_offset_index(&self, group: usize, range: Range<u64>) -> Result<Bytes> {
+        let id = (self.id, group, usize::MAX);
+        let kept = lock(&CHUNKS.get().0).get(&id);
+        if let Some(bytes) = kept {
+            return Ok(bytes);
+        }
+        let bytes = self.read_at(range)?;
+        if self.whole.is_none() {
+            lock(&CHUNKS.get().0).put(id, bytes.clone(), bytes.len() + 128);
+        }
+        Ok(bytes)
     }
 
     /// What messages call it.
@@ -266,7 +326,7 @@ fn check(metadata: &ParquetMetaData, size: u64) -> Result<[Option<usize>; COLUMN
     for (slot, (name, required)) in columns.iter_mut().zip(COLUMNS) {
         let found = schema.columns().iter().position(|column| column.path().parts() == [name.to_owned()]);
         let expected: &[Type] = match name {
-            "resolution" | "file_size" | "last_modified" => &[Type::INT32, Type::INT64],
+            "resolution" | "file_size" | "last_modified" | "overview_factor" => &[Type::INT32, Type::INT64],
             _ => &[Type::BYTE_ARRAY],
         };
         let fits = |place: &usize| {

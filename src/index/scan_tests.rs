@@ -189,7 +189,7 @@ fn real_files_are_walked_and_kept() {
         record.structure(record.header.as_ref().unwrap(), 0).unwrap();
         let index = crate::index::write::build_index(std::slice::from_ref(&record)).unwrap();
         let file = crate::index::read::IndexFile::from_bytes("index", index.into()).unwrap();
-        assert_eq!(crate::index::find::first_row(&file).unwrap().unwrap(), record, "{name}");
+        assert_eq!(crate::index::find::first_row(&file.into()).unwrap().unwrap(), record, "{name}");
         let ends = crate::index::blob::build_resolution_ends(&record.parts).map_or(0, |ends| ends.len());
         let (reads, read) = source.cost();
         println!(

@@ -135,6 +135,70 @@ pub(super) fn check_pages(chunk: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
+/// What an offset index says of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Location {
+    /// Where its header begins, in bytes from the start of the file.
+    pub(super) offset: i64,
+    /// Its bytes, header included.
+    pub(super) length: i64,
+}
+
+/// The page that begins with a row of the row group, by the offset index of a column chunk.
+pub(super) fn page_of_row(index: &[u8], row: usize) -> Option<Location> {
+    let wanted = i64::try_from(row).ok()?;
+    let (mut found, mut page) = (None, Location { offset: -1, length: -1 });
+    // PageLocation: offset 1, compressed_page_size 2, first_row_index 3, the last of its fields.
+    let integer = |parent, id, value| match (parent, id) {
+        (0, 1) => page.offset = value,
+        (0, 2) => page.length = value,
+        (0, 3) => {
+            if value == wanted {
+                found.get_or_insert(page);
+            }
+            page = Location { offset: -1, length: -1 };
+        }
+        _ => {}
+    };
+    Walker { rest: index, integer }.structure(0, 0)?;
+    found
+}
+
+/// What the header of a data page says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Page {
+    /// PageType.
+    pub(super) kind: i64,
+    /// Its bytes without the header, decompressed.
+    pub(super) whole: i64,
+    /// Its bytes without the header, as they lie in the file.
+    pub(super) stored: i64,
+    /// The number of values, nulls included.
+    pub(super) values: i64,
+    /// Encoding of the values.
+    pub(super) encoding: i64,
+    /// Encoding of the definition levels.
+    pub(super) levels: i64,
+}
+
+/// The header of a data page, and how many bytes follow it.
+pub(super) fn data_page(page: &[u8]) -> Option<(Page, usize)> {
+    let mut told = Page { kind: -1, ..Page::default() };
+    let integer = |parent, id, value| match (parent, id) {
+        (0, 1) => told.kind = value,
+        (0, 2) => told.whole = value,
+        (0, 3) => told.stored = value,
+        (5, 1) => told.values = value,
+        (5, 2) => told.encoding = value,
+        (5, 3) => told.levels = value,
+        _ => {}
+    };
+    let mut walker = Walker { rest: page, integer };
+    walker.structure(0, 0)?;
+    let rest = walker.rest.len();
+    Some((told, rest))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

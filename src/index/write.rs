@@ -10,10 +10,11 @@
 //! | `resolution_ends` | binary, may be null | [`super::blob`] |
 //! | `origin`, `etag` | string, may be null | where the row was made from, and what it was |
 //! | `last_modified` | timestamp in microseconds UTC, may be null | likewise |
+//! | `overview_factor`, `overviews` | int64, binary, may be null | [`super::overviews`]; absent where no row has any |
 //!
 //! Rows are sorted by (product_id, mgrs_tile, band_id, resolution), in row groups of 256, so that a look-up reads one
-//! row group. Only the key columns have statistics, and there is no page index: both would make the footer longer, and
-//! every look-up reads the footer.
+//! row group. Only the key columns have statistics, and there is no page index but in files with overviews: both would
+//! make the footer longer, and every look-up reads the footer.
 
 use std::fs::File;
 use std::io::Write;
@@ -30,13 +31,17 @@ use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::ColumnPath;
 
 use super::blob::{build_index_blob, build_resolution_ends};
+use super::overviews::EmbeddedOverviews;
 use super::record::Record;
 use crate::error::{Error, Result};
 
 /// Rows of a row group.
 pub(super) const ROWS: usize = 256;
 
-const SCHEMA: &str = "message vsitlm {
+/// A row group that is being written.
+type Group<'a, W> = SerializedRowGroupWriter<'a, W>;
+
+const COLUMNS: &str = "
     required binary product_id (STRING);
     required binary band_id (STRING);
     required binary path (STRING);
@@ -49,7 +54,12 @@ const SCHEMA: &str = "message vsitlm {
     optional binary origin (STRING);
     optional binary etag (STRING);
     optional int64 last_modified (TIMESTAMP(MICROS,true));
-}";
+";
+/// The columns of a file in which a row has overviews: the last ones, so that what a look-up reads stays together.
+const OVERVIEW_COLUMNS: &str = "
+    optional int64 overview_factor;
+    optional binary overviews;
+";
 
 /// Writes `records` as one index file, sorted, and gives it its name when it is whole and on the disk.
 ///
@@ -58,8 +68,8 @@ const SCHEMA: &str = "message vsitlm {
 pub(crate) fn write_index(path: &Path, mut records: Vec<Record>) -> Result<()> {
     let bad = |what: String| Error::Index { index: path.display().to_string(), what };
     records.sort_by(|a, b| a.key.cmp(&b.key).then_with(|| a.path.cmp(&b.path)));
-    let bytes = build_index(&records).map_err(|error| bad(format!("it could not be written: {error}")))?;
-    write_atomically(path, &bytes).map_err(|error| bad(format!("it could not be written: {error}")))
+    write_whole(path, |file| build_into(&records, file).map_err(std::io::Error::other))
+        .map_err(|error| bad(format!("it could not be written: {error}")))
 }
 
 /// Writes `bytes` as [`write_whole`] does.
@@ -88,7 +98,7 @@ pub(crate) fn write_whole(path: &Path, fill: impl FnOnce(&mut File) -> std::io::
     Ok(())
 }
 
-fn properties() -> Result<WriterProperties, ParquetError> {
+fn properties(with_overviews: bool) -> Result<WriterProperties, ParquetError> {
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(9)?))
         .set_created_by(concat!("vsitlm ", env!("CARGO_PKG_VERSION")).to_owned())
@@ -98,7 +108,7 @@ fn properties() -> Result<WriterProperties, ParquetError> {
         .set_dictionary_enabled(false)
         .set_statistics_enabled(EnabledStatistics::None)
         .set_statistics_truncate_length(None)
-        .set_offset_index_disabled(true)
+        .set_offset_index_disabled(!with_overviews)
         .set_sorting_columns(Some(
             [0, 4, 1, 5].map(|column_idx| SortingColumn { column_idx, descending: false, nulls_first: false }).into(),
         ));
@@ -107,22 +117,40 @@ fn properties() -> Result<WriterProperties, ParquetError> {
             .set_column_statistics_enabled(ColumnPath::from(name), EnabledStatistics::Chunk)
             .set_column_dictionary_enabled(ColumnPath::from(name), true);
     }
+    if with_overviews {
+        builder = builder
+            .set_column_compression(ColumnPath::from("overviews"), Compression::UNCOMPRESSED)
+            .set_column_data_page_row_count_limit(ColumnPath::from("overviews"), 1);
+    }
     Ok(builder.build())
 }
 
 /// The bytes of an index file of `records`, which are sorted.
 pub(super) fn build_index(records: &[Record]) -> Result<Vec<u8>, ParquetError> {
-    let schema = Arc::new(parse_message_type(SCHEMA)?);
-    let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties()?))?;
+    let mut bytes = Vec::new();
+    build_into(records, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Writes an index file of `records`, which are sorted, row group by row group: overviews can be more than memory holds.
+fn build_into(records: &[Record], out: impl Write + Send) -> Result<(), ParquetError> {
+    let with_overviews = records.iter().any(|record| record.overviews.is_some());
+    let more = if with_overviews { OVERVIEW_COLUMNS } else { "" };
+    let schema = Arc::new(parse_message_type(&format!("message vsitlm {{{COLUMNS}{more}}}"))?);
+    let mut writer = SerializedFileWriter::new(out, schema, Arc::new(properties(with_overviews)?))?;
     for rows in records.chunks(ROWS) {
         let mut group = writer.next_row_group()?;
         write_group(&mut group, rows)?;
+        if with_overviews {
+            write_int64(&mut group, rows, |row| row.overviews.as_ref().map(|overviews| 1 << overviews.k()))?;
+            write_overviews(&mut group, rows)?;
+        }
         group.close()?;
     }
-    writer.into_inner()
+    writer.close().map(drop)
 }
 
-fn write_group(group: &mut SerializedRowGroupWriter<'_, Vec<u8>>, rows: &[Record]) -> Result<(), ParquetError> {
+fn write_group(group: &mut Group<'_, impl Write + Send>, rows: &[Record]) -> Result<(), ParquetError> {
     let text = |value: &str| Some(ByteArray::from(value.as_bytes().to_vec()));
     let index = |row: &Record| match (row.has_tlm, row.file_size, row.first_sot) {
         (false, Some(size), Some(first)) => build_index_blob(size, first, &row.parts),
@@ -155,7 +183,7 @@ fn split<T>(values: impl Iterator<Item = Option<T>>) -> (Vec<i16>, Vec<T>) {
 }
 
 fn write_bytes(
-    group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
+    group: &mut Group<'_, impl Write + Send>,
     rows: &[Record],
     value: impl Fn(&Record) -> Option<ByteArray>,
 ) -> Result<(), ParquetError> {
@@ -167,8 +195,20 @@ fn write_bytes(
     Ok(())
 }
 
+/// A page a row, each read only when it is written.
+fn write_overviews(group: &mut Group<'_, impl Write + Send>, rows: &[Record]) -> Result<(), ParquetError> {
+    let Some(mut column) = group.next_column()? else { return Ok(()) };
+    for row in rows {
+        let value = row.overviews.as_ref().map(EmbeddedOverviews::value).transpose();
+        let value = value.map_err(|error| ParquetError::External(Box::new(error)))?.map(ByteArray::from);
+        let (levels, values) = split(std::iter::once(value));
+        column.typed::<ByteArrayType>().write_batch(&values, Some(&levels), None)?;
+    }
+    column.close()
+}
+
 fn write_int64(
-    group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
+    group: &mut Group<'_, impl Write + Send>,
     rows: &[Record],
     value: impl Fn(&Record) -> Option<i64>,
 ) -> Result<(), ParquetError> {
@@ -179,3 +219,7 @@ fn write_int64(
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "write_tests.rs"]
+mod tests;

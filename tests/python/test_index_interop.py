@@ -16,15 +16,20 @@ PRODUCT = "S2A_MSIL2A_20241016T105031_N0511_R051_T31UDQ_20241016T151206"
 V1 = ["product_id", "band_id", "path", "index"]
 
 
-def codestream(length):
-    """Four tiles of 16 px, right in structure, with nothing in their packets that a decoder could use."""
+def codestream(length, plt=False):
+    """Four tiles of 16 px, right in structure, with nothing in their packets that a decoder could use. With PLT, the
+    packet of the coarser of the two resolutions has 20 bytes."""
     siz = struct.pack(">HHHIIIIIIIIHBBB", 0xFF51, 41, 0, 32, 32, 0, 0, 16, 16, 0, 0, 1, 15, 1, 1)
     cod = struct.pack(">HHBBHBBBBBB", 0xFF52, 12, 0, 0, 1, 0, 1, 4, 4, 0, 1)
     qcd = struct.pack(">HHB4B", 0xFF5C, 7, 0x40, 128, 128, 128, 128)
     tiles = b""
     for tile in range(4):
         psot = length + 100 * tile
-        tiles += struct.pack(">HHHIBBH", 0xFF90, 10, tile, psot, 0, 1, 0xFF93) + bytes(psot - 14)
+        fine = psot - 14 - 20 - 8
+        lengths = struct.pack(">HHBBBB", 0xFF58, 6, 0, 20, 0x80 | fine >> 7, fine & 0x7F)[: 8 if plt else 0]
+        packets = bytes(1 + tile for _ in range(20)) + bytes(psot - 14 - 20 - len(lengths))
+        sot = struct.pack(">HHHIBB", 0xFF90, 10, tile, psot, 0, 1)
+        tiles += sot + lengths + b"\xff\x93" + packets
     return b"\xff\x4f" + siz + cod + qcd + tiles + b"\xff\xd9"
 
 
@@ -60,6 +65,26 @@ def test_pyarrow_reads_the_index_as_jp2io_does(product):
         tlm = row["index"][20:]
         assert len(tlm) == length and tlm[:2] == b"\xff\x55" and struct.unpack(">H", tlm[2:4])[0] == length - 2
         assert file.startswith(header) and len(header) == first_sot + 12
+
+
+def test_pyarrow_reads_an_index_with_overviews(product, tmp_path):
+    path = tmp_path / f"{PRODUCT}.SAFE/GRANULE/L2A_T31UDQ_A1_2/IMG_DATA/R10m/T31UDQ_20241016T105031_B02_10m.jp2"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(codestream(200, plt=True))
+    plain = next(product.rglob("*_B03_10m.jp2"))
+    made = run("index", path, plain, "-o", tmp_path / "index.parquet", "--embed-overviews", 2, "--json")
+    assert made.returncode == 0, made.stderr
+    assert json.loads(made.stdout)["overviews"] == {"factor": 2, "rows": 1, "bytes": 82}
+    assert "B03_10m.jp2: a row without overviews" in made.stderr and "B02_10m" not in made.stderr
+    table = pq.read_table(tmp_path / "index.parquet")
+    assert table.column("overview_factor").to_pylist() == [2, None]
+    packets = b"".join(bytes([1 + tile] * 20) for tile in range(4))
+    assert table.column("overviews").to_pylist() == [b"\x01\x01" + packets, None]
+    # jp2io's columns, and those of an index without overviews, are what they were.
+    [told] = [row for row in pq.read_table(tmp_path / "index.parquet", columns=V1).to_pylist() if row["band_id"] == "B03"]
+    without = pq.read_table(product / "index.parquet")
+    assert told in without.select(V1).to_pylist()
+    assert not {"overviews", "overview_factor"} & set(without.column_names)
 
 
 @pytest.mark.parametrize(
