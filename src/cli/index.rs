@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -14,10 +14,12 @@ use super::embed::{self, Embedder};
 use super::inputs::{Input, expand};
 use super::{complain, open, options, print, size};
 use crate::error::{Error, Result, ResultExt};
-use crate::index::{Record, RecordKey, scan, write_index};
+use crate::index::{Record, RecordKey, Scanned, parse_packets, read_heads, scan, write_index};
+use crate::jp2::TilePart;
 use crate::options::Options;
 use crate::path::{Key, Location, ProductName};
 use crate::process::lock;
+use crate::source::Source;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -33,6 +35,9 @@ pub(super) struct Arguments {
     /// Carry the overviews of factor N and coarser in the index: a power of two from 2
     #[arg(long, value_name = "N", value_parser = embed::factor)]
     embed_overviews: Option<u8>,
+    /// Where a file does not tell how long its packets are (no PLT), read all of it to find out: its overviews need it
+    #[arg(long)]
+    parse_packets: bool,
     /// Print the summary as JSON
     #[arg(long)]
     json: bool,
@@ -56,7 +61,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     let found = inputs.len();
     let jobs = arguments.jobs.map_or_else(|| default_jobs(&inputs), usize::from);
     let embedder = arguments.embed_overviews.map(|k| Embedder::new(k, &arguments.output, &options)).transpose()?;
-    let (records, scan_failures) = scan_all(&inputs, &options, embedder.as_ref(), jobs);
+    let scanner = Scanner { options: &options, embedder: embedder.as_ref(), parse_packets: arguments.parse_packets };
+    let (records, scan_failures) = scan_all(&inputs, &scanner, jobs);
     let failures = [failures, scan_failures].concat();
     let shared = shared_keys(&records);
     for (key, paths) in &shared {
@@ -100,12 +106,7 @@ fn default_jobs(inputs: &[Input]) -> usize {
 }
 
 /// The rows of all files, in the order of the files, and what failed.
-fn scan_all(
-    inputs: &[Input],
-    options: &Options,
-    embedder: Option<&Embedder>,
-    jobs: usize,
-) -> (Vec<Record>, Vec<(String, String)>) {
+fn scan_all(inputs: &[Input], scanner: &Scanner<'_>, jobs: usize) -> (Vec<Record>, Vec<(String, String)>) {
     let progress = Progress::new(inputs.len());
     let next = AtomicUsize::new(0);
     let results: Mutex<BTreeMap<usize, Result<Record>>> = Mutex::default();
@@ -115,7 +116,7 @@ fn scan_all(
                 while let Some((number, input)) =
                     Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|n| Some((n, inputs.get(n)?)))
                 {
-                    let result = scan_one(input, options, embedder, &progress);
+                    let result = scanner.scan(input, &progress);
                     progress.step(result.as_ref().err());
                     lock(&results).insert(number, result);
                 }
@@ -134,20 +135,49 @@ fn scan_all(
     (records, failures)
 }
 
-fn scan_one(input: &Input, options: &Options, embedder: Option<&Embedder>, progress: &Progress) -> Result<Record> {
-    let name = input.location.display();
-    let source = open(&input.location, options)?;
-    let scanned = scan(&*source).in_file(&name)?;
-    let unknown = Key { product: ProductName::Unknown, mgrs_tile: None, band: String::new(), resolution: None };
-    let key = RecordKey::new(input.key.as_ref().unwrap_or(&unknown));
-    let whole = scanned.whole.clone();
-    let mut record = Record::from_scan(key, &input.path, source.origin(), scanned);
-    if let Some(embedder) = embedder
-        && let Some(why) = embedder.embed(&mut record, &source, whole.as_ref(), options).in_file(&name)?
-    {
-        progress.tell(&format!("{name}: a row without overviews: {why}"));
+/// How files become rows.
+struct Scanner<'a> {
+    options: &'a Options,
+    embedder: Option<&'a Embedder>,
+    parse_packets: bool,
+}
+
+impl Scanner<'_> {
+    fn scan(&self, input: &Input, progress: &Progress) -> Result<Record> {
+        let name = input.location.display();
+        let source = open(&input.location, self.options)?;
+        let mut scanned = scan(&*source).in_file(&name)?;
+        if let Some(why) = self.find_ends(&source, &mut scanned).in_file(&name)? {
+            progress.tell(&format!("{name}: {}", why.chain()));
+        }
+        let unknown = Key { product: ProductName::Unknown, mgrs_tile: None, band: String::new(), resolution: None };
+        let key = RecordKey::new(input.key.as_ref().unwrap_or(&unknown));
+        let whole = scanned.whole.clone();
+        let mut record = Record::from_scan(key, &input.path, source.origin(), scanned);
+        if let Some(embedder) = self.embedder
+            && let Some(why) = embedder.embed(&mut record, &source, whole.as_ref(), self.options).in_file(&name)?
+        {
+            progress.tell(&format!("{name}: a row without overviews: {why}"));
+        }
+        Ok(record)
     }
-    Ok(record)
+
+    /// Finds out where resolutions end, where the scan has not. What stands against it is no failure.
+    fn find_ends(&self, source: &Arc<dyn Source>, scanned: &mut Scanned) -> Result<Option<Error>> {
+        let Scanned { main, parts, doubt, .. } = scanned;
+        let mut against = doubt.take();
+        if parts.iter().any(|part| part.head.is_none()) {
+            against = read_heads(source, main, parts, self.options).err();
+        }
+        let is_known = |part: &TilePart| part.head.as_ref().is_some_and(|head| !head.resolution_ends.is_empty());
+        if self.parse_packets && !parts.iter().all(is_known) {
+            against = parse_packets(&**source, main, parts).err();
+        }
+        match against {
+            None | Some(Error::NoOverview { .. } | Error::Malformed { .. }) => Ok(against),
+            Some(failure) => Err(failure),
+        }
+    }
 }
 
 /// Keys that more than one file has, with the files. Files whose names tell nothing are known by their origins.

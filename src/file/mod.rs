@@ -1,5 +1,6 @@
 //! The virtual file: a layout, read through a source, shared by every handle on its path.
 
+mod embedded;
 mod open;
 mod overviews;
 mod read;
@@ -11,6 +12,7 @@ use std::sync::atomic::AtomicBool;
 
 use once_cell::race::OnceBox;
 
+use embedded::Embedded;
 pub(crate) use open::{at_hand, open, wants_side_cars};
 pub(crate) use read::Ahead;
 pub(crate) use registry::Lease;
@@ -36,6 +38,8 @@ pub(crate) struct VirtualFile {
     last_modified: Option<i64>,
     /// What reduced views are made of; `None` where the file's structure is unknown, and in a view.
     known: Option<Known>,
+    /// For a reduced view, what of it the index carries.
+    embedded: Option<Embedded>,
     /// The tiles of a large reduced view that have been read.
     read_tiles: Box<[AtomicBool]>,
 }

@@ -48,7 +48,7 @@ pub(crate) fn open(
     }
     if request.view != View::Whole {
         let file = open(&request.with(View::Whole), get, host)?;
-        let view = file.view(request, host).in_file(&shown)?;
+        let view = file.view(request).in_file(&shown)?;
         return Ok(registry::get().lease(&name, Arc::new(view)));
     }
     let source = source::open(&request.location, &options, host).in_file(&shown)?;
@@ -82,6 +82,7 @@ impl VirtualFile {
             confirmed: AtomicBool::new(false),
             last_modified,
             known,
+            embedded: None,
             read_tiles: std::iter::repeat_with(AtomicBool::default).take(tiles.unwrap_or(0) as usize).collect(),
         }
     }
@@ -141,6 +142,12 @@ fn open_jp2(source: &dyn Source, request: &Request, options: &Options, host: Opt
             trace::debug(|| format!("{origin}: no row, walking the file"));
             let record_key = key.map_or_else(RecordKey::default, RecordKey::new);
             let scanned = index::scan(source)?;
+            if let (Some(host), Some(doubt)) = (host, &scanned.doubt) {
+                let message = format!("{}: {}", request.location.display(), doubt.chain());
+                if registry::get().is_news(&message) {
+                    host.warn(&message);
+                }
+            }
             let whole = scanned.whole.clone().filter(|_| !source.is_cheap());
             let record = Record::from_scan(record_key, &request.location.archive_path(), origin, scanned);
             index::learned_put(options, &record);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::embedded::Embedded;
 use super::open::Opened;
 use super::{Known, VirtualFile};
 use crate::error::{Error, Result};
@@ -9,26 +10,30 @@ use crate::index::{self, Record};
 use crate::jp2::{
     MainHeader, PartPackets, Progress, Structure, TilePart, TilePartHead, no_factor, parse_main_header,
 };
-use crate::layout::{self, Layout, Level, Packets, build_overviews};
+use crate::layout::{self, Layout, Level, build_overviews};
 use crate::path::{Request, View};
-use crate::source::HostFiles;
 
 impl VirtualFile {
     /// A view of this file, as another file.
     ///
     /// # Errors
     /// [`Error::NoOverview`] where the file has no such view; [`Error::NotFound`] for a list of none.
-    pub(super) fn view(&self, request: &Request, host: Option<&dyn HostFiles>) -> Result<Self> {
+    pub(super) fn view(&self, request: &Request) -> Result<Self> {
         let unknown = || Error::NoOverview { what: "it is served as it is, its structure unknown".into() };
         let known = self.known.as_ref().ok_or_else(unknown)?;
         let layout = match request.view {
             View::Whole => return Err(Error::read("a file is no view of itself")),
             View::Overviews => self.overviews(known, request)?,
-            View::Reduced(factor) => self.reduced(known, factor, host)?,
+            View::Reduced(factor) => self.reduced(known, factor)?,
         };
         let (expected, last_modified) = (self.expected.clone(), self.last_modified);
         let opened = Opened { layout, expected, last_modified, known: None };
-        Ok(Self::new(self.name.clone(), self.source.clone(), self.options.clone(), opened))
+        let file = Self::new(self.name.clone(), self.source.clone(), self.options.clone(), opened);
+        let embedded = match request.view {
+            View::Reduced(factor) => Embedded::of(known, factor),
+            _ => None,
+        };
+        Ok(Self { embedded, ..file })
     }
 
     /// Whether GDAL is to be told of a list of overviews: by what is known without reading anything.
@@ -51,14 +56,14 @@ impl VirtualFile {
         Ok(layout::text(text.as_bytes()))
     }
 
-    fn reduced(&self, known: &Known, factor: u32, _host: Option<&dyn HostFiles>) -> Result<Layout> {
+    fn reduced(&self, known: &Known, factor: u32) -> Result<Layout> {
         let k = factor.checked_ilog2().filter(|k| *k > 0 && factor.is_power_of_two());
         let Some(k) = k.and_then(|k| u8::try_from(k).ok()) else {
             let levels = layout::levels(&known.structure).last().map_or(0, |level| level.k);
             return Err(no_factor(levels));
         };
         let parts = self.packets(known)?;
-        let build = |peek: bool| layout::reduce(&known.structure, &parts, k, &Packets::Source, peek);
+        let build = |peek: bool| layout::reduce(&known.structure, &parts, k, peek);
         let layout = build(false)?;
         // What is fetched whole by the first read costs nothing to look at.
         if self.source.is_cheap() || layout.unit_bytes() <= self.options.overview_prefetch { Ok(layout) } else { build(true) }

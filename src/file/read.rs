@@ -110,6 +110,9 @@ impl VirtualFile {
     /// Fills `out` with `wanted`, fetching the units that it touches whole.
     fn read_units(&self, wanted: SourceRange, mut out: &mut [u8], ahead: &mut Ahead) -> Result<()> {
         if let (Some(across), Some(unit)) = (self.layout.tiles_across(), self.unit_at(wanted.start.0)) {
+            if let Some(bytes) = self.embedded.as_ref().and_then(|embedded| embedded.bytes(&wanted)) {
+                return copy(Some(&bytes), 0, out);
+            }
             // A stretch of the source in a view is never longer than a unit.
             let bytes = self.fetch_of_view(unit, across)?;
             return copy(Some(&bytes), wanted.start.0 - self.unit_range(unit).start.0, out);

@@ -18,10 +18,10 @@ use super::chunks::Chunks;
 use super::overviews::EmbeddedOverviews;
 use super::read::{Column, IndexFile};
 use super::recent::Recent;
-use super::record::{Record, RecordKey};
+use super::record::{Record, RecordKey, own_tile_parts};
 use super::wanted::Wanted;
 use crate::error::{Error, Result};
-use crate::jp2::SOT_LENGTH;
+use crate::jp2::{Progress, SOT_LENGTH, parse_main_header};
 use crate::options::Options;
 use crate::path::{Key, Location, parse};
 use crate::process::{PerProcess, lock};
@@ -404,7 +404,16 @@ fn read_rows(
 /// The tile-part table, from the row's binary columns.
 fn complete(record: &mut Record, blob: &[u8], ends: Option<&[u8]>) -> Result<()> {
     record.first_sot = record.header.as_ref().map(|header| (header.len() as u64).saturating_sub(SOT_LENGTH));
-    let Some(table) = parse_index_blob(blob)? else { return Ok(()) };
+    let Some(table) = parse_index_blob(blob)? else {
+        // The file's own TLM is the table.
+        if let (Some(ends), Some(header), Some(size)) = (ends, &record.header, record.file_size)
+            && let Progress::Done(main) = parse_main_header(header, size)?
+        {
+            record.parts = own_tile_parts(&main, header, size)?;
+            parse_resolution_ends(ends, &mut record.parts)?;
+        }
+        return Ok(());
+    };
     if record.file_size.is_some_and(|size| size != table.file_size) {
         return Err(Error::Row {
             what: format!("file_size is {}, in the index column {}", record.file_size.unwrap_or(0), table.file_size),

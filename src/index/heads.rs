@@ -1,13 +1,14 @@
 //! The headers of tile-parts, and what they tell of where each resolution's packets lie.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
 use crate::jp2::{
-    MainHeader, PartPackets, Progress, Sot, TilePart, TilePartHead, TilePartHeader, divide, parse_tile_part_header,
-    resolution_ends,
+    MainHeader, PartPackets, Progress, Sot, TilePart, TilePartHead, TilePartHeader, divide, packet_lengths,
+    parse_tile_part_header, resolution_ends,
 };
 use crate::options::Options;
 use crate::source::{Source, SourceOffset, SourceRange, fetch_units};
@@ -63,6 +64,56 @@ pub(crate) fn read_heads(
         PartPackets { segments: Bytes::copy_from_slice(segments), packets: header.packets, runs }
     });
     Ok(packets.collect())
+}
+
+/// Gives `parts` the heads that reading all packets of the file makes, where PLT does not tell of them: a packet's length
+/// stands nowhere but in its own header, in front of the next one's.
+///
+/// # Errors
+/// [`Error::NoOverview`] and [`Error::Malformed`] where the packets cannot be understood; whatever reading fails with.
+pub(crate) fn parse_packets(source: &dyn Source, main: &MainHeader, parts: &mut [TilePart]) -> Result<()> {
+    let mut tiles: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
+    for (number, part) in parts.iter().enumerate() {
+        tiles.entry(part.tile).or_default().push(number);
+    }
+    let mut headers: Vec<Option<TilePartHeader<'_>>> = vec![None; parts.len()];
+    for (tile, numbers) in tiles {
+        let of_tile: Vec<&TilePart> = numbers.iter().filter_map(|number| parts.get(*number)).collect();
+        let ranges: Vec<_> = of_tile.iter().map(|part| SourceOffset(part.offset)..SourceOffset(part.end())).collect();
+        let bytes = source.read_ranges(&ranges)?;
+        let mut found = Vec::with_capacity(numbers.len());
+        for (bytes, part) in bytes.iter().zip(&of_tile) {
+            let cut = || Error::NoOverview { what: format!("a header of tile {tile} that is cut") };
+            found.push(parse(bytes, main, part)?.map_err(|_| cut())?);
+        }
+        let Some(coding) = found.first().map(|header| header.coding.clone()) else { continue };
+        if let Some(marker) = found.iter().find_map(TilePartHeader::hindrance) {
+            return Err(Error::NoOverview { what: format!("a marker {marker} in tile {tile} forbids it") });
+        }
+        let packets: Vec<_> = found
+            .iter()
+            .zip(&bytes)
+            .zip(&of_tile)
+            .map(|((header, bytes), part)| {
+                let body = bytes.get(header.packets as usize..).unwrap_or_default();
+                (part.offset + u64::from(header.packets), body)
+            })
+            .collect();
+        let lengths = packet_lengths(&main.siz, &*coding?, tile.into(), &packets)?;
+        for ((number, header), lengths) in numbers.into_iter().zip(found).zip(lengths) {
+            if let Some(place) = headers.get_mut(number) {
+                *place = Some(TilePartHeader { lengths, ..header });
+            }
+        }
+    }
+    let headers: Vec<_> = headers.into_iter().flatten().collect();
+    let runs = divide(main, parts, &headers)?;
+    if resolution_ends(main, parts, &headers, &runs).is_none() {
+        let what = "its progression mixes resolutions, which a row cannot tell: PLT in the file itself could";
+        return Err(Error::NoOverview { what: what.into() });
+    }
+    set_heads(main, parts, &headers);
+    Ok(())
 }
 
 /// A tile-part's header, or how many bytes of the tile-part are needed for it.

@@ -23,7 +23,7 @@ mod write;
 
 pub(crate) use blob::build_index_blob;
 pub(crate) use find::{Found, find};
-pub(crate) use heads::read_heads;
+pub(crate) use heads::{parse_packets, read_heads};
 pub(crate) use learned::{learned_forget, learned_get, learned_put};
 pub(crate) use overviews::{EmbeddedOverviews, build_overviews, parse_factor};
 pub(crate) use record::{Record, RecordKey};

@@ -109,7 +109,6 @@ impl EmbeddedOverviews {
     ///
     /// # Errors
     /// [`Error::Index`] where the index is corrupt; whatever reading it fails with. The row is as good as before.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the reduced views will read them"))]
     pub(crate) fn fetch(&self) -> Result<(u8, Bytes)> {
         let value = self.value()?;
         match *value {
@@ -124,7 +123,6 @@ impl EmbeddedOverviews {
     ///
     /// # Errors
     /// [`Error::Index`] where they are not those of `parts`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the reduced views will read them"))]
     pub(crate) fn split(&self, parts: &[TilePart], packets: &Bytes) -> Result<Vec<Bytes>> {
         let ranges = overview_ranges(parts, self.k).map_err(|what| self.bad(what))?;
         let total = ranges.iter().map(|range| range.end.0 - range.start.0).sum::<u64>();

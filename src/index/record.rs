@@ -57,7 +57,8 @@ pub(crate) struct Record {
     pub(crate) first_sot: Option<u64>,
     /// The file up to the end of the first SOT marker segment; v1 rows have none.
     pub(crate) header: Option<Bytes>,
-    /// The tile-parts in source order, not yet checked against the header; empty in rows of files with a TLM.
+    /// The tile-parts in source order, not yet checked against the header; empty in rows of files with a TLM whose
+    /// headers of tile-parts nobody has read.
     pub(crate) parts: Vec<TilePart>,
     /// Whether the file has a TLM marker of its own that fits it.
     pub(crate) has_tlm: bool,
@@ -80,7 +81,7 @@ impl Record {
             file_size: Some(scanned.meta.size),
             first_sot: Some(scanned.main.end),
             header: Some(scanned.header),
-            parts: if scanned.has_tlm { Vec::new() } else { scanned.parts },
+            parts: scanned.parts,
             has_tlm: scanned.has_tlm,
             origin: Some(origin.to_owned()),
             etag: scanned.meta.etag,
@@ -107,7 +108,11 @@ impl Record {
                 main.end
             )));
         }
-        let parts = if self.has_tlm { own_tile_parts(&main, header, file_size)? } else { self.parts.clone() };
+        let parts = match self.has_tlm {
+            true => self.with_heads(own_tile_parts(&main, header, file_size)?)?,
+            false => self.parts.clone(),
+        };
+        check_heads(&parts, main.coding.default.levels)?;
         if parts.first().is_some_and(|part| part.offset != main.end) {
             return Err(row(format!("the first tile-part does not begin at the header's end, {}", main.end)));
         }
@@ -115,6 +120,40 @@ impl Record {
         let tile_parts = TilePartTable::new(parts, main.siz.tiles(), end)?;
         check_rest(tile_parts.end(), end)?;
         Ok(Structure { file_size, header: header.clone(), tile_parts })
+    }
+}
+
+impl Record {
+    /// The tile-parts that a file's own TLM tells of, with the heads that the row has of them.
+    fn with_heads(&self, told: Vec<TilePart>) -> Result<Vec<TilePart>> {
+        if self.parts.is_empty() {
+            return Ok(told);
+        }
+        let place = |part: &TilePart| (part.tile, part.offset, part.length);
+        if told.iter().map(place).eq(self.parts.iter().map(place)) {
+            Ok(self.parts.clone())
+        } else {
+            Err(Error::Row { what: "its tile-parts are not those of the file's TLM".into() })
+        }
+    }
+}
+
+/// The ends of resolutions fit tile-parts that are coded with `levels` decomposition levels: none are known, or those of all
+/// resolutions, the last at the tile-part's end.
+fn check_heads(parts: &[TilePart], levels: u8) -> Result<()> {
+    let fits = |part: &&TilePart| match part.head.as_ref().map(|head| head.resolution_ends.as_slice()) {
+        None | Some([]) => true,
+        Some(ends @ [.., last]) => ends.len() == usize::from(levels) + 1 && *last == part.length,
+    };
+    match parts.iter().find(|part| !fits(part)) {
+        None => Ok(()),
+        Some(part) => Err(Error::Row {
+            what: format!(
+                "its resolutions end at {:?} in a tile-part of {} bytes with {levels} decomposition levels",
+                part.head.as_ref().map(|head| &head.resolution_ends),
+                part.length
+            ),
+        }),
     }
 }
 

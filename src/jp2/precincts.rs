@@ -150,7 +150,6 @@ pub(crate) fn packet_counts(siz: &Siz, coding: &TileCoding, tile: u32) -> Vec<u6
 }
 
 /// The number of packets of a tile, at most 2^64 - 1.
-#[cfg_attr(not(test), expect(dead_code, reason = "reduced views are to use it"))]
 pub(crate) fn packet_count(siz: &Siz, coding: &TileCoding, tile: u32) -> u64 {
     packet_counts(siz, coding, tile).into_iter().fold(0, u64::saturating_add)
 }

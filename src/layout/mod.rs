@@ -19,7 +19,7 @@ use bytes::Bytes;
 
 pub(crate) use compose::{compose, pass, text};
 pub(crate) use overviews::{Level, build_overviews};
-pub(crate) use reduced::{Packets, levels, reduce};
+pub(crate) use reduced::{levels, reduce};
 
 use crate::source::{SourceOffset, SourceRange};
 

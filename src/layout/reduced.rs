@@ -10,8 +10,6 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use bytes::Bytes;
-
 use super::compose::check;
 use super::georef::build_geojp2;
 use super::overviews::Level;
@@ -34,19 +32,6 @@ pub(crate) fn levels(structure: &Structure) -> Vec<Level> {
     levels.collect()
 }
 
-/// Where a view's packets come from.
-pub(crate) enum Packets {
-    /// The file itself.
-    Source,
-    /// The `overviews` column of its index row: all packets of the levels from `k` on, tile-part after tile-part.
-    Embedded {
-        /// The least k that they serve.
-        k: u8,
-        /// The packets.
-        bytes: Bytes,
-    },
-}
-
 /// The image at 1/2^k. `parts` tells of the packets of every tile-part of the structure.
 ///
 /// Decoders read 1024 bytes to look at a header. A comment (T.800 A.9.2) makes the first tile-part's header as long, so
@@ -55,13 +40,7 @@ pub(crate) enum Packets {
 ///
 /// # Errors
 /// [`Error::NoOverview`] where the file has no such view; [`Error::Row`] where `parts` contradicts the structure.
-pub(crate) fn reduce(
-    structure: &Structure,
-    parts: &[PartPackets],
-    k: u8,
-    packets: &Packets,
-    peek: bool,
-) -> Result<Layout> {
+pub(crate) fn reduce(structure: &Structure, parts: &[PartPackets], k: u8, peek: bool) -> Result<Layout> {
     let (main, _) = check(structure)?;
     if k == 0 || k > main.coding.default.levels {
         return Err(no_factor(main.coding.default.levels));
@@ -77,27 +56,15 @@ pub(crate) fn reduce(
     layout.push_inline(&boxes(&structure.header, &main, &grid));
     layout.push_inline(&codestream);
     layout.push_inline(&build_tlm(&entries));
-    let embedded = match packets {
-        Packets::Embedded { k: least, bytes } if *least <= k => Some((places(parts, *least, bytes)?, bytes)),
-        _ => None,
-    };
     for tile in &tiles {
         layout.push_inline(&Sot { tile: tile.number, length: tile.length, part: 0, parts: 1 }.build());
         layout.push_inline(&tile.header);
-        for (part, range) in &tile.pieces {
-            match &embedded {
-                Some((places, bytes)) => {
-                    let place = places.get(*part).cloned().unwrap_or_default();
-                    let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-                    let held = bytes.get(place).and_then(|held| held.get(..length));
-                    layout.push_inline(held.ok_or_else(|| Error::Row { what: "overviews that are cut".into() })?);
-                }
-                None => layout.push_source(range.clone()),
-            }
+        for (_, range) in &tile.pieces {
+            layout.push_source(range.clone());
         }
     }
     layout.push_inline(&EOC);
-    let units = if embedded.is_none() { units(&tiles, structure.tile_parts.parts(), parts) } else { Vec::new() };
+    let units = units(&tiles, structure.tile_parts.parts(), parts);
     Ok(Layout { view: Some(grid.siz.tiles_across()), ..layout.build(units) })
 }
 
@@ -188,23 +155,6 @@ fn units(tiles: &[Tile], parts: &[TilePart], packets: &[PartPackets]) -> Vec<Uni
     }
     units.sort_unstable_by_key(|unit| unit.range.start);
     units
-}
-
-/// Where each tile-part's packets begin and end in the `overviews` column, which holds those that 1/2^k needs.
-fn places(parts: &[PartPackets], k: u8, bytes: &Bytes) -> Result<Vec<Range<usize>>> {
-    let mut at = 0usize;
-    let mut places = Vec::with_capacity(parts.len());
-    for part in parts {
-        let runs = part.runs.iter().take_while(|run| run.levels >= k);
-        let end = runs.fold(at, |end, run| end.saturating_add(usize::try_from(run.length).unwrap_or(usize::MAX)));
-        places.push(at..end);
-        at = end;
-    }
-    if at == bytes.len() {
-        Ok(places)
-    } else {
-        Err(Error::Row { what: format!("{} bytes of overviews where its tile-parts have {at}", bytes.len()) })
-    }
 }
 
 /// The boxes before the codestream, for an image of the grid's size: the image header says so, and a GeoJP2 box stands in
