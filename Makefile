@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build demo test bench lint test-docker clean
+.PHONY: build demo test bench lint test-docker test-qgis clean
 
 PLUGIN := target/plugin/gdal_vsitlm.so
 PYTHON := target/py/r144/bin/python
@@ -42,6 +42,12 @@ lint:
 test-docker:
 	scripts/setup docker
 	scripts/test-docker
+
+# FILE=/path/to/a.jp2 takes your own file; FULL=1 the made one of 10980 px.
+test-qgis:
+	scripts/setup qgis
+	$(MAKE) --no-print-directory build
+	scripts/test-qgis $(if $(FULL),--full) $(if $(FILE),--file "$(FILE)")
 
 clean:
 	cargo clean
