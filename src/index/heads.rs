@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::error::{Error, Result};
 use crate::jp2::{
-    MainHeader, PartPackets, Progress, Sot, TilePart, TilePartHead, TilePartHeader, divide, packet_lengths,
+    MainHeader, PartPackets, Progress, Sot, TilePart, TilePartHeader, divide, packet_lengths,
     parse_tile_part_header, resolution_ends,
 };
 use crate::options::Options;
@@ -31,8 +31,7 @@ pub(super) fn set_heads(
     let ends = divided.as_ref().ok().and_then(|runs| resolution_ends(main, parts, headers, runs));
     let mut ends = ends.unwrap_or_default().into_iter();
     for (part, header) in parts.iter_mut().zip(headers) {
-        let TilePartHeader { kept, packets, droppable, .. } = *header;
-        part.head = Some(TilePartHead { kept, packets, droppable, resolution_ends: ends.next().unwrap_or_default() });
+        part.head = Some(header.head(ends.next().unwrap_or_default()));
     }
     let told = headers.iter().any(TilePartHeader::has_plt);
     divided.err().filter(|_| told)

@@ -54,6 +54,11 @@ pub(crate) struct TilePartHeader<'a> {
 }
 
 impl TilePartHeader<'_> {
+    /// What a row keeps of it.
+    pub(crate) fn head(&self, resolution_ends: Vec<u32>) -> TilePartHead {
+        TilePartHead { kept: self.kept, packets: self.packets, droppable: self.droppable, resolution_ends }
+    }
+
     /// Whether there is a PLT, be it right or wrong.
     pub(crate) fn has_plt(&self) -> bool {
         self.markers.contains(&PLT)

@@ -201,7 +201,7 @@ fn merge_tile(parts: &[&TilePart], main: &MainHeader) -> Option<Tile> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jp2::{LBox, TilePartTable, made, parse_tile_part_head};
+    use crate::jp2::{LBox, TilePartTable, made, parse_tile_part_header};
     use crate::layout::{Content, VirtualOffset};
 
     /// A file's structure by a naive walk.
@@ -214,9 +214,9 @@ mod tests {
             let stream_end = main.codestream_end.unwrap_or(file.len() as u64) as u32;
             let rest = stream_end - at as u32 - 2;
             let length = if sot.length == 0 { rest } else { sot.length };
-            let head = parse_tile_part_head(&file[at..], at as u64, length, sot.tile, &main).unwrap();
-            let Progress::Done(head) = head else { panic!("all is there") };
-            parts.push(TilePart { tile: sot.tile, offset: at as u64, length, head: Some(head) });
+            let header = parse_tile_part_header(&file[at..], at as u64, length, &main).unwrap();
+            let Progress::Done(header) = header else { panic!("all is there") };
+            parts.push(TilePart { tile: sot.tile, offset: at as u64, length, head: Some(header.head(Vec::new())) });
             at += length as usize;
             if at + 2 > file.len() {
                 break;
