@@ -2,6 +2,10 @@
 
 use crate::error::{Error, Result};
 
+/// The most bytes a packet header may have, since what its reader remembers grows with its bits. A whole Sentinel-2 image
+/// in one precinct has 22,000 code-blocks of 64 by 64 samples, which take some bytes each.
+const LONGEST_PACKET_HEADER: usize = 1 << 20;
+
 /// A reader of bits, the highest of a byte first. After a byte of FF the highest bit of the next one is stuffed: 0.
 #[derive(Debug, Clone)]
 pub(super) struct Bits<'a> {
@@ -30,6 +34,9 @@ impl<'a> Bits<'a> {
         let Some(&byte) = self.bytes.get(self.at) else {
             return Err(self.malformed("B.10.1", "a packet header that its tile-part cuts"));
         };
+        if self.at >= LONGEST_PACKET_HEADER {
+            return Err(self.malformed("B.10", format!("a packet header of more than {LONGEST_PACKET_HEADER} bytes")));
+        }
         let stuffed = self.byte == 0xFF;
         if stuffed && byte & 0x80 != 0 {
             return Err(self.malformed("B.10.1", format!("FF{byte:02X} in a packet header, a marker")));
@@ -97,5 +104,9 @@ mod tests {
         let error = Bits::new(&[0], 40).number(9).unwrap_err().to_string();
         assert!(error.contains("at byte 41 (T.800 B.10.1)"), "{error}");
         assert!(Bits::new(&[0; 9], 0).number(33).is_err());
+        let zeros = vec![0; LONGEST_PACKET_HEADER + 1];
+        let mut long = Bits::new(&zeros, 0);
+        let error = (0..).find_map(|_| long.number(32).err()).unwrap().to_string();
+        assert!(error.contains("header of more than 1048576 bytes"), "{error}");
     }
 }

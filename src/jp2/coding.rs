@@ -226,6 +226,10 @@ mod tests {
 
     #[test]
     fn a_component_index_has_two_bytes_from_257_components_on() {
+        let mut narrow = CodingSegments::default();
+        narrow.take(COD, &MAIN_COD, 0, 256).unwrap();
+        narrow.take(COC, &[255, 0, 4, 3, 3, 4, 0], 0, 256).unwrap();
+        assert_eq!(narrow.into_main().unwrap().component(255).levels, 4);
         let mut segments = CodingSegments::default();
         segments.take(COD, &MAIN_COD, 0, 257).unwrap();
         segments.take(COC, &[1, 0, 0, 4, 3, 3, 4, 0], 0, 257).unwrap();

@@ -22,6 +22,10 @@ const EPH: [u8; 2] = [0xFF, 0x92];
 /// The bytes of an SOP marker segment.
 const SOP_LENGTH: usize = 6;
 
+/// The most bytes of memory that a tile's precincts may take up between the packets of one layer and the next: some
+/// hundred for each code-block that they have told of.
+const MOST_KEPT: usize = 256 << 20;
+
 /// The packets of one tile-part: where they begin in the file, in bytes, and themselves.
 pub(crate) type TilePartPackets<'a> = (u64, &'a [u8]);
 
@@ -39,7 +43,7 @@ pub(crate) fn packet_lengths(
     parts: &[TilePartPackets<'_>],
 ) -> Result<Vec<Vec<u32>>> {
     let mut packets = Packets::new(siz, coding, tile);
-    let mut read = Tile { siz, coding, tile, number: 0, precincts: HashMap::new() };
+    let mut read = Tile { siz, coding, tile, number: 0, precincts: HashMap::new(), kept: 0 };
     let mut out = Vec::with_capacity(parts.len());
     let mut end = 0;
     for (base, bytes) in parts {
@@ -80,6 +84,8 @@ struct Tile<'a> {
     number: u64,
     /// By component, resolution and number: the precincts that had a packet which is not empty, and will have others.
     precincts: HashMap<(u16, u8, u64), Vec<SubBand>>,
+    /// The bytes of memory that they take up.
+    kept: usize,
 }
 
 impl Tile<'_> {
@@ -119,6 +125,7 @@ impl Tile<'_> {
         }
         let key = (component, resolution, precinct);
         let earlier = if layer > 0 { self.precincts.remove(&key) } else { None };
+        self.kept -= memory(earlier.as_deref().unwrap_or_default());
         let mut bands = earlier.unwrap_or_else(|| {
             let grid = Resolution::new(self.siz, self.coding, self.tile, component, resolution);
             grid.map_or_else(Vec::new, |grid| grid.code_blocks(precinct, coded.code_block).map(SubBand::new).collect())
@@ -128,10 +135,30 @@ impl Tile<'_> {
             body = body.saturating_add(band.parse(bits, layer, coded.style)?);
         }
         if layer + 1 < self.coding.layers {
+            self.kept += memory(&bands);
+            if self.kept > MOST_KEPT {
+                let what =
+                    format!("packet {} of tile {}, whose precincts take up too much memory", self.number, self.tile);
+                return Err(Error::malformed(offset, "B.10", what));
+            }
             self.precincts.insert(key, bands);
         }
         Ok(body)
     }
+}
+
+/// The bytes of memory that the sub-bands of a precinct take up, about.
+fn memory(bands: &[SubBand]) -> usize {
+    let entry = size_of::<((u32, u32), CodeBlock)>() + 1;
+    bands
+        .iter()
+        .map(|band| {
+            size_of::<SubBand>()
+                + band.inclusion.memory()
+                + band.zero_planes.memory()
+                + band.included.capacity() * entry
+        })
+        .sum()
 }
 
 /// The code-blocks of one sub-band that belong to one precinct (B.7), and what the packets said of them so far.

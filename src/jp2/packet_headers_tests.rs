@@ -131,6 +131,21 @@ fn styles_of_later_parts_are_refused() {
     assert!(error.contains("style 0x40"), "{error}");
 }
 
+#[test]
+fn what_is_remembered_has_a_limit() {
+    let (siz, tiles) = tiles(FILES[1].1);
+    let (coding, (base, bytes)) = (&tiles[0].coding, tiles[0].joined());
+    let packet = Packets::new(&siz, coding, 0).next().unwrap();
+    let read = |kept: usize| {
+        let mut tile = Tile { siz: &siz, coding, tile: 0, number: 0, precincts: HashMap::new(), kept };
+        tile.packet(&bytes, base, packet).map(|_| tile.kept - kept)
+    };
+    let one = read(0).unwrap();
+    assert!(one > 0 && read(MOST_KEPT - one).is_ok());
+    let error = read(MOST_KEPT - one + 1).unwrap_err().to_string();
+    assert!(error.contains("take up too much memory"), "{error}");
+}
+
 /// 2^32 by 2^32 samples in code-blocks of 4 by 4, every precinct having 2^24 of them: a reader that took the header at
 /// its word would never end.
 #[test]

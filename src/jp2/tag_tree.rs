@@ -39,6 +39,11 @@ impl TagTree {
         Self { depth, nodes: HashMap::new() }
     }
 
+    /// The bytes of memory that the nodes take up, about.
+    pub(super) fn memory(&self) -> usize {
+        self.nodes.capacity() * (size_of::<((u32, u32, u32), Node)>() + 1)
+    }
+
     /// Reads on until it is known whether the leaf's value is below `limit`. Leaves are asked for row by row; once a
     /// leaf's value is known, it is not asked for again.
     pub(super) fn value(&mut self, column: u32, row: u32, limit: u32, bits: &mut Bits<'_>) -> Result<Told> {

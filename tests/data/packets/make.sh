@@ -1,6 +1,7 @@
 #!/bin/bash
 # Makes the files of this folder: small ones of every kind, with the packet lengths that the encoder wrote (PLT).
-# Debian's libopenjp2-tools 2.5.0 made them. Not made: -TP together with PCRL or CPRL, where that encoder loses packets.
+# Debian's libopenjp2-tools 2.5.0 made them. -TP is kept to LRCP: with position progressions, or resolutions without samples,
+# that encoder writes tile-parts whose packets are fewer, more or others than the tile has.
 set -eu
 cd "$(dirname "$0")"
 scratch=$(mktemp -d)
