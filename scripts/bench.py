@@ -24,13 +24,15 @@ from statistics import median
 
 import rasterio
 from measure import COG, LOCAL, PLAIN, SPARSE, VSITLM, Case, Measurement, Peer, Reading
-from sample import JP2_PATH, make
+from sample import JP2_PATH, make, make_tci
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 FIRST = str(JP2_PATH)
 SECOND = FIRST.replace("_B03_", "_B04_")
 COGS = {FIRST: "cog/B03.tif", SECOND: "cog/B04.tif"}
+TCI = FIRST.replace("_B03_", "_TCI_")
 ELSEWHERE = "/vsitlm/, row made elsewhere"
+EMBEDDED = "/vsitlm/, embedded overviews"
 MIB = 1 << 20
 CACHE = 16 * MIB
 """VSITLM_CACHE_SIZE where memory is measured, in bytes."""
@@ -50,14 +52,18 @@ class Report:
         self.measured: list[str] = []
         self.targets: list[str] = []
         self.wrong: list[str] = []
+        self.reduced: set[str] = set()
+        """Cases that read overviews."""
 
     def add(self, case: str, readings: Readings) -> None:
         """Rows for one case; pixels are held against those of the local file."""
         expected = readings[LOCAL][0].pixels
         for name, several in readings.items():
             last = several[-1]
+            # Overviews of a COG are made otherwise: its pixels are its own.
+            own = name == COG and case in self.reduced
             same = all(reading.pixels == expected for reading in several)
-            if not same:
+            if not same and not own:
                 self.wrong.append(f"{case}, {name}")
             row = (
                 case,
@@ -67,7 +73,7 @@ class Report:
                 f"{last.heads}",
                 f"{last.bytes:,}",
                 f"{last.max_inflight}",
-                "identical" if same else "**WRONG**",
+                "its own" if own else "identical" if same else "**WRONG**",
             )
             self.measured.append(f"| {' | '.join(row)} |")
 
@@ -164,12 +170,13 @@ def bench(measurement: Measurement, repeat: int, report: Report) -> None:
         report.target(f"second file of the host: time to that of {other}", ratio(readings, VSITLM, other), limit)
 
     say("512 px in one tile, gdal_translate")
+    case = Case("512 px in one tile, gdal_translate", window)
 
     def translated(kind: str) -> Callable[[], Reading]:
-        return lambda: measurement.translate(peer(kind), window)
+        return lambda: measurement.translate(peer(kind), case)
 
     readings = in_turns(repeat, {kind: translated(kind) for kind in (PLAIN, VSITLM, LOCAL)})
-    report.add("512 px in one tile, gdal_translate", readings)
+    report.add(case.name, readings)
     ours = readings[VSITLM][-1]
     report.target("gdal_translate: GETs", ours.requests - ours.heads, 1, "{:.0f}", exact=True)
     report.target(f"gdal_translate: time to that of {PLAIN}", ratio(readings, VSITLM, PLAIN), 0.05)
@@ -182,6 +189,88 @@ def bench(measurement: Measurement, repeat: int, report: Report) -> None:
     report.target("four tiles: GETs", ours.requests - ours.heads, 4, "{:.0f}", exact=True)
     report.target("four tiles: in flight together", ours.max_inflight, 4, "{:.0f}", exact=True)
     report.target(f"four tiles: time to that of {SPARSE}", ratio(readings, VSITLM, SPARSE), 0.6)
+
+
+def bench_overviews(measurement: Measurement, repeat: int, report: Report) -> None:
+    """The whole scene at a few sizes, and a tile of it."""
+    stream = measurement.codestreams[FIRST]
+    size = measurement.files[FIRST].stat().st_size
+    smallest = min(length for _, _, length in stream.tile_parts)
+    embedding = measurement.folder / "embedded.parquet"
+    measurement.server.control(rtt_ms=0)
+    measurement.make_index([measurement.url(FIRST)], embedding, "--embed-overviews", "16")
+    measurement.server.control(rtt_ms=measurement.rtt_ms)
+
+    def peer(kind: str) -> Peer:
+        if kind == EMBEDDED:
+            return Peer(kind, measurement.peer(VSITLM, FIRST).path, measurement.plugin_options(embedding))
+        return measurement.peer(kind, COGS[FIRST] if kind == COG else FIRST)
+
+    def take(case: Case, kinds: Iterable[str], translate: bool = False) -> Readings:
+        say(case.name)
+        report.reduced.add(case.name)
+
+        def reader(kind: str) -> Callable[[], Reading]:
+            return lambda: (measurement.translate if translate else measurement.read)(peer(kind), case)
+
+        readings = in_turns(repeat, {kind: reader(kind) for kind in kinds})
+        report.add(case.name, readings)
+        return readings
+
+    def px(factor: int) -> tuple[int, int]:
+        return -(-stream.height // factor), -(-stream.width // factor)
+
+    every = (PLAIN, SPARSE, COG, VSITLM, EMBEDDED, LOCAL)
+    for what, translate in (("", False), (", gdal_translate", True)):
+        name = f"scene at {px(16)[1]} px{what}"
+        # GDAL 3.6 cannot read a sparse file's overview otherwise than plainly: it knows no TLM.
+        kinds = [kind for kind in every if not (translate and kind == SPARSE)]
+        readings = take(Case(name, None, shape=px(16)), kinds, translate)
+        limits = {SPARSE: 0.10, PLAIN: 0.05, COG: 1.6}
+        for other in [kind for kind in limits if kind in kinds]:
+            report.target(f"{name}: time to that of {other}", ratio(readings, VSITLM, other), limits[other])
+        ours = readings[VSITLM][-1]
+        report.target(f"{name}: share of the file's bytes, %", 100 * ours.bytes / size, 1.1)
+        whole = 0 if ours.largest < smallest else 1
+        report.target(f"{name}: whole tile-parts fetched", whole, 0, "{:.0f}", exact=True)
+        report.target(f"{name}, embedded: requests", readings[EMBEDDED][-1].requests, 0, "{:.0f}", exact=True)
+        report.target(f"{name}, embedded: time to that of {COG}", ratio(readings, EMBEDDED, COG), 0.4)
+
+    name = f"scene at {px(4)[1]} px"
+    readings = take(Case(name, None, shape=px(4)), (PLAIN, SPARSE, COG, VSITLM, LOCAL))
+    report.target(f"{name}: time to that of {SPARSE}", ratio(readings, VSITLM, SPARSE), 0.25)
+    report.target(f"{name}: share of the file's bytes, %", 100 * readings[VSITLM][-1].bytes / size, 8)
+
+    name = f"scene at {px(16)[1]} px, 4 connections"
+    readings = take(Case(name, None, {"VSITLM_MAX_CONNECTIONS": "4"}, px(16)), (VSITLM, LOCAL))
+    report.target(f"{name}: seconds", seconds(readings[VSITLM]), 2.5)
+    report.target(f"{name}: in flight together", readings[VSITLM][-1].max_inflight, 4, "{:.0f}")
+
+    left, top, _, _ = stream.inside(1)
+    tile = (left // stream.tile_width * stream.tile_width, top // stream.tile_height * stream.tile_height)
+    window = (*tile, stream.tile_width, stream.tile_height)
+    name = "one tile at 1/4"
+    readings = take(Case(name, window, shape=(window[3] // 4, window[2] // 4)), (COG, VSITLM, LOCAL))
+    report.target(f"{name}: requests", readings[VSITLM][-1].requests, 1, "{:.0f}", exact=True)
+
+    for factor in (2, 8):
+        take(Case(f"scene at {px(factor)[1]} px", None, shape=px(factor)), (VSITLM, LOCAL))
+
+
+def bench_tci(measurement: Measurement, report: Report) -> None:
+    """Many small tile-parts: asking for each range, or for a few with what lies between them."""
+    stream = measurement.codestreams[TCI]
+    shape = (-(-stream.height // 16), -(-stream.width // 16))
+    for connections in (4, 32):
+        name = f"TCI of {len(stream.tile_parts):,} tile-parts at {shape[1]} px, {connections} connections"
+        say(name)
+        report.reduced.add(name)
+        readings = {LOCAL: [measurement.read(measurement.peer(LOCAL, TCI), Case(name, None, shape=shape))]}
+        for how, gap in (("", "AUTO"), (", each range asked for", "0"), (", gaps up to 1 MB merged", "1MB")):
+            options = {"VSITLM_MAX_CONNECTIONS": str(connections), "VSITLM_MERGE_GAP": gap}
+            reading = measurement.read(measurement.peer(VSITLM, TCI), Case(name, None, options, shape))
+            readings[f"{VSITLM}{how}"] = [reading]
+        report.add(name, readings)
 
 
 def bench_local(measurement: Measurement, repeat: int, report: Report) -> None:
@@ -239,13 +328,15 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=5, help="reads of each kind")
     parser.add_argument("--write", type=Path, help="file to put the table into, between its marker lines")
     arguments = parser.parse_args()
-    say("sample files (made once, about a minute)")
+    say("sample files (made once, a few minutes)")
     jp2, cog = make(arguments.folder)
     assert cog
     report = Report()
-    files, cogs = {FIRST: jp2, SECOND: jp2}, dict.fromkeys(COGS.values(), cog)
+    files, cogs = {FIRST: jp2, SECOND: jp2, TCI: make_tci(arguments.folder)}, dict.fromkeys(COGS.values(), cog)
     with Measurement(files, cogs, arguments.plugin, arguments.vsitlm, arguments.rtt_ms) as measurement:
         bench(measurement, arguments.repeat, report)
+        bench_overviews(measurement, arguments.repeat, report)
+        bench_tci(measurement, report)
         bench_local(measurement, arguments.repeat, report)
     text = report.markdown("make bench", arguments.repeat, described(arguments.rtt_ms))
     print(text)

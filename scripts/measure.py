@@ -152,6 +152,8 @@ class Reading:
     bytes: int
     connections: int
     max_inflight: int
+    largest: int
+    """The bytes of the largest range that was asked for."""
 
 
 class Server:
@@ -244,9 +246,9 @@ class Measurement:
         """Where a served file is."""
         return f"{self.server.url}/{urllib.parse.quote(name)}"
 
-    def make_index(self, inputs: Sequence[str], output: Path) -> None:
+    def make_index(self, inputs: Sequence[str], output: Path, *options: str) -> None:
         """Runs `vsitlm index`."""
-        command = [str(self.vsitlm), "index", *inputs, "-o", str(output)]
+        command = [str(self.vsitlm), "index", *inputs, "-o", str(output), *options]
         done = subprocess.run(
             command, env=self.environment({}), stdin=subprocess.DEVNULL, capture_output=True, text=True
         )
@@ -314,25 +316,31 @@ class Measurement:
         result: dict[str, Any] = json.loads(done.stdout)
         return result
 
-    def read(self, peer: Peer, case: Case, after: Peer | None = None) -> Reading:
-        """Reads with rasterio; `after` is another file, read before the clock starts, in the same process."""
+    def read(self, peer: Peer, case: Case, after: Peer | None = None, keep: Path | None = None) -> Reading:
+        """Reads with rasterio; `after` is another file, read before the clock starts, in the same process.
+
+        `keep` names a file of numpy's that the pixels are written to.
+        """
         job = {
             "do": "read",
             "path": peer.path,
             "window": case.window,
             "shape": case.shape,
+            "keep": str(keep) if keep else None,
             "after": after.path if after else None,
             "server": self.server.url,
         }
         result = self.run(job, peer.options | case.options)
         return self.reading(result["seconds"], result["pixels"])
 
-    def translate(self, peer: Peer, window: Window) -> Reading:
+    def translate(self, peer: Peer, case: Case) -> Reading:
         """Reads with the gdal_translate on PATH; its time is that of the whole process."""
         import rasterio
 
         output = self.folder / "window.tif"
-        command = ["gdal_translate", "-q", "-of", "GTiff", "-srcwin", *map(str, window), peer.path, str(output)]
+        window = ["-srcwin", *map(str, case.window)] if case.window else []
+        shape = ["-outsize", str(case.shape[1]), str(case.shape[0])] if case.shape else []
+        command = ["gdal_translate", "-q", "-of", "GTiff", *window, *shape, peer.path, str(output)]
         ask(f"{self.server.url}/__stats?reset=1")
         start = time.perf_counter()
         subprocess.run(command, env=self.environment(peer.options), stdin=subprocess.DEVNULL, check=True)
@@ -343,8 +351,8 @@ class Measurement:
 
     def reading(self, seconds: float, pixels: str) -> Reading:
         stats = self.server.stats()
-        del stats["ranges"]
-        return Reading(seconds, pixels, **stats)
+        largest = max((asked["length"] for asked in stats.pop("ranges")), default=0)
+        return Reading(seconds, pixels, **stats, largest=largest)
 
 
 def read_job(job: dict[str, Any]) -> dict[str, Any]:
@@ -365,6 +373,10 @@ def read_job(job: dict[str, Any]) -> dict[str, Any]:
         start = time.perf_counter()
         pixels = read(job["path"])
         seconds = time.perf_counter() - start
+    if job["keep"]:
+        import numpy
+
+        numpy.save(job["keep"], pixels)
     return {"seconds": seconds, "pixels": hashlib.sha256(pixels).hexdigest()}
 
 

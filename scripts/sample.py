@@ -55,6 +55,16 @@ JP2_PROFILE = {
     "PLT": "YES",
     "TLM": "NO",
 }
+TCI_PROFILE = JP2_PROFILE | {
+    "BLOCKXSIZE": 256,
+    "BLOCKYSIZE": 256,
+    "PRECINCTS": ",".join(["{128,128}"] * 5),
+    "CODEBLOCK_WIDTH": 16,
+    "CODEBLOCK_HEIGHT": 16,
+    "NBITS": 8,
+    "YCC": "YES",
+}
+"""As the true colour images of products up to 2022: 1,849 tiles."""
 COG_PROFILE = {
     "driver": "COG",
     "COMPRESS": "DEFLATE",
@@ -133,30 +143,46 @@ def written_whole(target: Path) -> Iterator[Path]:
 
 
 def make_jp2(folder: Path, size: int) -> Path:
-    """The JP2 below `folder`, made if it is not there."""
+    """The band below `folder`, made if it is not there."""
     jp2 = folder / JP2_PATH
-    if jp2.exists():
-        return jp2
+    if not jp2.exists():
+        write_jp2(jp2, [landscape(size)], JP2_PROFILE)
+    return jp2
+
+
+def make_tci(folder: Path) -> Path:
+    """The true colour image below `folder`, made if it is not there: three times the band, in other greys."""
+    jp2 = folder / "full" / str(JP2_PATH).replace("_B03_", "_TCI_")
+    if not jp2.exists():
+        image = landscape(FULL_PX)
+        bands = [np.clip(image // divisor, 1, 255).astype(np.uint8) for divisor in (14, 16, 19)]
+        del image
+        write_jp2(jp2, bands, TCI_PROFILE)
+    return jp2
+
+
+def write_jp2(jp2: Path, bands: list[np.ndarray], creation: dict[str, str | int]) -> None:
+    """Writes square `bands` as one JP2."""
+    size = len(bands[0])
     profile = {
         "driver": "GTiff",
         "width": size,
         "height": size,
-        "count": 1,
-        "dtype": "uint16",
+        "count": len(bands),
+        "dtype": bands[0].dtype,
         "crs": f"EPSG:{UTM_31N}",
         "transform": from_origin(WEST, NORTH, 10, 10),
+        "interleave": "band",
     }
     with rasterio.Env(GDAL_NUM_THREADS="ALL_CPUS", GDAL_PAM_ENABLED="NO"), MemoryFile() as memory:
-        image = landscape(size)
         with memory.open(**profile) as made:
-            for row in range(0, size, TILE_PX):
-                strip = image[row : row + TILE_PX]
-                made.write(strip, 1, window=Window(0, row, size, len(strip)))
-        del image
+            for number, image in enumerate(bands, 1):
+                for row in range(0, size, TILE_PX):
+                    strip = image[row : row + TILE_PX]
+                    made.write(strip, number, window=Window(0, row, size, len(strip)))
         with memory.open() as source, written_whole(jp2) as draft:
-            rasterio.shutil.copy(source, draft, **JP2_PROFILE)
+            rasterio.shutil.copy(source, draft, **creation)
             open_jp2c_length(draft)
-    return jp2
 
 
 def make_cog(jp2: Path, cog: Path) -> Path:

@@ -153,7 +153,10 @@ fn open_jp2(source: &dyn Source, request: &Request, options: &Options, host: Opt
             index::learned_put(options, &record);
             let opened = opened(&record, source)?;
             if let Some(whole) = whole {
-                source::keep(source, opened.layout.units().iter().map(|unit| unit.range.clone()), &whole, options);
+                // As a read of the file will ask for it: at once, or by its units.
+                let all = SourceOffset(0)..SourceOffset(whole.len() as u64);
+                let units = opened.layout.units().iter().map(|unit| unit.range.clone());
+                source::keep(source, units.chain([all]), &whole, options);
             }
             Ok(opened)
         }

@@ -52,7 +52,7 @@ impl VirtualFile {
         self.packets(known)?;
         let main = main_header(&known.structure)?;
         let path = |level: &Level| format!("/vsitlm{}", request.with(View::Reduced(1 << level.k)).name());
-        let text = build_overviews(&layout::levels(&known.structure), &main.siz.components, &path);
+        let text = build_overviews(&layout::levels(&known.structure), &known.structure.header, &main, &path);
         Ok(layout::text(text.as_bytes()))
     }
 

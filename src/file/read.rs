@@ -92,6 +92,13 @@ impl VirtualFile {
                     at += here.len() as u64;
                     if self.source.is_cheap() {
                         self.source.read_into(wanted.start, here)?;
+                    } else if let Some(bytes) = self.embedded.as_ref().and_then(|embedded| embedded.bytes(&wanted)) {
+                        copy(Some(&bytes), 0, here)?;
+                    } else if let Some(whole) = self.small_file() {
+                        let fetched = fetch_units(&self.source, &[whole], &self.options)?;
+                        self.confirm()?;
+                        self.check_sot_in(fetched.first(), &wanted)?;
+                        copy(fetched.first(), wanted.start.0, here)?;
                     } else if crosses {
                         // GDAL_INGESTED_BYTES_AT_OPEN reads on from the header: it gets what it asks, not the tile-part.
                         let fetched = fetch_units(&self.source, &[wanted], &self.options)?;
@@ -107,12 +114,22 @@ impl VirtualFile {
         usize::try_from(length).map_err(|_| Error::read("a read of more bytes than there is memory"))
     }
 
+    /// The whole file, where it is worth no more than another request: it is fetched at once, for all its views.
+    fn small_file(&self) -> Option<SourceRange> {
+        let size = self.expected.size.filter(|size| *size <= merge_gap(&*self.source, &self.options))?;
+        Some(SourceOffset(0)..SourceOffset(size))
+    }
+
+    /// Holds the tile-part that `wanted` is of against the table; `whole` is the file.
+    fn check_sot_in(&self, whole: Option<&Bytes>, wanted: &SourceRange) -> Result<()> {
+        let Some(number) = self.unit_at(wanted.start.0) else { return Ok(()) };
+        let start = usize::try_from(self.unit_range(number).start.0).unwrap_or(usize::MAX);
+        self.check_sot(number, whole.and_then(|whole| whole.get(start..)).unwrap_or_default())
+    }
+
     /// Fills `out` with `wanted`, fetching the units that it touches whole.
     fn read_units(&self, wanted: SourceRange, mut out: &mut [u8], ahead: &mut Ahead) -> Result<()> {
         if let (Some(across), Some(unit)) = (self.layout.tiles_across(), self.unit_at(wanted.start.0)) {
-            if let Some(bytes) = self.embedded.as_ref().and_then(|embedded| embedded.bytes(&wanted)) {
-                return copy(Some(&bytes), 0, out);
-            }
             // A stretch of the source in a view is never longer than a unit.
             let bytes = self.fetch_of_view(unit, across)?;
             return copy(Some(&bytes), wanted.start.0 - self.unit_range(unit).start.0, out);
@@ -165,8 +182,7 @@ impl VirtualFile {
             return Ok(held);
         }
         let gap = merge_gap(&*self.source, &self.options);
-        let base = if self.size() <= gap { self.size() } else { gap.min(SMALL_RUN) };
-        let budget = ahead.budget(first, base, LONGEST_RUN.min(self.options.cache_size / RUNS_IN_CACHE));
+        let budget = ahead.budget(first, gap.min(SMALL_RUN), LONGEST_RUN.min(self.options.cache_size / RUNS_IN_CACHE));
         let mut run = vec![self.unit_range(first)];
         let mut total = run.first().map_or(0, length);
         for unit in first + 1..self.units() {
