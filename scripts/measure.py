@@ -22,7 +22,7 @@ import tempfile
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -130,6 +130,8 @@ class Case:
     options: dict[str, str] = field(default_factory=dict)
     shape: tuple[int, int] | None = None
     """Rows and columns to read it at, where those are fewer than the window's: then overviews are used."""
+    python: str = sys.executable
+    """The Python that reads: with rasterio, or one that has only GDAL's own bindings."""
 
 
 @dataclass(frozen=True)
@@ -305,9 +307,9 @@ class Measurement:
         local = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "XDG_CACHE_HOME": str(self.folder / "cache")}
         return kept | local | options
 
-    def run(self, job: dict[str, Any], options: dict[str, str]) -> dict[str, Any]:
+    def run(self, job: dict[str, Any], options: dict[str, str], python: str = sys.executable) -> dict[str, Any]:
         """Runs one job in a new process and gives its result."""
-        command = [sys.executable, str(Path(__file__).resolve()), json.dumps(job)]
+        command = [python, str(Path(__file__).resolve()), json.dumps(job)]
         done = subprocess.run(
             command, env=self.environment(options), stdin=subprocess.DEVNULL, capture_output=True, text=True
         )
@@ -317,7 +319,7 @@ class Measurement:
         return result
 
     def read(self, peer: Peer, case: Case, after: Peer | None = None, keep: Path | None = None) -> Reading:
-        """Reads with rasterio; `after` is another file, read before the clock starts, in the same process.
+        """Reads with the case's Python; `after` is another file, read before the clock starts, in the same process.
 
         `keep` names a file of numpy's that the pixels are written to.
         """
@@ -330,7 +332,7 @@ class Measurement:
             "after": after.path if after else None,
             "server": self.server.url,
         }
-        result = self.run(job, peer.options | case.options)
+        result = self.run(job, peer.options | case.options, case.python)
         return self.reading(result["seconds"], result["pixels"])
 
     def translate(self, peer: Peer, case: Case) -> Reading:
@@ -355,24 +357,46 @@ class Measurement:
         return Reading(seconds, pixels, **stats, largest=largest)
 
 
-def read_job(job: dict[str, Any]) -> dict[str, Any]:
-    """Opens `path` and reads `window` of it; `after` is opened and read first, off the clock."""
-    import rasterio
+def reader(job: dict[str, Any]) -> Callable[[str], Any]:
+    """What reads the window of a path, by rasterio or by GDAL's own bindings; the drivers are registered."""
+    window, shape = job["window"], job["shape"]
+    try:
+        import rasterio
+    except ImportError:
+        from osgeo import gdal
+
+        gdal.UseExceptions()
+        gdal.AllRegister()
+        height, width = shape or (None, None)
+
+        def read(path: str) -> Any:
+            dataset = gdal.Open(path)
+            area = window or (0, 0, dataset.RasterXSize, dataset.RasterYSize)
+            pixels = dataset.ReadAsArray(*area, buf_xsize=width, buf_ysize=height)
+            return pixels if pixels.ndim == 3 else pixels[None]
+
+        return read
     from rasterio.windows import Window as RasterioWindow
+
+    rasterio.Env().__enter__()
 
     def read(path: str) -> Any:
         with rasterio.open(path) as dataset:
-            shape = (dataset.count, *job["shape"]) if job["shape"] else None
-            return dataset.read(window=window, out_shape=shape)
+            out_shape = (dataset.count, *shape) if shape else None
+            return dataset.read(window=RasterioWindow(*window) if window else None, out_shape=out_shape)
 
-    window = RasterioWindow(*job["window"]) if job["window"] else None
-    with rasterio.Env():
-        if job["after"]:
-            read(job["after"])
-        ask(f"{job['server']}/__stats?reset=1")
-        start = time.perf_counter()
-        pixels = read(job["path"])
-        seconds = time.perf_counter() - start
+    return read
+
+
+def read_job(job: dict[str, Any]) -> dict[str, Any]:
+    """Opens `path` and reads `window` of it; `after` is opened and read first, off the clock."""
+    read = reader(job)
+    if job["after"]:
+        read(job["after"])
+    ask(f"{job['server']}/__stats?reset=1")
+    start = time.perf_counter()
+    pixels = read(job["path"])
+    seconds = time.perf_counter() - start
     if job["keep"]:
         import numpy
 

@@ -69,7 +69,11 @@ impl VirtualFile {
         let Some(mut rest) = usize::try_from(length).ok().and_then(|length| buffer.get_mut(..length)) else {
             return Ok(0);
         };
-        let crosses = self.layout.in_header(VirtualOffset(offset));
+        // In a view only at open: its first tile-part's header, which is longer than what decoders look at, lies there too.
+        let crosses = match self.layout.tiles_across() {
+            Some(_) => offset == 0,
+            None => self.layout.in_header(VirtualOffset(offset)),
+        };
         let mut at = offset;
         for (start, content) in self.layout.segments_from(VirtualOffset(offset)) {
             if rest.is_empty() {
