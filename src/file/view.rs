@@ -2,8 +2,7 @@
 //!
 //! What a view needs of a tile is a small part of a tile-part, so requests cost more than bytes: a small view is fetched
 //! whole by its first read. Of a large one the tile that is read is fetched; where its neighbours have been read, others
-//! probably follow, and are sent for while this one is decoded: to the right along the row, and where the row above has
-//! been read, the same columns of this row and the next.
+//! probably follow, and are sent for while this one is decoded.
 
 use std::sync::atomic::Ordering;
 
@@ -16,8 +15,8 @@ use crate::source::{SourceRange, fetch_units, prefetch};
 /// What is sent for at most while one tile is decoded, as a part of the cache: it must still be there when it is read.
 const AHEAD_IN_CACHE: u64 = 4;
 
-/// Rows that are sent for below the one that is read.
-const ROWS_AHEAD: u32 = 2;
+/// Lines of tiles that are sent for beyond the one that is read, at most.
+const LINES_AHEAD: usize = 3;
 
 impl VirtualFile {
     /// The bytes of one unit of a view with `across` tiles in a row.
@@ -54,25 +53,46 @@ impl VirtualFile {
         Ok(bytes)
     }
 
-    /// The tiles that are probably read after `tile`.
+    /// The tiles that are probably read after `tile`, judged by those that have been: no more than a read of a few tiles
+    /// can bear, and enough to keep the connections busy once a line across the whole image has been read. GDAL reads row
+    /// by row with one thread, and column by column with several.
+    ///
+    /// In the first line of a read: one tile after two, twice as many as have been read after more. In further lines the
+    /// one before tells how wide the read is: the rest of this line, and as many lines beyond as have been read before it
+    /// but one; where the line is the image's, [`LINES_AHEAD`].
     fn tiles_after(&self, tile: u32, across: u32) -> Vec<u32> {
-        let is_read = |tile: u32| self.read_tiles.get(tile as usize).is_some_and(|read| read.load(Ordering::Relaxed));
+        let down = u32::try_from(self.read_tiles.len()).unwrap_or(0).div_ceil(across);
+        let is_read = |row: Option<u32>, column: Option<u32>| {
+            let tile = row.zip(column.filter(|column| *column < across)).map(|(row, column)| row * across + column);
+            tile.and_then(|tile| self.read_tiles.get(tile as usize)).is_some_and(|read| read.load(Ordering::Relaxed))
+        };
         let (row, column) = (tile / across, tile % across);
+        let (left, above) = (column.checked_sub(1), row.checked_sub(1));
+        // Of two lines, the earlier one is the longer one.
+        let by_columns = is_read(Some(row + 1), left)
+            || (is_read(above, Some(column)) && !is_read(Some(row), left) && !is_read(above, Some(column + 1)));
+        let (line, place, length) = if by_columns { (column, row, down) } else { (row, column, across) };
+        let here = (line, place);
+        let is_read_at = |line: u32, place: u32| {
+            if by_columns { is_read(Some(place), Some(line)) } else { is_read(Some(line), Some(place)) }
+        };
+        let before = (0..line).rev().take_while(|before| is_read_at(*before, place)).count();
         let mut after = Vec::new();
-        // A run of tiles to the left: as many again, and one more.
-        let run = (0..column).rev().take_while(|column| is_read(row * across + column)).count();
-        if run > 0 {
-            let run = u32::try_from(run).unwrap_or(across);
-            after.extend((column + 1..across.min(column.saturating_add(run) + 2)).map(|column| row * across + column));
+        if let Some(last) = line.checked_sub(1).filter(|_| before > 0) {
+            let places: Vec<u32> = (0..length).filter(|place| is_read_at(last, *place)).collect();
+            let beyond = if places.len() == length as usize { LINES_AHEAD } else { LINES_AHEAD.min(before - 1) };
+            let lines = line..=line.saturating_add(u32::try_from(beyond).unwrap_or(0));
+            after.extend(lines.flat_map(|line| places.iter().map(move |place| (line, *place))));
+        } else {
+            let run = (0..place).rev().take_while(|place| is_read_at(line, *place)).count();
+            let ahead = u32::try_from(if run > 1 { 2 * run } else { run }).unwrap_or(length);
+            let end = place.saturating_add(ahead).min(length - 1);
+            after.extend((place + 1..=end).map(|place| (line, place)));
         }
-        // What has been read of the row above tells how wide the window is.
-        if let Some(above) = row.checked_sub(1).filter(|above| is_read(above * across + column)) {
-            let columns: Vec<u32> = (0..across).filter(|column| is_read(above * across + column)).collect();
-            for row in row..=row + ROWS_AHEAD {
-                after.extend(columns.iter().map(|column| row * across + column));
-            }
-        }
-        after.retain(|other| *other != tile && !is_read(*other));
+        after.retain(|(line, place)| !is_read_at(*line, *place) && (*line, *place) != here);
         after
+            .into_iter()
+            .map(|(line, place)| if by_columns { place * across + line } else { line * across + place })
+            .collect()
     }
 }

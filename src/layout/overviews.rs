@@ -100,7 +100,9 @@ mod tests {
         let colr = |space: u8| [&[0, 0, 0, 15][..], b"colr", &[1, 0, 0, 0, 0, 0, space]].concat();
         let told = |contents: &[u8], components: usize| {
             let file = made::File::default().bytes();
-            let Progress::Done(mut main) = parse_main_header(&file, file.len() as u64).unwrap() else { panic!("whole") };
+            let Progress::Done(mut main) = parse_main_header(&file, file.len() as u64).unwrap() else {
+                panic!("whole")
+            };
             main.boxes = vec![(*b"jp2h", 0, 8 + contents.len() as u64)];
             main.siz.components = vec![Component { depth: 7, dx: 1, dy: 1 }; components];
             colours(&[&[0; 4][..], b"jp2h", contents].concat(), &main)
@@ -115,13 +117,18 @@ mod tests {
     fn every_level_is_listed_for_every_band() {
         let levels = [Level { k: 1, size: (50, 40) }, Level { k: 2, size: (25, 20) }, Level { k: 3, size: (13, 10) }];
         let file = made::File::default().bytes();
-        let Progress::Done(mut main) = parse_main_header(&file, file.len() as u64).unwrap() else { panic!("all is there") };
+        let Progress::Done(mut main) = parse_main_header(&file, file.len() as u64).unwrap() else {
+            panic!("all is there")
+        };
         main.siz.components = vec![Component { depth: 14, dx: 1, dy: 1 }, Component { depth: 7, dx: 1, dy: 1 }];
         let path = |level: &Level| format!("?overview={}&url=x", 1 << level.k);
         let text = build_overviews(&levels, &file, &main, &path);
         let document = roxmltree::Document::parse(&text).unwrap();
         let bands: Vec<_> = document.descendants().filter(|node| node.has_tag_name("VRTRasterBand")).collect();
-        assert_eq!(bands.iter().map(|band| band.attribute("dataType").unwrap()).collect::<Vec<_>>(), ["UInt16", "Byte"]);
+        assert_eq!(
+            bands.iter().map(|band| band.attribute("dataType").unwrap()).collect::<Vec<_>>(),
+            ["UInt16", "Byte"]
+        );
         for band in bands {
             let paths: Vec<_> = band.descendants().filter(|node| node.has_tag_name("SourceFilename")).collect();
             let paths: Vec<_> = paths.iter().map(|node| node.text().unwrap()).collect();

@@ -153,9 +153,7 @@ impl Engine {
             // Nobody waits any more only when the caller is gone with its thread.
             let _ = sender.send(future.await);
         });
-        receiver
-            .recv()
-            .map_err(|_| panicked())
+        receiver.recv().map_err(|_| panicked())
     }
 
     /// Runs `job`, which may block, on a thread of the runtime. Without one the job is dropped.
