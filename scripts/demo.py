@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Shows what a window of a remote JP2 costs through /vsitlm/ and through its peers: a table, and the same as a picture.
+"""Shows what a remote JP2 costs through /vsitlm/ and through its peers: a table, the same as a picture, and the scene.
 
-    demo.py --plugin FOLDER --vsitlm COMMAND [--file X.jp2] [--png target/demo.png]
+    demo.py --plugin FOLDER --vsitlm COMMAND [--file X.jp2] [--png target/demo.png] [--scene target/scene.jpg]
 
 Without --file it makes a JP2 like a 10 m band of Sentinel-2 (sample.py). The JP2 is served over HTTP by this machine
 with injected round trips, and read by new processes (measure.py); the COG with the same pixels is made, too.
@@ -22,6 +22,8 @@ import sample
 from measure import COG, LOCAL, PLAIN, SPARSE, VSITLM, Case, Codestream, Measurement, Reading
 
 COG_NAME = "cog.tif"
+SCENE_FACTOR = 16
+"""The coarsest overview of a Sentinel-2 band."""
 
 
 class Row:
@@ -34,6 +36,8 @@ class Row:
         self.requests = readings[-1].requests
         self.bytes = readings[-1].bytes
         self.identical = all(reading.pixels == pixels for reading in readings)
+        self.own = False
+        """Whether other pixels are right: overviews of a COG are made otherwise."""
 
 
 def size(count: float) -> str:
@@ -45,25 +49,34 @@ def cases(stream: Codestream) -> list[Case]:
     """The windows: inside a tile (or more of them, where tiles are smaller than the window), and over four."""
     tile = min(stream.tile_width, stream.tile_height)
     across = stream.across(min(512, tile))
+    scene = (-(-stream.height // SCENE_FACTOR), -(-stream.width // SCENE_FACTOR))
     return [
         *(Case(f"{px} px{' in one tile' if px <= tile else ''}", stream.inside(px)) for px in (64, 512)),
         Case(f"{across[2]} px over four tiles", across, {"GDAL_NUM_THREADS": "4"}),
+        Case(f"the whole scene at {scene[1]} px", None, shape=scene),
     ]
 
 
 def measured(measurement: Measurement, name: str, repeat: int, quiet: bool) -> list[Row]:
-    """All rows, with a line of progress for each read unless `quiet`."""
+    """All rows, with a line of progress for each read unless `quiet`. The pixels of the scene are kept, by peer."""
     peers = [PLAIN, SPARSE, COG] + ([VSITLM] if measurement.plugin else [])
     rows = []
     for case in cases(measurement.codestreams[name]):
         pixels = measurement.read(measurement.peer(LOCAL, name), case).pixels
         for kind in peers:
             peer = measurement.peer(kind, COG_NAME if kind == COG else name)
-            row = Row(case.name, kind, [measurement.read(peer, case) for _ in range(repeat)], pixels)
+            keep = kept_scene(measurement, kind) if case.shape else None
+            row = Row(case.name, kind, [measurement.read(peer, case, keep=keep) for _ in range(repeat)], pixels)
+            row.own = kind == COG and case.shape is not None
             rows.append(row)
             if not quiet:
                 print(f"  {case.name}, {kind}: {row.seconds:.2f} s", flush=True)
     return rows
+
+
+def kept_scene(measurement: Measurement, kind: str) -> Path:
+    """Where the pixels of the scene are kept that a peer has read."""
+    return measurement.folder / f"{kind.strip('/').replace('/', '')}.npy"
 
 
 def table(rows: list[Row]) -> str:
@@ -71,7 +84,7 @@ def table(rows: list[Row]) -> str:
     lines = [("", "", "seconds", "requests", "bytes", "pixels")]
     for row in rows:
         first = not any(row.case == line[0] for line in lines)
-        pixels = "identical" if row.identical else "WRONG"
+        pixels = "identical" if row.identical else "its own" if row.own else "WRONG"
         cells = (f"{row.seconds:.2f}", str(row.requests), size(row.bytes), pixels)
         lines.append((row.case if first else "", row.peer, *cells))
     widths = [max(len(line[column]) for line in lines) for column in range(6)]
@@ -103,7 +116,7 @@ def draw(rows: list[Row], title: str, png: Path) -> bool:
             ours = row.peer == VSITLM
             style = {"fontsize": 10.5, "va": "center", "fontweight": "bold" if ours else "normal"}
             axis.barh(at, row.seconds, height=0.72, color=colours[row.peer])
-            pixels = "" if row.identical else ", WRONG PIXELS"
+            pixels = "" if row.identical or row.own else ", WRONG PIXELS"
             plural = "request" if row.requests == 1 else "requests"
             label = f"{row.seconds:.2f} s   {row.requests} {plural}, {size(row.bytes)}{pixels}"
             axis.text(row.seconds + longest * 0.012, at, label, color="#1d2733", **style)
@@ -117,6 +130,35 @@ def draw(rows: list[Row], title: str, png: Path) -> bool:
     png.parent.mkdir(parents=True, exist_ok=True)
     with sample.written_whole(png) as draft:
         figure.savefig(draft, dpi=160, format="png", facecolor="white")
+    return True
+
+
+def draw_scene(rows: list[Row], measurement: Measurement, title: str, jpg: Path) -> bool:
+    """Draws the scene as plain GDAL and as /vsitlm/ give it, with what it took; False where matplotlib is missing."""
+    try:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        import numpy
+        from matplotlib import pyplot
+    except ImportError:
+        return False
+    drawn = [row for row in rows if row.case == rows[-1].case and row.peer in (PLAIN, VSITLM)]
+    figure, axes = pyplot.subplots(1, len(drawn), figsize=(5.2 * len(drawn), 6), squeeze=False)
+    for axis, row in zip(axes[0], drawn, strict=True):
+        pixels = numpy.load(kept_scene(measurement, row.peer)).astype(numpy.float32)
+        low, high = numpy.percentile(pixels, (2, 98))
+        shown = numpy.clip((pixels - low) / max(high - low, 1), 0, 1)
+        axis.imshow(numpy.moveaxis(shown, 0, -1) if len(shown) == 3 else shown[0], cmap="gray")
+        caption = f"{row.peer}\n{row.seconds:.2f} s   {row.requests} requests   {size(row.bytes)}"
+        colour = "#0b7a75" if row.peer == VSITLM else "#1d2733"
+        axis.set_title(caption, fontsize=12.5, fontweight="bold" if row.peer == VSITLM else "normal", color=colour)
+        axis.axis("off")
+    figure.suptitle(title, x=0.015, ha="left", fontsize=11, color="#4a5563")
+    figure.tight_layout(rect=(0, 0, 1, 0.97))
+    jpg.parent.mkdir(parents=True, exist_ok=True)
+    with sample.written_whole(jpg) as draft:
+        figure.savefig(draft, dpi=90, format="jpg", facecolor="white", pil_kwargs={"quality": 85})
     return True
 
 
@@ -134,6 +176,7 @@ def main() -> int:
     parser.add_argument("--file", type=Path, help="a JP2 of your own (default: one made to the Sentinel-2 profile)")
     parser.add_argument("--folder", type=Path, default=Path("target/sample"), help="where made files are kept")
     parser.add_argument("--png", type=Path, default=Path("target/demo.png"), help="where to draw the table")
+    parser.add_argument("--scene", type=Path, default=Path("target/scene.jpg"), help="where to draw the scene")
     parser.add_argument("--rtt-ms", type=float, default=50, help="round trip of the server in milliseconds")
     parser.add_argument("--repeat", type=int, default=3, help="reads of each kind; the table has the medians")
     parser.add_argument("--small", action="store_true", help="make a JP2 2500 px wide instead of 10980")
@@ -160,17 +203,18 @@ def main() -> int:
     say(f"Serving {jp2.name} ({size(jp2.stat().st_size)}) with round trips of {arguments.rtt_ms:g} ms; reading")
     with Measurement({name: jp2}, {COG_NAME: cog}, arguments.plugin, arguments.vsitlm, arguments.rtt_ms) as measurement:
         rows = measured(measurement, name, arguments.repeat, arguments.json)
+        scene = draw_scene(rows, measurement, f"{jp2.name}, {rows[-1].case}", arguments.scene)
     if arguments.json:
         print(json.dumps([vars(row) for row in rows], indent=2))
     else:
         print(f"\n{table(rows)}\n")
     title = f"{jp2.name}, {jp2.stat().st_size / 1e6:.0f} MB, read over HTTP with round trips of {arguments.rtt_ms:g} ms"
-    if draw(rows, title, arguments.png):
-        say(f"The same as a picture: {arguments.png}")
+    if draw(rows, title, arguments.png) and scene:
+        say(f"The same as a picture: {arguments.png}; the scene: {arguments.scene}")
     else:
         say("No picture: this Python has no matplotlib")
     say(f"{time.monotonic() - start:.0f} s in all")
-    return 0 if all(row.identical for row in rows) else 1
+    return 0 if all(row.identical or row.own for row in rows) else 1
 
 
 if __name__ == "__main__":
