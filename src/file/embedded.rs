@@ -12,7 +12,8 @@ use crate::process::{PerProcess, lock};
 use crate::source::SourceRange;
 use crate::trace;
 
-/// The packets of one row, read from the index by the first read that needs them and kept as long as the view.
+/// The packets of one row, read from the index by the first read that needs them and kept as long as the
+/// view is open.
 pub(super) struct Embedded {
     overviews: EmbeddedOverviews,
     parts: Arc<[TilePart]>,

@@ -8,8 +8,8 @@ use crate::options::Options;
 use crate::process::{PerProcess, lock};
 use crate::{source, trace};
 
-/// How many closed files are kept, so that opening one again costs no look-up.
-const RECENT: usize = 32;
+/// How many closed files are kept, so that opening one again costs no look-up: each view of a JP2 is one, too.
+const RECENT: usize = 128;
 
 /// How many findings about rows are kept; past that all are forgotten, which costs a HEAD each.
 const FINDINGS: usize = 65_536;
@@ -95,6 +95,9 @@ impl Registry {
         let lease = Arc::new(Lease(file.clone()));
         state.open.retain(|_, lease| lease.strong_count() > 0);
         state.open.insert(name.to_owned(), Arc::downgrade(&lease));
+        if file.embedded.is_some() {
+            return lease; // what it holds of the index is to go with the last handle
+        }
         let same = state.recent.iter().position(|(recent, _)| recent == name);
         let full = (state.recent.len() >= RECENT).then_some(0);
         let dropped = same.or(full).map(|place| state.recent.remove(place));

@@ -58,6 +58,7 @@ pub(super) struct Handle {
 /// Opens what `name` names. A failure is raised as an error, unless the name is that of a side-car, which GDAL only
 /// looks for.
 pub(super) fn open(host: &'static dyn Host, name: &str, mode: &str) -> Result<Handle> {
+    trace::listen(host.option("", "CPL_DEBUG").is_some_and(|value| !value.is_empty()));
     let opened = match mode {
         "r" | "rb" | "r+" | "rb+" | "r+b" => find(host, name),
         _ => path::parse(name)

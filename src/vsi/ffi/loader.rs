@@ -104,7 +104,7 @@ fn serve(library: &Library) -> Option<&'static Gdal> {
         }),
         version: version.and_then(|text| text.parse().ok()).unwrap_or(0),
     }));
-    crate::trace::install(crate::trace::Sink { enabled: debug_enabled, write: debug_everywhere });
+    crate::trace::install(debug_everywhere);
     for (prefix, query) in [(c"/vsitlm/", false), (c"/vsitlm?", true)] {
         if !install(gdal, prefix, Box::leak(Box::new(Mount { gdal, query }))) {
             gdal.report("cannot install the file system /vsitlm/: this GDAL refuses it", Severity::Warning);
@@ -112,16 +112,6 @@ fn serve(library: &Library) -> Option<&'static Gdal> {
         }
     }
     Some(gdal)
-}
-
-fn debug_enabled() -> bool {
-    let hosts = HOSTS.try_lock();
-    hosts.is_ok_and(|hosts| {
-        hosts
-            .iter()
-            .filter_map(|(_, gdal)| *gdal)
-            .any(|gdal| gdal.option("CPL_DEBUG").is_some_and(|value| !value.is_empty()))
-    })
 }
 
 /// Every libgdal decides for itself whether its CPL_DEBUG wants the message.
