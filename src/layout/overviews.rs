@@ -28,22 +28,39 @@ fn data_type(component: &Component) -> &'static str {
     }
 }
 
-/// GDAL's names for what the bands of an image show, by its colour specification box (T.800 I.5.3.3), as far as it tells:
-/// red, green and blue, or grey. `header` begins the file.
-fn colours(header: &[u8], main: &MainHeader) -> &'static [&'static str] {
+/// GDAL's names for what the bands of an image show, as far as its boxes tell: the colour specification (T.800 I.5.3.3) of
+/// red, green and blue, or of grey; and the channel definition (I.5.3.6). `header` begins the file.
+fn colours(header: &[u8], main: &MainHeader) -> Vec<Option<&'static str>> {
+    let count = main.siz.components.len();
     let jp2h = main.boxes.iter().find(|(kind, ..)| kind == b"jp2h").and_then(|(_, offset, length)| {
         header.get(usize::try_from(*offset).ok()?..usize::try_from(offset.checked_add(*length)?).ok()?)
     });
     let jp2h = jp2h.unwrap_or_default();
-    let after = |kind: &[u8; 4]| jp2h.windows(4).position(|window| window == kind).map(|at| at + 4);
+    let contents = |kind: &[u8; 4]| {
+        let at = jp2h.windows(4).position(|window| window == kind)?;
+        jp2h.get(at + 4..)
+    };
     // METH = 1: an enumerated colour space follows two more bytes.
-    let space = after(b"colr").and_then(|at| jp2h.get(at..at + 7)).filter(|colr| colr.first() == Some(&1));
-    match space.and_then(|colr| colr.get(3..)) {
-        _ if after(b"pclr").is_some() => &[],
-        Some([0, 0, 0, 16]) if main.siz.components.len() >= 3 => &["Red", "Green", "Blue"],
-        Some([0, 0, 0, 17]) => &["Gray"],
+    let colours: &[&str] = match contents(b"colr") {
+        _ if contents(b"pclr").is_some() => &[],
+        Some([1, _, _, 0, 0, 0, 16, ..]) if count >= 3 => &["Red", "Green", "Blue"],
+        Some([1, _, _, 0, 0, 0, 17, ..]) => &["Gray"],
         _ => &[],
+    };
+    let mut bands: Vec<Option<&str>> = colours.iter().copied().map(Some).chain(std::iter::repeat(None)).take(count).collect();
+    // N definitions of Cn, Typ and Asoc: the channel, 0 for colour or 1 for opacity, and the colour's number from 1.
+    if let Some([n0, n1, definitions @ ..]) = contents(b"cdef") {
+        for definition in definitions.chunks_exact(6).take(usize::from(u16::from_be_bytes([*n0, *n1]))) {
+            let [c0, c1, 0, kind, _, colour] = definition else { continue };
+            let Some(band) = bands.get_mut(usize::from(u16::from_be_bytes([*c0, *c1]))) else { continue };
+            *band = match kind {
+                0 => usize::from(*colour).checked_sub(1).and_then(|colour| colours.get(colour).copied()),
+                1 => Some("Alpha"),
+                _ => None,
+            };
+        }
     }
+    bands
 }
 
 /// The VRT of `levels`, the finest first, of the image of `main`, whose file begins with `header`; `path` gives the path of a
@@ -64,7 +81,7 @@ pub(crate) fn build_overviews(
     for (index, component) in main.siz.components.iter().enumerate() {
         let (band, kind) = (index + 1, data_type(component));
         let _ = writeln!(out, "  <VRTRasterBand dataType=\"{kind}\" band=\"{band}\">");
-        if let Some(colour) = colours.get(index) {
+        if let Some(colour) = colours.get(index).copied().flatten() {
             let _ = writeln!(out, "    <ColorInterp>{colour}</ColorInterp>");
         }
         for (_, path) in coarser.iter().zip(paths.iter().skip(1)) {
@@ -107,10 +124,13 @@ mod tests {
             main.siz.components = vec![Component { depth: 7, dx: 1, dy: 1 }; components];
             colours(&[&[0; 4][..], b"jp2h", contents].concat(), &main)
         };
-        assert_eq!(told(&colr(16), 3), ["Red", "Green", "Blue"]);
-        assert_eq!(told(&colr(17), 1), ["Gray"]);
-        assert!(told(&colr(16), 2).is_empty() && told(&colr(18), 3).is_empty() && told(b"", 1).is_empty());
-        assert!(told(&[&colr(17)[..], b"\0\0\0\x08pclr"].concat(), 1).is_empty(), "a palette");
+        let (red, green, blue, alpha) = (Some("Red"), Some("Green"), Some("Blue"), Some("Alpha"));
+        assert_eq!(told(&colr(16), 3), [red, green, blue]);
+        assert_eq!(told(&colr(17), 1), [Some("Gray")]);
+        assert_eq!((told(&colr(16), 2), told(&colr(18), 3), told(b"", 1)), (vec![None; 2], vec![None; 3], vec![None]));
+        assert_eq!(told(&[&colr(17)[..], b"\0\0\0\x08pclr"].concat(), 1), [None], "a palette");
+        let cdef = [&[0, 0, 0, 34][..], b"cdef", &[0, 4, 0, 0, 0, 0, 0, 3, 0, 1, 0, 0, 0, 2, 0, 2, 0, 0, 0, 1, 0, 3, 0, 1, 0, 0]].concat();
+        assert_eq!(told(&[colr(16), cdef].concat(), 4), [blue, green, red, alpha]);
     }
 
     #[test]
