@@ -252,7 +252,8 @@ fn parse_options(path: &str, options: &str) -> Result<(String, View)> {
                 Err(_) => return Err(bad(path, "overview= takes a factor: 2, 4, 8, …")),
             },
             other => {
-                let what = format!("the option '{other}' is not known: use overview=<factor>, url=<percent-encoded path>");
+                let what =
+                    format!("the option '{other}' is not known: use overview=<factor>, url=<percent-encoded path>");
                 return Err(bad(path, &what));
             }
         }

@@ -7,9 +7,7 @@ use super::open::Opened;
 use super::{Known, VirtualFile};
 use crate::error::{Error, Result};
 use crate::index::{self, Record};
-use crate::jp2::{
-    MainHeader, PartPackets, Progress, Structure, TilePart, TilePartHead, no_factor, parse_main_header,
-};
+use crate::jp2::{MainHeader, PartPackets, Progress, Structure, TilePart, TilePartHead, no_factor, parse_main_header};
 use crate::layout::{self, Layout, Level, build_overviews};
 use crate::path::{Request, View};
 
@@ -66,7 +64,11 @@ impl VirtualFile {
         let build = |peek: bool| layout::reduce(&known.structure, &parts, k, peek);
         let layout = build(false)?;
         // What is fetched whole by the first read costs nothing to look at.
-        if self.source.is_cheap() || layout.unit_bytes() <= self.options.overview_prefetch { Ok(layout) } else { build(true) }
+        if self.source.is_cheap() || layout.unit_bytes() <= self.options.overview_prefetch {
+            Ok(layout)
+        } else {
+            build(true)
+        }
     }
 
     /// The packets of every tile-part, found out once.
@@ -93,7 +95,8 @@ impl VirtualFile {
         }
         // A row of v1 does not change. What it lacks has perhaps been learned.
         let same = |record: &Record| {
-            let told = |parts: &[TilePart]| parts.iter().map(|part| (part.tile, part.offset, part.length)).collect::<Vec<_>>();
+            let told =
+                |parts: &[TilePart]| parts.iter().map(|part| (part.tile, part.offset, part.length)).collect::<Vec<_>>();
             record.file_size == Some(known.structure.file_size) && told(&record.parts) == told(parts)
         };
         let learned = index::learned_get(&self.options, self.source.origin()).filter(|record| same(record));

@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use crate::error::{Error, Result};
 use crate::jp2::{
-    MainHeader, PartPackets, Progress, Sot, TilePart, TilePartHeader, divide, packet_lengths,
-    parse_tile_part_header, resolution_ends,
+    MainHeader, PartPackets, Progress, Sot, TilePart, TilePartHeader, divide, packet_lengths, parse_tile_part_header,
+    resolution_ends,
 };
 use crate::options::Options;
 use crate::source::{Source, SourceOffset, SourceRange, fetch_units};
@@ -22,11 +22,7 @@ const MOST: u64 = 64 << 20;
 
 /// Gives `parts` the heads that their headers make. What is wrong with the lengths of packets that the headers tell, if
 /// they tell any, is the answer; then no resolution's end is known.
-pub(super) fn set_heads(
-    main: &MainHeader,
-    parts: &mut [TilePart],
-    headers: &[TilePartHeader<'_>],
-) -> Option<Error> {
+pub(super) fn set_heads(main: &MainHeader, parts: &mut [TilePart], headers: &[TilePartHeader<'_>]) -> Option<Error> {
     let divided = divide(main, parts, headers);
     let ends = divided.as_ref().ok().and_then(|runs| resolution_ends(main, parts, headers, runs));
     let mut ends = ends.unwrap_or_default().into_iter();
@@ -52,9 +48,10 @@ pub(crate) fn read_heads(
     let bytes = fetch_headers(source, main, parts, options)?;
     let headers = bytes.iter().zip(parts.iter()).map(|(bytes, part)| parse(bytes, main, part));
     let headers = headers.collect::<Result<Vec<_>>>()?;
-    let headers = headers.into_iter().collect::<Result<Vec<_>, _>>().map_err(|_| Error::NoOverview {
-        what: format!("a tile-part header of more than {LONGEST} bytes"),
-    })?;
+    let headers = headers
+        .into_iter()
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_| Error::NoOverview { what: format!("a tile-part header of more than {LONGEST} bytes") })?;
     let runs = divide(main, parts, &headers);
     set_heads(main, parts, &headers);
     let packets = headers.iter().zip(&bytes).zip(runs?).map(|((header, bytes), runs)| {

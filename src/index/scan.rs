@@ -5,9 +5,9 @@
 
 use bytes::Bytes;
 
+use super::heads::set_heads;
 use super::record::own_tile_parts;
 use crate::error::{Error, Result};
-use super::heads::set_heads;
 use crate::jp2::{
     EOC, MainHeader, Progress, SOT_LENGTH, Sot, TilePart, TilePartHeader, parse_main_header, parse_tile_part_header,
 };

@@ -173,7 +173,10 @@ fn reduce_coding(body: &[u8], at: usize, k: u8) -> Result<Vec<u8>> {
 pub(crate) fn no_factor(levels: u8) -> Error {
     let what = match levels {
         0 => "the image is coded at its full size only".to_owned(),
-        levels => format!("the factors are {}", (1..=levels.min(31)).map(|k| (1u32 << k).to_string()).collect::<Vec<_>>().join(", ")),
+        levels => format!(
+            "the factors are {}",
+            (1..=levels.min(31)).map(|k| (1u32 << k).to_string()).collect::<Vec<_>>().join(", ")
+        ),
     };
     Error::NoOverview { what }
 }
@@ -262,7 +265,10 @@ mod tests {
             bytes.extend_from_slice(&[0xFF, 0x90]);
             let Progress::Done(reduced) = parse_main_header(&bytes, 1 << 20).unwrap() else { panic!("all is there") };
             assert_eq!(reduced.siz, grid.siz);
-            assert_eq!((reduced.coding.default.levels, reduced.coding.default.precincts.len()), (4 - k, usize::from(5 - k)));
+            assert_eq!(
+                (reduced.coding.default.levels, reduced.coding.default.precincts.len()),
+                (4 - k, usize::from(5 - k))
+            );
             let qcd = reduced.segments.iter().find(|segment| segment.code == QCD).unwrap();
             assert_eq!(qcd.length, 2 + 3 + 1 + 3 * u32::from(4 - k));
         }

@@ -54,11 +54,7 @@ impl PartPackets {
 /// # Errors
 /// [`Error::NoOverview`] where the lengths of a tile are not told, or do not add up: too few, too many, or not what the
 /// tile-parts hold.
-pub(crate) fn divide(
-    main: &MainHeader,
-    parts: &[TilePart],
-    headers: &[TilePartHeader<'_>],
-) -> Result<Vec<Vec<Run>>> {
+pub(crate) fn divide(main: &MainHeader, parts: &[TilePart], headers: &[TilePartHeader<'_>]) -> Result<Vec<Vec<Run>>> {
     let mut runs = vec![Vec::new(); parts.len()];
     for (tile, numbers) in by_tile(parts) {
         divide_tile(main, tile, &numbers, parts, headers, &mut runs)?;

@@ -7,7 +7,8 @@
 use crate::jp2::MainHeader;
 
 /// The UUID of GeoJP2 boxes.
-const GEOJP2: [u8; 16] = [0xB1, 0x4B, 0xF8, 0xBD, 0x08, 0x3D, 0x4B, 0x43, 0xA5, 0xAE, 0x8C, 0xD7, 0xD5, 0xA6, 0xCE, 0x03];
+const GEOJP2: [u8; 16] =
+    [0xB1, 0x4B, 0xF8, 0xBD, 0x08, 0x3D, 0x4B, 0x43, 0xA5, 0xAE, 0x8C, 0xD7, 0xD5, 0xA6, 0xCE, 0x03];
 
 /// GeoTIFF's tags (OGC 19-008r4, 7.1): ModelPixelScale, ModelTiepoint, ModelTransformation, GeoKeyDirectory.
 const PIXEL_SCALE: u16 = 33_550;
@@ -64,7 +65,8 @@ fn parse_gml(text: &str) -> Option<Grid> {
     let grid = document.descendants().find(|node| named(*node, "RectifiedGrid"))?;
     let origin = grid.descendants().find(|node| named(*node, "Point"))?;
     let pair = |node: roxmltree::Node<'_, '_>| {
-        let mut numbers = node.text()?.split_whitespace().map(|word| word.parse::<f64>().ok().filter(|v| v.is_finite()));
+        let mut numbers =
+            node.text()?.split_whitespace().map(|word| word.parse::<f64>().ok().filter(|v| v.is_finite()));
         Some([numbers.next()??, numbers.next()??])
     };
     let position = origin.descendants().find(|node| named(*node, "pos")).and_then(pair)?;

@@ -74,7 +74,10 @@ mod tests {
         let text = build_overviews(&levels, &components, &|level| format!("?overview={}&url=x", 1 << level.k));
         let document = roxmltree::Document::parse(&text).unwrap();
         let bands: Vec<_> = document.descendants().filter(|node| node.has_tag_name("VRTRasterBand")).collect();
-        assert_eq!(bands.iter().map(|band| band.attribute("dataType").unwrap()).collect::<Vec<_>>(), ["UInt16", "Byte"]);
+        assert_eq!(
+            bands.iter().map(|band| band.attribute("dataType").unwrap()).collect::<Vec<_>>(),
+            ["UInt16", "Byte"]
+        );
         for band in bands {
             let paths: Vec<_> = band.descendants().filter(|node| node.has_tag_name("SourceFilename")).collect();
             let paths: Vec<_> = paths.iter().map(|node| node.text().unwrap()).collect();

@@ -46,7 +46,12 @@ pub(crate) fn reduce(structure: &Structure, parts: &[PartPackets], k: u8, peek: 
         return Err(no_factor(main.coding.default.levels));
     }
     let grid = main.siz.reduce(k).ok_or_else(|| Error::NoOverview {
-        what: format!("its tiles of {} by {} make no grid at 1/{}", main.siz.tile_width, main.siz.tile_height, 1u64 << k),
+        what: format!(
+            "its tiles of {} by {} make no grid at 1/{}",
+            main.siz.tile_width,
+            main.siz.tile_height,
+            1u64 << k
+        ),
     })?;
     let codestream = build_reduced_header(&structure.header, &main, &grid, k)?;
     let tiles = tiles(structure.tile_parts.parts(), parts, &grid, k, peek)?;
@@ -102,7 +107,8 @@ fn tiles(parts: &[TilePart], packets: &[PartPackets], grid: &ReducedGrid, k: u8,
         const SOD: [u8; 2] = [0xFF, 0x93];
         let fixed = SOT_LENGTH as usize + tile.header.len() + SOD.len();
         if (peek || index == 0)
-            && let Some(rest) = PEEK.checked_sub(fixed).filter(|rest| *rest >= 6) {
+            && let Some(rest) = PEEK.checked_sub(fixed).filter(|rest| *rest >= 6)
+        {
             // Rcom = 0: bytes that mean nothing.
             tile.header.extend_from_slice(&[0xFF, 0x64]);
             tile.header.extend_from_slice(&u16::try_from(rest - 2).unwrap_or(4).to_be_bytes());
@@ -110,9 +116,8 @@ fn tiles(parts: &[TilePart], packets: &[PartPackets], grid: &ReducedGrid, k: u8,
         }
         tile.header.extend_from_slice(&SOD);
         let body: u64 = tile.pieces.iter().map(|(_, range)| range.end - range.start).sum();
-        tile.length = u32::try_from(SOT_LENGTH + tile.header.len() as u64 + body).map_err(|_| Error::NoOverview {
-            what: format!("tile {} has more than 4 GiB of packets", tile.number),
-        })?;
+        tile.length = u32::try_from(SOT_LENGTH + tile.header.len() as u64 + body)
+            .map_err(|_| Error::NoOverview { what: format!("tile {} has more than 4 GiB of packets", tile.number) })?;
     }
     Ok(tiles)
 }
@@ -163,7 +168,8 @@ fn boxes(header: &[u8], main: &MainHeader, grid: &ReducedGrid) -> Vec<u8> {
     let Some(_) = main.jp2c else { return Vec::new() };
     let mut out = Vec::new();
     for (kind, offset, length) in &main.boxes {
-        let range = usize::try_from(*offset).unwrap_or(usize::MAX)..usize::try_from(offset + length).unwrap_or(usize::MAX);
+        let range =
+            usize::try_from(*offset).unwrap_or(usize::MAX)..usize::try_from(offset + length).unwrap_or(usize::MAX);
         let Some(bytes) = header.get(range) else { continue };
         match kind {
             b"jP  " | b"ftyp" => out.extend_from_slice(bytes),
