@@ -17,7 +17,7 @@ use super::{Builder, ExpectedSot, Layout, Unit};
 use crate::error::{Error, Result};
 use crate::jp2::{
     EOC, MainHeader, PartPackets, ReducedGrid, SOT_LENGTH, Sot, Structure, TilePart, build_reduced_header, build_tlm,
-    no_factor, reduce_segments,
+    no_factor, reduce_tile_segments,
 };
 use crate::source::SourceOffset;
 
@@ -54,7 +54,7 @@ pub(crate) fn reduce(structure: &Structure, parts: &[PartPackets], k: u8, peek: 
         ),
     })?;
     let codestream = build_reduced_header(&structure.header, &main, &grid, k)?;
-    let tiles = tiles(structure.tile_parts.parts(), parts, &grid, k, peek)?;
+    let tiles = tiles(structure.tile_parts.parts(), parts, (&main, &grid, k), peek)?;
     let entries: Vec<_> = tiles.iter().map(|tile| (tile.number, tile.length)).collect();
 
     let mut layout = Builder::default();
@@ -86,7 +86,12 @@ struct Tile {
 }
 
 /// The view's tiles in the order in which they lie in the source.
-fn tiles(parts: &[TilePart], packets: &[PartPackets], grid: &ReducedGrid, k: u8, peek: bool) -> Result<Vec<Tile>> {
+fn tiles(
+    parts: &[TilePart],
+    packets: &[PartPackets],
+    (main, grid, k): (&MainHeader, &ReducedGrid, u8),
+    peek: bool,
+) -> Result<Vec<Tile>> {
     let numbers: HashMap<u16, u16> = grid.tiles.iter().zip(0..).map(|(tile, number)| (*tile, number)).collect();
     let mut place = HashMap::with_capacity(numbers.len());
     let mut tiles: Vec<Tile> = Vec::with_capacity(numbers.len());
@@ -100,7 +105,8 @@ fn tiles(parts: &[TilePart], packets: &[PartPackets], grid: &ReducedGrid, k: u8,
             tiles.push(Tile { number: *number, length: 0, header: Vec::new(), pieces: Vec::new() });
         }
         let Some(tile) = tiles.get_mut(at) else { continue };
-        tile.header.extend(reduce_segments(&packets.segments, part.offset + SOT_LENGTH, &grid.siz, k)?);
+        let at = part.offset + SOT_LENGTH;
+        tile.header.extend(reduce_tile_segments(&packets.segments, at, main, grid, (part.tile, k))?);
         tile.pieces.extend(pieces(part, packets, k)?.into_iter().map(|range| (index, range)));
     }
     for (index, tile) in tiles.iter_mut().enumerate() {
