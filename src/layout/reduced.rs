@@ -200,3 +200,7 @@ fn with_size(jp2h: &[u8], (width, height): (u32, u32)) -> Vec<u8> {
     }
     out
 }
+
+#[cfg(test)]
+#[path = "reduced_tests.rs"]
+mod tests;
