@@ -4,7 +4,10 @@ use std::ops::Range;
 
 use super::pointers::build_plt;
 use super::progression::{Packet, Packets};
-use super::{EOC, LBox, MainHeader, Progress, Sot, build_jp2c_header, build_tlm, parse_main_header};
+use super::{
+    EOC, LBox, MainHeader, Progress, Sot, TilePartHeader, build_jp2c_header, build_tlm, parse_main_header,
+    parse_tile_part_header,
+};
 
 /// What to make. The default: 80 by 60 samples in tiles of 32, so 3 by 2 tiles, in order, one tile-part each.
 #[derive(Debug, Clone)]
@@ -137,10 +140,13 @@ impl File {
         let mut noise = 0x2545_F491_4F6C_DD1Du64;
         let mut parts = Vec::new();
         let tiles = main.siz.tiles() as u16;
+        let header = [&[0; 12], &self.tile_segments[..], &[0xFF, 0x93]].concat();
+        let parsed = parse_tile_part_header(&header, 0, header.len() as u32, &main).unwrap();
+        let Progress::Done(TilePartHeader { coding: Ok(coding), .. }) = parsed else { panic!("a whole header") };
         for part in 0..self.parts {
             for index in 0..tiles {
                 let tile = if self.reversed { tiles - 1 - index } else { index };
-                let packets: Vec<Packet> = Packets::new(&main.siz, &main.coding, tile.into()).collect();
+                let packets: Vec<Packet> = Packets::new(&main.siz, &coding, tile.into()).collect();
                 let share = |part: u8| packets.len() * usize::from(part) / usize::from(self.parts);
                 let share = share(part)..share(part + 1);
                 let lengths: Vec<u32> =
@@ -162,7 +168,7 @@ impl File {
                         noise ^= noise << 17;
                         (noise >> 32) as u8
                     }));
-                    let levels = main.coding.component(packet.component).levels - packet.resolution;
+                    let levels = coding.component(packet.component).levels - packet.resolution;
                     placed.push(Placed { tile, levels, range: start..bytes.len() });
                 }
                 let length = bytes.len() as u32;

@@ -21,15 +21,16 @@ use crate::jp2::{
 };
 use crate::source::SourceOffset;
 
-/// The levels that the file's header allows views of.
-pub(crate) fn levels(structure: &Structure) -> Vec<Level> {
-    let Ok((main, _)) = check(structure) else { return Vec::new() };
-    let levels = (1..=main.coding.default.levels.min(31)).map_while(|k| {
+/// The levels that the file's header allows views of, the finest first; each is found out when it is asked for.
+pub(crate) fn levels(structure: &Structure) -> impl Iterator<Item = Level> {
+    let main = check(structure).ok().map(|(main, _)| main);
+    let most = main.as_ref().map_or(0, |main| main.coding.default.levels.min(31));
+    (1..=most).map_while(move |k| {
+        let main = main.as_ref()?;
         let grid = main.siz.reduce(k)?;
-        build_reduced_header(&structure.header, &main, &grid, k).ok()?;
+        build_reduced_header(&structure.header, main, &grid, k).ok()?;
         Some(Level { k, size: grid.siz.size() })
-    });
-    levels.collect()
+    })
 }
 
 /// The image at 1/2^k. `parts` tells of the packets of every tile-part of the structure.
