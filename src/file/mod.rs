@@ -116,3 +116,6 @@ impl VirtualFile {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod view_tests;

@@ -47,8 +47,13 @@ pub(crate) fn open(
         registry::get().forget(&file);
     }
     if request.view != View::Whole {
-        let file = open(&request.with(View::Whole), get, host)?;
-        let view = file.view(request).in_file(&shown)?;
+        let view = || open(&request.with(View::Whole), get, host)?.view(request);
+        let view = match view() {
+            // The row is set aside by now: without it the file is a miss.
+            Err(Error::Row { .. } | Error::Changed { .. }) => view(),
+            view => view,
+        };
+        let view = view.in_file(&shown)?;
         return Ok(registry::get().lease(&name, Arc::new(view)));
     }
     let source = source::open(&request.location, &options, host).in_file(&shown)?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::embedded::Embedded;
 use super::open::Opened;
+use super::view::is_small;
 use super::{Known, VirtualFile};
 use crate::error::{Error, Result};
 use crate::index::{self, Record};
@@ -15,8 +16,13 @@ impl VirtualFile {
     /// A view of this file, as another file.
     ///
     /// # Errors
-    /// [`Error::NoOverview`] where the file has no such view; [`Error::NotFound`] for a list of none.
+    /// [`Error::NoOverview`] where the file has no such view; [`Error::NotFound`] for a list of none. [`Error::Row`] and
+    /// [`Error::Changed`] where the file is not what its row says; then the next open scans it anew.
     pub(super) fn view(&self, request: &Request) -> Result<Self> {
+        self.make_view(request).inspect_err(|error| self.doubt_row(error))
+    }
+
+    fn make_view(&self, request: &Request) -> Result<Self> {
         let unknown = || Error::NoOverview { what: "it is served as it is, its structure unknown".into() };
         let known = self.known.as_ref().ok_or_else(unknown)?;
         let layout = match request.view {
@@ -37,9 +43,15 @@ impl VirtualFile {
     /// Whether GDAL is to be told of a list of overviews: by what is known without reading anything.
     pub(crate) fn may_have_overviews(&self) -> bool {
         let Some(known) = &self.known else { return false };
+        let without = match known.packets.get() {
+            Some(packets) => packets.is_err(),
+            None => {
+                main_header(&known.structure).is_ok_and(|main| is_untold(&main, known.structure.tile_parts.parts()))
+            }
+        };
         self.options.overviews
-            && !matches!(known.packets.get(), Some(Err(_)))
-            && !layout::levels(&known.structure).is_empty()
+            && !without
+            && layout::levels(&known.structure).next().is_some_and(|level| level.is_whole)
     }
 
     fn overviews(&self, known: &Known, request: &Request) -> Result<Layout> {
@@ -47,10 +59,19 @@ impl VirtualFile {
             return Err(Error::NotFound);
         }
         // Asked here, so that a file without lengths of packets keeps its own overviews.
-        self.packets(known)?;
+        let parts = self.packets(known)?;
+        // Marker segments of tile-parts may forbid more than the main header's do.
+        let plain = parts.iter().all(|part| part.segments.is_empty());
+        let is_there = |level: &Level| {
+            level.is_whole && (plain || layout::reduce(&known.structure, &parts, level.k, false).is_ok())
+        };
+        let levels: Vec<Level> = layout::levels(&known.structure).take_while(is_there).collect();
+        if levels.is_empty() {
+            return Err(Error::NotFound);
+        }
         let main = main_header(&known.structure)?;
         let path = |level: &Level| format!("/vsitlm{}", request.with(View::Reduced(1 << level.k)).name());
-        let text = build_overviews(&layout::levels(&known.structure), &known.structure.header, &main, &path);
+        let text = build_overviews(&levels, &known.structure.header, &main, &path);
         Ok(layout::text(text.as_bytes()))
     }
 
@@ -64,11 +85,7 @@ impl VirtualFile {
         let build = |peek: bool| layout::reduce(&known.structure, &parts, k, peek);
         let layout = build(false)?;
         // What is fetched whole by the first read costs nothing to look at.
-        if self.source.is_cheap() || layout.unit_bytes() <= self.options.overview_prefetch {
-            Ok(layout)
-        } else {
-            build(true)
-        }
+        if self.source.is_cheap() || is_small(&layout, &self.options) { Ok(layout) } else { build(true) }
     }
 
     /// The packets of every tile-part, found out once.
@@ -85,36 +102,44 @@ impl VirtualFile {
     fn find_packets(&self, known: &Known) -> Result<Arc<[PartPackets]>> {
         let main = main_header(&known.structure)?;
         let parts = known.structure.tile_parts.parts();
-        if let Some(packets) = by_row(&main, parts) {
-            return Ok(packets);
-        }
-        let plain = |part: &TilePart| part.head.as_ref().is_some_and(TilePartHead::is_plain);
-        if main.coding.is_by_resolution() && parts.iter().all(plain) {
-            let what = "its row does not tell where the resolutions end: the file has no PLT, or one that is wrong";
-            return Err(Error::NoOverview { what: what.into() });
+        if let Some(told) = by_heads(&main, parts) {
+            return told;
         }
         // A row of v1 does not change. What it lacks has perhaps been learned.
         let same = |record: &Record| {
-            let told =
-                |parts: &[TilePart]| parts.iter().map(|part| (part.tile, part.offset, part.length)).collect::<Vec<_>>();
-            record.file_size == Some(known.structure.file_size) && told(&record.parts) == told(parts)
+            let place = |part: &TilePart| (part.tile, part.offset, part.length);
+            record.file_size == Some(known.structure.file_size)
+                && record.parts.iter().map(place).eq(parts.iter().map(place))
         };
         let learned = index::learned_get(&self.options, self.source.origin()).filter(|record| same(record));
-        if let Some(packets) = learned.and_then(|record| by_row(&main, &record.parts)) {
-            return Ok(packets);
+        if let Some(told) = learned.and_then(|record| by_heads(&main, &record.parts)) {
+            return told;
         }
         let mut parts = parts.to_vec();
-        let packets = index::read_heads(&self.source, &main, &mut parts, &self.options)?;
-        self.confirm()?;
-        if by_row(&main, &parts).is_some() && !self.source.is_cheap() {
-            let meta = self.source.seen();
-            let origin = Some(self.source.origin().to_owned());
-            let header = Some(known.structure.header.clone());
-            let (etag, last_modified) = meta.map_or((None, None), |meta| (meta.etag, meta.last_modified));
-            let row = Record { header, parts, origin, etag, last_modified, ..known.record.clone() };
-            index::learned_put(&self.options, &row);
+        let packets = index::read_heads(&self.source, &main, &mut parts, &self.options);
+        if let Ok(_) | Err(Error::NoOverview { .. }) = &packets {
+            self.confirm()?;
+            // That there are none is learned too: it costs as many requests.
+            if by_heads(&main, &parts).is_some() && !self.source.is_cheap() {
+                self.learn(known, parts);
+            }
         }
-        Ok(packets.into())
+        packets.map(Into::into)
+    }
+
+    /// Keeps what the headers of tile-parts told.
+    fn learn(&self, known: &Known, parts: Vec<TilePart>) {
+        let (etag, last_modified) = self.source.seen().map_or((None, None), |meta| (meta.etag, meta.last_modified));
+        let row = Record {
+            header: Some(known.structure.header.clone()),
+            parts,
+            origin: Some(self.source.origin().to_owned()),
+            etag,
+            last_modified,
+            overviews: None,
+            ..known.record.clone()
+        };
+        index::learned_put(&self.options, &row);
     }
 }
 
@@ -125,8 +150,20 @@ fn main_header(structure: &Structure) -> Result<MainHeader> {
     }
 }
 
-/// The packets by where the resolutions end; `None` where that is not known of all tile-parts.
-fn by_row(main: &MainHeader, parts: &[TilePart]) -> Option<Arc<[PartPackets]>> {
+/// The packets by what a row keeps of the tile-parts' headers, or that it is certain that these do not tell; `None` where
+/// the headers themselves may tell more.
+fn by_heads(main: &MainHeader, parts: &[TilePart]) -> Option<Result<Arc<[PartPackets]>>> {
     let levels = main.coding.default.levels;
-    parts.iter().map(|part| PartPackets::by_resolution(part.head.as_ref()?, levels)).collect()
+    let part = |part: &TilePart| PartPackets::by_resolution(part.head.as_ref()?, levels);
+    let packets: Option<Arc<[PartPackets]>> = parts.iter().map(part).collect();
+    let what = "its row does not tell where the resolutions end: the file has no PLT, or one that is wrong";
+    let untold = || is_untold(main, parts).then(|| Err(Error::NoOverview { what: what.into() }));
+    packets.map(Ok).or_else(untold)
+}
+
+/// Whether headers that have been read do not tell how long the packets are.
+fn is_untold(main: &MainHeader, parts: &[TilePart]) -> bool {
+    let is_plain = |part: &TilePart| part.head.as_ref().is_some_and(TilePartHead::is_plain);
+    let has_ends = |part: &TilePart| part.head.as_ref().is_some_and(|head| !head.resolution_ends.is_empty());
+    !parts.iter().all(has_ends) && main.coding.is_by_resolution() && parts.iter().all(is_plain)
 }

@@ -54,14 +54,17 @@ impl VirtualFile {
     /// What the source reports; [`Error::Changed`] and [`Error::Row`] where the file is not what its row says. Then the
     /// row is set aside, and the next open scans anew.
     pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8], ahead: &mut Ahead) -> Result<usize> {
-        let read = self.fill(offset, buffer, ahead);
-        if let Err(Error::Changed { .. } | Error::Row { .. }) = &read {
+        self.fill(offset, buffer, ahead).inspect_err(|error| self.doubt_row(error)).in_file(&self.name)
+    }
+
+    /// Sets the row aside where `error` shows that the file is not what it says.
+    pub(super) fn doubt_row(&self, error: &Error) {
+        if let Error::Changed { .. } | Error::Row { .. } = error {
             let origin = self.source.origin();
             registry::get().set_aside(origin);
             index::learned_forget(&self.options, origin);
             registry::get().forget(self);
         }
-        read.in_file(&self.name)
     }
 
     fn fill(&self, offset: u64, buffer: &mut [u8], ahead: &mut Ahead) -> Result<usize> {

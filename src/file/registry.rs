@@ -107,16 +107,23 @@ impl Registry {
         lease
     }
 
-    /// Makes the next open by this name a new one.
+    /// Makes the next open of this file a new one, and those of its views, which are made of the same row.
     pub(super) fn forget(&self, file: &VirtualFile) {
+        let is_same = |other: &VirtualFile| other.source.identity() == file.source.identity();
         let mut state = self.state();
-        state.open.retain(|_, lease| lease.upgrade().is_some_and(|lease| !std::ptr::eq(&raw const *lease.0, file)));
-        let kept = std::mem::take(&mut state.recent);
-        let (kept, dropped): (Vec<_>, Vec<_>) =
-            kept.into_iter().partition(|(_, other)| !std::ptr::eq(&raw const **other, file));
-        state.recent = kept;
+        // What is dropped closes a file, which must not happen under the lock.
+        let (mut leases, mut dropped) = (Vec::new(), Vec::new());
+        state.open.retain(|_, lease| {
+            let lease = lease.upgrade();
+            let kept = lease.as_ref().is_some_and(|lease| !is_same(lease));
+            leases.extend(lease);
+            kept
+        });
+        for (name, other) in std::mem::take(&mut state.recent) {
+            let list = if is_same(&other) { &mut dropped } else { &mut state.recent };
+            list.push((name, other));
+        }
         drop(state);
-        drop(dropped);
     }
 
     /// Remembers that the index's row for this file is wrong.

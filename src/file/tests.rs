@@ -12,29 +12,47 @@ use crate::layout::Content;
 use crate::source::memory::Memory;
 
 /// A file, and what reading it must give.
-struct Case {
-    file: VirtualFile,
-    memory: Arc<Memory>,
+pub(super) struct Case {
+    pub(super) file: VirtualFile,
+    pub(super) memory: Arc<Memory>,
     oracle: Vec<u8>,
 }
 
 /// `name` keeps the files of different tests apart in the process's cache.
 fn case(name: &str, made: &made::File, change: impl FnOnce(&mut Record)) -> Case {
+    case_with(name, made, &[], |_| Ok(()), change)
+}
+
+/// The same with these options, and with what happens before ranges are read.
+pub(super) fn case_with(
+    name: &str,
+    made: &made::File,
+    options: &[(&str, &str)],
+    before: fn(&Memory) -> Result<()>,
+    change: impl FnOnce(&mut Record),
+) -> Case {
     let bytes = made.bytes();
-    let memory = Arc::new(Memory::new(&format!("mem://{name}"), bytes.clone()));
+    let mut memory = Memory::new(&format!("mem://{name}"), bytes.clone());
+    memory.before = before;
+    let memory = Arc::new(memory);
     let mut record = Record::from_scan(RecordKey::default(), name, memory.origin(), scan(&*memory).unwrap());
     change(&mut record);
     let opened = open::opened(&record, &*memory).unwrap();
-    let options = |option: &str| (option == "VSITLM_MERGE_GAP").then(|| "100".to_owned());
-    let options = Options::resolve(&options).unwrap();
-    let file = VirtualFile::new(name.to_owned(), memory.clone(), options, opened);
+    let file = VirtualFile::new(name.to_owned(), memory.clone(), self::options(options), opened);
     let oracle = materialise(&file, &bytes);
     memory.reads.lock().unwrap().clear();
     Case { file, memory, oracle }
 }
 
+/// These options, without a store on the disk.
+pub(super) fn options(set: &[(&str, &str)]) -> Options {
+    let fixed = [("VSITLM_MERGE_GAP", "100"), ("VSITLM_CACHE_DIR", "NO")];
+    let get = |name: &str| fixed.iter().chain(set).find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
+    Options::resolve(&get).unwrap()
+}
+
 /// The whole of a virtual file over `source`.
-fn materialise(file: &VirtualFile, source: &[u8]) -> Vec<u8> {
+pub(super) fn materialise(file: &VirtualFile, source: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     for (_, content) in file.layout.segments_from(VirtualOffset(0)) {
         match content {
@@ -45,7 +63,7 @@ fn materialise(file: &VirtualFile, source: &[u8]) -> Vec<u8> {
     out
 }
 
-fn read(file: &VirtualFile, offset: u64, length: usize, ahead: &mut Ahead) -> Vec<u8> {
+pub(super) fn read(file: &VirtualFile, offset: u64, length: usize, ahead: &mut Ahead) -> Vec<u8> {
     let mut buffer = vec![0xEE; length];
     let done = file.read_at(offset, &mut buffer, ahead).unwrap();
     buffer.truncate(done);

@@ -10,7 +10,9 @@ use bytes::Bytes;
 
 use super::VirtualFile;
 use crate::error::{Error, Result};
-use crate::source::{SourceRange, fetch_units, prefetch};
+use crate::layout::Layout;
+use crate::options::Options;
+use crate::source::{SourceRange, fetch_units, peek, prefetch};
 
 /// What is sent for at most while one tile is decoded, as a part of the cache: it must still be there when it is read.
 const AHEAD_IN_CACHE: u64 = 4;
@@ -18,39 +20,59 @@ const AHEAD_IN_CACHE: u64 = 4;
 /// Lines of tiles that are sent for beyond the one that is read, at most.
 const LINES_AHEAD: usize = 3;
 
+/// Whether a view is fetched whole by its first read.
+pub(super) fn is_small(view: &Layout, options: &Options) -> bool {
+    view.unit_bytes() <= options.overview_prefetch.min(options.cache_size / AHEAD_IN_CACHE)
+}
+
 impl VirtualFile {
     /// The bytes of one unit of a view with `across` tiles in a row.
     pub(super) fn fetch_of_view(&self, number: usize, across: u32) -> Result<Bytes> {
         let units = self.layout.units();
         let unit = units.get(number).ok_or_else(|| Error::read("a unit that the view does not have"))?;
-        let ranges = |of_tile: &dyn Fn(u32) -> bool| -> Vec<SourceRange> {
-            units.iter().filter(|unit| of_tile(unit.tile)).map(|unit| unit.range.clone()).collect()
-        };
-        if self.layout.unit_bytes() <= self.options.overview_prefetch {
-            prefetch(&self.source, &ranges(&|_| true), &self.options);
-        } else {
-            if let Some(read) = self.read_tiles.get(unit.tile as usize) {
-                read.store(true, Ordering::Relaxed);
-            }
-            let ahead = self.tiles_after(unit.tile, across);
-            prefetch(&self.source, &ranges(&|tile| tile == unit.tile), &self.options);
-            if !ahead.is_empty() {
-                let mut budget = self.options.cache_size / AHEAD_IN_CACHE;
-                let mut wanted = ranges(&|tile| ahead.contains(&tile));
-                wanted.retain(|range| {
-                    let length = range.end.0 - range.start.0;
-                    let fits = length <= budget;
-                    budget -= if fits { length } else { budget };
-                    fits
-                });
-                prefetch(&self.source, &wanted, &self.options);
-            }
+        let held = peek(&*self.source, &unit.range);
+        let is_new = self.read_tiles.get(unit.tile as usize).is_some_and(|read| !read.swap(true, Ordering::Relaxed));
+        // What is at hand is looked up alone: a view may have thousands of units.
+        if held.is_none() || is_new {
+            self.send_for(unit.tile, across, held.is_none());
         }
-        let bytes = fetch_units(&self.source, std::slice::from_ref(&unit.range), &self.options)?.pop();
+        let bytes = match held {
+            Some(bytes) => Some(bytes),
+            None => fetch_units(&self.source, std::slice::from_ref(&unit.range), &self.options)?.pop(),
+        };
         self.confirm()?;
         let bytes = bytes.ok_or_else(|| Error::read("a read gave fewer ranges than asked for"))?;
         self.check_sot(number, &bytes)?;
         Ok(bytes)
+    }
+
+    /// Begins to fetch what is read together with `tile`, which is `missing` or not, and what is probably read after it.
+    fn send_for(&self, tile: u32, across: u32, missing: bool) {
+        let units = self.layout.units();
+        let ranges = |of_tile: &dyn Fn(u32) -> bool| -> Vec<SourceRange> {
+            units.iter().filter(|unit| of_tile(unit.tile)).map(|unit| unit.range.clone()).collect()
+        };
+        if is_small(&self.layout, &self.options) {
+            if missing {
+                prefetch(&self.source, &ranges(&|_| true), &self.options);
+            }
+            return;
+        }
+        if missing {
+            prefetch(&self.source, &ranges(&|other| other == tile), &self.options);
+        }
+        let ahead = self.tiles_after(tile, across);
+        if !ahead.is_empty() {
+            let mut budget = self.options.cache_size / AHEAD_IN_CACHE;
+            let mut wanted = ranges(&|tile| ahead.contains(&tile));
+            wanted.retain(|range| {
+                let length = range.end.0 - range.start.0;
+                let fits = length <= budget;
+                budget -= if fits { length } else { 0 };
+                fits
+            });
+            prefetch(&self.source, &wanted, &self.options);
+        }
     }
 
     /// The tiles that are probably read after `tile`, judged by those that have been: no more than a read of a few tiles
@@ -71,7 +93,8 @@ impl VirtualFile {
         // Of two lines, the earlier one is the longer one.
         let by_columns = is_read(Some(row + 1), left)
             || (is_read(above, Some(column)) && !is_read(Some(row), left) && !is_read(above, Some(column + 1)));
-        let (line, place, length) = if by_columns { (column, row, down) } else { (row, column, across) };
+        let (line, place) = if by_columns { (column, row) } else { (row, column) };
+        let (lines, length) = if by_columns { (across, down) } else { (down, across) };
         let here = (line, place);
         let is_read_at = |line: u32, place: u32| {
             if by_columns { is_read(Some(place), Some(line)) } else { is_read(Some(line), Some(place)) }
@@ -81,8 +104,8 @@ impl VirtualFile {
         if let Some(last) = line.checked_sub(1).filter(|_| before > 0) {
             let places: Vec<u32> = (0..length).filter(|place| is_read_at(last, *place)).collect();
             let beyond = if places.len() == length as usize { LINES_AHEAD } else { LINES_AHEAD.min(before - 1) };
-            let lines = line..=line.saturating_add(u32::try_from(beyond).unwrap_or(0));
-            after.extend(lines.flat_map(|line| places.iter().map(move |place| (line, *place))));
+            let end = line.saturating_add(u32::try_from(beyond).unwrap_or(0)).min(lines - 1);
+            after.extend((line..=end).flat_map(|line| places.iter().map(move |place| (line, *place))));
         } else {
             let run = (0..place).rev().take_while(|place| is_read_at(line, *place)).count();
             let ahead = u32::try_from(if run > 1 { 2 * run } else { run }).unwrap_or(length);

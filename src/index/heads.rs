@@ -1,14 +1,13 @@
 //! The headers of tile-parts, and what they tell of where each resolution's packets lie.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
 use crate::jp2::{
-    MainHeader, PartPackets, Progress, Sot, TilePart, TilePartHeader, divide, packet_lengths, parse_tile_part_header,
-    resolution_ends,
+    MainHeader, PartPackets, Progress, Run, Sot, TilePart, TilePartHeader, by_tile, divide, packet_lengths,
+    parse_tile_part_header, resolution_ends,
 };
 use crate::options::Options;
 use crate::source::{Source, SourceOffset, SourceRange, fetch_units};
@@ -19,18 +18,33 @@ const FIRST: u64 = 512;
 const LONGEST: u64 = 1 << 20;
 /// All headers together: those of 1,849 tile-parts have 0.2 MB.
 const MOST: u64 = 64 << 20;
+/// The lengths of more packets than this are not kept: a file of 16 million packets has no small overview.
+pub(super) const MOST_PACKETS: usize = 16 << 20;
 
-/// Gives `parts` the heads that their headers make. What is wrong with the lengths of packets that the headers tell, if
-/// they tell any, is the answer; then no resolution's end is known.
-pub(super) fn set_heads(main: &MainHeader, parts: &mut [TilePart], headers: &[TilePartHeader<'_>]) -> Option<Error> {
+/// The runs of all tile-parts by their headers. `parts` get the heads that the headers make, whatever comes of it; where the
+/// lengths of packets are wrong or not told, no resolution's end is known.
+///
+/// # Errors
+/// As [`divide`].
+pub(super) fn set_heads(
+    main: &MainHeader,
+    parts: &mut [TilePart],
+    headers: &[TilePartHeader<'_>],
+) -> Result<Vec<Vec<Run>>> {
     let divided = divide(main, parts, headers);
     let ends = divided.as_ref().ok().and_then(|runs| resolution_ends(main, parts, headers, runs));
     let mut ends = ends.unwrap_or_default().into_iter();
     for (part, header) in parts.iter_mut().zip(headers) {
         part.head = Some(header.head(ends.next().unwrap_or_default()));
     }
-    let told = headers.iter().any(TilePartHeader::has_plt);
-    divided.err().filter(|_| told)
+    divided
+}
+
+/// Whether headers that cannot be divided tell lengths of packets that are wrong: there are some (PLT), and no marker makes
+/// them worthless.
+pub(super) fn are_wrong(main: &MainHeader, headers: &[TilePartHeader<'_>]) -> bool {
+    let none = main.hindrance().is_none() && headers.iter().all(|header| header.hindrance().is_none());
+    none && headers.iter().any(TilePartHeader::has_plt)
 }
 
 /// The packets of every tile-part by its header, which is read from the file, all side by side: requests for a file whose
@@ -46,15 +60,19 @@ pub(crate) fn read_heads(
     options: &Options,
 ) -> Result<Vec<PartPackets>> {
     let bytes = fetch_headers(source, main, parts, options)?;
-    let headers = bytes.iter().zip(parts.iter()).map(|(bytes, part)| parse(bytes, main, part));
-    let headers = headers.collect::<Result<Vec<_>>>()?;
-    let headers = headers
-        .into_iter()
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|_| Error::NoOverview { what: format!("a tile-part header of more than {LONGEST} bytes") })?;
-    let runs = divide(main, parts, &headers);
-    set_heads(main, parts, &headers);
-    let packets = headers.iter().zip(&bytes).zip(runs?).map(|((header, bytes), runs)| {
+    let mut headers = Vec::with_capacity(parts.len());
+    let mut lengths = 0;
+    for (bytes, part) in bytes.iter().zip(parts.iter()) {
+        let header = parse(bytes, main, part)?
+            .map_err(|_| Error::NoOverview { what: format!("a tile-part header of more than {LONGEST} bytes") })?;
+        lengths += header.lengths.len();
+        if lengths > MOST_PACKETS {
+            return Err(Error::NoOverview { what: format!("it has more than {MOST_PACKETS} packets") });
+        }
+        headers.push(header);
+    }
+    let runs = set_heads(main, parts, &headers)?;
+    let packets = headers.iter().zip(&bytes).zip(runs).map(|((header, bytes), runs)| {
         // Behind the SOT marker segment, before SOD.
         let segments = bytes.get(12..header.packets.saturating_sub(2) as usize).unwrap_or_default();
         PartPackets { segments: Bytes::copy_from_slice(segments), packets: header.packets, runs }
@@ -68,12 +86,11 @@ pub(crate) fn read_heads(
 /// # Errors
 /// [`Error::NoOverview`] and [`Error::Malformed`] where the packets cannot be understood; whatever reading fails with.
 pub(crate) fn parse_packets(source: &dyn Source, main: &MainHeader, parts: &mut [TilePart]) -> Result<()> {
-    let mut tiles: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
-    for (number, part) in parts.iter().enumerate() {
-        tiles.entry(part.tile).or_default().push(number);
+    if let Some(marker) = main.hindrance() {
+        return Err(Error::NoOverview { what: format!("a marker {marker} in its main header forbids it") });
     }
     let mut headers: Vec<Option<TilePartHeader<'_>>> = vec![None; parts.len()];
-    for (tile, numbers) in tiles {
+    for (tile, numbers) in by_tile(parts) {
         let of_tile: Vec<&TilePart> = numbers.iter().filter_map(|number| parts.get(*number)).collect();
         let ranges: Vec<_> = of_tile.iter().map(|part| SourceOffset(part.offset)..SourceOffset(part.end())).collect();
         let bytes = source.read_ranges(&ranges)?;
@@ -103,12 +120,11 @@ pub(crate) fn parse_packets(source: &dyn Source, main: &MainHeader, parts: &mut 
         }
     }
     let headers: Vec<_> = headers.into_iter().flatten().collect();
-    let runs = divide(main, parts, &headers)?;
-    if resolution_ends(main, parts, &headers, &runs).is_none() {
+    set_heads(main, parts, &headers)?;
+    if parts.iter().any(|part| part.head.as_ref().is_none_or(|head| head.resolution_ends.is_empty())) {
         let what = "its progression mixes resolutions, which a row cannot tell: PLT in the file itself could";
         return Err(Error::NoOverview { what: what.into() });
     }
-    set_heads(main, parts, &headers);
     Ok(())
 }
 
@@ -135,8 +151,11 @@ fn fetch_headers(
     let mut found = vec![Bytes::new(); parts.len()];
     loop {
         let missing: Vec<usize> = (0..parts.len()).filter(|n| found[*n].len() as u64 != wanted[*n]).collect();
-        if missing.is_empty() || wanted.iter().sum::<u64>() > MOST {
+        if missing.is_empty() {
             return Ok(found);
+        }
+        if wanted.iter().sum::<u64>() > MOST {
+            return Err(Error::NoOverview { what: format!("its tile-part headers have more than {MOST} bytes") });
         }
         let range = |number: &usize| -> SourceRange {
             let start = parts[*number].offset;

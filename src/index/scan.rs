@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::heads::set_heads;
+use super::heads::{MOST_PACKETS, are_wrong, set_heads};
 use super::record::own_tile_parts;
 use crate::error::{Error, Result};
 use crate::jp2::{
@@ -45,8 +45,6 @@ const SMALL_FILE: u64 = 1 << 20;
 const BLOCK: u64 = 3 << 19;
 /// Up to this length tile-parts are small: jumping over their packets costs more than reading them.
 const SMALL_PART: u64 = 128 << 10;
-/// The lengths of more packets than this are not kept: a file of 16 million packets has no small overview.
-const MOST_PACKETS: usize = 16 << 20;
 /// TPsot numbers the tile-parts of a tile from 0 to 254 (Table A.6).
 const MOST_PARTS: u16 = 255;
 
@@ -79,7 +77,8 @@ pub(crate) fn scan(source: &dyn Source) -> Result<Scanned> {
         // Where a walk costs nothing, a TLM is not taken at its word.
         own => {
             let (mut found, headers) = tile_parts(&mut window, &main, end)?;
-            let doubt = set_heads(&main, &mut found, &headers);
+            let divided = set_heads(&main, &mut found, &headers);
+            let doubt = divided.err().filter(|_| are_wrong(&main, &headers));
             (own.is_some_and(|own| told(&own) == told(&found)), found, doubt)
         }
     };

@@ -89,9 +89,11 @@ impl TileCoding {
         self.exceptions.get(&index).unwrap_or(&self.default)
     }
 
-    /// Whether all packets of a resolution stand before those of the next: one layer makes LRCP what RLCP is (B.12.1).
+    /// Whether all packets that 1/2^k needs stand before those that only finer images need: one layer makes LRCP what RLCP
+    /// is (B.12.1). Where components differ in their levels, a resolution is of another factor in each.
     pub(crate) fn is_by_resolution(&self) -> bool {
         matches!((self.progression, self.layers), (0, 1) | (1 | 2, _))
+            && self.exceptions.values().all(|coding| coding.levels == self.default.levels)
     }
 
     fn parse(body: &[u8], offset: u64) -> Result<Self> {
@@ -222,6 +224,23 @@ mod tests {
         assert!(coding.sop && coding.eph && coding.progression == 4 && coding.layers == 1);
         assert_eq!(coding.component(0).precincts, [(0, 7), (7, 7), (8, 8)]);
         assert_eq!(coding.component(0).code_block, (4, 3));
+    }
+
+    #[test]
+    fn packets_are_in_the_order_of_resolutions_where_nothing_mixes_them() {
+        let coding = |cod: &[u8]| segments(&[(COD, cod)]).into_main().unwrap();
+        for (progression, layers, by_resolution) in
+            [(0, 1, true), (0, 2, false), (1, 2, true), (2, 2, true), (3, 1, false), (4, 1, false)]
+        {
+            let coding = coding(&[0, progression, 0, layers, 0, 5, 4, 4, 0, 1]);
+            assert_eq!(coding.is_by_resolution(), by_resolution, "{progression} {layers}");
+            let levels = |levels: u8| TileCoding {
+                exceptions: BTreeMap::from([(1, ComponentCoding { levels, ..coding.default.clone() })]),
+                ..coding.clone()
+            };
+            assert_eq!(levels(5).is_by_resolution(), by_resolution, "{progression} {layers}");
+            assert!(!levels(4).is_by_resolution(), "{progression} {layers}");
+        }
     }
 
     #[test]

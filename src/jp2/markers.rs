@@ -203,6 +203,11 @@ impl MainHeader {
         self.segments.iter().any(|segment| segment.code == code)
     }
 
+    /// The name of a marker of this header that forbids views of fewer packets.
+    pub(crate) fn hindrance(&self) -> Option<&'static str> {
+        hindrance(|code| self.has(code))
+    }
+
     /// Whether the file has a TLM marker of its own.
     pub(crate) fn has_tlm(&self) -> bool {
         self.has(TLM)

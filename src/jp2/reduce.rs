@@ -3,13 +3,18 @@
 //! A wavelet decomposition holds the image at every power of two: what a decoder makes of the resolutions up to
 //! N_L − k of each tile-component is the image at 1/2^k, sample for sample (T.800 B.5, F.3). So a codestream whose
 //! header tells of k levels fewer, on a grid divided by 2^k, is that image once it holds those packets. All
-//! coordinates are divided rounding up, as the standard does from one resolution to the next (B-14, B-15); so
-//! precincts, code-blocks and the order of packets stay what they were.
+//! coordinates are divided rounding up, as the standard does from one resolution to the next (B-14, B-15); so precincts
+//! and code-blocks stay what they were, and so does the order of packets, but for tiles that begin between two samples of
+//! the coarser grid: rounding up may bring their edge and a precinct's corner to the same place, and so change which of the
+//! two the progressions by position meet first (B.12.1.3). Such views are refused.
 
 use std::ops::Range;
 
+use super::coding::TileCoding;
 use super::cursor::{Cursor, Short};
-use super::markers::{COC, COD, COM, CRG, MainHeader, PLM, PLT, QCC, QCD, SIZ, Siz, TLM, hindrance, segment_body};
+use super::markers::{
+    COC, COD, COM, CRG, Component, MainHeader, PLM, PLT, QCC, QCD, SIZ, Siz, TLM, hindrance, segment_body,
+};
 use crate::error::{Error, Result};
 
 /// The grid of the image at 1/2^k.
@@ -95,13 +100,70 @@ impl Siz {
 /// header, which `main` is of; `grid` is that of 1/2^k.
 ///
 /// # Errors
-/// [`Error::NoOverview`] where there are fewer levels than k, or a marker segment forbids it.
+/// [`Error::NoOverview`] where there are fewer levels than k, a marker segment forbids it, or packets would be out of
+/// order.
 pub(crate) fn build_reduced_header(file: &[u8], main: &MainHeader, grid: &ReducedGrid, k: u8) -> Result<Vec<u8>> {
     let range = usize::try_from(main.codestream).ok().zip(usize::try_from(main.end).ok());
     let header = range.and_then(|(start, end)| file.get(start + 2..end)).ok_or_else(|| broken(main.codestream))?;
     let mut out = vec![0xFF, 0x4F];
     out.extend(reduce_segments(header, main.codestream + 2, &grid.siz, k)?);
+    let is_between = |tile: &&u16| !main.siz.is_aligned(**tile, k);
+    match grid.tiles.iter().find(is_between).filter(|_| !main.coding.meets_alike(&main.siz)) {
+        Some(tile) => Err(out_of_order(*tile, k)),
+        None => Ok(out),
+    }
+}
+
+/// The marker segments of the header of a tile-part of `tile` (without SOT and SOD), for the image at 1/2^k. `offset` is
+/// where they stand.
+///
+/// # Errors
+/// As [`build_reduced_header`].
+pub(crate) fn reduce_tile_segments(
+    segments: &[u8],
+    offset: u64,
+    main: &MainHeader,
+    grid: &ReducedGrid,
+    (tile, k): (u16, u8),
+) -> Result<Vec<u8>> {
+    let out = reduce_segments(segments, offset, &grid.siz, k)?;
+    let mut cursor = Cursor::new(&out, offset);
+    while let Ok(code) = cursor.u16() {
+        // The tile has a coding of its own, whose order nobody has looked at.
+        if matches!(code, COD | COC) && !main.siz.is_aligned(tile, k) {
+            return Err(out_of_order(tile, k));
+        }
+        segment_body(&mut cursor, code, offset).map_err(|_| broken(offset))??;
+    }
     Ok(out)
+}
+
+fn out_of_order(tile: u16, k: u8) -> Error {
+    let what =
+        format!("tile {tile} begins between two samples of 1/{}, where its packets are in another order", 1u64 << k);
+    Error::NoOverview { what }
+}
+
+impl Siz {
+    /// Whether the tile begins on a sample of the grid at 1/2^k.
+    fn is_aligned(&self, tile: u16, k: u8) -> bool {
+        let (x, y) = self.tile_extent(tile.into());
+        [x.start, y.start].iter().all(|edge| u64::from(*edge).is_multiple_of(1 << k))
+    }
+}
+
+impl TileCoding {
+    /// Whether the order of packets does not depend on where precincts lie, or all that is ordered by that lies alike: LRCP
+    /// and RLCP (B.12.1.1, B.12.1.2), and RPCL with components of one sampling and coding.
+    fn meets_alike(&self, siz: &Siz) -> bool {
+        let alike = |one: &Component| siz.components.iter().all(|other| (one.dx, one.dy) == (other.dx, other.dy));
+        let one_coding = self.exceptions.values().all(|coding| coding.precincts == self.default.precincts);
+        match self.progression {
+            0 | 1 => true,
+            2 => one_coding && siz.components.first().is_none_or(alike),
+            _ => false,
+        }
+    }
 }
 
 fn broken(offset: u64) -> Error {
@@ -110,10 +172,7 @@ fn broken(offset: u64) -> Error {
 
 /// Marker segments of a main header or a tile-part header (without SOT and SOD), for the image at 1/2^k. `offset` is where
 /// they stand, for messages; `siz` is what SIZ shall say.
-///
-/// # Errors
-/// As [`build_reduced_header`].
-pub(crate) fn reduce_segments(segments: &[u8], offset: u64, siz: &Siz, k: u8) -> Result<Vec<u8>> {
+fn reduce_segments(segments: &[u8], offset: u64, siz: &Siz, k: u8) -> Result<Vec<u8>> {
     let wide = siz.components.len() > 256;
     let mut cursor = Cursor::new(segments, offset);
     let mut out = Vec::with_capacity(segments.len());
@@ -199,7 +258,11 @@ fn reduce_quantization(body: &[u8], at: usize, k: u8) -> Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::jp2::progression::tests::{coding, siz as grids};
+    use crate::jp2::progression::{Packet, Packets};
     use crate::jp2::{Progress, made, parse_main_header};
     use proptest::prelude::*;
 
@@ -252,6 +315,33 @@ mod tests {
             }
             let kept: u32 = grid.tiles.iter().map(|tile| full.tile_extent(u32::from(*tile)).0).map(|x| at(x.end) - at(x.start)).sum();
             prop_assert_eq!(kept, at(x0 + w) - at(x0));
+        }
+    }
+
+    proptest! {
+        /// The packets of the image at 1/2^k are, in their order, those of the file that are needed for it.
+        #[test]
+        fn packets_stay_what_they_are(siz in grids(), coding in coding(0u8..5, 5), k in 1u8..4, tile: u32) {
+            let tile = tile % siz.tiles();
+            let all = || coding.exceptions.values().chain([&coding.default]);
+            let k = all().map(|coding| coding.levels).min().unwrap().min(k);
+            let Some(grid) = siz.reduce(k) else { return Ok(()) };
+            let kept = |packet: &Packet| packet.resolution + k <= coding.component(packet.component).levels;
+            let needed: Vec<Packet> = Packets::new(&siz, &coding, tile).filter(kept).collect();
+            let mut reduced = coding.clone();
+            for coding in reduced.exceptions.values_mut().chain([&mut reduced.default]) {
+                coding.levels -= k;
+                coding.precincts.truncate(usize::from(coding.levels) + 1);
+            }
+            let number = grid.tiles.iter().position(|kept| u32::from(*kept) == tile);
+            let has: Vec<Packet> =
+                number.map_or_else(Vec::new, |tile| Packets::new(&grid.siz, &reduced, tile as u32).collect());
+            let (alike, aligned) = (coding.meets_alike(&siz), siz.is_aligned(tile as u16, k));
+            if alike || aligned {
+                prop_assert_eq!(has, needed);
+            } else {
+                prop_assert_eq!(BTreeSet::from_iter(has), BTreeSet::from_iter(needed));
+            }
         }
     }
 

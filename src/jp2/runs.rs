@@ -53,8 +53,11 @@ impl PartPackets {
 ///
 /// # Errors
 /// [`Error::NoOverview`] where the lengths of a tile are not told, or do not add up: too few, too many, or not what the
-/// tile-parts hold.
+/// tile-parts hold; and where a marker forbids to take packets from a tile.
 pub(crate) fn divide(main: &MainHeader, parts: &[TilePart], headers: &[TilePartHeader<'_>]) -> Result<Vec<Vec<Run>>> {
+    if let Some(marker) = main.hindrance() {
+        return Err(Error::NoOverview { what: format!("a marker {marker} in its main header forbids it") });
+    }
     let mut runs = vec![Vec::new(); parts.len()];
     for (tile, numbers) in by_tile(parts) {
         divide_tile(main, tile, &numbers, parts, headers, &mut runs)?;
@@ -63,7 +66,7 @@ pub(crate) fn divide(main: &MainHeader, parts: &[TilePart], headers: &[TilePartH
 }
 
 /// The tile-parts of each tile, by their numbers.
-fn by_tile(parts: &[TilePart]) -> BTreeMap<u16, Vec<usize>> {
+pub(crate) fn by_tile(parts: &[TilePart]) -> BTreeMap<u16, Vec<usize>> {
     let mut tiles: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
     for (number, part) in parts.iter().enumerate() {
         tiles.entry(part.tile).or_default().push(number);
@@ -141,3 +144,7 @@ pub(crate) fn resolution_ends(
     });
     Some(ends.collect())
 }
+
+#[cfg(test)]
+#[path = "runs_tests.rs"]
+mod tests;

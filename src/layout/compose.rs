@@ -199,13 +199,13 @@ fn merge_tile(parts: &[&TilePart], main: &MainHeader) -> Option<Tile> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::jp2::{LBox, TilePartTable, made, parse_tile_part_header};
     use crate::layout::{Content, VirtualOffset};
 
     /// A file's structure by a naive walk.
-    fn structure(file: &[u8]) -> Structure {
+    pub(in crate::layout) fn structure(file: &[u8]) -> Structure {
         let Progress::Done(main) = parse_main_header(file, file.len() as u64).unwrap() else { panic!("all is there") };
         let mut parts = Vec::new();
         let mut at = main.end as usize;
@@ -230,7 +230,7 @@ mod tests {
     }
 
     /// The virtual file, whole.
-    fn materialise(layout: &Layout, file: &[u8]) -> Vec<u8> {
+    pub(in crate::layout) fn materialise(layout: &Layout, file: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         for (start, content) in layout.segments_from(VirtualOffset(0)) {
             assert_eq!(start.0, out.len() as u64);

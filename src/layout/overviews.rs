@@ -14,6 +14,8 @@ pub(crate) struct Level {
     pub(crate) k: u8,
     /// Width and height in pixels.
     pub(crate) size: (u32, u32),
+    /// Whether sub-sampled components divide it: GDAL opens no others.
+    pub(crate) is_whole: bool,
 }
 
 /// GDAL's name for the type of a component's samples, as its JP2OpenJPEG driver has it.
@@ -47,7 +49,8 @@ fn colours(header: &[u8], main: &MainHeader) -> Vec<Option<&'static str>> {
         Some([1, _, _, 0, 0, 0, 17, ..]) => &["Gray"],
         _ => &[],
     };
-    let mut bands: Vec<Option<&str>> = colours.iter().copied().map(Some).chain(std::iter::repeat(None)).take(count).collect();
+    let mut bands: Vec<Option<&str>> =
+        colours.iter().copied().map(Some).chain(std::iter::repeat(None)).take(count).collect();
     // N definitions of Cn, Typ and Asoc: the channel, 0 for colour or 1 for opacity, and the colour's number from 1.
     if let Some([n0, n1, definitions @ ..]) = contents(b"cdef") {
         for definition in definitions.chunks_exact(6).take(usize::from(u16::from_be_bytes([*n0, *n1]))) {
@@ -129,13 +132,22 @@ mod tests {
         assert_eq!(told(&colr(17), 1), [Some("Gray")]);
         assert_eq!((told(&colr(16), 2), told(&colr(18), 3), told(b"", 1)), (vec![None; 2], vec![None; 3], vec![None]));
         assert_eq!(told(&[&colr(17)[..], b"\0\0\0\x08pclr"].concat(), 1), [None], "a palette");
-        let cdef = [&[0, 0, 0, 34][..], b"cdef", &[0, 4, 0, 0, 0, 0, 0, 3, 0, 1, 0, 0, 0, 2, 0, 2, 0, 0, 0, 1, 0, 3, 0, 1, 0, 0]].concat();
+        let cdef = [
+            &[0, 0, 0, 34][..],
+            b"cdef",
+            &[0, 4, 0, 0, 0, 0, 0, 3, 0, 1, 0, 0, 0, 2, 0, 2, 0, 0, 0, 1, 0, 3, 0, 1, 0, 0],
+        ]
+        .concat();
         assert_eq!(told(&[colr(16), cdef].concat(), 4), [blue, green, red, alpha]);
     }
 
     #[test]
     fn every_level_is_listed_for_every_band() {
-        let levels = [Level { k: 1, size: (50, 40) }, Level { k: 2, size: (25, 20) }, Level { k: 3, size: (13, 10) }];
+        let levels = [
+            Level { k: 1, size: (50, 40), is_whole: true },
+            Level { k: 2, size: (25, 20), is_whole: true },
+            Level { k: 3, size: (13, 10), is_whole: true },
+        ];
         let file = made::File::default().bytes();
         let Progress::Done(mut main) = parse_main_header(&file, file.len() as u64).unwrap() else {
             panic!("all is there")

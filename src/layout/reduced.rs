@@ -16,20 +16,23 @@ use super::overviews::Level;
 use super::{Builder, ExpectedSot, Layout, Unit};
 use crate::error::{Error, Result};
 use crate::jp2::{
-    EOC, MainHeader, PartPackets, ReducedGrid, SOT_LENGTH, Sot, Structure, TilePart, build_reduced_header, build_tlm,
-    no_factor, reduce_segments,
+    Component, EOC, MainHeader, PartPackets, ReducedGrid, SOT_LENGTH, Sot, Structure, TilePart, build_reduced_header,
+    build_tlm, no_factor, reduce_tile_segments,
 };
 use crate::source::SourceOffset;
 
-/// The levels that the file's header allows views of.
-pub(crate) fn levels(structure: &Structure) -> Vec<Level> {
-    let Ok((main, _)) = check(structure) else { return Vec::new() };
-    let levels = (1..=main.coding.default.levels.min(31)).map_while(|k| {
+/// The levels that the file's header allows views of, the finest first; each is found out when it is asked for.
+pub(crate) fn levels(structure: &Structure) -> impl Iterator<Item = Level> {
+    let main = check(structure).ok().map(|(main, _)| main);
+    let most = main.as_ref().map_or(0, |main| main.coding.default.levels.min(31));
+    (1..=most).map_while(move |k| {
+        let main = main.as_ref()?;
         let grid = main.siz.reduce(k)?;
-        build_reduced_header(&structure.header, &main, &grid, k).ok()?;
-        Some(Level { k, size: grid.siz.size() })
-    });
-    levels.collect()
+        build_reduced_header(&structure.header, main, &grid, k).ok()?;
+        let (width, height) = grid.siz.size();
+        let is_whole = |c: &Component| width.is_multiple_of(c.dx.into()) && height.is_multiple_of(c.dy.into());
+        Some(Level { k, size: (width, height), is_whole: grid.siz.components.iter().all(is_whole) })
+    })
 }
 
 /// The image at 1/2^k. `parts` tells of the packets of every tile-part of the structure.
@@ -54,7 +57,7 @@ pub(crate) fn reduce(structure: &Structure, parts: &[PartPackets], k: u8, peek: 
         ),
     })?;
     let codestream = build_reduced_header(&structure.header, &main, &grid, k)?;
-    let tiles = tiles(structure.tile_parts.parts(), parts, &grid, k, peek)?;
+    let tiles = tiles(structure.tile_parts.parts(), parts, (&main, &grid, k), peek)?;
     let entries: Vec<_> = tiles.iter().map(|tile| (tile.number, tile.length)).collect();
 
     let mut layout = Builder::default();
@@ -86,7 +89,12 @@ struct Tile {
 }
 
 /// The view's tiles in the order in which they lie in the source.
-fn tiles(parts: &[TilePart], packets: &[PartPackets], grid: &ReducedGrid, k: u8, peek: bool) -> Result<Vec<Tile>> {
+fn tiles(
+    parts: &[TilePart],
+    packets: &[PartPackets],
+    (main, grid, k): (&MainHeader, &ReducedGrid, u8),
+    peek: bool,
+) -> Result<Vec<Tile>> {
     let numbers: HashMap<u16, u16> = grid.tiles.iter().zip(0..).map(|(tile, number)| (*tile, number)).collect();
     let mut place = HashMap::with_capacity(numbers.len());
     let mut tiles: Vec<Tile> = Vec::with_capacity(numbers.len());
@@ -100,7 +108,8 @@ fn tiles(parts: &[TilePart], packets: &[PartPackets], grid: &ReducedGrid, k: u8,
             tiles.push(Tile { number: *number, length: 0, header: Vec::new(), pieces: Vec::new() });
         }
         let Some(tile) = tiles.get_mut(at) else { continue };
-        tile.header.extend(reduce_segments(&packets.segments, part.offset + SOT_LENGTH, &grid.siz, k)?);
+        let at = part.offset + SOT_LENGTH;
+        tile.header.extend(reduce_tile_segments(&packets.segments, at, main, grid, (part.tile, k))?);
         tile.pieces.extend(pieces(part, packets, k)?.into_iter().map(|range| (index, range)));
     }
     for (index, tile) in tiles.iter_mut().enumerate() {
@@ -194,3 +203,7 @@ fn with_size(jp2h: &[u8], (width, height): (u32, u32)) -> Vec<u8> {
     }
     out
 }
+
+#[cfg(test)]
+#[path = "reduced_tests.rs"]
+mod tests;

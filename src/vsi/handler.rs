@@ -180,9 +180,12 @@ pub(super) fn sibling_files(host: &'static dyn Host, name: &str) -> Option<Vec<S
     }
     // GDAL asks when it has the file open.
     if file::at_hand(&request).is_some_and(|file| file.may_have_overviews()) {
-        // As GDAL cuts a name from a path: at the last slash, be it in a query string.
-        let name = if name.starts_with('?') { format!("vsitlm{name}") } else { name.to_owned() };
-        let overviews = format!("{}.ovr", name.rsplit('/').next().unwrap_or(&name));
+        // As GDAL cuts a name from a path: at the last slash, be it in a query string. /vsitlm/?url=… and /vsitlm?url=…
+        // come here alike.
+        let overviews = format!("{}.ovr", name.rsplit('/').next().unwrap_or(name));
+        if name.starts_with('?') {
+            siblings.push(format!("vsitlm{overviews}"));
+        }
         if !siblings.contains(&overviews) {
             siblings.push(overviews);
         }
