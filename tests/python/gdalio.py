@@ -59,13 +59,19 @@ def configured(options: Mapping[str, str]) -> Iterator[None]:
             gdal.SetConfigOption(name, value)
 
 
-def read(path: str, window: Window | None = None, options: Mapping[str, str] | None = None) -> np.ndarray:
-    """The pixels of a window or of the whole image: bands, rows, columns."""
+def read(
+    path: str,
+    window: Window | None = None,
+    options: Mapping[str, str] | None = None,
+    shape: tuple[int, int] | None = None,
+) -> np.ndarray:
+    """The pixels of a window or of the whole image, or as many rows and columns as `shape` says: bands, rows, columns."""
     with configured(options or {}):
         if rasterio:
             try:
                 with rasterio.open(path) as dataset:
-                    return dataset.read(window=RasterioWindow(*window) if window else None)
+                    out_shape = (dataset.count, *shape) if shape else None
+                    return dataset.read(window=RasterioWindow(*window) if window else None, out_shape=out_shape)
             except (rasterio.errors.RasterioError, OSError) as error:
                 causes = [str(error)]
                 while error := error.__cause__ or error.__context__:
@@ -75,10 +81,55 @@ def read(path: str, window: Window | None = None, options: Mapping[str, str] | N
         dataset = gdal.Open(path)
         if dataset is None:
             raise Failed(gdal.GetLastErrorMsg())
-        pixels = dataset.ReadAsArray(*window) if window else dataset.ReadAsArray()
+        rows, columns = shape or (None, None)
+        pixels = dataset.ReadAsArray(*(window or ()), buf_xsize=columns, buf_ysize=rows)
         if pixels is None:
             raise Failed(gdal.GetLastErrorMsg())
         return pixels if pixels.ndim == 3 else pixels[None]
+
+
+def overview(path: str, number: int, window: Window | None = None) -> np.ndarray:
+    """The pixels of an overview, the finest being number 0, or of a window in its own pixels."""
+    if rasterio:
+        try:
+            with rasterio.open(path, overview_level=number) as dataset:
+                return dataset.read(window=RasterioWindow(*window) if window else None)
+        except (rasterio.errors.RasterioError, OSError) as error:
+            raise Failed(str(error)) from None
+    _dataset, bands = overview_bands(path, number)
+    return np.stack([band.ReadAsArray(*(window or ())) for band in bands])
+
+
+def describe_overview(path: str, number: int) -> dict[str, Any]:
+    """What GDAL says of an overview, without its pixels."""
+    if rasterio:
+        with rasterio.open(path, overview_level=number) as dataset:
+            return {
+                "size": (dataset.width, dataset.height),
+                "types": dataset.dtypes,
+                "nodata": dataset.nodatavals,
+                "masks": dataset.mask_flag_enums,
+                "colours": dataset.colorinterp,
+            }
+    _dataset, bands = overview_bands(path, number)
+    return {
+        "size": (bands[0].XSize, bands[0].YSize),
+        "types": [band.DataType for band in bands],
+        "nodata": [band.GetNoDataValue() for band in bands],
+        "masks": [band.GetMaskFlags() for band in bands],
+    }
+
+
+def overview_bands(path: str, number: int) -> tuple[Any, list[Any]]:
+    """The dataset, which must outlive its bands, and an overview's bands: those of osgeo.gdal."""
+    gdal.ErrorReset()
+    dataset = gdal.Open(path)
+    if dataset is None:
+        raise Failed(gdal.GetLastErrorMsg())
+    bands = [dataset.GetRasterBand(band + 1).GetOverview(number) for band in range(dataset.RasterCount)]
+    if None in bands:
+        raise Failed(f"{path} has no overview {number}")
+    return dataset, bands
 
 
 def describe(path: str) -> dict[str, Any]:
@@ -93,6 +144,7 @@ def describe(path: str) -> dict[str, Any]:
                 "bands": dataset.count,
                 "colours": [str(colour) for colour in dataset.colorinterp],
                 "overviews": [dataset.overviews(band) for band in dataset.indexes],
+                "masks": dataset.mask_flag_enums,
                 "blocks": dataset.block_shapes,
                 "types": dataset.dtypes,
                 "tags": {name: value for name, value in dataset.tags().items()},
@@ -107,6 +159,7 @@ def describe(path: str) -> dict[str, Any]:
         "bands": len(bands),
         "colours": [band.GetColorInterpretation() for band in bands],
         "overviews": [[band.GetOverview(n).XSize for n in range(band.GetOverviewCount())] for band in bands],
+        "masks": [band.GetMaskFlags() for band in bands],
         "blocks": [band.GetBlockSize() for band in bands],
         "types": [band.DataType for band in bands],
         "tags": dataset.GetMetadata(),

@@ -16,9 +16,14 @@ Step = tuple[Any, ...]
 """What to do, and its arguments; see `play`."""
 
 
-def read(path: str, window: gdalio.Window | None = None) -> np.ndarray:
+def read(path: str, window: gdalio.Window | None = None, shape: tuple[int, int] | None = None) -> np.ndarray:
     """The pixels of one window."""
-    return gdalio.read(path, window)
+    return gdalio.read(path, window, shape=shape)
+
+
+def overview(path: str, number: int, window: gdalio.Window | None = None) -> np.ndarray:
+    """The pixels of an overview."""
+    return gdalio.overview(path, number, window)
 
 
 def describe(path: str) -> dict[str, Any]:
@@ -26,10 +31,21 @@ def describe(path: str) -> dict[str, Any]:
     return gdalio.describe(path)
 
 
+def copy(path: str, chunk: int) -> bytes:
+    """The first bytes of a file: opening it, and nothing more."""
+    lib = gdalio.library()
+    handle = lib.VSIFOpenL(path.encode(), b"rb")
+    buffer = ctypes.create_string_buffer(chunk)
+    lib.VSIFReadL(buffer, 1, chunk, handle)
+    lib.VSIFCloseL(handle)
+    return buffer.raw
+
+
 def play(*steps: Step) -> list[Any]:
     """Does one step after the other, and gives what each gave, be it the `gdalio.Failed` that it raised."""
     known = {
         "read": gdalio.read,
+        "overview": gdalio.overview,
         "describe": gdalio.describe,
         "copy": gdalio.copy_bytes,
         "errors": lambda: gdalio.plugin().vsitlm_read_errors(),

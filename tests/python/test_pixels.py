@@ -7,6 +7,7 @@ import struct
 import urllib.parse
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import apart
 import gdalio
@@ -64,6 +65,14 @@ MADE = {
 PATCHES = {patch.__name__: patch for patch in (open_ended, extended, with_box_behind, last_psot_0)}
 
 
+def assert_described_as(place: str, plain: dict[str, Any]) -> None:
+    """The metadata is that of the plain file, which may have fewer overviews."""
+    told = gdalio.describe(place)
+    for ours, own in zip(told.pop("overviews"), plain["overviews"]):
+        assert ours[: len(own)] == own
+    assert told == {name: value for name, value in plain.items() if name != "overviews"}
+
+
 @pytest.mark.skipif(not BANDS, reason=f"no JP2 below {DATA} (VSITLM_TEST_DATA names another folder)")
 @pytest.mark.parametrize("band", BANDS, ids=[path.stem for path in BANDS])
 def test_real_files_read_the_same_locally_and_remotely_with_and_without_an_index(
@@ -79,7 +88,7 @@ def test_real_files_read_the_same_locally_and_remotely_with_and_without_an_index
     for place in (f"/vsitlm/{path}", f"/vsitlm//vsicurl/{url}"):
         for options in ({}, rows):
             with gdalio.configured(options):
-                assert gdalio.describe(place) == metadata
+                assert_described_as(place, metadata)
                 assert np.array_equal(gdalio.read(place), pixels)
     with gdalio.configured(rows):
         for _ in range(5):
@@ -98,7 +107,7 @@ def test_files_of_every_kind_read_the_same(kind: str, site: Site, tmp_path: Path
         assert np.array_equal(direct, pixels)
     url = site.put(path, f"{tmp_path.name}/made.jp2")
     for place in (f"/vsitlm/{path}", f"/vsitlm/{url}"):
-        assert gdalio.describe(place) == gdalio.describe(str(path))
+        assert_described_as(place, gdalio.describe(str(path)))
         assert np.array_equal(gdalio.read(place), direct)
 
 
