@@ -18,14 +18,6 @@ EIGHTH = (180, 188)
 BY_TILES = "0"
 """VSITLM_OVERVIEW_PREFETCH for views that are read tile by tile."""
 
-one_more_by_old_decoders = pytest.mark.xfail(
-    gdalio.version() < (3, 10),
-    strict=True,
-    reason="OpenJPEG before 2.5.3 reads on from a view's header into its first tile, whose packets are then asked for "
-    "twice: 'crosses' in VirtualFile::fill fetches what it was asked for, and not the unit",
-)
-
-
 def assert_each_tile_once(asked: list[tuple[int, int]], sample: Sample, tiles: set[int], share: float) -> None:
     """One GET for each of these tile-parts, from its beginning on, for no more than a share of it."""
     parts = {offset: (tile, length) for tile, offset, length in sample.stream.tile_parts}
@@ -44,7 +36,6 @@ def test_the_list_of_a_known_file_asks_nothing(site: Site, sample: Sample, known
     assert site.stats()["requests"] == 0
 
 
-@one_more_by_old_decoders
 def test_a_whole_scene_is_one_small_get_a_tile(site: Site, sample: Sample, known: dict[str, str]) -> None:
     path = f"/vsitlm/{site.url(sample.name)}"
     pixels = apart.call(jobs.read, path, None, EIGHTH, options=known)
@@ -68,7 +59,6 @@ def test_a_window_of_an_overview_is_one_get(
     assert site.stats()["requests"] == 1
 
 
-@one_more_by_old_decoders
 def test_a_view_that_is_small_comes_whole_with_its_first_read(
     site: Site, sample: Sample, known: dict[str, str]
 ) -> None:
@@ -79,7 +69,6 @@ def test_a_view_that_is_small_comes_whole_with_its_first_read(
     assert_each_tile_once(site.ranges(), sample, set(range(9)), 1 / 40)
 
 
-@one_more_by_old_decoders
 @pytest.mark.parametrize("threads", ["1", "ALL_CPUS"])
 @pytest.mark.parametrize("prefetch", [BY_TILES, "4MB"])
 def test_a_large_view_asks_for_each_tile_once(
@@ -105,7 +94,6 @@ def test_no_more_connections_than_allowed(site: Site, sample: Sample, indexed: d
     assert stats["requests"] == 9 and stats["max_inflight"] <= most
 
 
-@one_more_by_old_decoders
 def test_overviews_in_the_index_ask_nothing(site: Site, sample: Sample, tmp_path: Path) -> None:
     url, index = site.put(sample.path, sample.name), tmp_path / "index.parquet"
     done = vsitlm("index", url, "-o", index, "--embed-overviews", "4")
@@ -121,7 +109,6 @@ def test_overviews_in_the_index_ask_nothing(site: Site, sample: Sample, tmp_path
     assert_each_tile_once(site.ranges(), sample, set(range(9)), 0.3)
 
 
-@one_more_by_old_decoders
 def test_overviews_of_an_unknown_file_cost_no_more_than_its_scan(site: Site, sample: Sample) -> None:
     path = f"/vsitlm/{site.put(sample.path, sample.name)}"
     site.reset()
@@ -270,7 +257,6 @@ def test_a_request_that_fails_for_good_is_an_error_and_not_wrong_pixels(
 
 
 @only_once
-@pytest.mark.xfail(strict=True, reason="one unit of a prefetch that fails fails those that are still on their way")
 def test_a_tile_that_fails_fails_no_other(site: Site, sample: Sample, indexed: dict[str, str]) -> None:
     path, window = f"/vsitlm/{site.url(sample.name)}", (130, 130, 40, 40)
     options = indexed | refuse_tile(site, sample, 5)
@@ -279,7 +265,6 @@ def test_a_tile_that_fails_fails_no_other(site: Site, sample: Sample, indexed: d
 
 
 @only_once
-@pytest.mark.xfail(strict=True, reason="the view is opened anew, and made of the row again that it was found wrong with")
 def test_a_file_that_was_replaced_gives_no_wrong_pixels(site: Site, sample: Sample, tmp_path: Path) -> None:
     name = f"{tmp_path.name}/{sample.path.name}"
     url = site.put(sample.path, name)

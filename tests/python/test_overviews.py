@@ -129,11 +129,8 @@ LOOKS: dict[str, Callable[[Path], Path]] = {made.__name__: made for made in (gra
 SIDE_CAR = """<PAMDataset><PAMRasterBand band="1"><NoDataValue>7</NoDataValue></PAMRasterBand></PAMDataset>"""
 
 
-NO_ALPHA = pytest.mark.xfail(strict=True, reason="the VRT does not say that a band is alpha, as the cdef box does")
-
-
 @pytest.mark.parametrize("nodata", [False, True], ids=["no nodata", "nodata"])
-@pytest.mark.parametrize("look", [pytest.param(look, marks=[NO_ALPHA] if "alpha" in look else []) for look in LOOKS])
+@pytest.mark.parametrize("look", LOOKS)
 def test_gdal_says_the_same_of_overviews(look: str, nodata: bool, tmp_path: Path) -> None:
     path = LOOKS[look](tmp_path)
     if nodata:
@@ -266,11 +263,6 @@ def test_urls_with_a_query_string_have_overviews(form: str, site: Site, tmp_path
     assert np.array_equal(gdalio.overview(place, 1), gdalio.overview(str(path), 1))
 
 
-@pytest.mark.xfail(
-    gdalio.version() >= (3, 10),
-    strict=True,
-    reason="sibling_files names '?url=….ovr', GDAL looks for 'vsitlm?url=….ovr'; GDAL before 3.10 asks for it anyway",
-)
 @pytest.mark.parametrize("query", ["", "?a=1"], ids=["plain", "query"])
 def test_paths_given_by_url_have_overviews(query: str, site: Site, tmp_path: Path) -> None:
     path = gray(tmp_path)
