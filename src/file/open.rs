@@ -22,7 +22,15 @@ pub(crate) fn wants_side_cars(get: &dyn Fn(&str) -> Option<String>) -> bool {
 
 /// What `request` names, if it is open.
 pub(crate) fn at_hand(request: &Request) -> Option<Arc<Lease>> {
-    registry::get().live(&request.name())
+    registry::get().live(&registered(request))
+}
+
+/// What the registry calls a request: the list of a file's overviews is not the file of that name which may lie beside it.
+fn registered(request: &Request) -> String {
+    match request.view {
+        View::Overviews => format!("{}\0", request.name()),
+        View::Whole | View::Reduced(_) => request.name(),
+    }
 }
 
 /// Opens what `request` names, with the options that `get` gives, unless it is open already.
@@ -34,7 +42,7 @@ pub(crate) fn open(
     get: &dyn Fn(&str) -> Option<String>,
     host: Option<&dyn HostFiles>,
 ) -> Result<Arc<Lease>> {
-    let name = request.name();
+    let name = registered(request);
     if let Some(file) = registry::get().live(&name) {
         return Ok(file);
     }

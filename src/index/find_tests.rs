@@ -1,8 +1,9 @@
 //! Look-ups in index files made here, published ones included.
 
 use super::*;
+use crate::index::scan::scan;
 use crate::index::write::build_index;
-use crate::jp2::{TilePart, TilePartHead};
+use crate::jp2::{TilePart, TilePartHead, made};
 use crate::path::key_of_names;
 use crate::source::memory::Memory;
 use bytes::Bytes;
@@ -315,4 +316,29 @@ fn a_missing_shard_is_a_miss_and_a_missing_file_a_warning() {
     assert_eq!(ask("https://test/absent-{mgrs_tile}.parquet"), 0);
     assert_eq!(opened.get(), 1, "asked once a minute");
     assert_eq!(ask("https://test/absent.parquet"), 1);
+}
+
+#[test]
+fn a_row_of_a_file_with_its_own_tlm_keeps_its_heads() {
+    let made = made::File { tlm: true, plt: true, ..made::File::default() };
+    let told = made::File { tlm: false, ..made.clone() };
+    let scanned = |made: &made::File| {
+        let source = Memory::new("https://h/own.jp2", made.bytes());
+        Record::from_scan(RecordKey::new(&key("B03_10m")), "own.jp2", "https://h/own.jp2", scan(&source).unwrap())
+    };
+    let mut row = scanned(&made);
+    assert!(row.has_tlm && row.parts.iter().all(|part| part.head.is_none()), "remote: its TLM is taken at its word");
+    // As `vsitlm index` finds them.
+    for (part, other) in row.parts.iter_mut().zip(scanned(&told).parts) {
+        part.head = other.head;
+    }
+    let (found, _) = ask_bytes("https://test/own-tlm.parquet", build_index(&[row.clone()]).unwrap(), &key("B03_10m"));
+    assert!(found.warnings.is_empty(), "{:?}", found.warnings);
+    assert_eq!(found.records, [row.clone()]);
+    let structure = row.structure(row.header.as_ref().unwrap(), 0).unwrap();
+    assert_eq!(structure.tile_parts.parts(), row.parts);
+    // Without them the row has no table at all: the TLM is in the header.
+    row.parts.iter_mut().for_each(|part| part.head = None);
+    let (found, _) = ask_bytes("https://test/own-tlm-bare.parquet", build_index(&[row]).unwrap(), &key("B03_10m"));
+    assert!(found.records[0].has_tlm && found.records[0].parts.is_empty());
 }

@@ -170,3 +170,7 @@ fn fetch_headers(
         }
     }
 }
+
+#[cfg(test)]
+#[path = "heads_tests.rs"]
+mod tests;

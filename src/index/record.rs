@@ -138,20 +138,25 @@ impl Record {
     }
 }
 
-/// The ends of resolutions fit tile-parts that are coded with `levels` decomposition levels: none are known, or those of all
-/// resolutions, the last at the tile-part's end.
+/// Heads fit tile-parts that are coded with `levels` decomposition levels: SOT, what is kept, SOD and packets stand in this
+/// order, and no ends of resolutions are known, or those of all, the last at the tile-part's end.
 fn check_heads(parts: &[TilePart], levels: u8) -> Result<()> {
-    let fits = |part: &&TilePart| match part.head.as_ref().map(|head| head.resolution_ends.as_slice()) {
-        None | Some([]) => true,
-        Some(ends @ [.., last]) => ends.len() == usize::from(levels) + 1 && *last == part.length,
+    const SOD_LENGTH: u64 = 2;
+    let fits = |part: &&TilePart| {
+        let Some(head) = &part.head else { return true };
+        let (kept, packets) = (u64::from(head.kept), u64::from(head.packets));
+        let ends_fit = match head.resolution_ends.as_slice() {
+            [] => true,
+            ends @ [.., last] => ends.len() == usize::from(levels) + 1 && *last == part.length,
+        };
+        SOT_LENGTH <= kept && kept + SOD_LENGTH <= packets && head.packets <= part.length && ends_fit
     };
     match parts.iter().find(|part| !fits(part)) {
         None => Ok(()),
         Some(part) => Err(Error::Row {
             what: format!(
-                "its resolutions end at {:?} in a tile-part of {} bytes with {levels} decomposition levels",
-                part.head.as_ref().map(|head| &head.resolution_ends),
-                part.length
+                "a tile-part of {} bytes with {levels} decomposition levels is said to have the header and resolutions {:?}",
+                part.length, part.head
             ),
         }),
     }
@@ -241,6 +246,45 @@ mod tests {
         refused(&|bad| bad.parts[2].length = 13, &header);
         refused(&|bad| bad.file_size = Some(bad.file_size.unwrap() + 5000), &header);
         refused(&|bad| bad.file_size = Some(bad.file_size.unwrap() - 5000), &header);
+    }
+
+    #[test]
+    fn heads_that_do_not_fit_are_refused() {
+        for tlm in [false, true] {
+            let mut good = record(&made::File { plt: true, ..made::File::default() });
+            if tlm {
+                // The header of the same file with a TLM: as a row of it has it, all is as much further on.
+                let other = record(&made::File { tlm: true, ..made::File::default() });
+                let further = other.first_sot.unwrap() - good.first_sot.unwrap();
+                good.parts.iter_mut().for_each(|part| part.offset += further);
+                let file = made::File { tlm: true, plt: true, ..made::File::default() };
+                good = Record { parts: good.parts, ..record(&file) };
+            }
+            let header = good.header.clone().unwrap();
+            assert!(good.structure(&header, 0).unwrap().tile_parts.parts().iter().all(|part| part.head.is_some()));
+            let check = |change: &dyn Fn(&mut crate::jp2::TilePartHead)| {
+                let mut row = good.clone();
+                change(row.parts[4].head.as_mut().unwrap());
+                row.structure(&header, 0).map(drop)
+            };
+            let length = good.parts[4].length;
+            let refused = |change: &dyn Fn(&mut crate::jp2::TilePartHead)| {
+                assert!(
+                    matches!(check(change), Err(Error::Row { what }) if what.contains(&format!(" {length} bytes")))
+                );
+            };
+            check(&|head| head.resolution_ends.clear()).unwrap();
+            refused(&|head| head.resolution_ends.truncate(2));
+            refused(&|head| head.resolution_ends.insert(0, 20));
+            refused(&|head| head.resolution_ends[2] -= 1);
+            refused(&|head| head.kept = 11);
+            refused(&|head| head.packets = head.kept + 1);
+            refused(&|head| head.kept = u32::MAX);
+            refused(&|head| {
+                head.resolution_ends.clear();
+                head.packets = length + 1;
+            });
+        }
     }
 
     #[test]

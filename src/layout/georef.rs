@@ -136,10 +136,14 @@ fn rescale(geotiff: &[u8], scale: [f64; 2]) -> Option<Vec<u8>> {
         Some(if big { bytes.iter().fold(0, digit) } else { bytes.iter().rev().fold(0, digit) })
     };
     let directory = usize::try_from(number(4, 4)?).ok()?;
-    let mut found = false;
+    let (mut found, mut last) = (false, None);
     for entry in 0..usize::try_from(number(directory, 2)?).ok()? {
         let at = directory.checked_add(2 + 12 * entry)?;
         let (tag, kind) = (number(at, 2)?, number(at + 2, 2)?);
+        // Ascending (TIFF 6.0, section 2): each tag stands once, and what it claims to hold is walked once.
+        if last.replace(tag) >= Some(tag) {
+            return None;
+        }
         let (count, place) = (number(at + 4, 4)?, usize::try_from(number(at + 8, 4)?).ok()?);
         let [sx, sy] = scale;
         // What each value is multiplied by.
@@ -198,6 +202,19 @@ mod tests {
         let tiff = build_geotiff(&parse_gml(GML).unwrap(), [1.0, 1.0]).unwrap();
         let twice = rescale(&tiff, [2.0, 4.0]).unwrap();
         assert_eq!(twice, build_geotiff(&parse_gml(GML).unwrap(), [2.0, 4.0]).unwrap());
+    }
+
+    #[test]
+    fn a_tag_that_stands_twice_is_refused() {
+        let tiff = build_geotiff(&parse_gml(GML).unwrap(), [1.0, 1.0]).unwrap();
+        let entry = 10 + 12 * 9;
+        assert_eq!(tiff[entry..entry + 2], TRANSFORMATION.to_le_bytes());
+        for (tag, understood) in [(280, true), (TIEPOINT, true), (TRANSFORMATION, false), (KEYS, false)] {
+            let mut changed = tiff.clone();
+            changed.copy_within(entry..entry + 12, entry - 12);
+            changed[entry - 12..entry - 10].copy_from_slice(&tag.to_le_bytes());
+            assert_eq!(rescale(&changed, [2.0, 2.0]).is_some(), understood, "{tag} before it");
+        }
     }
 
     proptest::proptest! {

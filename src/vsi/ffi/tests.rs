@@ -1,6 +1,6 @@
 //! The raw callbacks, called as a host would, on a host made here; and the mirror of `cpl_vsi.h` against gdal-sys.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::mem::{offset_of, size_of};
 
 use super::gdal::{Callbacks, Functions};
@@ -13,6 +13,8 @@ thread_local! {
     static MESSAGES: RefCell<Vec<(c_int, String)>> = const { RefCell::new(Vec::new()) };
     static INSTALLED: RefCell<Vec<(String, [u8; STRUCT], usize)>> = const { RefCell::new(Vec::new()) };
     static ALLOCATED: RefCell<usize> = const { RefCell::new(STRUCT) };
+    /// Whether VSITLM_OVERVIEWS=NO.
+    static NO_OVERVIEWS: Cell<bool> = const { Cell::new(false) };
 }
 
 const STRUCT: usize = size_of::<Callbacks>();
@@ -53,6 +55,7 @@ unsafe extern "C" fn fake_option(name: *const c_char, _: *const c_char) -> *cons
     // SAFETY: a C string.
     match unsafe { borrow(name) } {
         Some("VSITLM_CACHE_DIR") => c"NO".as_ptr(),
+        Some("VSITLM_OVERVIEWS") if NO_OVERVIEWS.get() => c"NO".as_ptr(),
         _ => std::ptr::null(),
     }
 }
@@ -117,9 +120,15 @@ fn gdal(version: u32) -> &'static Gdal {
 
 /// The callbacks as a host of `version` gets them.
 fn callbacks(version: u32) -> Callbacks {
+    callbacks_of(version, false)
+}
+
+/// Those of `/vsitlm/`, or of `/vsitlm?`.
+fn callbacks_of(version: u32, query: bool) -> Callbacks {
     ALLOCATED.set(STRUCT);
     let gdal = gdal(version);
-    assert!(install(gdal, c"/vsitlm/", Box::leak(Box::new(Mount { gdal, query: false }))));
+    let prefix = if query { c"/vsitlm?" } else { c"/vsitlm/" };
+    assert!(install(gdal, prefix, Box::leak(Box::new(Mount { gdal, query }))));
     let (_, bytes, _) = INSTALLED.with_borrow_mut(|installed| installed.pop().unwrap());
     // SAFETY: a struct that `install` filled, byte for byte.
     unsafe { bytes.as_ptr().cast::<Callbacks>().read_unaligned() }
@@ -135,8 +144,12 @@ fn errno() -> c_int {
 
 /// A made JP2 on disk, by its name after the prefix.
 fn file(folder: &tempfile::TempDir) -> (CString, Vec<u8>) {
+    file_of(folder, &made::File::default())
+}
+
+fn file_of(folder: &tempfile::TempDir, made: &made::File) -> (CString, Vec<u8>) {
     let path = folder.path().join("made.jp2");
-    let bytes = made::File::default().bytes();
+    let bytes = made.bytes();
     std::fs::write(&path, &bytes).unwrap();
     (CString::new(path.to_str().unwrap()).unwrap(), bytes)
 }
@@ -286,6 +299,25 @@ fn failures_set_errno_and_say_why_once() {
     }
 }
 
+/// What the host is told to lie beside a file, sorted.
+fn siblings(host: &Callbacks, name: &CStr) -> Vec<String> {
+    let mut names = Vec::new();
+    // SAFETY: the callback gives a list that ends in null, allocated by the fake host with libc.
+    unsafe {
+        let list = host.sibling_files.unwrap()(host.user_data, name.as_ptr());
+        assert!(!list.is_null(), "no list would make GDAL look for each side-car");
+        let mut at = list;
+        while !(*at).is_null() {
+            names.push(borrow(*at).unwrap().to_owned());
+            libc::free((*at).cast());
+            at = at.add(1);
+        }
+        libc::free(list.cast());
+    }
+    names.sort();
+    names
+}
+
 #[test]
 fn side_cars_are_named_by_the_list_alone() {
     let folder = tempfile::tempdir().unwrap();
@@ -293,23 +325,7 @@ fn side_cars_are_named_by_the_list_alone() {
     std::fs::write(folder.path().join("made.jp2.aux.xml"), "<PAMDataset/>").unwrap();
     std::fs::write(folder.path().join("other.jp2"), "").unwrap();
     let host = callbacks(3_060_200);
-    let list = |name: &CStr| {
-        let mut names = Vec::new();
-        // SAFETY: the callback gives a list that ends in null, allocated by the fake host with libc.
-        unsafe {
-            let list = host.sibling_files.unwrap()(host.user_data, name.as_ptr());
-            assert!(!list.is_null(), "no list would make GDAL look for each side-car");
-            let mut at = list;
-            while !(*at).is_null() {
-                names.push(borrow(*at).unwrap().to_owned());
-                libc::free((*at).cast());
-                at = at.add(1);
-            }
-            libc::free(list.cast());
-        }
-        names.sort();
-        names
-    };
+    let list = |name: &CStr| siblings(&host, name);
     assert_eq!(list(&name), ["made.jp2", "made.jp2.aux.xml"]);
     assert_eq!(list(c"https://host.invalid/made.jp2"), Vec::<String>::new());
     for probe in [c"https://host.invalid/made.jp2.aux.xml", c"https://host.invalid/made.j2w", c"s3://b/made.jp2.ovr"] {
@@ -321,6 +337,116 @@ fn side_cars_are_named_by_the_list_alone() {
         }
     }
     assert_eq!(messages(), []);
+}
+
+/// The size that a stat gives, or errno.
+fn stat(host: &Callbacks, name: &CStr) -> Result<u64, c_int> {
+    // SAFETY: the callbacks are called as their contract has it.
+    unsafe {
+        set_errno(0);
+        let mut stat: libc::stat64 = std::mem::zeroed();
+        match host.stat.unwrap()(host.user_data, name.as_ptr(), &raw mut stat, 7) {
+            0 => Ok(stat.st_size as u64),
+            _ => Err(errno()),
+        }
+    }
+}
+
+/// The whole of a file, or errno.
+fn read_whole(host: &Callbacks, name: &CStr) -> Result<Vec<u8>, c_int> {
+    // SAFETY: as above.
+    unsafe {
+        set_errno(0);
+        let handle = host.open.unwrap()(host.user_data, name.as_ptr(), c"rb".as_ptr());
+        if handle.is_null() {
+            return Err(errno());
+        }
+        let mut bytes = vec![0u8; 1 << 20];
+        let read = host.read.unwrap()(handle, bytes.as_mut_ptr().cast(), 1, bytes.len());
+        bytes.truncate(read);
+        host.close.unwrap()(handle);
+        Ok(bytes)
+    }
+}
+
+fn with_suffix(name: &CStr, suffix: &str) -> CString {
+    CString::new(format!("{}{suffix}", name.to_str().unwrap())).unwrap()
+}
+
+#[test]
+fn overviews_are_listed_beside_an_open_file_that_has_them() {
+    let plt = made::File { plt: true, ..made::File::default() };
+    for (no, made, listed) in [(false, &plt, true), (true, &plt, false), (false, &made::File::default(), false)] {
+        NO_OVERVIEWS.set(no);
+        let folder = tempfile::tempdir().unwrap();
+        let (name, _) = file_of(&folder, made);
+        let list = with_suffix(&name, ".ovr");
+        let host = callbacks(3_060_200);
+        assert_eq!(siblings(&host, &name), ["made.jp2"], "GDAL asks when it has the file open");
+        // SAFETY: the callbacks are called as their contract has it.
+        let handle = unsafe { host.open.unwrap()(host.user_data, name.as_ptr(), c"rb".as_ptr()) };
+        let beside = siblings(&host, &name);
+        assert_eq!(beside == ["made.jp2", "made.jp2.ovr"], listed, "{beside:?}");
+        match read_whole(&host, &list) {
+            Ok(text) => {
+                assert!(listed && text.starts_with(b"<VRTDataset rasterXSize=\"40\" rasterYSize=\"30\">"));
+                assert_eq!(stat(&host, &list), Ok(text.len() as u64));
+                assert_eq!(siblings(&host, &list), Vec::<String>::new());
+            }
+            Err(number) => assert!(!listed && number == libc::ENOENT && stat(&host, &list) == Err(libc::ENOENT)),
+        }
+        // One that somebody made goes first.
+        std::fs::write(folder.path().join("made.jp2.ovr"), "II*").unwrap();
+        assert_eq!(read_whole(&host, &list).unwrap(), b"II*");
+        assert_eq!(siblings(&host, &name), ["made.jp2", "made.jp2.ovr"], "once");
+        // SAFETY: as above.
+        unsafe { host.close.unwrap()(handle) };
+        NO_OVERVIEWS.set(false);
+    }
+    assert_eq!(messages(), []);
+}
+
+#[test]
+fn views_are_files_and_nothing_lies_beside_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let (name, bytes) = file_of(&folder, &made::File { plt: true, ..made::File::default() });
+    let path = name.to_str().unwrap().replace('/', "%2F");
+    let query = |options: &str, suffix: &str| CString::new(format!("{options}&url={path}{suffix}")).unwrap();
+    let host = callbacks_of(3_060_200, true);
+    let half = read_whole(&host, &query("overview=2", "")).unwrap();
+    assert_eq!(stat(&host, &query("overview=2", "")), Ok(half.len() as u64));
+    assert!(half[..12] == bytes[..12] && half.len() < bytes.len() + 1024);
+    assert_eq!(siblings(&host, &query("overview=2", "")), Vec::<String>::new());
+    // What GDAL looks for beside the file, its list of overviews and its views; those of the file are not the views'.
+    std::fs::write(folder.path().join("made.jp2.aux.xml"), "<PAMDataset/>").unwrap();
+    let plain = callbacks(3_060_200);
+    for (host, name) in [
+        (&plain, with_suffix(&name, ".ovr.ovr")),
+        (&plain, with_suffix(&name, ".ovr.aux.xml")),
+        (&plain, with_suffix(&name, ".msk")),
+        (&host, query("overview=2", ".ovr")),
+        (&host, query("overview=2", ".aux.xml")),
+        (&host, query("overview=2", ".msk.ovr")),
+        (&host, query("overview=2", ".ovr.ovr")),
+    ] {
+        assert_eq!((stat(host, &name), read_whole(host, &name)), (Err(libc::ENOENT), Err(libc::ENOENT)), "{name:?}");
+    }
+    assert_eq!(messages(), []);
+    for (options, says) in [
+        ("overview=3", "the factors are 2, 4"),
+        ("overview=1", "the factors are 2, 4"),
+        ("overview=0", "the factors are 2, 4"),
+        ("overview=8", "the factors are 2, 4"),
+        ("overview=4294967295", "the factors are 2, 4"),
+        ("overview=2147483648", "the factors are 2, 4"),
+        ("overview=4294967296", "takes a factor"),
+    ] {
+        assert_eq!(stat(&host, &query(options, "")), Err(libc::ENOENT));
+        assert_eq!(messages(), [], "a stat is silent");
+        assert_eq!(read_whole(&host, &query(options, "")), Err(libc::ENOENT));
+        let said = messages();
+        assert!(said.len() == 1 && said[0].1.contains(says) && said[0].1.contains("made.jp2"), "{options}: {said:?}");
+    }
 }
 
 #[test]
