@@ -101,6 +101,9 @@ impl VirtualFile {
 
     fn find_packets(&self, known: &Known) -> Result<Arc<[PartPackets]>> {
         let main = main_header(&known.structure)?;
+        if let Some(marker) = main.hindrance() {
+            return Err(Error::NoOverview { what: format!("a marker {marker} in its main header forbids it") });
+        }
         let parts = known.structure.tile_parts.parts();
         if let Some(told) = by_heads(&main, parts) {
             return told;

@@ -102,7 +102,9 @@ impl VirtualFile {
         let before = (0..line).rev().take_while(|before| is_read_at(*before, place)).count();
         let mut after = Vec::new();
         if let Some(last) = line.checked_sub(1).filter(|_| before > 0) {
-            let places: Vec<u32> = (0..length).filter(|place| is_read_at(last, *place)).collect();
+            // Together, so that other reads of the same view are not taken for this one.
+            let start = (0..place).rev().take_while(|place| is_read_at(last, *place)).last().unwrap_or(place);
+            let places: Vec<u32> = (start..length).take_while(|place| is_read_at(last, *place)).collect();
             let beyond = if places.len() == length as usize { LINES_AHEAD } else { LINES_AHEAD.min(before - 1) };
             let end = line.saturating_add(u32::try_from(beyond).unwrap_or(0)).min(lines - 1);
             after.extend((line..=end).flat_map(|line| places.iter().map(move |place| (line, *place))));
