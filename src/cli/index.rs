@@ -241,3 +241,36 @@ impl Progress {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jp2::made;
+    use crate::source::memory::Memory;
+
+    #[test]
+    fn what_stands_against_overviews_is_told_and_no_failure() {
+        let options = Options::resolve(&|_| None).unwrap();
+        let told = |name: &str, file: Vec<u8>, parse_packets: bool| {
+            let source: Arc<dyn Source> = Arc::new(Memory::new(&format!("mem://ends-{name}"), file));
+            let mut scanned = scan(&*source).unwrap();
+            let scanner = Scanner { options: &options, embedder: None, parse_packets };
+            scanner.find_ends(&source, &mut scanned).unwrap().map(|error| error.chain())
+        };
+        let base = made::File { plt: true, ..made::File::default() };
+        let wrong = |mut file: Vec<u8>| {
+            let plt = file.windows(2).position(|two| two == [0xFF, 0x58]).unwrap();
+            file[plt + 5] ^= 1;
+            file
+        };
+        assert_eq!(told("good", base.bytes(), false), None);
+        assert_eq!(told("none", made::File::default().bytes(), false), None, "what nobody asked for");
+        assert!(told("wrong", wrong(base.bytes()), false).unwrap().contains("by its PLT"));
+        assert!(told("wrong-noise", wrong(base.bytes()), true).unwrap().contains("T.800"), "why parsing failed");
+        // A remote file with its own TLM: the headers are read for it.
+        let own = made::File { tlm: true, ..base };
+        assert_eq!(told("own", own.bytes(), false), None);
+        assert!(told("own-wrong", wrong(own.bytes()), false).unwrap().contains("by its PLT"));
+        assert!(told("own-none", made::File { plt: false, ..own }.bytes(), false).unwrap().contains("no PLT"));
+    }
+}

@@ -250,7 +250,32 @@ fn text(told: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jp2::TilePartHead;
+    use crate::jp2::{TilePartHead, made};
+    use crate::source::memory::Memory;
+
+    #[test]
+    fn overviews_of_files_with_several_tile_parts_are_described() {
+        for parts in [1, 3] {
+            let made = made::File { plt: true, parts, progression: 1, components: vec![1, 1], ..made::File::default() };
+            let file = made.bytes();
+            let scanned = scan(&Memory::new("file:///x.jp2", file.clone())).unwrap();
+            let told = describe("x.jp2", &scanned, None, None, 0);
+            assert_eq!(told["tile_parts"]["count"].as_u64(), Some(6 * u64::from(parts)));
+            for (index, k) in [(0, 1), (1, 2)] {
+                let bytes: usize = made.needed(k).iter().map(|(_, range)| range.len()).sum();
+                let overview = &told["overviews"][index];
+                assert_eq!(overview["bytes"].as_u64(), Some(bytes as u64), "1/{} of {parts} tile-parts", 1 << k);
+            }
+            let text = text(&told);
+            assert!(text.contains("PLT         yes") && text.contains("1/4         20 × 15: "), "{text}");
+        }
+        // Resolutions that are mixed have no prefix to tell of.
+        let mixed = made::File { plt: true, layers: 2, ..made::File::default() }.bytes();
+        let scanned = scan(&Memory::new("file:///x.jp2", mixed)).unwrap();
+        let told = describe("x.jp2", &scanned, None, None, 0);
+        assert_eq!(told["overviews"], json!([]));
+        assert!(text(&told).contains("no, or none that tells where the resolutions end"));
+    }
 
     #[test]
     fn an_overview_is_the_first_packets_of_every_tile_part() {

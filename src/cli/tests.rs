@@ -102,6 +102,61 @@ fn overviews_are_embedded() {
     assert!(embedded("B04").overviews.is_none() && embedded("B08").overviews.is_none());
 }
 
+/// The row that `vsitlm index` with these options writes for a file alone; `None` where the command fails.
+fn indexed(file: &[u8], options: &[&str]) -> Option<crate::index::Record> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("T31UDQ_20241016T105031_B03_10m.jp2");
+    let index = folder.path().join("index.parquet");
+    std::fs::write(&path, file).unwrap();
+    if !succeeds(&[&["index", text(&path), "-o", text(&index)], options].concat()) {
+        return None;
+    }
+    let get = |name: &str| (name == "VSITLM_INDEX").then(|| text(&index).to_owned());
+    let options = Options::resolve(&get).unwrap();
+    let open = |path: &str| source::open(&parse(path)?.location, &options, None);
+    let origin = source::open(&parse(text(&path)).unwrap().location, &options, None).unwrap().origin().to_owned();
+    let mut found = crate::index::find(&options, &parse(text(&path)).unwrap().key.unwrap(), &origin, &open);
+    assert!(found.warnings.is_empty() && found.records.len() == 1, "{:?}", found.warnings);
+    Some(found.records.remove(0))
+}
+
+fn ends(record: &crate::index::Record) -> usize {
+    let known = |part: &&crate::jp2::TilePart| part.head.as_ref().is_some_and(|head| !head.resolution_ends.is_empty());
+    record.parts.iter().filter(known).count()
+}
+
+#[test]
+fn packets_are_parsed_where_the_file_does_not_tell() {
+    let encoded = include_bytes!("../../tests/data/packets/rlcp_styles.j2k");
+    let told = indexed(encoded, &[]).unwrap();
+    assert!(ends(&told) > 0 && ends(&told) == told.parts.len());
+    // The PLT marker made a comment: as many bytes that tell nothing.
+    let mut file = encoded.to_vec();
+    for part in &told.parts {
+        let at = part.offset as usize + 12;
+        assert_eq!(file[at..at + 2], [0xFF, 0x58]);
+        file[at + 1] = 0x64;
+    }
+    assert_eq!(ends(&indexed(&file, &[]).unwrap()), 0);
+    assert_eq!(indexed(&file, &["--parse-packets"]).unwrap().parts, told.parts);
+    // What cannot be parsed is a row all the same.
+    let noise = indexed(&made::File::default().bytes(), &["--parse-packets"]).unwrap();
+    assert_eq!((noise.parts.len(), ends(&noise)), (6, 0));
+    // PLT that tells is taken at its word: these packets are noise.
+    let plt = indexed(&made::File { plt: true, ..made::File::default() }.bytes(), &["--parse-packets"]).unwrap();
+    assert_eq!(ends(&plt), 6);
+}
+
+#[test]
+fn lengths_of_packets_that_are_wrong_cost_the_overviews_alone() {
+    let mut file = made::File { plt: true, ..made::File::default() }.bytes();
+    let plt = file.windows(2).position(|two| two == [0xFF, 0x58]).unwrap();
+    file[plt + 5] ^= 1;
+    let row = indexed(&file, &[]).unwrap();
+    assert_eq!((row.parts.len(), ends(&row)), (6, 0));
+    assert!(row.structure(row.header.as_ref().unwrap(), 0).is_ok());
+}
+
 #[test]
 fn a_tlm_is_injected() {
     let folder = tempfile::tempdir().unwrap();

@@ -399,6 +399,8 @@ fn overviews_are_listed_beside_an_open_file_that_has_them() {
         std::fs::write(folder.path().join("made.jp2.ovr"), "II*").unwrap();
         assert_eq!(read_whole(&host, &list).unwrap(), b"II*");
         assert_eq!(siblings(&host, &name), ["made.jp2", "made.jp2.ovr"], "once");
+        std::fs::remove_file(folder.path().join("made.jp2.ovr")).unwrap();
+        assert_eq!(siblings(&host, &name), beside, "as before");
         // SAFETY: as above.
         unsafe { host.close.unwrap()(handle) };
         NO_OVERVIEWS.set(false);
