@@ -153,15 +153,12 @@ impl Inner {
             Failure::Broken { what, again: false } => {
                 after(&what, "this server cannot be read by ranges; copy the file")
             }
+            // Whoever asks for these bytes has been told that they are there.
             Failure::PastEnd { size: Some(size) } => {
                 let Range { start, end } = range;
-                Error::read(format!(
-                    "the file ends at byte {size}, inside or before bytes {start} to {end}: is it complete?"
-                ))
+                Error::Changed { what: format!("it ends at byte {size}, inside or before bytes {start} to {end}") }
             }
-            Failure::PastEnd { size: None } => {
-                Error::read(format!("the file ends before byte {}: is it complete?", range.end))
-            }
+            Failure::PastEnd { size: None } => Error::Changed { what: format!("it ends before byte {}", range.end) },
         }
     }
 }

@@ -142,7 +142,8 @@ def test_paths_that_name_no_file_are_told(small: Sample, tmp_path: Path) -> None
         f"/vsitlm/{tmp_path}/absent.jp2": "absent.jp2",
         "/vsitlm/ftp://host/a.jp2": "ftp",
         "/vsitlm/vsitlm//a.jp2": "/vsitlm/",
-        "/vsitlm?overview=2": "overview",
+        "/vsitlm?overview=2": "url=",
+        f"/vsitlm?overview=half&url={small.path}": "factor",
         "/vsitlm?a=b": "url=",
     }
     *failures, good = apart.call(jobs.play, *(("read", path) for path in paths), ("read", f"/vsitlm/{small.path}"))

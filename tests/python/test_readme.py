@@ -71,9 +71,10 @@ def test_the_shell_commands_run(place: dict[str, str], tmp_path: Path) -> None:
 def test_the_python_code_runs(kind: str, place: dict[str, str], tmp_path: Path) -> None:
     if (kind == "rasterio") != bool(gdalio.rasterio):
         pytest.skip(f"this Python has no {kind}")
-    for block in blocks(kind):
-        script = f"URL = {place['URL']!r}\n{block}\nassert chip.shape == (512, 512) and chip.any()\n"
-        run([sys.executable, "-"], script, place, tmp_path)
+    script = f"URL = {place['URL']!r}\n{''.join(blocks(kind))}\nassert chip.shape == (512, 512) and chip.any()\n"
+    if kind == "rasterio":
+        script += "assert scene.shape == (101, 101) and scene.any()\n"
+    run([sys.executable, "-"], script, place, tmp_path)
 
 
 @pytest.fixture(scope="module")
