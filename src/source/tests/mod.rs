@@ -1,5 +1,6 @@
 //! What every source does alike, with faults where there is a network.
 
+mod ahead;
 mod faults;
 mod requests;
 
