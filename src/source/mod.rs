@@ -22,6 +22,8 @@ pub(crate) mod memory;
 mod merge;
 #[cfg(test)]
 mod mock;
+#[cfg(test)]
+mod mock_http2;
 mod remote;
 mod target;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod ahead;
 mod faults;
+mod http2;
 mod requests;
 
 use std::sync::{Arc, Barrier};
