@@ -122,6 +122,9 @@ pub(crate) struct HttpOptions {
     pub(crate) proxy: Option<Secret>,
     /// GDAL_HTTP_UNSAFESSL.
     pub(crate) unsafe_ssl: bool,
+    /// Whether HTTP/2 is spoken to servers that do: unless GDAL_HTTP_VERSION is 1.0 or 1.1, or GDAL_HTTP_MULTIPLEX=NO
+    /// has each request use a connection of its own.
+    pub(crate) http2: bool,
     /// GDAL_HTTP_USERAGENT.
     pub(crate) user_agent: Option<String>,
     /// CURL_CA_BUNDLE, else SSL_CERT_FILE: a PEM file of certificates that are trusted besides the system's.
@@ -238,6 +241,8 @@ impl Options {
                 bearer: text("GDAL_HTTP_BEARER").map(Secret),
                 proxy: text("GDAL_HTTP_PROXY").map(Secret),
                 unsafe_ssl: flag("GDAL_HTTP_UNSAFESSL", false),
+                http2: flag("GDAL_HTTP_MULTIPLEX", true)
+                    && !text("GDAL_HTTP_VERSION").is_some_and(|version| ["1.0", "1.1"].contains(&version.trim())),
                 user_agent: text("GDAL_HTTP_USERAGENT"),
                 ca_bundle: text("CURL_CA_BUNDLE").or_else(|| text("SSL_CERT_FILE")),
                 needs_gdal: [

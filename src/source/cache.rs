@@ -4,10 +4,13 @@
 //! - A unit is cached whole, under the file it is of, that file's version, and its range.
 //! - At any moment at most one thread fetches a unit; the others wait for it and get its outcome, an error too.
 //!   A thread fetches what it has taken on before it waits for others, so that no two wait for each other.
-//! - A failure is not remembered, and a thread that panics while it fetches leaves nobody waiting.
+//! - What fetches ahead waits for nobody, and no more of it is under way than there are threads for.
+//! - A failure is not remembered, and a thread that panics while it fetches leaves nobody waiting. Where several units were
+//!   fetched together and one failed, who waits for another one that has not come tries by itself.
 //! - What is kept is what is accounted for: a slice of a larger allocation is copied first.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -22,6 +25,9 @@ use crate::source::{Source, SourceRange};
 
 /// What an entry costs besides its bytes, roughly: keys and nodes of two maps.
 const OVERHEAD: u64 = 256;
+
+/// Batches that are fetched ahead at the same time. Each has a thread of the runtime, of which names' look-ups need some.
+const MOST_AHEAD: usize = 64;
 
 /// How many bytes take as long to read as another request of `source` takes.
 pub(crate) fn merge_gap(source: &dyn Source, options: &Options) -> u64 {
@@ -49,14 +55,20 @@ pub(crate) fn fetch_units(source: &Arc<dyn Source>, units: &[SourceRange], optio
         }
     }
     for (index, unit, flight) in followed {
-        let (bytes, version) = flight.wait()?;
-        let file = File::of(source.as_ref());
-        let bytes = if file.version.is_empty() || *file.version == *version {
-            bytes
-        } else {
-            // The other thread has another version of the file open: this one must hear of that by itself.
-            let own = source.read_ranges(std::slice::from_ref(unit))?.pop();
-            own.ok_or_else(|| Error::read("a read gave fewer ranges than asked for"))?
+        let landing = flight.wait();
+        let version = File::of(source.as_ref()).version;
+        let bytes = match landing {
+            Ok((bytes, landed)) if version.is_empty() || version == landed => bytes,
+            Err(Some(error)) => return Err(error),
+            // The other thread has another version of the file open, and this one must hear of that by itself; or it has
+            // failed at another unit.
+            Ok(_) | Err(None) => {
+                let own = source.read_ranges(std::slice::from_ref(unit))?.pop();
+                let own = own.ok_or_else(|| Error::read("a read gave fewer ranges than asked for"))?;
+                let key = File::of(source.as_ref()).key(unit);
+                lock(&engine.cache.state).entries.insert(key, own.clone(), options.cache_size);
+                own
+            }
         };
         if let Some(place) = answers.get_mut(index) {
             *place = Some(bytes);
@@ -67,18 +79,44 @@ pub(crate) fn fetch_units(source: &Arc<dyn Source>, units: &[SourceRange], optio
 }
 
 /// Begins to fetch what of `units` is neither at hand nor on its way; who reads it later waits only for the rest of the
-/// way. A failure is told to those who wait, and to nobody else.
+/// way. A failure is told to those who wait, and to nobody else. What would not stay in half the cache until it is read is
+/// left out.
 pub(crate) fn prefetch(source: &Arc<dyn Source>, units: &[SourceRange], options: &Options) {
     if source.is_cheap() {
         return;
     }
     let engine = engine::current();
+    let Some(ahead) = Ahead::start(&engine.cache) else { return };
+    let mut room = options.cache_size / 2;
+    let fitting = units.iter().take_while(|unit| {
+        let cost = unit.end.0.saturating_sub(unit.start.0).saturating_add(OVERHEAD);
+        room.checked_sub(cost).inspect(|rest| room = *rest).is_some()
+    });
+    let units = units.get(..fitting.count()).unwrap_or_default();
     let Taken { led, .. } = take(engine, source.as_ref(), units);
     if !led.flights.is_empty() {
         let (source, options) = (source.clone(), options.clone());
         engine.spawn(move || {
+            let _ahead = ahead;
             let _ = led.fetch(&source, &options);
         });
+    }
+}
+
+/// One batch that is fetched ahead, counted while it is.
+struct Ahead(&'static Cache);
+
+impl Ahead {
+    /// Unless there are enough of them.
+    fn start(cache: &'static Cache) -> Option<Self> {
+        let one = Self(cache);
+        (cache.ahead.fetch_add(1, Ordering::Relaxed) < MOST_AHEAD).then_some(one)
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        self.0.ahead.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -135,6 +173,8 @@ pub(crate) fn keep(source: &dyn Source, units: impl Iterator<Item = SourceRange>
 #[derive(Default)]
 pub(super) struct Cache {
     state: Mutex<State>,
+    /// Batches that are fetched ahead now.
+    ahead: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -178,8 +218,9 @@ struct Key {
     end: u64,
 }
 
-/// How a fetch ended: the bytes and the version they are of, or why there are none.
-type Landing = Result<(Bytes, Arc<str>)>;
+/// How a fetch ended: the bytes and the version they are of, or why there are none. Without a reason it was given up for
+/// another unit's failure.
+type Landing = Result<(Bytes, Arc<str>), Option<Error>>;
 
 /// A unit under way.
 #[derive(Default)]
@@ -193,7 +234,7 @@ impl Flight {
         let outcome = lock(&self.outcome);
         let outcome =
             self.landed.wait_while(outcome, |outcome| outcome.is_none()).unwrap_or_else(PoisonError::into_inner);
-        outcome.clone().unwrap_or_else(|| Err(Error::read("a fetch ended without an outcome")))
+        outcome.clone().unwrap_or(Err(None))
     }
 
     fn land(&self, outcome: Landing) {
@@ -223,7 +264,9 @@ impl Led {
         let mut fetched = Vec::with_capacity(self.flights.len());
         let outcome = self.fetch_each(source, options, &mut fetched);
         if let Err(error) = &outcome {
-            self.abandon(error);
+            // Which of several has failed is not told.
+            let own = self.flights.len() == 1;
+            self.abandon(own.then_some(error));
         }
         outcome.map(|()| fetched)
     }
@@ -238,9 +281,9 @@ impl Led {
         if units.is_empty() {
             return Ok(());
         }
-        let gap = options.merge_gap.unwrap_or_else(|| source.link().best_gap(&units, options.max_connections));
+        let gap = options.merge_gap.unwrap_or_else(|| source.link().best_gap(&units, source.lanes()));
         let total = units.iter().fold(0u64, |sum, unit| sum.saturating_add(unit.end.0.saturating_sub(unit.start.0)));
-        let request = request_size(total, options.max_connections, merge_gap(source.as_ref(), options));
+        let request = request_size(total, source.lanes(), merge_gap(source.as_ref(), options));
         let plan = plan_merge(&units, gap, request);
         let requests: Vec<SourceRange> = plan.iter().map(|request| request.range.clone()).collect();
         let mut cut = false;
@@ -284,8 +327,8 @@ impl Led {
         Some(leading.index)
     }
 
-    /// Gives up the units that have not landed.
-    fn abandon(&mut self, error: &Error) {
+    /// Gives up the units that have not landed: for `error`, if that is theirs.
+    fn abandon(&mut self, error: Option<&Error>) {
         self.flights.retain(|leading| !leading.landed);
         let mut state = lock(&self.engine.cache.state);
         for leading in &self.flights {
@@ -293,16 +336,16 @@ impl Led {
         }
         drop(state);
         for leading in self.flights.drain(..) {
-            leading.flight.land(Err(error.clone()));
+            leading.flight.land(Err(error.cloned()));
         }
     }
 }
 
 impl Drop for Led {
-    /// Has something to do only after a panic.
+    /// Has something to do only after a panic, or where there is no thread to fetch ahead.
     fn drop(&mut self) {
         let error = "the thread that fetched this failed by a panic, which is an error of this program: report it";
-        self.abandon(&Error::read(error));
+        self.abandon(std::thread::panicking().then(|| Error::read(error)).as_ref());
     }
 }
 
@@ -363,6 +406,13 @@ pub(super) fn waiting(source: &dyn Source, unit: &SourceRange) -> usize {
     state.flights.get(&key).map_or(0, |flight| Arc::strong_count(flight).saturating_sub(2))
 }
 
+/// How many units of `source` are under way.
+#[cfg(test)]
+pub(super) fn under_way(source: &dyn Source) -> usize {
+    let identity = File::of(source).identity;
+    lock(&engine::current().cache.state).flights.keys().filter(|key| key.identity == identity).count()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -386,6 +436,19 @@ mod tests {
         assert!(lru.get(&key(0)).is_some() && lru.get(&key(2)).is_some() && lru.get(&key(3)).is_some());
         lru.insert(key(4), Bytes::from(vec![0; 100_000]), limit);
         assert!(lru.get(&key(4)).is_none() && lru.get(&key(3)).is_some(), "too large to keep, and nothing lost for it");
+    }
+
+    #[test]
+    fn only_so_much_is_fetched_ahead() {
+        let cache: &'static Cache = Box::leak(Box::default());
+        let mut running: Vec<_> = (0..MOST_AHEAD).filter_map(|_| Ahead::start(cache)).collect();
+        assert_eq!(running.len(), MOST_AHEAD);
+        assert!(Ahead::start(cache).is_none() && Ahead::start(cache).is_none());
+        running.pop();
+        running.extend(Ahead::start(cache));
+        assert_eq!(running.len(), MOST_AHEAD);
+        drop(running);
+        assert_eq!(cache.ahead.load(Ordering::Relaxed), 0);
     }
 
     proptest! {

@@ -59,6 +59,7 @@ pub(super) struct ClientKey {
     unsafe_ssl: bool,
     ca_bundle: Option<String>,
     tls: bool,
+    http2: bool,
 }
 
 impl ClientKey {
@@ -75,13 +76,24 @@ impl ClientKey {
             unsafe_ssl: options.unsafe_ssl,
             ca_bundle: options.ca_bundle.clone(),
             tls: true,
+            http2: options.http2,
         }
+    }
+
+    /// Whether HTTP/2 may be spoken to a server that does.
+    pub(super) fn http2(&self) -> bool {
+        self.http2
     }
 
     /// The same with or without TLS: a client for http:// loads no certificates, which takes a while. A proxy may
     /// itself be reached by https.
     pub(super) fn for_scheme(&self, secure: bool) -> Self {
-        Self { tls: secure || self.proxy.is_some(), ..self.clone() }
+        Self { tls: secure || self.proxy.is_some(), http2: self.http2 && secure, ..self.clone() }
+    }
+
+    /// The same, which speaks HTTP/1.1 alone.
+    pub(super) fn without_http2(self) -> Self {
+        Self { http2: false, ..self }
     }
 
     fn build(&self) -> Result<reqwest::Client> {
@@ -89,11 +101,12 @@ impl ClientKey {
             .user_agent(&self.user_agent)
             .timeout(self.timeout)
             .connect_timeout(self.connect_timeout)
-            // Ranges side by side are faster over connections of their own than in the streams of one.
-            .http1_only()
             // Redirects are followed in `http`, which knows which headers are credentials.
             .redirect(reqwest::redirect::Policy::none())
             .referer(false);
+        if !self.http2 {
+            builder = builder.http1_only();
+        }
         if let Some(proxy) = &self.proxy {
             let invalid = |_| Error::Option {
                 name: "GDAL_HTTP_PROXY",
@@ -205,7 +218,10 @@ impl Engine {
     /// made at the same time. Files opened with another limit count by themselves.
     pub(super) fn host(&self, authority: &str, connections: usize) -> Arc<Host> {
         let mut hosts = lock(&self.hosts);
-        hosts.entry((authority.to_owned(), connections)).or_insert_with(|| Arc::new(Host::new(connections))).clone()
+        hosts
+            .entry((authority.to_owned(), connections))
+            .or_insert_with(|| Arc::new(Host::new(authority, connections)))
+            .clone()
     }
 
     /// Size and ETag of the file `identity`, as an earlier source has seen them.

@@ -19,7 +19,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{
     CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, LAST_MODIFIED, LOCATION, RANGE, RETRY_AFTER,
 };
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode, Version};
 use object_store::client::{HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService};
 use url::Url;
 
@@ -28,6 +28,7 @@ use crate::options::Secret;
 use crate::process::lock;
 use crate::source::Meta;
 use crate::source::engine::{self, ClientKey, Engine, count};
+use crate::source::limit::Host;
 
 /// A server that answers a range with the whole file is put up with for files of at most this many bytes.
 pub(super) const MAX_WHOLE: u64 = 8 << 20;
@@ -175,7 +176,7 @@ impl Service {
         let wait = {
             let _turn = host.turn().await;
             let asked = Instant::now();
-            let (mut response, hop) = self.send(engine, url.clone(), request.headers()).await?;
+            let (mut response, hop) = self.send(engine, call, &host, url.clone(), request.headers()).await?;
             let first_byte = hop.elapsed();
             let body = Instant::now();
             let outcome = receive(engine, call, &mut response).await;
@@ -204,6 +205,8 @@ impl Service {
     async fn send(
         &self,
         engine: &Engine,
+        call: &Call,
+        host: &Host,
         first: Url,
         signed: &HeaderMap,
     ) -> Result<(reqwest::Response, Instant), Failure> {
@@ -211,7 +214,15 @@ impl Service {
         let mut url = first;
         for _ in 0..=MAX_REDIRECTS {
             let secure = url.scheme() == "https";
-            let client = engine.client(&self.client.for_scheme(secure)).map_err(Failure::Unsent)?;
+            let mut key = self.client.for_scheme(secure);
+            let there = engine.host(&url.origin().ascii_serialization(), self.connections);
+            let mut way = None;
+            if key.http2() {
+                let chosen = there.way(call.range.end - call.range.start, host.is_alone()).await;
+                key = if chosen.http2 { key } else { key.without_http2() };
+                way = Some(chosen);
+            }
+            let client = engine.client(&key).map_err(Failure::Unsent)?;
             let mut request = client.get(url.clone());
             if url.origin() == home {
                 // What object_store signed stands; the user's headers do not replace the range.
@@ -227,6 +238,10 @@ impl Service {
             let sent = Instant::now();
             count(&engine.counters.requests, 1);
             let response = request.send().await.map_err(transport)?;
+            if key.http2() {
+                there.spoke(response.version() == Version::HTTP_2);
+            }
+            drop(way);
             let target = response.headers().get(LOCATION).filter(|_| response.status().is_redirection());
             let Some(target) = target.and_then(|target| target.to_str().ok()).and_then(|target| url.join(target).ok())
             else {

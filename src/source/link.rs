@@ -57,6 +57,9 @@ impl Link {
         let (mut best, mut filled) = ((time(ranges.len(), 0), 0), 0u64);
         for (index, gap) in gaps.iter().enumerate() {
             filled = filled.saturating_add(*gap);
+            if gaps.get(index + 1) == Some(gap) {
+                continue; // filled too, if this one is
+            }
             let now = time(ranges.len() - index - 1, filled);
             if now <= best.0 {
                 best = (now, *gap);
@@ -84,6 +87,7 @@ mod tests {
         assert_eq!(link.best_gap(&apart(121, 900_000), 4), 0, "a band: 30 round trips, or 109 MB");
         assert_eq!(link.best_gap(&apart(4, 100_000), 32), 0, "side by side they take one round trip");
         assert_eq!(link.best_gap(&apart(4, 10_000), 32), 10_000, "but a request is not for nothing");
+        assert_eq!(link.best_gap(&apart(64, 40_000), 32), 0, "half of these gaps would be worth it, but not all");
         assert_eq!(link.best_gap(&[], 32), 0);
         assert_eq!(link.best_gap(&apart(1, 0), 32), 0);
     }

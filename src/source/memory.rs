@@ -60,6 +60,15 @@ impl Source for Memory {
         false
     }
 
+    fn lanes(&self) -> usize {
+        32
+    }
+
+    fn read_each(&self, ranges: &[SourceRange], each: &mut dyn FnMut(usize, Bytes)) -> Result<()> {
+        self.read_ranges(ranges)?.into_iter().enumerate().for_each(|(number, bytes)| each(number, bytes));
+        Ok(())
+    }
+
     fn head(&self) -> Result<Meta> {
         *self.heads.lock().unwrap() += 1;
         Ok(Meta { size: self.bytes.len() as u64, etag: Some("\"e\"".into()), last_modified: Some(1_700_000_000) })

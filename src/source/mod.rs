@@ -22,6 +22,8 @@ pub(crate) mod memory;
 mod merge;
 #[cfg(test)]
 mod mock;
+#[cfg(test)]
+mod mock_http2;
 mod remote;
 mod target;
 #[cfg(test)]
@@ -83,6 +85,11 @@ pub(crate) trait Source: Send + Sync {
     /// Whether a read costs about as much as a read of a local file, so that caching it would waste memory.
     fn is_cheap(&self) -> bool;
 
+    /// How many ranges are read at the same time, at most.
+    fn lanes(&self) -> usize {
+        1
+    }
+
     /// What requests and bytes cost, as far as that is known.
     fn link(&self) -> Link {
         Link::default()
@@ -105,7 +112,9 @@ pub(crate) trait Source: Send + Sync {
 
     /// The same, each answer given with its range's number as soon as it is there, in any order.
     fn read_each(&self, ranges: &[SourceRange], each: &mut dyn FnMut(usize, Bytes)) -> Result<()> {
-        self.read_ranges(ranges)?.into_iter().enumerate().for_each(|(number, bytes)| each(number, bytes));
+        for (number, range) in ranges.iter().enumerate() {
+            self.read_ranges(std::slice::from_ref(range))?.into_iter().for_each(|bytes| each(number, bytes));
+        }
         Ok(())
     }
 

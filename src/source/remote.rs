@@ -187,6 +187,10 @@ impl Source for Remote {
         false
     }
 
+    fn lanes(&self) -> usize {
+        self.0.connections
+    }
+
     fn link(&self) -> Link {
         engine::current().host(&self.0.target.authority, self.0.connections).link()
     }

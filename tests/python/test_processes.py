@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
+from urllib.parse import quote
 
 import apart
 import gdalio
@@ -30,6 +31,26 @@ def test_a_forked_child_reads_right_and_its_parent_too(site: Site, sample: Sampl
     assert np.array_equal(first, sample.window(ONE_TILE))
     assert np.array_equal(child, sample.window(FOUR_TILES))
     assert np.array_equal(parent, sample.window(FOUR_TILES))
+
+
+def test_a_forked_child_does_not_wait_for_what_its_parent_has_sent_for(
+    site: Site, sample: Sample, indexed: dict[str, str]
+) -> None:
+    view = "/vsitlm?overview=2&url={}"
+    whole = gdalio.read(view.format(quote(str(sample.path))))
+    # One request after the other, and slow: when the first window is there, the others are on their way.
+    options = indexed | {"GDAL_NUM_THREADS": "1", "VSITLM_MERGE_GAP": "0", "VSITLM_MAX_CONNECTIONS": "1"}
+    other = (0, 0, whole.shape[2], whole.shape[1])
+    site.control(rtt_ms=100)
+    try:
+        path = view.format(quote(site.url(sample.name)))
+        first, child, parent = apart.call(jobs.read_and_fork, path, (0, 0, 50, 50), other, options=options)
+    finally:
+        site.control(rtt_ms=0)
+    assert np.array_equal(first, whole[:, :50, :50])
+    assert np.array_equal(child, whole) and np.array_equal(parent, whole)
+    # The child asked for each tile itself, the parent once.
+    assert len(site.ranges()) == 2 * 9
 
 
 def test_being_registered_many_times_changes_nothing(site: Site, sample: Sample, indexed: dict[str, str]) -> None:

@@ -9,30 +9,37 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import apart
 import gdalio
 import jobs
 import numpy as np
 import pytest
-from conftest import ONE_TILE, Sample, Site, make_index, only_once
+from conftest import ONE_TILE, Sample, Site, band_path, make_index, noise, only_once, vsitlm
 
 pytestmark = only_once
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 S3_PYTHON = apart.ROOT / "target/py/s3/bin/python"
+CERTIFICATE = apart.ROOT / "tests/data/localhost.pem"
 KEYS = ("plain.jp2", "with space+plus&and=(1).jp2", "ünïcode/%20.jp2")
 
 NGINX_CONFIG = """
 worker_processes 1; daemon off; master_process off;
 error_log {folder}/error.log; pid {folder}/nginx.pid;
-events {{ worker_connections 64; }}
+events {{ worker_connections 128; }}
 http {{
     access_log {folder}/access.log;
     client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
     server {{ listen 127.0.0.1:{port}; root {folder}/www; }}
+    log_format protocols "$connection $server_protocol $status $request_uri";
+    ssl_certificate {certificate}; ssl_certificate_key {certificate};
+    server {{ listen 127.0.0.1:{secure} ssl http2; root {folder}/www; access_log {folder}/secure.log protocols; }}
+    server {{ listen 127.0.0.1:{older} ssl; root {folder}/www; access_log {folder}/older.log protocols; }}
 }}
 """
 
@@ -42,9 +49,24 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
+@dataclass(frozen=True)
+class Nginx:
+    """A running nginx: its URLs without TLS, with HTTP/2 and with TLS alone, and the folder of its logs."""
+
+    url: str
+    secure: str
+    older: str
+    folder: Path
+
+    def log(self, name: str) -> list[str]:
+        """The lines of a log so far. nginx writes one when a response is sent, which may be a little later."""
+        file = self.folder / f"{name}.log"
+        return file.read_text().splitlines() if file.exists() else []
+
+
 @pytest.fixture(scope="module")
-def nginx(tmp_path_factory: pytest.TempPathFactory, sample: Sample) -> Iterator[tuple[str, Path]]:
-    """The URL of a running nginx that serves the sample, and its folder."""
+def nginx(tmp_path_factory: pytest.TempPathFactory, sample: Sample) -> Iterator[Nginx]:
+    """An nginx that serves the sample, and whatever a test puts into `www`."""
     if NGINX is None:
         pytest.skip("no nginx")
     folder = tmp_path_factory.mktemp("nginx")
@@ -52,8 +74,9 @@ def nginx(tmp_path_factory: pytest.TempPathFactory, sample: Sample) -> Iterator[
     shutil.copy(sample.path, folder / "www")
     folder.chmod(0o755)
     for _ in range(5):
-        port = free_port()
-        (folder / "nginx.conf").write_text(NGINX_CONFIG.format(folder=folder, port=port))
+        port, secure, older = free_port(), free_port(), free_port()
+        config = NGINX_CONFIG.format(folder=folder, port=port, secure=secure, older=older, certificate=CERTIFICATE)
+        (folder / "nginx.conf").write_text(config)
         server = subprocess.Popen([NGINX, "-c", folder / "nginx.conf", "-p", folder], stdin=subprocess.DEVNULL)
         while server.poll() is None:
             try:
@@ -64,24 +87,64 @@ def nginx(tmp_path_factory: pytest.TempPathFactory, sample: Sample) -> Iterator[
         if server.poll() is None:
             break
     assert server.poll() is None, (folder / "error.log").read_text()
-    yield f"http://127.0.0.1:{port}", folder
+    yield Nginx(f"http://127.0.0.1:{port}", f"https://127.0.0.1:{secure}", f"https://127.0.0.1:{older}", folder)
     server.terminate()
     server.wait(timeout=30)
 
 
-def test_nginx_serves_a_window_by_one_get(nginx: tuple[str, Path], sample: Sample, tmp_path: Path) -> None:
-    url, folder = nginx
-    path = f"{url}/{sample.path.name}"
+def test_nginx_serves_a_window_by_one_get(nginx: Nginx, sample: Sample, tmp_path: Path) -> None:
+    path = f"{nginx.url}/{sample.path.name}"
     options = {"VSITLM_INDEX": str(make_index(tmp_path / "index.parquet", path))}
-    before = len((folder / "access.log").read_text().splitlines())
+    before = len(nginx.log("access"))
     pixels = apart.call(jobs.read, f"/vsitlm/{path}", ONE_TILE, options=options)
     assert np.array_equal(pixels, sample.window(ONE_TILE))
-    asked = (folder / "access.log").read_text().splitlines()[before:]
+    asked = nginx.log("access")[before:]
     assert len(asked) == 1 and '"GET ' in asked[0] and '" 206 ' in asked[0], asked
 
 
-def test_nginx_is_read_without_an_index(nginx: tuple[str, Path], sample: Sample) -> None:
-    assert np.array_equal(gdalio.read(f"/vsitlm/{nginx[0]}/{sample.path.name}", ONE_TILE), sample.window(ONE_TILE))
+def test_nginx_is_read_without_an_index(nginx: Nginx, sample: Sample) -> None:
+    assert np.array_equal(gdalio.read(f"/vsitlm/{nginx.url}/{sample.path.name}", ONE_TILE), sample.window(ONE_TILE))
+
+
+TILES = 121
+"""Of a band of Sentinel-2."""
+
+
+@pytest.fixture(scope="module")
+def tiled(nginx: Nginx) -> Path:
+    """A served file of as many tiles, each small."""
+    path = nginx.folder / "www" / band_path("B02").rsplit("/", 1)[1]
+    gdalio.make_jp2(path, noise(11 * 64, 11 * 64), BLOCKXSIZE=64, BLOCKYSIZE=64, RESOLUTIONS=3, PLT="YES")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("server", "options", "protocol"),
+    [
+        ("secure", {}, "HTTP/2.0"),
+        ("secure", {"GDAL_HTTP_VERSION": "2TLS"}, "HTTP/2.0"),
+        ("secure", {"GDAL_HTTP_VERSION": "1.1"}, "HTTP/1.1"),
+        ("secure", {"GDAL_HTTP_MULTIPLEX": "NO"}, "HTTP/1.1"),
+        ("older", {}, "HTTP/1.1"),
+    ],
+)
+def test_an_overview_takes_one_connection_where_http2_is_spoken(
+    nginx: Nginx, tiled: Path, tmp_path: Path, server: str, options: dict[str, str], protocol: str
+) -> None:
+    url = f"{getattr(nginx, server)}/{tiled.name}"
+    trusting = {"GDAL_HTTP_UNSAFESSL": "YES", "VSITLM_MERGE_GAP": "0", "VSITLM_CACHE_DIR": "NO"}
+    index = tmp_path / "index.parquet"
+    done = vsitlm("index", url, "-o", index, options=trusting)
+    assert done.returncode == 0, done.stdout + done.stderr
+    before = len(nginx.log(server))
+    view = "/vsitlm?overview=2&url={}"
+    pixels = apart.call(jobs.read, view.format(quote(url)), options=trusting | options | {"VSITLM_INDEX": str(index)})
+    assert np.array_equal(pixels, gdalio.read(view.format(quote(str(tiled)))))
+    asked = [line.split() for line in nginx.log(server)[before:]]
+    assert len(asked) == TILES and {status for _, _, status, _ in asked} == {"206"}, asked
+    assert {spoken for _, spoken, _, _ in asked} == {protocol}
+    connections = len({number for number, _, _, _ in asked})
+    assert (connections <= 2) == (protocol == "HTTP/2.0"), connections
 
 
 @pytest.fixture(scope="module")

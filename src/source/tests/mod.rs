@@ -1,6 +1,8 @@
 //! What every source does alike, with faults where there is a network.
 
+mod ahead;
 mod faults;
+mod http2;
 mod requests;
 
 use std::sync::{Arc, Barrier};
