@@ -94,7 +94,9 @@ pub(crate) fn prefetch(source: &Arc<dyn Source>, units: &[SourceRange], options:
     });
     let units = units.get(..fitting.count()).unwrap_or_default();
     let Taken { led, .. } = take(engine, source.as_ref(), units);
-    if !led.flights.is_empty() {
+    if !source.is_for_any_thread() {
+        let _ = led.fetch(source, options);
+    } else if !led.flights.is_empty() {
         let (source, options) = (source.clone(), options.clone());
         engine.spawn(move || {
             let _ahead = ahead;

@@ -85,6 +85,12 @@ pub(crate) trait Source: Send + Sync {
     /// Whether a read costs about as much as a read of a local file, so that caching it would waste memory.
     fn is_cheap(&self) -> bool;
 
+    /// Whether threads of this program's own may read it. GDAL's file systems are read by the caller's: options hold for
+    /// those, and others may outlive GDAL when the process ends.
+    fn is_for_any_thread(&self) -> bool {
+        true
+    }
+
     /// How many ranges are read at the same time, at most.
     fn lanes(&self) -> usize {
         1

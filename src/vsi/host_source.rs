@@ -76,6 +76,10 @@ impl Source for HostSource {
         &self.origin
     }
 
+    fn is_for_any_thread(&self) -> bool {
+        false
+    }
+
     fn is_cheap(&self) -> bool {
         self.cheap
     }

@@ -36,7 +36,7 @@ def place(site: Site, folder: Path, tmp_path: Path) -> dict[str, str]:
     """The variables of the README's world, and its working directory."""
     path = folder / "readme.jp2"
     if not path.exists():
-        gdalio.make_jp2(path, noise(1600, 1600, dtype="uint8"), BLOCKXSIZE=512, BLOCKYSIZE=512)
+        gdalio.make_jp2(path, noise(1600, 1600, dtype="uint8"), BLOCKXSIZE=512, BLOCKYSIZE=512, RESOLUTIONS=5, PLT="YES")
     (tmp_path / "x.jp2").symlink_to(path)
     (tmp_path / "target").symlink_to(apart.ROOT / "target")
     return {"URL": site.put(path, band_path("B08")), "PATH": f"{apart.VSITLM.parent}:{os.environ['PATH']}"}
