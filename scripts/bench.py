@@ -35,6 +35,8 @@ ELSEWHERE = "/vsitlm/, row made elsewhere"
 EMBEDDED = "/vsitlm/, embedded overviews"
 DEBIAN = "/usr/bin/python3"
 """Debian's Python, with GDAL's own bindings."""
+TCI_LINKS = {4: 20, 32: 3}
+"""Connections, and MB/s of each: an archive that allows four, and a link of 100 MB/s shared by all."""
 MIB = 1 << 20
 CACHE = 16 * MIB
 """VSITLM_CACHE_SIZE where memory is measured, in bytes."""
@@ -261,9 +263,11 @@ def bench_tci(measurement: Measurement, report: Report) -> None:
     """Many small tile-parts: asking for each range, or for a few with what lies between them."""
     stream = measurement.codestreams[TCI]
     shape = (-(-stream.height // 16), -(-stream.width // 16))
-    for connections in (4, 32):
-        name = f"TCI of {len(stream.tile_parts):,} tile-parts at {shape[1]} px, {connections} connections"
+    for connections, speed in TCI_LINKS.items():
+        link = f"{connections} connections of {speed} MB/s"
+        name = f"TCI of {len(stream.tile_parts):,} tile-parts at {shape[1]} px, {link}"
         say(name)
+        measurement.server.control(mbps=speed * 8)
         report.reduced.add(name)
         readings = {LOCAL: [measurement.read(measurement.peer(LOCAL, TCI), Case(name, None, shape=shape))]}
         for how, gap in (("", "AUTO"), (", each range asked for", "0"), (", gaps up to 1 MB merged", "1MB")):
@@ -271,6 +275,7 @@ def bench_tci(measurement: Measurement, report: Report) -> None:
             reading = measurement.read(measurement.peer(VSITLM, TCI), Case(name, None, options, shape))
             readings[f"{VSITLM}{how}"] = [reading]
         report.add(name, readings)
+    measurement.server.control(mbps=0)
 
 
 def bench_local(measurement: Measurement, repeat: int, report: Report) -> None:
