@@ -20,7 +20,7 @@ pub(crate) use registry::Lease;
 use crate::error::Result;
 use crate::index::Record;
 use crate::jp2::{PartPackets, Structure};
-use crate::layout::{Layout, VirtualOffset};
+use crate::layout::{LOOK, Layout, VirtualOffset};
 use crate::options::Options;
 use crate::source::{Meta, Source, same_etag};
 
@@ -105,8 +105,7 @@ impl VirtualFile {
     /// and moves on. A short read is legal to OpenJPEG (2.4.0 to 2.5.4), so the index answers what it knows, and the
     /// tile-part is not fetched. To other readers a short read is the end of the file: hence only right after a seek.
     pub(crate) fn probe(&self, offset: u64, length: u64) -> Option<u64> {
-        const LONGEST_PROBE: u64 = 1024;
-        if length > LONGEST_PROBE || self.source.is_cheap() || !self.options.sot_probe {
+        if length > LOOK || self.source.is_cheap() || !self.options.sot_probe {
             return None;
         }
         let body = self.layout.body_after(VirtualOffset(offset))?;

@@ -129,10 +129,7 @@ fn open_jp2(source: &dyn Source, request: &Request, options: &Options, host: Opt
         let open_index = |name: &str| source::open(&path::parse(name)?.location, options, host);
         let found = index::find(options, key, origin, &open_index);
         for warning in found.warnings {
-            let message = warning.chain();
-            if let (Some(host), true) = (host, registry::get().is_news(&message)) {
-                host.warn(&message);
-            }
+            warn(host, &warning.chain());
         }
         for record in found.records {
             if let Some(opened) = try_record(source, &record, options)? {
@@ -155,11 +152,8 @@ fn open_jp2(source: &dyn Source, request: &Request, options: &Options, host: Opt
             trace::debug(|| format!("{origin}: no row, walking the file"));
             let record_key = key.map_or_else(RecordKey::default, RecordKey::new);
             let scanned = index::scan(source)?;
-            if let (Some(host), Some(doubt)) = (host, &scanned.doubt) {
-                let message = format!("{}: {}", request.location.display(), doubt.chain());
-                if registry::get().is_news(&message) {
-                    host.warn(&message);
-                }
+            if let Some(doubt) = &scanned.doubt {
+                warn(host, &format!("{}: {}", request.location.display(), doubt.chain()));
             }
             let whole = scanned.whole.clone().filter(|_| !source.is_cheap());
             let record = Record::from_scan(record_key, &request.location.archive_path(), origin, scanned);
@@ -173,6 +167,13 @@ fn open_jp2(source: &dyn Source, request: &Request, options: &Options, host: Opt
             }
             Ok(opened)
         }
+    }
+}
+
+/// Tells the user, once in the life of the process.
+fn warn(host: Option<&dyn HostFiles>, message: &str) {
+    if let (Some(host), true) = (host, registry::get().is_news(message)) {
+        host.warn(message);
     }
 }
 

@@ -101,18 +101,15 @@ impl VirtualFile {
 
     fn find_packets(&self, known: &Known) -> Result<Arc<[PartPackets]>> {
         let main = main_header(&known.structure)?;
-        if let Some(marker) = main.hindrance() {
-            return Err(Error::NoOverview { what: format!("a marker {marker} in its main header forbids it") });
-        }
+        main.check_hindrance()?;
         let parts = known.structure.tile_parts.parts();
         if let Some(told) = by_heads(&main, parts) {
             return told;
         }
         // A row of v1 does not change. What it lacks has perhaps been learned.
         let same = |record: &Record| {
-            let place = |part: &TilePart| (part.tile, part.offset, part.length);
             record.file_size == Some(known.structure.file_size)
-                && record.parts.iter().map(place).eq(parts.iter().map(place))
+                && record.parts.iter().map(TilePart::place).eq(parts.iter().map(TilePart::place))
         };
         let learned = index::learned_get(&self.options, self.source.origin()).filter(|record| same(record));
         if let Some(told) = learned.and_then(|record| by_heads(&main, &record.parts)) {

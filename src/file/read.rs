@@ -8,11 +8,8 @@ use super::{Expected, VirtualFile, registry};
 use crate::error::{Error, Result, ResultExt};
 use crate::index;
 use crate::jp2::Sot;
-use crate::layout::{Content, VirtualOffset};
+use crate::layout::{Content, LOOK, VirtualOffset};
 use crate::source::{SourceOffset, SourceRange, fetch_units, merge_gap, peek};
-
-/// What a decoder reads past a tile-part: it looks at the next SOT marker with a read of 1024 bytes.
-const PEEK: u64 = 1024;
 
 /// The unit of fetching where a file's structure is unknown.
 const BLOCK: u64 = 64 << 10;
@@ -246,7 +243,7 @@ impl VirtualFile {
     /// What a decoder peeks at where the tile-part `number` begins: fetched with the one before it, as a unit of its own.
     fn peek_range(&self, number: usize) -> Option<SourceRange> {
         let range = self.layout.units().get(number)?.range.clone();
-        Some(range.start..SourceOffset((range.start.0 + PEEK).min(range.end.0)))
+        Some(range.start..SourceOffset((range.start.0 + LOOK).min(range.end.0)))
     }
 
     /// Holds a fetched tile-part against the table: an index row of another file of the same size is found here.
@@ -257,9 +254,7 @@ impl VirtualFile {
         let row = |what: String| Error::Row { what };
         let sot = Sot::parse(bytes, unit.range.start.0).map_err(|error| row(error.to_string()))?;
         let built = Sot { tile, length, part: 0, parts: 1 };
-        // Psot may be 0 in a last tile-part (T.800 A.4.2); the table has its length.
-        let agrees = sot.tile == tile && (sot.length == length || sot.length == 0);
-        if !agrees || (expected.as_built && sot != built) {
+        if !sot.is_of(tile, length) || (expected.as_built && sot != built) {
             return Err(row(format!("it promises {built:?} at byte {}, the file has {sot:?}", unit.range.start.0)));
         }
         Ok(())

@@ -86,9 +86,7 @@ pub(crate) fn read_heads(
 /// # Errors
 /// [`Error::NoOverview`] and [`Error::Malformed`] where the packets cannot be understood; whatever reading fails with.
 pub(crate) fn parse_packets(source: &dyn Source, main: &MainHeader, parts: &mut [TilePart]) -> Result<()> {
-    if let Some(marker) = main.hindrance() {
-        return Err(Error::NoOverview { what: format!("a marker {marker} in its main header forbids it") });
-    }
+    main.check_hindrance()?;
     let mut headers: Vec<Option<TilePartHeader<'_>>> = vec![None; parts.len()];
     for (tile, numbers) in by_tile(parts) {
         let of_tile: Vec<&TilePart> = numbers.iter().filter_map(|number| parts.get(*number)).collect();
@@ -100,9 +98,7 @@ pub(crate) fn parse_packets(source: &dyn Source, main: &MainHeader, parts: &mut 
             found.push(parse(bytes, main, part)?.map_err(|_| cut())?);
         }
         let Some(coding) = found.first().map(|header| header.coding.clone()) else { continue };
-        if let Some(marker) = found.iter().find_map(TilePartHeader::hindrance) {
-            return Err(Error::NoOverview { what: format!("a marker {marker} in tile {tile} forbids it") });
-        }
+        found.iter().try_for_each(|header| header.check_hindrance(tile))?;
         let packets: Vec<_> = found
             .iter()
             .zip(&bytes)
@@ -131,7 +127,7 @@ pub(crate) fn parse_packets(source: &dyn Source, main: &MainHeader, parts: &mut 
 /// A tile-part's header, or how many bytes of the tile-part are needed for it.
 fn parse<'m>(bytes: &[u8], main: &'m MainHeader, part: &TilePart) -> Result<Result<TilePartHeader<'m>, u64>> {
     let sot = Sot::parse(bytes, part.offset).map_err(|error| Error::Row { what: error.to_string() })?;
-    if sot.tile != part.tile || (sot.length != part.length && sot.length != 0) {
+    if !sot.is_of(part.tile, part.length) {
         return Err(Error::Row { what: format!("it promises {part:?}, the file has {sot:?}") });
     }
     Ok(match parse_tile_part_header(bytes, part.offset, part.length, main)? {

@@ -245,7 +245,7 @@ enum Failure {
 fn read_value(file: &IndexFile, group: usize, row: usize) -> Result<Bytes, Failure> {
     let corrupt = |what: &str| Failure::Corrupt(what.to_owned());
     let chunk = file.overviews(group).ok_or_else(|| corrupt("no such column"))?;
-    let (nullable, chunk) = (chunk.column_descr().max_def_level() > 0, chunk);
+    let nullable = chunk.column_descr().max_def_level() > 0;
     if chunk.compression() != Compression::UNCOMPRESSED {
         return Err(corrupt("a compressed column"));
     }

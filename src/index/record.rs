@@ -129,8 +129,7 @@ impl Record {
         if self.parts.is_empty() {
             return Ok(told);
         }
-        let place = |part: &TilePart| (part.tile, part.offset, part.length);
-        if told.iter().map(place).eq(self.parts.iter().map(place)) {
+        if told.iter().map(TilePart::place).eq(self.parts.iter().map(TilePart::place)) {
             Ok(self.parts.clone())
         } else {
             Err(Error::Row { what: "its tile-parts are not those of the file's TLM".into() })

@@ -208,6 +208,14 @@ impl MainHeader {
         hindrance(|code| self.has(code))
     }
 
+    /// [`Error::NoOverview`] where there is such a marker.
+    pub(crate) fn check_hindrance(&self) -> Result<()> {
+        match self.hindrance() {
+            Some(marker) => Err(Error::NoOverview { what: format!("a marker {marker} in its main header forbids it") }),
+            None => Ok(()),
+        }
+    }
+
     /// Whether the file has a TLM marker of its own.
     pub(crate) fn has_tlm(&self) -> bool {
         self.has(TLM)
@@ -371,6 +379,11 @@ impl Sot {
                 Err(Error::malformed(offset, "A.4.2", "the file ends where a tile-part (SOT) was expected: it is cut"))
             }
         }
+    }
+
+    /// Whether it can be that of a tile-part of `tile` with `length` bytes: Psot may be 0 in a last one (A.4.2).
+    pub(crate) fn is_of(self, tile: u16, length: u32) -> bool {
+        self.tile == tile && (self.length == length || self.length == 0)
     }
 
     /// The segment's 12 bytes.

@@ -68,6 +68,14 @@ impl TilePartHeader<'_> {
     pub(crate) fn hindrance(&self) -> Option<&'static str> {
         hindrance(|code| self.markers.contains(&code))
     }
+
+    /// [`Error::NoOverview`] where there is such a marker in this header, of a tile-part of `tile`.
+    pub(crate) fn check_hindrance(&self, tile: u16) -> Result<()> {
+        match self.hindrance() {
+            Some(marker) => Err(Error::NoOverview { what: format!("a marker {marker} in tile {tile} forbids it") }),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Parses the header of a tile-part. `bytes` is a prefix of the tile-part, whose SOT marker stands at `offset` of the file

@@ -55,9 +55,7 @@ impl PartPackets {
 /// [`Error::NoOverview`] where the lengths of a tile are not told, or do not add up: too few, too many, or not what the
 /// tile-parts hold; and where a marker forbids to take packets from a tile.
 pub(crate) fn divide(main: &MainHeader, parts: &[TilePart], headers: &[TilePartHeader<'_>]) -> Result<Vec<Vec<Run>>> {
-    if let Some(marker) = main.hindrance() {
-        return Err(Error::NoOverview { what: format!("a marker {marker} in its main header forbids it") });
-    }
+    main.check_hindrance()?;
     let mut runs = vec![Vec::new(); parts.len()];
     for (tile, numbers) in by_tile(parts) {
         divide_tile(main, tile, &numbers, parts, headers, &mut runs)?;
@@ -85,9 +83,7 @@ fn divide_tile(
     let none = |what: String| Err(Error::NoOverview { what });
     let of_tile = || numbers.iter().filter_map(|number| Some((headers.get(*number)?, parts.get(*number)?)));
     let Some((first, _)) = of_tile().next() else { return none(format!("tile {tile} has no header")) };
-    if let Some(marker) = of_tile().find_map(|(header, _)| header.hindrance()) {
-        return none(format!("a marker {marker} in tile {tile} forbids it"));
-    }
+    of_tile().try_for_each(|(header, _)| header.check_hindrance(tile))?;
     let coding = first.coding.as_ref().map_err(Clone::clone)?;
     let told = of_tile().map(|(header, _)| header.lengths.len() as u64).sum::<u64>();
     let mut packets = Packets::new(&main.siz, coding, tile.into());

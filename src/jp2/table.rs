@@ -19,6 +19,11 @@ pub(crate) struct TilePart {
 }
 
 impl TilePart {
+    /// Tile, offset and length: what it is, without what has been read of it.
+    pub(crate) fn place(&self) -> (u16, u64, u32) {
+        (self.tile, self.offset, self.length)
+    }
+
     /// Where the tile-part ends, in bytes from the start of the source, exclusive.
     pub(crate) fn end(&self) -> u64 {
         self.offset + u64::from(self.length)

@@ -23,6 +23,9 @@ pub(crate) use reduced::{levels, reduce};
 
 use crate::source::{SourceOffset, SourceRange};
 
+/// The bytes that a decoder reads to look at a header or at the next SOT marker, wherever it stands.
+pub(crate) const LOOK: u64 = 1024;
+
 /// An offset in a virtual file, in bytes from its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct VirtualOffset(pub(crate) u64);

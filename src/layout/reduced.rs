@@ -13,7 +13,7 @@ use std::ops::Range;
 use super::compose::check;
 use super::georef::build_geojp2;
 use super::overviews::Level;
-use super::{Builder, ExpectedSot, Layout, Unit};
+use super::{Builder, ExpectedSot, LOOK, Layout, Unit};
 use crate::error::{Error, Result};
 use crate::jp2::{
     Component, EOC, MainHeader, PartPackets, ReducedGrid, SOT_LENGTH, Sot, Structure, TilePart, build_reduced_header,
@@ -115,8 +115,9 @@ fn tiles(
     for (index, tile) in tiles.iter_mut().enumerate() {
         const SOD: [u8; 2] = [0xFF, 0x93];
         let fixed = SOT_LENGTH as usize + tile.header.len() + SOD.len();
+        let rest = (LOOK as usize).checked_sub(fixed).filter(|rest| *rest >= 6);
         if (peek || index == 0)
-            && let Some(rest) = PEEK.checked_sub(fixed).filter(|rest| *rest >= 6)
+            && let Some(rest) = rest
         {
             // Rcom = 0: bytes that mean nothing.
             tile.header.extend_from_slice(&[0xFF, 0x64]);
@@ -130,9 +131,6 @@ fn tiles(
     }
     Ok(tiles)
 }
-
-/// What a decoder reads to look at a tile-part.
-const PEEK: usize = 1024;
 
 /// The ranges of the source that hold the packets of a tile-part that 1/2^k needs.
 fn pieces(part: &TilePart, packets: &PartPackets, k: u8) -> Result<Vec<Range<u64>>> {
