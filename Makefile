@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build demo test bench lint test-docker test-qgis clean
+.PHONY: build demo test bench lint deny msrv fuzz sanitize soak test-docker test-qgis clean
 
 PLUGIN := target/plugin/gdal_vsitlm.so
 PYTHON := target/py/r144/bin/python
@@ -38,6 +38,32 @@ lint:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps --document-private-items
+
+# Licences, sources, duplicates and advisories of what the plugin is built of.
+deny:
+	scripts/setup deny
+	scripts/deny
+
+# The Rust version that Cargo.toml states.
+msrv:
+	scripts/msrv
+
+# SECONDS=600 fuzzes each target for as long; TARGETS="path tlm" only those.
+fuzz:
+	scripts/setup fuzz
+	scripts/fuzz $(or $(SECONDS),60) $(TARGETS)
+
+# SANITIZERS="address thread valgrind" takes some of the three.
+sanitize:
+	scripts/setup sanitize
+	$(MAKE) --no-print-directory build
+	scripts/sanitize $(SANITIZERS)
+
+# SECONDS=600 keeps the load up for as long; WHAT=memory takes one of the two.
+soak:
+	scripts/setup bench
+	$(MAKE) --no-print-directory build
+	$(PYTHON) scripts/soak.py $(WHAT) --seconds $(or $(SECONDS),60)
 
 test-docker:
 	scripts/setup docker

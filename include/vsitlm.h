@@ -23,13 +23,25 @@ void GDALRegisterMe(void);
 /* The version, such as "0.1.0": a static string. */
 const char *vsitlm_version(void);
 
-/* How many reads have failed for good in this process. GDAL can hide such failures where it reads several tiles at once:
- * compare the number before and after. */
+/* How many reads have failed for good in this process, on whatever thread. The program sees an error, unless GDAL could
+ * have the tile at a second try. Only where a file's tile-parts are not known, rasterio does not see what fails in a read
+ * of one band by several threads: compare the number before and after. */
 uint64_t vsitlm_read_errors(void);
 
 /* Copies the message of the last read that failed for good in this process, on whatever thread, into buffer, cut to fit
  * size and ended by NUL. Returns the message's length in bytes without the NUL; 0 where no read has failed. */
 size_t vsitlm_last_error(char *buffer, size_t size);
+
+/* Copies what this process has asked of each host so far, as JSON, into buffer, cut to fit size and ended by NUL. Returns
+ * the text's length in bytes without the NUL: call it again with a larger buffer where it does not fit.
+ *
+ *   {"version": "0.1.0", "process": 1234, "total": {...}, "hosts": {"https://host": {...}, ...}}
+ *
+ * The counters of each: requests (every try and every redirect), bytes (of bodies received, failed tries included),
+ * cache_hits and shared_fetches (parts of files that were at hand, or that another thread was fetching already), retries,
+ * waits and waited_ms (for a free connection, for a quota, or because the host asked for a pause), read_errors. With
+ * VSITLM_STATS set it is written when the process ends. */
+size_t vsitlm_statistics(char *buffer, size_t size);
 
 #ifdef __cplusplus
 }

@@ -67,15 +67,20 @@ pub enum Error {
         what: String,
     },
     /// The source has no such object.
-    #[error("not found: check the path")]
-    NotFound,
+    #[error("not found{detail}: check {check}")]
+    NotFound {
+        /// " (HTTP 404)" or the like, or empty.
+        detail: String,
+        /// What says where it lies.
+        check: &'static str,
+    },
     /// The source will not let us read.
-    #[error(
-        "access denied{detail}: check the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_NO_SIGN_REQUEST, AWS_REQUEST_PAYER, GDAL_HTTP_USERPWD)"
-    )]
+    #[error("access denied{detail}: check {check}")]
     Denied {
         /// " (HTTP 403)" or the like, or empty.
         detail: String,
+        /// What lets us read if it is right: options, or a file's permissions.
+        check: &'static str,
     },
     /// Reading failed for good.
     #[error("{what}")]
@@ -113,6 +118,11 @@ impl Error {
         Self::Malformed { offset, clause, what: what.into() }
     }
 
+    /// A [`Error::NotFound`] of which nothing more is known.
+    pub(crate) fn not_found() -> Self {
+        Self::NotFound { detail: String::new(), check: "the path" }
+    }
+
     /// A [`Error::Read`] without a cause from a library.
     pub(crate) fn read(what: impl Into<String>) -> Self {
         Self::Read { what: what.into(), source: None }
@@ -121,7 +131,7 @@ impl Error {
     /// The error number of <errno.h> that a C caller gets for this error.
     pub fn errno(&self) -> i32 {
         match self {
-            Self::Path { .. } | Self::NotFound | Self::NoOverview { .. } => libc::ENOENT,
+            Self::Path { .. } | Self::NotFound { .. } | Self::NoOverview { .. } => libc::ENOENT,
             Self::Option { .. } | Self::Malformed { .. } | Self::Row { .. } | Self::Index { .. } => libc::EINVAL,
             Self::Miss => libc::ENOENT,
             Self::Denied { .. } => libc::EACCES,

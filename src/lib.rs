@@ -25,6 +25,8 @@
 pub mod cli;
 mod error;
 mod file;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod index;
 mod jp2;
 mod layout;

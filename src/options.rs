@@ -3,15 +3,29 @@
 //! JP2OpenJPEG reads on threads that do not have the opener's thread-local options, so nothing asks for an option
 //! later than that.
 
+mod clouds;
+mod headers;
+mod proxy;
+
 use std::time::Duration;
 
+pub(crate) use clouds::{AzureAccess, AzureOptions, GsAccess, GsOptions, S3Options};
+pub(crate) use headers::join_headers;
+pub(crate) use proxy::Proxies;
+
 use crate::error::{Error, Result};
+use headers::parse_headers;
 
 /// A value that must not be shown.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Secret(String);
 
 impl Secret {
+    /// A secret of this value.
+    pub(crate) fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
     /// The value, for the one place that sends it.
     pub(crate) fn expose(&self) -> &str {
         &self.0
@@ -91,14 +105,59 @@ pub(crate) struct Options {
     pub(crate) merge_gap: Option<u64>,
     /// VSITLM_CACHE_SIZE in bytes, for the whole process.
     pub(crate) cache_size: u64,
-    /// VSITLM_MAX_CONNECTIONS to one host at the same time.
-    pub(crate) max_connections: usize,
+    /// What one host is asked at most.
+    pub(crate) limits: Limits,
     /// VSITLM_CACHE_DIR: where learned records are kept; `None` keeps them in memory only (the value `NO`).
     pub(crate) learned: Option<std::path::PathBuf>,
     /// What HTTP requests are made with.
     pub(crate) http: HttpOptions,
     /// How S3 is reached.
     pub(crate) s3: S3Options,
+    /// How Google Cloud Storage is reached.
+    pub(crate) gs: GsOptions,
+    /// How Azure is reached.
+    pub(crate) azure: AzureOptions,
+}
+
+/// What the user allows to ask of one host; `None` leaves it to what is known of the host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Limits {
+    /// VSITLM_MAX_CONNECTIONS: requests at the same time.
+    pub(crate) connections: Option<usize>,
+    /// VSITLM_MAX_REQUESTS_PER_MINUTE.
+    pub(crate) per_minute: Option<usize>,
+}
+
+/// After which HTTP statuses another try is made.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum RetryCodes {
+    /// Those that pass: 408, 429 and the 5xx, but for what a server will never do.
+    Passing,
+    /// GDAL_HTTP_RETRY_CODES=ALL: any.
+    All,
+    /// Those that GDAL_HTTP_RETRY_CODES lists.
+    These(Vec<u16>),
+}
+
+impl RetryCodes {
+    /// As GDAL reads its option: `ALL`, or a list with commas.
+    fn parse(value: Option<&str>) -> Self {
+        match value.map(str::trim) {
+            None => Self::Passing,
+            Some(all) if all.eq_ignore_ascii_case("ALL") => Self::All,
+            Some(list) => Self::These(list.split(',').filter_map(|code| code.trim().parse().ok()).collect()),
+        }
+    }
+
+    /// Whether another try is made after this status.
+    pub(crate) fn contain(&self, status: u16) -> bool {
+        match self {
+            // 501 Not Implemented, 505 HTTP Version Not Supported
+            Self::Passing => matches!(status, 408 | 429 | 500 | 502..=504 | 506..),
+            Self::All => status >= 400,
+            Self::These(codes) => codes.contains(&status),
+        }
+    }
 }
 
 /// GDAL's options for HTTP, with GDAL's names.
@@ -110,16 +169,22 @@ pub(crate) struct HttpOptions {
     pub(crate) max_retry: usize,
     /// GDAL_HTTP_RETRY_DELAY before the first retry.
     pub(crate) retry_delay: Duration,
-    /// GDAL_HTTP_TIMEOUT of one request.
-    pub(crate) timeout: Duration,
+    /// GDAL_HTTP_RETRY_CODES.
+    pub(crate) retry_codes: RetryCodes,
+    /// GDAL_HTTP_TIMEOUT of one request, its body included; none, as with GDAL, where it is not set.
+    pub(crate) timeout: Option<Duration>,
+    /// GDAL_HTTP_LOW_SPEED_TIME: how long a response may stall.
+    pub(crate) stall_timeout: Duration,
     /// GDAL_HTTP_CONNECTTIMEOUT.
     pub(crate) connect_timeout: Duration,
     /// GDAL_HTTP_USERPWD, `user:password`, for basic authentication.
     pub(crate) userpwd: Option<Secret>,
     /// GDAL_HTTP_BEARER.
     pub(crate) bearer: Option<Secret>,
-    /// GDAL_HTTP_PROXY.
-    pub(crate) proxy: Option<Secret>,
+    /// GDAL_HTTP_PROXY and its kin.
+    pub(crate) proxies: Proxies,
+    /// The netrc file whose hosts GDAL sends a user and password to; `None` where GDAL_HTTP_NETRC=NO.
+    pub(crate) netrc: Option<std::path::PathBuf>,
     /// GDAL_HTTP_UNSAFESSL.
     pub(crate) unsafe_ssl: bool,
     /// Whether HTTP/2 is spoken to servers that do: unless GDAL_HTTP_VERSION is 1.0 or 1.1, or GDAL_HTTP_MULTIPLEX=NO
@@ -127,38 +192,11 @@ pub(crate) struct HttpOptions {
     pub(crate) http2: bool,
     /// GDAL_HTTP_USERAGENT.
     pub(crate) user_agent: Option<String>,
-    /// CURL_CA_BUNDLE, else SSL_CERT_FILE: a PEM file of certificates that are trusted besides the system's.
+    /// CURL_CA_BUNDLE, else SSL_CERT_FILE, else GDAL_CURL_CA_BUNDLE (which rasterio's wheels set by themselves, and so it
+    /// goes last here): a PEM file of certificates that are trusted besides the system's.
     pub(crate) ca_bundle: Option<String>,
-    /// Whether an option asks for something that only GDAL's client does (GDAL_HTTP_NETRC_FILE, GDAL_HTTP_AUTH=NTLM …).
+    /// Whether an option asks for something that only GDAL's client does (GDAL_HTTP_COOKIEFILE, GDAL_HTTP_AUTH=NTLM …).
     pub(crate) needs_gdal: bool,
-}
-
-/// GDAL's options for S3, with GDAL's names.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct S3Options {
-    /// AWS_NO_SIGN_REQUEST.
-    pub(crate) no_sign_request: bool,
-    /// AWS_ACCESS_KEY_ID.
-    pub(crate) access_key_id: Option<String>,
-    /// AWS_SECRET_ACCESS_KEY.
-    pub(crate) secret_access_key: Option<Secret>,
-    /// AWS_SESSION_TOKEN.
-    pub(crate) session_token: Option<Secret>,
-    /// AWS_REGION, else AWS_DEFAULT_REGION, else us-east-1.
-    pub(crate) region: String,
-    /// AWS_S3_ENDPOINT as a URL: AWS_HTTPS decides the scheme where it has none.
-    pub(crate) endpoint: Option<String>,
-    /// AWS_VIRTUAL_HOSTING.
-    pub(crate) virtual_hosting: bool,
-    /// AWS_REQUEST_PAYER=requester.
-    pub(crate) request_payer: bool,
-}
-
-impl S3Options {
-    /// Whether requests can be made from these options alone: static keys, or none wanted.
-    pub(crate) fn is_static(&self) -> bool {
-        self.no_sign_request || (self.access_key_id.is_some() && self.secret_access_key.is_some())
-    }
 }
 
 impl Options {
@@ -170,10 +208,17 @@ impl Options {
     pub(crate) fn resolve(get: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
         let text = |name: &str| get(name).filter(|value| !value.is_empty());
         let flag = |name: &str, default: bool| text(name).map_or(default, |value| is_yes(&value));
-        let seconds = |name: &str, default: f64| {
-            let value =
-                text(name).and_then(|value| value.trim().parse::<f64>().ok()).filter(|v| *v > 0.0 && *v < 86_400.0);
-            Duration::from_secs_f64(value.unwrap_or(default))
+        let auth = |way: &str| text("GDAL_HTTP_AUTH").is_some_and(|chosen| chosen.eq_ignore_ascii_case(way));
+        let seconds = |name: &str| {
+            let value = text(name).and_then(|value| value.trim().parse::<f64>().ok());
+            value.filter(|value| *value > 0.0 && *value < 86_400.0).map(Duration::from_secs_f64)
+        };
+        let number = |name: &'static str, most: usize, expected: &'static str| match text(name) {
+            None => Ok(None),
+            Some(value) => match value.trim().parse().ok().filter(|number| (1..=most).contains(number)) {
+                Some(number) => Ok(Some(number)),
+                None => Err(Error::Option { name, value, expected }),
+            },
         };
         let index = text("VSITLM_INDEX").map_or_else(Vec::new, |list| {
             list.split(';').map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
@@ -222,62 +267,35 @@ impl Options {
             merge_gap,
             cache_size: text("VSITLM_CACHE_SIZE")
                 .map_or(Ok(DEFAULT_CACHE_SIZE), |value| bytes("VSITLM_CACHE_SIZE", &value))?,
-            max_connections: match text("VSITLM_MAX_CONNECTIONS") {
-                None => 32,
-                Some(value) => value.parse().ok().filter(|n| (1..=1024).contains(n)).ok_or(Error::Option {
-                    name: "VSITLM_MAX_CONNECTIONS",
-                    value,
-                    expected: "a number from 1 to 1024",
-                })?,
+            limits: Limits {
+                connections: number("VSITLM_MAX_CONNECTIONS", 1024, "a number from 1 to 1024")?,
+                per_minute: number("VSITLM_MAX_REQUESTS_PER_MINUTE", 100_000, "a number from 1 to 100000")?,
             },
             learned,
             http: HttpOptions {
                 headers: text("GDAL_HTTP_HEADERS").map_or_else(Vec::new, |list| parse_headers(&list)),
                 max_retry: text("GDAL_HTTP_MAX_RETRY").and_then(|v| v.parse().ok()).unwrap_or(3).min(100),
-                retry_delay: seconds("GDAL_HTTP_RETRY_DELAY", 0.5),
-                timeout: seconds("GDAL_HTTP_TIMEOUT", 60.0),
-                connect_timeout: seconds("GDAL_HTTP_CONNECTTIMEOUT", 10.0),
-                userpwd: text("GDAL_HTTP_USERPWD").map(Secret),
-                bearer: text("GDAL_HTTP_BEARER").map(Secret),
-                proxy: text("GDAL_HTTP_PROXY").map(Secret),
+                retry_delay: seconds("GDAL_HTTP_RETRY_DELAY").unwrap_or(Duration::from_millis(500)),
+                retry_codes: RetryCodes::parse(text("GDAL_HTTP_RETRY_CODES").as_deref()),
+                timeout: seconds("GDAL_HTTP_TIMEOUT"),
+                stall_timeout: seconds("GDAL_HTTP_LOW_SPEED_TIME").unwrap_or(Duration::from_secs(30)),
+                connect_timeout: seconds("GDAL_HTTP_CONNECTTIMEOUT").unwrap_or(Duration::from_secs(10)),
+                userpwd: text("GDAL_HTTP_USERPWD").filter(|_| !auth("BEARER")).map(Secret),
+                bearer: text("GDAL_HTTP_BEARER").filter(|_| !auth("BASIC")).map(Secret),
+                proxies: Proxies::resolve(get),
+                netrc: netrc(get),
                 unsafe_ssl: flag("GDAL_HTTP_UNSAFESSL", false),
                 http2: flag("GDAL_HTTP_MULTIPLEX", true)
                     && !text("GDAL_HTTP_VERSION").is_some_and(|version| ["1.0", "1.1"].contains(&version.trim())),
                 user_agent: text("GDAL_HTTP_USERAGENT"),
-                ca_bundle: text("CURL_CA_BUNDLE").or_else(|| text("SSL_CERT_FILE")),
-                needs_gdal: [
-                    "GDAL_HTTP_NETRC_FILE",
-                    "GDAL_HTTP_HEADER_FILE",
-                    "GDAL_HTTP_COOKIE",
-                    "GDAL_HTTP_COOKIEFILE",
-                    "GDAL_HTTP_SSLCERT",
-                    "GDAL_GSSAPI_DELEGATION",
-                ]
-                .iter()
-                .any(|name| text(name).is_some())
-                    || text("GDAL_HTTP_AUTH")
-                        .is_some_and(|auth| !["BASIC", "BEARER"].contains(&auth.to_ascii_uppercase().as_str())),
+                ca_bundle: ["CURL_CA_BUNDLE", "SSL_CERT_FILE", "GDAL_CURL_CA_BUNDLE"]
+                    .iter()
+                    .find_map(|name| text(name)),
+                needs_gdal: needs_gdal(get),
             },
-            s3: S3Options {
-                no_sign_request: flag("AWS_NO_SIGN_REQUEST", false),
-                access_key_id: text("AWS_ACCESS_KEY_ID"),
-                secret_access_key: text("AWS_SECRET_ACCESS_KEY").map(Secret),
-                session_token: text("AWS_SESSION_TOKEN").map(Secret),
-                region: text("AWS_REGION")
-                    .or_else(|| text("AWS_DEFAULT_REGION"))
-                    .unwrap_or_else(|| "us-east-1".to_owned()),
-                endpoint: text("AWS_S3_ENDPOINT").map(|endpoint| {
-                    if endpoint.contains("://") {
-                        endpoint
-                    } else if flag("AWS_HTTPS", true) {
-                        format!("https://{endpoint}")
-                    } else {
-                        format!("http://{endpoint}")
-                    }
-                }),
-                virtual_hosting: flag("AWS_VIRTUAL_HOSTING", true),
-                request_payer: text("AWS_REQUEST_PAYER").is_some_and(|payer| payer.eq_ignore_ascii_case("requester")),
-            },
+            s3: S3Options::resolve(get),
+            gs: GsOptions::resolve(get),
+            azure: AzureOptions::resolve(get),
         })
     }
 }
@@ -334,11 +352,33 @@ fn bytes(name: &'static str, value: &str) -> Result<u64> {
         })
 }
 
-/// GDAL_HTTP_HEADERS: `Name: value` pairs, separated by newlines or, as GDAL has it, by commas.
-fn parse_headers(list: &str) -> Vec<(String, Secret)> {
-    let separator = if list.contains('\n') { '\n' } else { ',' };
-    list.split(separator)
-        .filter_map(|pair| pair.split_once(':'))
-        .map(|(name, value)| (name.trim().to_owned(), Secret(value.trim().to_owned())))
-        .collect()
+/// The file that curl takes for .netrc: GDAL_HTTP_NETRC_FILE, else the one in the user's home.
+fn netrc(get: &dyn Fn(&str) -> Option<String>) -> Option<std::path::PathBuf> {
+    if get("GDAL_HTTP_NETRC").is_some_and(|value| !is_yes(&value)) {
+        return None;
+    }
+    let file = get("GDAL_HTTP_NETRC_FILE").filter(|file| !file.is_empty()).map(std::path::PathBuf::from);
+    file.or_else(|| Some(std::path::Path::new(&get("HOME").filter(|home| !home.is_empty())?).join(".netrc")))
+}
+
+/// Whether an option asks for what the native client does not do.
+fn needs_gdal(get: &dyn Fn(&str) -> Option<String>) -> bool {
+    let text = |name: &str| get(name).filter(|value| !value.is_empty());
+    let set = [
+        "GDAL_HTTP_HEADER_FILE",
+        "GDAL_HTTP_COOKIE",
+        "GDAL_HTTP_COOKIEFILE",
+        "GDAL_HTTP_COOKIEJAR",
+        "GDAL_HTTP_SSLCERT",
+        "GDAL_HTTP_CAPATH",
+        "GDAL_GSSAPI_DELEGATION",
+    ];
+    let unlike = |name: &str, known: &[&str]| {
+        text(name).is_some_and(|value| !known.iter().any(|known| known.eq_ignore_ascii_case(value.trim())))
+    };
+    set.iter().any(|name| text(name).is_some())
+        || text("GDAL_HTTP_SSL_VERIFYSTATUS").is_some_and(|value| is_yes(&value))
+        || unlike("GDAL_HTTP_AUTH", &["BASIC", "BEARER"])
+        || unlike("GDAL_PROXY_AUTH", &["BASIC"])
+        || Proxies::resolve(get).needs_gdal()
 }

@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 6] = [
     &["jp2", "source"],
     &["layout", "index"],
     &["file"],
-    &["vsi", "cli"],
+    &["vsi", "cli", "fuzz"],
     &["lib", "main"],
 ];
 
@@ -71,4 +71,14 @@ fn unsafe_code_stands_at_the_boundary_alone() {
         });
         assert!(!uses || name.starts_with("vsi/ffi"), "{name} has unsafe code");
     });
+}
+
+#[test]
+fn releases_are_stripped_and_unwind() {
+    let manifest = include_str!("../Cargo.toml");
+    let release = manifest.split("[profile.release]").nth(1).unwrap().split("\n[").next().unwrap();
+    let settings: Vec<&str> = release.lines().filter(|line| !line.starts_with('#')).collect();
+    assert!(settings.contains(&"strip = \"symbols\""), "{release}");
+    // The guard around GDAL's callbacks turns panics into errors, which "abort" would not let it.
+    assert!(!manifest.lines().any(|line| line.starts_with("panic")), "a profile says what panics do");
 }

@@ -93,7 +93,9 @@ fn locate(text: &str) -> Result<Location> {
 
 /// Opens a path; no error is without the file's name.
 fn open(location: &Location, options: &Options) -> Result<Arc<dyn Source>> {
-    source::open(location, options, None).in_file(&location.display())
+    let own = Options::resolve(&|name| location.option(name, &|name| std::env::var(name).ok()))?;
+    let options = Options { http: own.http, ..options.clone() };
+    source::open(location, &options, None).in_file(&location.display())
 }
 
 /// A number of bytes for people.

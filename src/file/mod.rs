@@ -1,6 +1,7 @@
 //! The virtual file: a layout, read through a source, shared by every handle on its path.
 
 mod embedded;
+mod empty;
 mod open;
 mod overviews;
 mod read;
@@ -13,6 +14,7 @@ use std::sync::atomic::AtomicBool;
 use once_cell::race::OnceBox;
 
 use embedded::Embedded;
+pub(crate) use empty::EmptyTile;
 pub(crate) use open::{at_hand, open, wants_side_cars};
 pub(crate) use read::Ahead;
 pub(crate) use registry::Lease;

@@ -33,13 +33,14 @@ fn registered(request: &Request) -> String {
     }
 }
 
-/// Opens what `request` names, with the options that `get` gives, unless it is open already.
+/// Opens what `request` names, unless it is open already. `get` gives an option as it holds for a path of GDAL's: those for
+/// the file's path do not hold for the index, which may lie on another host.
 ///
 /// # Errors
 /// Each names the file; see [`Error`].
 pub(crate) fn open(
     request: &Request,
-    get: &dyn Fn(&str) -> Option<String>,
+    get: &dyn Fn(&str, &str) -> Option<String>,
     host: Option<&dyn HostFiles>,
 ) -> Result<Arc<Lease>> {
     let name = registered(request);
@@ -47,7 +48,9 @@ pub(crate) fn open(
         return Ok(file);
     }
     let shown = request.location.display();
-    let options = Options::resolve(get).in_file(&shown)?;
+    let path = request.location.gdal_path();
+    let here = |name: &str| get(&path, name);
+    let options = Options::resolve(&here).in_file(&shown)?;
     if let Some(file) = registry::get().recent(&name, &options) {
         if file.is_still_at(&request.location, host) {
             return Ok(registry::get().lease(&name, file));
@@ -64,9 +67,11 @@ pub(crate) fn open(
         let view = view.in_file(&shown)?;
         return Ok(registry::get().lease(&name, Arc::new(view)));
     }
-    let source = source::open(&request.location, &options, host).in_file(&shown)?;
+    // What the path itself sets holds for this file, not for the index.
+    let own = Options::resolve(&|name| request.location.option(name, &here)).in_file(&shown)?;
+    let source = source::open(&request.location, &own, host).in_file(&shown)?;
     let opened = if request.location.is_jp2() {
-        open_jp2(&*source, request, &options, host).in_file(&shown)?
+        open_jp2(&*source, request, &options, get, host).in_file(&shown)?
     } else {
         pass(&*source).in_file(&shown)?
     };
@@ -119,27 +124,38 @@ fn pass(source: &dyn Source) -> Result<Opened> {
     })
 }
 
-fn open_jp2(source: &dyn Source, request: &Request, options: &Options, host: Option<&dyn HostFiles>) -> Result<Opened> {
+fn open_jp2(
+    source: &dyn Source,
+    request: &Request,
+    options: &Options,
+    get: &dyn Fn(&str, &str) -> Option<String>,
+    host: Option<&dyn HostFiles>,
+) -> Result<Opened> {
     let origin = source.origin();
     let key = request.key.as_ref();
     if let Some(key) = key
         && !options.index.is_empty()
         && !registry::get().is_set_aside(origin)
     {
-        let open_index = |name: &str| source::open(&path::parse(name)?.location, options, host);
+        let open_index = |name: &str| {
+            let location = path::parse(name)?.location;
+            let path = location.gdal_path();
+            let options = Options::resolve(&|option| location.option(option, &|option| get(&path, option)))?;
+            source::open(&location, &options, host)
+        };
         let found = index::find(options, key, origin, &open_index);
         for warning in found.warnings {
             warn(host, &warning.chain());
         }
         for record in found.records {
-            if let Some(opened) = try_record(source, &record, options)? {
+            if let Some(opened) = try_record(source, request, &record, options)? {
                 trace::debug(|| format!("{origin}: row of the index"));
                 return Ok(opened);
             }
         }
     }
     if let Some(record) = index::learned_get(options, origin) {
-        if let Some(opened) = try_record(source, &record, options)? {
+        if let Some(opened) = try_record(source, request, &record, options)? {
             trace::debug(|| format!("{origin}: learned row"));
             return Ok(opened);
         }
@@ -182,7 +198,7 @@ fn warn(host: Option<&dyn HostFiles>, message: &str) {
 /// The guard: a row that was made from this very location is trusted, and held against the first response. A row made
 /// elsewhere is held against a HEAD, or, where the header is not in the row, against the response that brings it. A stat
 /// of a local file costs nothing, so it is always made.
-fn try_record(source: &dyn Source, record: &Record, options: &Options) -> Result<Option<Opened>> {
+fn try_record(source: &dyn Source, request: &Request, record: &Record, options: &Options) -> Result<Option<Opened>> {
     let origin = source.origin();
     let same_place = record.origin.as_deref() == Some(origin);
     let expected = expected(record, source);
@@ -194,6 +210,9 @@ fn try_record(source: &dyn Source, record: &Record, options: &Options) -> Result
     let size = record.file_size.unwrap_or(0);
     let known = registry::get().is_confirmed(origin, size) && options.verify != Verify::Open;
     let header_asks = record.header.is_none();
+    if let Some(etag) = &expected.etag {
+        source.expect(etag);
+    }
     if source.is_cheap() || (asks && !known && !header_asks) {
         if let Some(what) = expected.mismatch(&source.head()?) {
             trace::debug(|| format!("{origin}: row set aside: {what}"));
@@ -201,7 +220,13 @@ fn try_record(source: &dyn Source, record: &Record, options: &Options) -> Result
         }
         registry::get().confirm(origin, size);
     }
-    match opened(record, source) {
+    let checked = opened(record, source).and_then(|opened| {
+        if let Location::Local(_) = request.location {
+            check_sots(source, &opened.layout)?;
+        }
+        Ok(opened)
+    });
+    match checked {
         Ok(opened) => Ok(Some(opened)),
         Err(error @ (Error::Row { .. } | Error::Malformed { .. } | Error::Changed { .. })) => {
             trace::debug(|| format!("{origin}: row set aside: {}", error.chain()));
@@ -209,6 +234,16 @@ fn try_record(source: &dyn Source, record: &Record, options: &Options) -> Result
         }
         Err(error) => Err(error),
     }
+}
+
+/// Holds every tile-part's SOT against the table. Of a file on a disk that costs next to nothing, and its reads, which
+/// take no whole tile-parts, see none.
+fn check_sots(source: &dyn Source, layout: &Layout) -> Result<()> {
+    let mut sot = [0; SOT_LENGTH as usize];
+    layout.units().iter().filter(|unit| unit.sot.is_some()).try_for_each(|unit| {
+        source.read_into(unit.range.start, &mut sot)?;
+        unit.check_sot(&sot)
+    })
 }
 
 /// What the file must be for a row to be true. ETags and dates compare within one store only.

@@ -56,7 +56,7 @@ impl VirtualFile {
 
     fn overviews(&self, known: &Known, request: &Request) -> Result<Layout> {
         if !self.may_have_overviews() {
-            return Err(Error::NotFound);
+            return Err(Error::not_found());
         }
         // Asked here, so that a file without lengths of packets keeps its own overviews.
         let parts = self.packets(known)?;
@@ -67,7 +67,7 @@ impl VirtualFile {
         };
         let levels: Vec<Level> = layout::levels(&known.structure).take_while(is_there).collect();
         if levels.is_empty() {
-            return Err(Error::NotFound);
+            return Err(Error::not_found());
         }
         let main = main_header(&known.structure)?;
         let path = |level: &Level| format!("/vsitlm{}", request.with(View::Reduced(1 << level.k)).name());

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use super::{Expected, VirtualFile, registry};
 use crate::error::{Error, Result, ResultExt};
 use crate::index;
-use crate::jp2::Sot;
+use crate::jp2::SOT_LENGTH;
 use crate::layout::{Content, LOOK, VirtualOffset};
-use crate::source::{SourceOffset, SourceRange, fetch_units, merge_gap, peek};
+use crate::source::{SourceOffset, SourceRange, fetch_units, is_under_way, merge_gap, peek};
 
 /// The unit of fetching where a file's structure is unknown.
 const BLOCK: u64 = 64 << 10;
@@ -22,6 +22,9 @@ const RUNS_IN_CACHE: u64 = 4;
 
 /// What a run of small tile-parts is worth at most: more would cost bytes that a window does not need.
 const SMALL_RUN: u64 = 256 << 10;
+
+/// What comes with a run from before it is at most this part of what a run of small tile-parts is worth.
+const SHARE_BEFORE: u64 = 2;
 
 /// How a handle has read so far, so that reading on in order fetches ahead.
 #[derive(Debug, Default)]
@@ -105,9 +108,14 @@ impl VirtualFile {
                         copy(fetched.first(), wanted.start.0, here)?;
                     } else if crosses {
                         // GDAL_INGESTED_BYTES_AT_OPEN reads on from the header: it gets what it asks, not the tile-part.
-                        let fetched = fetch_units(&self.source, &[wanted], &self.options)?;
+                        // With the beginning of the tile-part that it is of, which tells whether the table is true.
+                        let first = self.unit_at(from).unwrap_or(self.units());
+                        let start = if first < self.units() { self.unit_range(first).start.0 } else { from };
+                        let fetched = fetch_units(&self.source, &[SourceOffset(start)..wanted.end], &self.options)?;
                         self.confirm()?;
-                        copy(fetched.first(), 0, here)?;
+                        let bytes = fetched.first().map(AsRef::as_ref).unwrap_or_default();
+                        self.check_sots(first, start, bytes)?;
+                        copy(fetched.first(), from - start, here)?;
                     } else {
                         self.read_units(wanted, here, ahead)?;
                     }
@@ -129,6 +137,19 @@ impl VirtualFile {
         let Some(number) = self.unit_at(wanted.start.0) else { return Ok(()) };
         let start = usize::try_from(self.unit_range(number).start.0).unwrap_or(usize::MAX);
         self.check_sot(number, whole.and_then(|whole| whole.get(start..)).unwrap_or_default())
+    }
+
+    /// Holds the tile-parts from `first` on whose SOT marker segments are in `bytes`, which lie at `start` of the source,
+    /// against the table.
+    fn check_sots(&self, first: usize, start: u64, bytes: &[u8]) -> Result<()> {
+        for number in first..self.layout.units().len() {
+            let skip = usize::try_from(self.unit_range(number).start.0.saturating_sub(start)).unwrap_or(usize::MAX);
+            match bytes.get(skip..).filter(|sot| sot.len() >= SOT_LENGTH as usize) {
+                Some(sot) => self.check_sot(number, sot)?,
+                None => break,
+            }
+        }
+        Ok(())
     }
 
     /// Fills `out` with `wanted`, fetching the units that it touches whole.
@@ -185,10 +206,20 @@ impl VirtualFile {
         if !held.is_empty() {
             return Ok(held);
         }
-        let gap = merge_gap(&*self.source, &self.options);
-        let budget = ahead.budget(first, gap.min(SMALL_RUN), LONGEST_RUN.min(self.options.cache_size / RUNS_IN_CACHE));
+        if is_under_way(&*self.source, &self.unit_range(first)) {
+            // Another thread's run: one of its own would ask for what lies behind that, which nobody has read yet.
+            let fetched = fetch_units(&self.source, &[self.unit_range(first)], &self.options)?;
+            self.confirm()?;
+            fetched.iter().try_for_each(|bytes| self.check_sot(first, bytes))?;
+            return Ok(fetched);
+        }
+        let small = merge_gap(&*self.source, &self.options).min(SMALL_RUN);
+        let budget = ahead.budget(first, small, LONGEST_RUN.min(self.options.cache_size / RUNS_IN_CACHE));
         let mut run = vec![self.unit_range(first)];
         let mut total = run.first().map_or(0, length);
+        // Threads that read neighbours come in any order: a small one before the first may be wanted too.
+        let before = first.checked_sub(1).map(|before| self.unit_range(before));
+        let before = before.filter(|before| ahead.streak == 0 && length(before) <= small / SHARE_BEFORE);
         for unit in first + 1..self.units() {
             if total >= if unit <= last { LONGEST_RUN } else { budget } {
                 break;
@@ -201,7 +232,10 @@ impl VirtualFile {
         ahead.next = Some(first + units);
         ahead.run = run.iter().map(length).sum();
         run.extend(self.peek_range(first + units));
+        let skipped = usize::from(before.is_some());
+        run.splice(0..0, before);
         let mut fetched = fetch_units(&self.source, &run, &self.options)?;
+        fetched.drain(..skipped.min(fetched.len()));
         fetched.truncate(units);
         self.confirm()?;
         for (number, bytes) in fetched.iter().enumerate() {
@@ -219,7 +253,7 @@ impl VirtualFile {
     }
 
     /// The unit that holds a byte of the source.
-    fn unit_at(&self, offset: u64) -> Option<usize> {
+    pub(super) fn unit_at(&self, offset: u64) -> Option<usize> {
         match self.layout.units() {
             [] => usize::try_from(offset / BLOCK).ok(),
             units => {
@@ -246,18 +280,9 @@ impl VirtualFile {
         Some(range.start..SourceOffset((range.start.0 + LOOK).min(range.end.0)))
     }
 
-    /// Holds a fetched tile-part against the table: an index row of another file of the same size is found here.
+    /// Holds a fetched tile-part against the table.
     pub(super) fn check_sot(&self, number: usize, bytes: &[u8]) -> Result<()> {
-        let Some(unit) = self.layout.units().get(number) else { return Ok(()) };
-        let Some(expected) = &unit.sot else { return Ok(()) };
-        let (tile, length) = expected.tile_part;
-        let row = |what: String| Error::Row { what };
-        let sot = Sot::parse(bytes, unit.range.start.0).map_err(|error| row(error.to_string()))?;
-        let built = Sot { tile, length, part: 0, parts: 1 };
-        if !sot.is_of(tile, length) || (expected.as_built && sot != built) {
-            return Err(row(format!("it promises {built:?} at byte {}, the file has {sot:?}", unit.range.start.0)));
-        }
-        Ok(())
+        self.layout.units().get(number).map_or(Ok(()), |unit| unit.check_sot(bytes))
     }
 
     /// Holds the first response against what the row says. See [`super::open()`] for what is held against it at open.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::open::opened;
 use super::*;
 use crate::error::Error;
 use crate::index::{Record, RecordKey, scan};
@@ -21,6 +22,11 @@ pub(super) struct Case {
 /// `name` keeps the files of different tests apart in the process's cache.
 fn case(name: &str, made: &made::File, change: impl FnOnce(&mut Record)) -> Case {
     case_with(name, made, &[], |_| Ok(()), change)
+}
+
+/// The same, its row unchanged.
+pub(super) fn case_of(name: &str, made: &made::File) -> Case {
+    case(name, made, |_| ())
 }
 
 /// The same with these options, and with what happens before ranges are read.
@@ -141,7 +147,7 @@ fn a_read_that_crosses_from_the_header_fetches_what_it_asks() {
     let case = case("ingest", &made::File { packet: 3000, ..made::File::default() }, |_| ());
     let length = sots(&case)[0] + 500;
     assert_eq!(read(&case.file, 0, length, &mut Ahead::default()), case.oracle[..length]);
-    assert_eq!(case.memory.cost(), (1, 488));
+    assert_eq!(case.memory.cost(), (1, 500), "from the SOT marker on, which tells whether the row is true");
 }
 
 #[test]
@@ -163,17 +169,21 @@ fn reading_on_in_order_fetches_ahead() {
 
 #[test]
 fn a_row_of_another_file_is_found_at_the_first_tile_part() {
-    let made = made::File { packet: 3000, ..made::File::default() };
-    let case = case("other-row", &made, |record| {
-        let (first, second) = (record.parts[0].length, record.parts[1].length);
-        record.parts[0].length = first - 50;
-        record.parts[1].length = second + 50;
-        record.parts[1].offset -= 50;
-    });
-    let at = sots(&case)[1] as u64 + 12;
-    let error = case.file.read_at(at, &mut [0; 10], &mut Ahead::default()).unwrap_err();
-    assert!(matches!(error.root(), Error::Row { .. }), "{}", error.chain());
-    assert!(registry::get().is_set_aside("mem://other-row"));
+    // Reads at a tile-part, and on from the header.
+    for (name, crosses) in [("other-row", false), ("other-row-ingested", true)] {
+        let made = made::File { packet: 3000, ..made::File::default() };
+        let case = case(name, &made, |record| {
+            let (first, second) = (record.parts[0].length, record.parts[1].length);
+            record.parts[0].length = first - 50;
+            record.parts[1].length = second + 50;
+            record.parts[1].offset -= 50;
+        });
+        let at = sots(&case)[1] as u64 + 12;
+        let (offset, length) = if crosses { (0, at as usize + 10) } else { (at, 10) };
+        let error = case.file.read_at(offset, &mut vec![0; length], &mut Ahead::default()).unwrap_err();
+        assert!(matches!(error.root(), Error::Row { .. }), "{}", error.chain());
+        assert!(registry::get().is_set_aside(&format!("mem://{name}")));
+    }
 }
 
 #[test]
@@ -221,4 +231,47 @@ proptest! {
             *position = offset + bytes.len();
         }
     }
+}
+
+#[test]
+fn options_of_the_files_path_are_not_the_indexes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("T31UDQ_20240601T105031_B03_10m.jp2");
+    std::fs::write(&file, made::File::default().bytes()).unwrap();
+    let asked = std::sync::Mutex::new(Vec::new());
+    let get = |path: &str, option: &str| {
+        asked.lock().unwrap().push((path.to_owned(), option.to_owned()));
+        match option {
+            "VSITLM_INDEX" => Some("http://127.0.0.1:1/none.parquet".to_owned()),
+            "VSITLM_CACHE_DIR" => Some("NO".to_owned()),
+            "GDAL_HTTP_MAX_RETRY" => Some("0".to_owned()),
+            _ => None,
+        }
+    };
+    let request = crate::path::parse(file.to_str().unwrap()).unwrap();
+    open(&request, &get, None).unwrap();
+    let paths: std::collections::BTreeSet<_> = asked.into_inner().unwrap().into_iter().collect();
+    let of = |path: &str| paths.contains(&(path.to_owned(), "GDAL_HTTP_BEARER".to_owned()));
+    assert!(of(file.to_str().unwrap()) && of("/vsicurl/http://127.0.0.1:1/none.parquet"));
+}
+
+#[test]
+fn a_wrong_row_of_a_local_file_is_found_at_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.jp2");
+    let bytes = made::File { packet: 3000, ..made::File::default() }.bytes();
+    std::fs::write(&path, &bytes).unwrap();
+    let request = crate::path::parse(path.to_str().unwrap()).unwrap();
+    let options = options(&[]);
+    let source = crate::source::open(&request.location, &options, None).unwrap();
+    let mut record = Record::from_scan(RecordKey::default(), "x.jp2", source.origin(), scan(&*source).unwrap());
+    let right = opened(&record, &*source).unwrap().layout;
+    (record.parts[0].tile, record.parts[1].tile) = (record.parts[1].tile, record.parts[0].tile);
+    assert!(
+        opened(&record, &*source).is_ok_and(|opened| opened.layout != right),
+        "it contradicts nothing but the file"
+    );
+    crate::index::learned_put(&options, &record);
+    let file = open(&request, &|_, option| (option == "VSITLM_CACHE_DIR").then(|| "NO".to_owned()), None).unwrap();
+    assert!(file.layout == right, "the row was set aside");
 }

@@ -251,7 +251,7 @@ fn that_there_are_no_views_is_found_out_once() {
         assert!(refused(&case).contains("no PLT"));
         assert!(!case.file.may_have_overviews());
         assert!(refused(&case).contains("PLT"));
-        assert!(matches!(case.file.view(&request(View::Overviews)), Err(Error::NotFound)));
+        assert!(matches!(case.file.view(&request(View::Overviews)), Err(Error::NotFound { .. })));
         assert_eq!(case.memory.rounds(), 1);
         let next = case_with(name, &made, &[], |_| Ok(()), v1);
         assert!(refused(&next).contains("PLT"));
@@ -382,7 +382,7 @@ fn with_wrong_row(name: &str, change: impl FnOnce(&mut Record)) -> (Host, Vec<u8
 
 fn opened(name: &str, host: &Host, view: View) -> Result<Arc<Lease>> {
     let request = crate::path::parse(&format!("/vsimem/{name}.jp2")).unwrap().with(view);
-    let get = |option: &str| match option {
+    let get = |_: &str, option: &str| match option {
         "VSITLM_MERGE_GAP" => Some("100".to_owned()),
         "VSITLM_CACHE_DIR" => Some("NO".to_owned()),
         _ => None,

@@ -247,7 +247,7 @@ fn opened(id: &Id, name: &str, place: &Place, open: &OpenIndex<'_>) -> Result<Op
     let source = open(&place.path).and_then(|source| IndexFile::open(name, source, place.shard));
     let file = match source {
         Ok(file) => Arc::new(file),
-        Err(error) if place.optional && matches!(error.root(), Error::NotFound) => {
+        Err(error) if place.optional && matches!(error.root(), Error::NotFound { .. }) => {
             *kept = Some(Kept::Absent(Instant::now()));
             return Ok(None);
         }
@@ -402,7 +402,7 @@ fn read_rows(
 }
 
 /// The tile-part table, from the row's binary columns.
-fn complete(record: &mut Record, blob: &[u8], ends: Option<&[u8]>) -> Result<()> {
+pub(crate) fn complete(record: &mut Record, blob: &[u8], ends: Option<&[u8]>) -> Result<()> {
     record.first_sot = record.header.as_ref().map(|header| (header.len() as u64).saturating_sub(SOT_LENGTH));
     let Some(table) = parse_index_blob(blob)? else {
         // The file's own TLM is the table.

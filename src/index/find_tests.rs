@@ -309,7 +309,7 @@ fn a_missing_shard_is_a_miss_and_a_missing_file_a_warning() {
     let opened = std::cell::Cell::new(0);
     let open = |_: &str| -> Result<Arc<dyn Source>> {
         opened.set(opened.get() + 1);
-        Err(Error::NotFound)
+        Err(Error::not_found())
     };
     let ask = |index: &str| find(&options(index), &key("B02_10m"), "", &open).warnings.len();
     assert_eq!(ask("https://test/absent-{mgrs_tile}.parquet"), 0);

@@ -22,10 +22,16 @@ mod wanted;
 mod write;
 
 pub(crate) use blob::build_index_blob;
+#[cfg(fuzzing)]
+pub(crate) use blob::build_resolution_ends;
+#[cfg(fuzzing)]
+pub(crate) use find::complete;
 pub(crate) use find::{Found, find};
 pub(crate) use heads::{parse_packets, read_heads};
 pub(crate) use learned::{learned_forget, learned_get, learned_put};
 pub(crate) use overviews::{EmbeddedOverviews, build_overviews, parse_factor};
 pub(crate) use record::{Record, RecordKey};
 pub(crate) use scan::{Scanned, scan};
+#[cfg(fuzzing)]
+pub(crate) use write::build_index;
 pub(crate) use write::{write_index, write_whole};

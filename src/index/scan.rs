@@ -55,7 +55,8 @@ const MOST_PARTS: u16 = 255;
 pub(crate) fn scan(source: &dyn Source) -> Result<Scanned> {
     let mut window = Window::new(source)?;
     let main = main_header(&mut window)?;
-    let header = window.slice(0, main.end + SOT_LENGTH)?;
+    // Rows are kept, and a slice would keep all that was read with it: of a small file the whole.
+    let header = Bytes::copy_from_slice(&window.slice(0, main.end + SOT_LENGTH)?);
     let size = window.meta.size;
     let end = match main.codestream_end {
         Some(end) if end > size => {

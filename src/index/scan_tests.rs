@@ -54,6 +54,16 @@ fn every_kind_of_file_is_walked() {
     }
 }
 
+/// Rows outlive what they were read from by the hundred: none may hold the file.
+#[test]
+fn a_header_holds_no_more_memory_than_it_needs() {
+    let Scanned { header, whole, .. } = scanned(&made::File::default().bytes()).unwrap();
+    assert!(whole.is_some(), "the file was read at once");
+    drop(whole);
+    let length = header.len();
+    assert!(header.try_into_mut().is_ok_and(|own| own.capacity() < length + 64));
+}
+
 #[test]
 fn a_last_tile_part_may_leave_its_length_open() {
     for eoc in [true, false] {

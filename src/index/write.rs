@@ -126,7 +126,7 @@ fn properties(with_overviews: bool) -> Result<WriterProperties, ParquetError> {
 }
 
 /// The bytes of an index file of `records`, which are sorted.
-pub(super) fn build_index(records: &[Record]) -> Result<Vec<u8>, ParquetError> {
+pub(crate) fn build_index(records: &[Record]) -> Result<Vec<u8>, ParquetError> {
     let mut bytes = Vec::new();
     build_into(records, &mut bytes)?;
     Ok(bytes)

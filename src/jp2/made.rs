@@ -222,6 +222,7 @@ impl File {
     }
 
     /// Where the bytes lie that the image at 1/2^k is made of, packet by packet: by tile, in the order of the file.
+    #[cfg(test)]
     pub(crate) fn needed(&self, k: u8) -> Vec<(u16, Range<usize>)> {
         let mut needed: Vec<_> =
             self.make().1.into_iter().filter(|packet| packet.levels >= k).map(|p| (p.tile, p.range)).collect();

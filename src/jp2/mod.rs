@@ -4,13 +4,13 @@
 //!
 //! No IO and no unsafe code: bytes in, values out. Offsets in errors are bytes from the start of the file.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation)]
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation))]
+#![cfg_attr(any(test, fuzzing), allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation))]
 
 mod bits;
 mod boxes;
 mod coding;
 mod cursor;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod made;
 mod markers;
 mod packet_headers;

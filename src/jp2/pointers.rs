@@ -95,7 +95,7 @@ pub(super) fn parse_plt(body: &[u8], offset: u64, lengths: &mut Vec<u32>) -> Res
 }
 
 /// Builds one PLT marker segment, marker included, numbered `zplt`. For tests: the program itself never writes any.
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) fn build_plt(zplt: u8, lengths: &[u32]) -> Vec<u8> {
     let mut body = vec![zplt];
     for length in lengths {

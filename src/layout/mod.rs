@@ -21,6 +21,8 @@ pub(crate) use compose::{compose, pass, text};
 pub(crate) use overviews::{Level, build_overviews};
 pub(crate) use reduced::{levels, reduce};
 
+use crate::error::{Error, Result};
+use crate::jp2::Sot;
 use crate::source::{SourceOffset, SourceRange};
 
 /// The bytes that a decoder reads to look at a header or at the next SOT marker, wherever it stands.
@@ -59,6 +61,25 @@ pub(crate) struct Unit {
     pub(crate) sot: Option<ExpectedSot>,
     /// The tile of the virtual file that it is of, by the tile's place there: a decoder needs all units of a tile.
     pub(crate) tile: u32,
+}
+
+impl Unit {
+    /// Holds the file's bytes from the unit's start on against the table: a row of another file of the same size is found
+    /// here.
+    ///
+    /// # Errors
+    /// [`Error::Row`] where the SOT marker segment is not what the table promises.
+    pub(crate) fn check_sot(&self, bytes: &[u8]) -> Result<()> {
+        let Some(expected) = &self.sot else { return Ok(()) };
+        let (tile, length) = expected.tile_part;
+        let row = |what: String| Error::Row { what };
+        let sot = Sot::parse(bytes, self.range.start.0).map_err(|error| row(error.to_string()))?;
+        let built = Sot { tile, length, part: 0, parts: 1 };
+        if !sot.is_of(tile, length) || (expected.as_built && sot != built) {
+            return Err(row(format!("it promises {built:?} at byte {}, the file has {sot:?}", self.range.start.0)));
+        }
+        Ok(())
+    }
 }
 
 /// What a tile-part's SOT marker segment must say.

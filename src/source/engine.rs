@@ -6,9 +6,8 @@
 //!   the engine anew at every request, and keeps no lock of its own.
 //! - Callers block on a std channel, never inside the runtime, so that they may be on a thread of any other runtime.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
@@ -16,14 +15,18 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 use crate::error::{Error, Result};
-use crate::options::{HttpOptions, Secret};
+use crate::options::{HttpOptions, Proxies, Secret};
 use crate::process::{PerProcess, lock};
 use crate::source::Meta;
 use crate::source::cache::Cache;
-use crate::source::limit::Host;
+use crate::source::host::Host;
+use crate::source::statistics::{self, Statistics};
 
 /// Threads of the runtime. They only move bytes: decoding is the callers' work.
 const WORKERS: usize = 2;
+
+/// Hosts that are told apart. A server that redirects to ever new names must not fill the memory.
+const MAX_HOSTS: usize = 4096;
 
 /// Files whose size and ETag are remembered. Past that all are forgotten, which costs a cache miss each.
 const MAX_KNOWN: usize = 65_536;
@@ -40,22 +43,21 @@ pub(super) fn current() -> &'static Engine {
 pub(super) struct Engine {
     runtime: OnceLock<Result<Runtime>>,
     clients: Mutex<HashMap<ClientKey, reqwest::Client>>,
-    hosts: Mutex<HashMap<(String, usize), Arc<Host>>>,
+    hosts: Mutex<HashMap<String, Arc<Host>>>,
     known: Mutex<HashMap<String, Meta>>,
     regions: Mutex<HashMap<String, String>>,
     /// The units that were fetched, and those under way.
     pub(super) cache: Cache,
-    /// What has happened so far.
-    pub(super) counters: Counters,
 }
 
 /// The options that make one HTTP client differ from another. Connections are shared by all that agree on them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct ClientKey {
     user_agent: String,
-    timeout: Duration,
+    timeout: Option<Duration>,
+    stall_timeout: Duration,
     connect_timeout: Duration,
-    proxy: Option<Secret>,
+    proxies: Proxies,
     unsafe_ssl: bool,
     ca_bundle: Option<String>,
     tls: bool,
@@ -71,8 +73,9 @@ impl ClientKey {
                 .clone()
                 .unwrap_or_else(|| concat!("vsitlm/", env!("CARGO_PKG_VERSION")).to_owned()),
             timeout: options.timeout,
+            stall_timeout: options.stall_timeout,
             connect_timeout: options.connect_timeout,
-            proxy: options.proxy.clone(),
+            proxies: options.proxies.clone(),
             unsafe_ssl: options.unsafe_ssl,
             ca_bundle: options.ca_bundle.clone(),
             tls: true,
@@ -88,7 +91,12 @@ impl ClientKey {
     /// The same with or without TLS: a client for http:// loads no certificates, which takes a while. A proxy may
     /// itself be reached by https.
     pub(super) fn for_scheme(&self, secure: bool) -> Self {
-        Self { tls: secure || self.proxy.is_some(), http2: self.http2 && secure, ..self.clone() }
+        let encrypts = |proxy: &Secret| proxy.expose().starts_with("https:");
+        Self {
+            tls: secure || self.proxies.http.as_ref().is_some_and(encrypts),
+            http2: self.http2 && secure,
+            ..self.clone()
+        }
     }
 
     /// The same, which speaks HTTP/1.1 alone.
@@ -99,21 +107,30 @@ impl ClientKey {
     fn build(&self) -> Result<reqwest::Client> {
         let mut builder = reqwest::Client::builder()
             .user_agent(&self.user_agent)
-            .timeout(self.timeout)
+            .read_timeout(self.stall_timeout)
             .connect_timeout(self.connect_timeout)
             // Redirects are followed in `http`, which knows which headers are credentials.
             .redirect(reqwest::redirect::Policy::none())
             .referer(false);
+        if let Some(timeout) = self.timeout {
+            builder = builder.timeout(timeout);
+        }
         if !self.http2 {
             builder = builder.http1_only();
         }
-        if let Some(proxy) = &self.proxy {
-            let invalid = |_| Error::Option {
-                name: "GDAL_HTTP_PROXY",
-                value: "(not shown)".to_owned(),
-                expected: "host:port, or a URL",
-            };
-            builder = builder.proxy(reqwest::Proxy::all(proxy.expose()).map_err(invalid)?);
+        let invalid = |_| Error::Option {
+            name: "GDAL_HTTP_PROXY",
+            value: "(not shown)".to_owned(),
+            expected: "host:port, or a URL",
+        };
+        // As in curl, no_proxy holds for proxies that options name too.
+        if let Some(proxy) = &self.proxies.http {
+            let proxy = reqwest::Proxy::http(proxy.expose()).map_err(invalid)?;
+            builder = builder.proxy(proxy.no_proxy(reqwest::NoProxy::from_env()));
+        }
+        if let Some(proxy) = &self.proxies.https {
+            let proxy = reqwest::Proxy::https(proxy.expose()).map_err(invalid)?;
+            builder = builder.proxy(proxy.no_proxy(reqwest::NoProxy::from_env()));
         }
         let bundle = self.certificates()?;
         if !self.tls {
@@ -169,13 +186,6 @@ impl Engine {
         receiver.recv().map_err(|_| panicked())
     }
 
-    /// Runs `job`, which may block, on a thread of the runtime. Without one the job is dropped.
-    pub(super) fn spawn(&self, job: impl FnOnce() + Send + 'static) {
-        if let Ok(runtime) = self.runtime() {
-            runtime.spawn_blocking(job);
-        }
-    }
-
     /// Runs `futures` side by side and gives each outcome with its number as soon as it is there. The first failure ends
     /// the others.
     pub(super) fn run_each<T: Send + 'static>(
@@ -204,6 +214,25 @@ impl Engine {
         Ok(())
     }
 
+    /// The same without waiting: each outcome is given on a thread of the runtime, until one is a failure. `each` is
+    /// dropped at the end.
+    pub(super) fn spawn_each<T: Send + 'static>(
+        &self,
+        futures: impl Iterator<Item = impl Future<Output = Result<T>> + Send + 'static>,
+        mut each: Box<dyn FnMut(usize, T) + Send>,
+    ) {
+        let Ok(runtime) = self.runtime() else { return };
+        let mut tasks = JoinSet::new();
+        for (number, future) in futures.enumerate() {
+            tasks.spawn_on(async move { future.await.map(|outcome| (number, outcome)) }, runtime.handle());
+        }
+        runtime.spawn(async move {
+            while let Some(Ok(Ok((number, outcome)))) = tasks.join_next().await {
+                each(number, outcome);
+            }
+        });
+    }
+
     /// The client for `key`, made when it is first asked for.
     pub(super) fn client(&self, key: &ClientKey) -> Result<reqwest::Client> {
         if let Some(client) = lock(&self.clients).get(key) {
@@ -214,14 +243,18 @@ impl Engine {
         Ok(lock(&self.clients).entry(key.clone()).or_insert(built).clone())
     }
 
-    /// What is known of the host `authority` (scheme, name and port), of which at most `connections` requests are
-    /// made at the same time. Files opened with another limit count by themselves.
-    pub(super) fn host(&self, authority: &str, connections: usize) -> Arc<Host> {
+    /// What is known of the host `authority`: scheme, name and port.
+    pub(super) fn host(&self, authority: &str) -> Arc<Host> {
         let mut hosts = lock(&self.hosts);
-        hosts
-            .entry((authority.to_owned(), connections))
-            .or_insert_with(|| Arc::new(Host::new(authority, connections)))
-            .clone()
+        if let Some(host) = hosts.get(authority) {
+            return host.clone();
+        }
+        let name = if hosts.len() < MAX_HOSTS { authority } else { "others" };
+        hosts.entry(name.to_owned()).or_insert_with(|| Arc::new(Host::new(name))).clone()
+    }
+
+    fn by_host(&self) -> BTreeMap<String, Statistics> {
+        lock(&self.hosts).iter().map(|(name, host)| (name.clone(), host.counters.now())).collect()
     }
 
     /// Size and ETag of the file `identity`, as an earlier source has seen them.
@@ -229,7 +262,7 @@ impl Engine {
         lock(&self.known).get(identity).cloned()
     }
 
-    /// Remembers what a response told about `identity`.
+    /// Remembers what a response told about the file `identity`.
     pub(super) fn learn(&self, identity: &str, meta: &Meta) {
         let mut known = lock(&self.known);
         if known.len() >= MAX_KNOWN {
@@ -257,57 +290,19 @@ fn cannot_start(what: &str, cause: &dyn std::error::Error) -> Error {
     Error::read(format!("cannot start {what}: {}", super::http::root_cause(cause)))
 }
 
-/// Counters that only grow.
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    /// Requests sent, each try and each redirect counted.
-    pub(super) requests: AtomicU64,
-    /// Bytes of bodies received, those of failed tries too.
-    pub(super) bytes: AtomicU64,
-    /// Units answered from the cache.
-    pub(super) cache_hits: AtomicU64,
-    /// Units that another thread was fetching already.
-    pub(super) shared_fetches: AtomicU64,
-    /// Tries after the first one.
-    pub(super) retries: AtomicU64,
-    /// Remote reads that failed for good.
-    pub(super) read_errors: AtomicU64,
-}
-
-/// Adds to a counter; nothing is ordered by them.
-pub(super) fn count(counter: &AtomicU64, by: u64) {
-    counter.fetch_add(by, Ordering::Relaxed);
+/// What this process knows of a host.
+pub(crate) fn host(name: &str) -> Arc<Host> {
+    current().host(name)
 }
 
 /// What the sources of this process have done so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Statistics {
-    /// Requests sent, each try and each redirect counted.
-    pub(crate) requests: u64,
-    /// Bytes of bodies received, those of failed tries too.
-    pub(crate) bytes: u64,
-    /// Units answered from the cache.
-    pub(crate) cache_hits: u64,
-    /// Units that another thread was fetching already.
-    pub(crate) shared_fetches: u64,
-    /// Tries after the first one.
-    pub(crate) retries: u64,
-    /// Remote reads that failed for good.
-    pub(crate) read_errors: u64,
+pub(crate) fn statistics() -> Statistics {
+    statistics::total(&current().by_host())
 }
 
-/// The counters of this process.
-pub(crate) fn statistics() -> Statistics {
-    let counters = &current().counters;
-    let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    Statistics {
-        requests: get(&counters.requests),
-        bytes: get(&counters.bytes),
-        cache_hits: get(&counters.cache_hits),
-        shared_fetches: get(&counters.shared_fetches),
-        retries: get(&counters.retries),
-        read_errors: get(&counters.read_errors),
-    }
+/// The same by host, as JSON: see `vsitlm_statistics()` in include/vsitlm.h.
+pub(crate) fn statistics_json() -> String {
+    statistics::json(&current().by_host())
 }
 
 #[cfg(test)]

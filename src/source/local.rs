@@ -99,8 +99,8 @@ fn past_end(size: u64) -> Error {
 
 fn io_error(error: std::io::Error) -> Error {
     match error.kind() {
-        ErrorKind::NotFound | ErrorKind::NotADirectory => Error::NotFound,
-        ErrorKind::PermissionDenied => Error::Denied { detail: " (file permissions)".to_owned() },
+        ErrorKind::NotFound | ErrorKind::NotADirectory => Error::not_found(),
+        ErrorKind::PermissionDenied => Error::Denied { detail: String::new(), check: "the file's permissions" },
         ErrorKind::UnexpectedEof => Error::read("the file has become shorter while it was read: open it again"),
         _ => Error::Read { what: "reading the file failed".to_owned(), source: Some(std::sync::Arc::new(error)) },
     }
@@ -115,7 +115,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let error = Local::open(folder.path()).unwrap_err();
         assert!(error.to_string().contains("folder"), "{error}");
-        assert!(matches!(Local::open(&folder.path().join("none")), Err(Error::NotFound)));
+        assert!(matches!(Local::open(&folder.path().join("none")), Err(Error::NotFound { .. })));
         assert!(matches!(Local::open(Path::new("/dev/null")), Err(Error::Path { .. })));
     }
 

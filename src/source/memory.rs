@@ -1,7 +1,7 @@
 //! A file in memory that counts what is read of it, for tests.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
@@ -67,6 +67,10 @@ impl Source for Memory {
     fn read_each(&self, ranges: &[SourceRange], each: &mut dyn FnMut(usize, Bytes)) -> Result<()> {
         self.read_ranges(ranges)?.into_iter().enumerate().for_each(|(number, bytes)| each(number, bytes));
         Ok(())
+    }
+
+    fn read_later(self: Arc<Self>, ranges: Vec<SourceRange>, mut each: Box<dyn FnMut(usize, Bytes) + Send>) {
+        std::thread::spawn(move || self.read_each(&ranges, &mut each));
     }
 
     fn head(&self) -> Result<Meta> {

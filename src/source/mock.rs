@@ -36,6 +36,12 @@ pub(super) enum Fault {
     Grown,
     /// A good response without any size.
     NoSize,
+    /// Half of the body, and then nothing, for ever.
+    Stall,
+    /// No answer at all, for ever.
+    Silence,
+    /// 412, whatever If-Match says.
+    Misjudged,
 }
 
 /// One request as it came: its first line and headers.
@@ -65,7 +71,8 @@ pub(super) struct Mock {
 }
 
 struct Shared {
-    file: Vec<u8>,
+    /// The file as it is now, and its ETag.
+    file: Mutex<(Vec<u8>, String)>,
     /// Requests that must have come before the first is answered.
     together: usize,
     state: Mutex<State>,
@@ -81,7 +88,8 @@ impl Mock {
     pub(super) fn holding(file: &[u8], together: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let shared = Arc::new(Shared { file: file.to_vec(), together, state: Mutex::default(), came: Condvar::new() });
+        let file = Mutex::new((file.to_vec(), "\"one\"".to_owned()));
+        let shared = Arc::new(Shared { file, together, state: Mutex::default(), came: Condvar::new() });
         let for_thread = shared.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -98,6 +106,11 @@ impl Mock {
 
     pub(super) fn fault(&self, faults: impl IntoIterator<Item = Fault>) {
         self.shared.state.lock().unwrap().faults.extend(faults);
+    }
+
+    /// Puts another version of the file in the place of this one.
+    pub(super) fn replace(&self, file: &[u8], etag: &str) {
+        *self.shared.file.lock().unwrap() = (file.to_vec(), etag.to_owned());
     }
 
     pub(super) fn seen(&self) -> Vec<Seen> {
@@ -133,6 +146,7 @@ fn serve(shared: &Shared, stream: &TcpStream) -> Option<()> {
     let seen = Seen { target, headers };
     let range = seen.header("range").and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
     let range = range.map(|(first, last)| (first.parse::<usize>().unwrap(), last.parse::<usize>().unwrap() + 1));
+    let wanted = seen.header("if-match").map(str::to_owned);
     let fault = {
         let mut state = shared.state.lock().unwrap();
         let fault = state.faults.pop_front();
@@ -151,32 +165,46 @@ fn serve(shared: &Shared, stream: &TcpStream) -> Option<()> {
         shared.state.lock().unwrap().waiting -= 1;
         fault
     };
-    respond(shared, stream, range, fault)
+    let end = respond(shared, stream, range, wanted.as_deref(), fault.as_ref());
+    if let Some(Fault::Stall | Fault::Silence) = fault {
+        // Until the client has enough of it.
+        let _ = reader.read_line(&mut String::new());
+    }
+    end
 }
 
-fn respond(shared: &Shared, mut stream: &TcpStream, range: Option<(usize, usize)>, fault: Option<Fault>) -> Option<()> {
-    let size = shared.file.len();
+fn respond(
+    shared: &Shared,
+    mut stream: &TcpStream,
+    range: Option<(usize, usize)>,
+    wanted: Option<&str>,
+    fault: Option<&Fault>,
+) -> Option<()> {
+    let (file, etag) = shared.file.lock().unwrap().clone();
+    let size = file.len();
+    let misses = wanted.is_some_and(|wanted| wanted != etag) || matches!(fault, Some(Fault::Misjudged));
     let etag = match fault {
-        Some(Fault::ETag(etag)) => etag,
-        _ => "\"one\"",
+        Some(Fault::ETag(etag)) => (*etag).to_owned(),
+        _ => etag,
     };
     let meta = format!("ETag: {etag}\r\nLast-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n");
     let whole = |length: usize| format!("HTTP/1.1 200 OK\r\n{meta}Content-Length: {length}\r\n\r\n");
-    let (head, body) = match (&fault, range) {
-        (Some(Fault::Reset), _) => return None,
+    let (head, body) = match (fault, range) {
+        (Some(Fault::Reset | Fault::Silence), _) => return None,
+        _ if misses && wanted.is_some() => ("HTTP/1.1 412 X\r\nContent-Length: 0\r\n\r\n".to_owned(), Vec::new()),
         (Some(Fault::Status(status, headers)), _) => {
             let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
             (format!("HTTP/1.1 {status} X\r\n{headers}Content-Length: 4\r\n\r\n"), b"oops".to_vec())
         }
         (Some(Fault::WholeOpen), _) => ("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".to_owned(), vec![0; 9 << 20]),
         (Some(Fault::WholeLarge), _) => (whole(9 << 20), Vec::new()),
-        (Some(Fault::Whole), _) | (_, None) => (whole(size), shared.file.clone()),
+        (Some(Fault::Whole), _) | (_, None) => (whole(size), file),
         (_, Some((start, _))) if start >= size => {
             (format!("HTTP/1.1 416 X\r\n{meta}Content-Range: bytes */{size}\r\nContent-Length: 0\r\n\r\n"), Vec::new())
         }
         (_, Some((start, end))) => {
             let end = end.min(size);
-            let mut body = shared.file[start..end].to_vec();
+            let mut body = file[start..end].to_vec();
             let (mut first, mut last, mut total) = (start, end - 1, size.to_string());
             match fault {
                 Some(Fault::Short | Fault::ShortOpen) => body.truncate(body.len() - 1),
@@ -190,7 +218,7 @@ fn respond(shared: &Shared, mut stream: &TcpStream, range: Option<(usize, usize)
                 Some(Fault::ShortOpen | Fault::LongOpen) => "Connection: close".to_owned(),
                 _ => format!("Content-Length: {}", body.len()),
             };
-            if let Some(Fault::Cut) = fault {
+            if let Some(Fault::Cut | Fault::Stall) = fault {
                 body.truncate(body.len() / 2);
             }
             (format!("HTTP/1.1 206 X\r\n{meta}Content-Range: bytes {first}-{last}/{total}\r\n{length}\r\n\r\n"), body)
@@ -198,7 +226,9 @@ fn respond(shared: &Shared, mut stream: &TcpStream, range: Option<(usize, usize)
     };
     stream.write_all(head.as_bytes()).ok()?;
     stream.write_all(&body).ok()?;
-    let ends =
-        matches!(fault, Some(Fault::Cut | Fault::ShortOpen | Fault::LongOpen | Fault::WholeLarge | Fault::WholeOpen));
+    let ends = matches!(
+        fault,
+        Some(Fault::Stall | Fault::Cut | Fault::ShortOpen | Fault::LongOpen | Fault::WholeLarge | Fault::WholeOpen)
+    );
     (!ends).then_some(())
 }

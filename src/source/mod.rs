@@ -1,20 +1,24 @@
 //! Ranges of bytes from wherever a file lies. Nothing here knows what a JP2 is.
 //!
 //! ```text
-//! fetch_units ─► cache ─► single-flight ─► merge ─► Source::read_ranges ─► limiter ─► transport
+//! fetch_units ─► cache ─► single-flight ─► merge ─► Source::read_each ─► turns ─► transport
 //! ```
 //!
 //! | file | what |
 //! |---|---|
-//! | `cache` | units: cached, fetched once, merged into requests (`merge`) |
+//! | `cache` | units: fetched once and kept (`store`, with the locks of `sync`; `buffer`), merged into requests (`merge`) |
 //! | `local` | files of this machine |
-//! | `remote` | HTTP and S3: `target` makes object_stores from options, `http` is one request and its rules |
-//! | `engine` | what a process shares, and what fork() does to it; `limit` is one host, `link` what requests to it cost |
+//! | `remote` | HTTP and the object stores: `target` makes object_stores from options, `http` sends what `call` asks for, `response` holds the answer against it |
+//! | `netrc` | which hosts GDAL has a password for |
+//! | `engine` | what a process shares, and what fork() does to it |
+//! | `host` | one host: `turns` says who may ask it next, `link` what requests to it cost, `statistics` what was asked |
 
+mod buffer;
 mod cache;
+mod call;
 mod engine;
+mod host;
 mod http;
-mod limit;
 mod link;
 mod local;
 #[cfg(test)]
@@ -24,24 +28,33 @@ mod merge;
 mod mock;
 #[cfg(test)]
 mod mock_http2;
+mod netrc;
 mod remote;
+mod response;
+mod statistics;
+mod store;
+#[cfg(test)]
+mod store_model;
+mod sync;
 mod target;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub(crate) use cache::{fetch_units, keep, merge_gap, peek, prefetch};
-pub(crate) use engine::statistics;
+pub(crate) use cache::{fetch_units, is_under_way, keep, merge_gap, peek, prefetch};
+pub(crate) use engine::{host, statistics, statistics_json};
+pub(crate) use host::Host;
 
 use crate::error::{Error, Result};
-use crate::options::{Options, Transport};
-use crate::path::Location;
+use crate::options::{AzureAccess, GsAccess, Options, Transport};
+use crate::path::{Location, without_secrets};
 use link::Link;
-use target::{Target, redact};
+use target::Target;
 
 /// A half-open range of bytes of a source file. The virtual file's offsets are another type
 /// ([`crate::layout::VirtualOffset`]): mixing them is this program's typical bug.
@@ -76,8 +89,8 @@ pub(crate) trait Source: Send + Sync {
     /// It is what messages name and what the index stores as `origin`.
     fn origin(&self) -> &str;
 
-    /// What the cache is keyed by: two sources that have it in common are the same file. It is the origin but for
-    /// URLs whose query string names the file. Never shown.
+    /// What the cache is keyed by: two sources that have it in common are the same file. A remote one's
+    /// tells callers with other credentials apart, and URLs whose query string names the file. Never shown.
     fn identity(&self) -> &str {
         self.origin()
     }
@@ -85,21 +98,23 @@ pub(crate) trait Source: Send + Sync {
     /// Whether a read costs about as much as a read of a local file, so that caching it would waste memory.
     fn is_cheap(&self) -> bool;
 
-    /// Whether threads of this program's own may read it. GDAL's file systems are read by the caller's: options hold for
-    /// those, and others may outlive GDAL when the process ends.
-    fn is_for_any_thread(&self) -> bool {
-        true
-    }
-
     /// How many ranges are read at the same time, at most.
     fn lanes(&self) -> usize {
         1
     }
 
+    /// The host that is asked, where there is one.
+    fn host(&self) -> Option<Arc<Host>> {
+        None
+    }
+
     /// What requests and bytes cost, as far as that is known.
     fn link(&self) -> Link {
-        Link::default()
+        self.host().map_or_else(Link::default, |host| host.link())
     }
+
+    /// Takes note of the ETag that the index has for the file: requests ask for that version.
+    fn expect(&self, _etag: &str) {}
 
     /// Size, ETag and date, by a request where nothing has told them yet.
     fn head(&self) -> Result<Meta>;
@@ -124,6 +139,12 @@ pub(crate) trait Source: Send + Sync {
         Ok(())
     }
 
+    /// The same without an outcome, and without waiting where the source has threads of its own for it: the caller's
+    /// otherwise, which options hold for and which do not outlive GDAL when the process ends. A failure ends it.
+    fn read_later(self: Arc<Self>, ranges: Vec<SourceRange>, mut each: Box<dyn FnMut(usize, Bytes) + Send>) {
+        let _ = self.read_each(&ranges, &mut each);
+    }
+
     /// Reads at most `length` bytes from `offset` on: fewer only where the file ends there. One request, which
     /// also tells [`Source::seen`]; so a file of unknown size is opened without a HEAD.
     fn read_up_to(&self, offset: SourceOffset, length: u64) -> Result<Bytes>;
@@ -142,35 +163,50 @@ pub(crate) trait HostFiles: Send + Sync {
 ///
 /// `host` reads what the native transport cannot, or must not (VSITLM_TRANSPORT); the command line has none.
 pub(crate) fn open(location: &Location, options: &Options, host: Option<&dyn HostFiles>) -> Result<Arc<dyn Source>> {
-    let native = |suffices: bool| match options.transport {
-        Transport::Native => true,
-        Transport::Gdal => false,
-        Transport::Auto => suffices,
+    let by_gdal = || through(host, &location.gdal_path(), options);
+    let (suffices, target) = match location {
+        Location::Local(path) => return Ok(Arc::new(local::Local::open(path)?)),
+        Location::Host(_) => return by_gdal(),
+        Location::Http { url } | Location::Curl { url, .. } => {
+            (!netrc::knows(options.http.netrc.as_deref(), url), Target::http(url, options))
+        }
+        Location::S3 { bucket, key } => (options.s3.is_static(), Target::s3(bucket, key, options)),
+        Location::Gs { bucket, key } => (options.gs.access != GsAccess::Gdal, Target::gs(bucket, key, options)),
+        Location::Azure { container, key } => {
+            (options.azure.access != AzureAccess::Gdal, Target::azure(container, key, options))
+        }
     };
-    match location {
-        Location::Local(path) => Ok(Arc::new(local::Local::open(path)?)),
-        Location::Http { url } if native(!options.http.needs_gdal) => {
-            Ok(Arc::new(remote::Remote::open(Target::http(url, options)?, options)?))
+    let is_url = matches!(location, Location::Http { .. } | Location::Curl { .. });
+    match options.transport {
+        Transport::Gdal => by_gdal(),
+        Transport::Auto if !suffices || options.http.needs_gdal => by_gdal(),
+        Transport::Native if !suffices && !is_url => {
+            let path = location.display();
+            Err(Error::Path {
+                path,
+                what: format!("VSITLM_TRANSPORT=NATIVE needs {}", credentials(&location.gdal_path())),
+            })
         }
-        Location::Http { url } => through(host, &format!("/vsicurl/{url}"), options),
-        Location::S3 { bucket, key } if native(options.s3.is_static() && !options.http.needs_gdal) => {
-            if !options.s3.is_static() {
-                let path = format!("s3://{bucket}/{key}");
-                return Err(Error::Path { path, what: format!("VSITLM_TRANSPORT=NATIVE needs {STATIC_KEYS}") });
-            }
-            Ok(Arc::new(remote::Remote::open(Target::s3(bucket, key, options)?, options)?))
-        }
-        Location::S3 { bucket, key } => through(host, &format!("/vsis3/{bucket}/{key}"), options),
-        Location::Host(path) => through(host, path, options),
+        Transport::Auto | Transport::Native => Ok(Arc::new(remote::Remote::open(target?)?)),
     }
 }
 
-/// What the native transport needs for S3.
-const STATIC_KEYS: &str = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_NO_SIGN_REQUEST=YES";
+/// What the native transport needs for the object stores.
+fn credentials(path: &str) -> &'static str {
+    match path.split('/').nth(1) {
+        Some("vsigs") => {
+            "GS_ACCESS_KEY_ID and GS_SECRET_ACCESS_KEY, an Authorization in GDAL_HTTP_HEADERS, or GS_NO_SIGN_REQUEST=YES"
+        }
+        Some("vsiaz") => {
+            "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_ACCESS_KEY, AZURE_STORAGE_SAS_TOKEN, AZURE_STORAGE_ACCESS_TOKEN or AZURE_NO_SIGN_REQUEST=YES"
+        }
+        _ => "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_NO_SIGN_REQUEST=YES",
+    }
+}
 
 /// Opens `path` by GDAL.
 fn through(host: Option<&dyn HostFiles>, path: &str, options: &Options) -> Result<Arc<dyn Source>> {
-    let refuse = |what: String| Err(Error::Path { path: redact(path), what });
+    let refuse = |what: String| Err(Error::Path { path: without_secrets(path), what });
     match host {
         Some(_) if options.transport == Transport::Native => {
             refuse("only GDAL can read it: set VSITLM_TRANSPORT=AUTO".to_owned())
@@ -179,11 +215,12 @@ fn through(host: Option<&dyn HostFiles>, path: &str, options: &Options) -> Resul
         None if options.transport == Transport::Gdal => {
             refuse("there is no GDAL here to read it: unset VSITLM_TRANSPORT".to_owned())
         }
-        None if path.starts_with("/vsis3/") => refuse(format!("without GDAL, S3 needs {STATIC_KEYS}")),
-        None if path.starts_with("/vsicurl/") => refuse(
-            "an option is set that only GDAL's HTTP client has (GDAL_HTTP_AUTH, GDAL_HTTP_COOKIE, …): unset it"
-                .to_owned(),
+        None if path.starts_with("/vsicurl") => refuse(
+            "an option is set that only GDAL's HTTP client has (GDAL_HTTP_AUTH, GDAL_HTTP_COOKIE, …): unset it; or the host is in ~/.netrc: set GDAL_HTTP_NETRC=NO".to_owned(),
         ),
-        None => refuse("only GDAL can read it: give a local path, an http(s) URL or s3://bucket/key".to_owned()),
+        None if ["/vsis3/", "/vsigs/", "/vsiaz/"].iter().any(|prefix| path.starts_with(prefix)) => {
+            refuse(format!("without GDAL, the store needs {}", credentials(path)))
+        }
+        None => refuse("only GDAL can read it: give a local path, an http(s) URL, s3://, gs:// or az://".to_owned()),
     }
 }

@@ -2,22 +2,25 @@
 //!
 //! Invariants:
 //! - The URL goes out as the user wrote it: object_store gets it whole, as the base of a store of one object.
-//! - The first response's size and ETag are the file's; a later response with others is [`Error::Changed`].
+//! - The first response's size and ETag are the file's; a later response with others is [`Error::Changed`]. Requests say
+//!   which ETag they want (If-Match, RFC 9110 13.1.1), so that the bytes of another version are not even sent.
 //! - What lives as long as the source holds no lock and no connection, so that a source opened before a fork() can
 //!   be read after it (see [`super::engine`]).
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use http::StatusCode;
 use object_store::{GetOptions, GetRange, ObjectStore};
 use once_cell::race::OnceBox;
 
 use crate::error::{Error, Result};
-use crate::options::Options;
-use crate::source::engine::{self, count};
-use crate::source::http::{Answer, Call, Failure};
-use crate::source::link::Link;
+use crate::source::call::{Answer, Call, Failure, Refusal};
+use crate::source::engine;
+use crate::source::host::Host;
+use crate::source::statistics::count;
 use crate::source::target::Target;
 use crate::source::{Meta, Source, SourceOffset, SourceRange, same_etag};
 
@@ -26,30 +29,43 @@ pub(super) struct Remote(Arc<Inner>);
 
 struct Inner {
     target: Target,
+    /// By which the host's turns are given.
+    reader: u64,
     store: Arc<dyn ObjectStore>,
     /// The region of `store`, where it is not that of the options.
     region: Option<String>,
     /// The store in the region that a response has named, where it is not that of `store`.
     moved: OnceBox<Arc<dyn ObjectStore>>,
-    max_retry: usize,
-    connections: usize,
     seen: OnceBox<Meta>,
+    /// The ETag that the index has for it.
+    expected: OnceBox<String>,
 }
+
+/// The number of the next source.
+static READERS: AtomicU64 = AtomicU64::new(0);
 
 impl Remote {
     /// A source of `target`; nothing is sent yet.
-    pub(super) fn open(target: Target, options: &Options) -> Result<Self> {
+    pub(super) fn open(target: Target) -> Result<Self> {
         let region = target.movable_bucket().and_then(|(bucket, _)| engine::current().region(bucket));
-        let store = target.store(region.as_deref())?;
+        let reader = READERS.fetch_add(1, Ordering::Relaxed);
+        let store = target.store(reader, region.as_deref())?;
         Ok(Self(Arc::new(Inner {
             target,
+            reader,
             store,
             region,
             moved: OnceBox::new(),
-            max_retry: options.http.max_retry,
-            connections: options.max_connections,
             seen: OnceBox::new(),
+            expected: OnceBox::new(),
         })))
+    }
+
+    fn requests(&self, ranges: &[SourceRange]) -> impl Iterator<Item = impl Future<Output = Result<Bytes>> + use<>> {
+        ranges.iter().map(|range| {
+            let (inner, range) = (self.0.clone(), range.start.0..range.end.0);
+            async move { inner.get(range, true).await.map(|answer| answer.bytes) }
+        })
     }
 
     fn get(&self, range: Range<u64>, exact: bool) -> Result<Answer> {
@@ -59,16 +75,33 @@ impl Remote {
 }
 
 impl Inner {
+    fn host(&self) -> Arc<Host> {
+        engine::current().host(&self.target.authority)
+    }
+
+    /// The ETag that requests ask for. A weak one matches nothing (RFC 9110 13.1.1).
+    fn wanted(&self) -> Option<&str> {
+        let seen = self.seen.get().and_then(|meta| meta.etag.as_ref());
+        let etag = seen.or(self.expected.get()).filter(|etag| etag.starts_with('"'))?;
+        (!self.host().misjudges_etags.load(Ordering::Relaxed)).then_some(etag)
+    }
+
     /// Asks for `range`, with all its tries.
     async fn get(&self, range: Range<u64>, exact: bool) -> Result<Answer> {
         if range.is_empty() {
             return Ok(Answer { bytes: Bytes::new(), meta: None });
         }
         let mut store = self.moved.get().unwrap_or(&self.store);
+        let mut wanted = self.wanted();
+        let mut refused = None;
         let mut tries = 0;
         loop {
-            let call = Arc::new(Call::new(range.clone(), exact, self.max_retry));
-            let mut options = GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
+            let call = Arc::new(Call::new(range.clone(), exact));
+            let mut options = GetOptions {
+                range: Some(GetRange::Bounded(range.clone())),
+                if_match: wanted.map(str::to_owned),
+                ..GetOptions::default()
+            };
             options.extensions.insert(call.clone());
             // What object_store makes of the stand-in is of no interest: the call has the outcome.
             let _ = store.get_opts(&self.target.path, options).await;
@@ -77,6 +110,9 @@ impl Inner {
                 Some(Ok(answer)) => {
                     if let Some(meta) = &answer.meta {
                         self.check(meta)?;
+                        if refused.is_some() && refused == meta.etag.as_deref() {
+                            self.host().misjudges_etags.store(true, Ordering::Relaxed);
+                        }
                     }
                     return Ok(answer);
                 }
@@ -85,7 +121,14 @@ impl Inner {
                     "the request cannot be made from the options: check AWS_* and GDAL_HTTP_*",
                 )),
             };
-            if let Failure::Status { region: Some(region), .. } = &failure
+            if let Failure::Status(Refusal { status: StatusCode::PRECONDITION_FAILED, .. }) = &failure
+                && wanted.is_some()
+            {
+                // What the file is now tells whether it has changed, or the server cannot compare.
+                refused = wanted.take();
+                continue;
+            }
+            if let Failure::Status(Refusal { region: Some(region), .. }) = &failure
                 && let Some((bucket, set)) = self.target.movable_bucket()
                 && self.region.as_deref().unwrap_or(set) != region
                 && self.moved.get().is_none()
@@ -93,12 +136,12 @@ impl Inner {
                 crate::trace::debug(|| {
                     format!("the bucket {bucket} lies in {region}: AWS_REGION would save a request")
                 });
-                let there = self.target.store(Some(region))?;
+                let there = self.target.store(self.reader, Some(region))?;
                 engine::current().learn_region(bucket, region);
                 store = self.moved.get_or_init(|| Box::new(there));
                 continue;
             }
-            count(&engine::current().counters.read_errors, 1);
+            count(&self.host().counters.read_errors, 1);
             return Err(self.error(&range, tries, failure));
         }
     }
@@ -118,7 +161,7 @@ impl Inner {
         };
         // The next open sees the file as it is now.
         engine.learn(&self.target.identity, told);
-        count(&engine.counters.read_errors, 1);
+        count(&self.host().counters.read_errors, 1);
         Err(Error::Changed { what })
     }
 
@@ -132,17 +175,28 @@ impl Inner {
         let later = "try again later, or raise GDAL_HTTP_MAX_RETRY";
         match failure {
             Failure::Unsent(error) => error,
-            Failure::Status { status, .. } => match status.as_u16() {
-                404 | 410 => Error::NotFound,
-                code @ (401 | 403) => Error::Denied { detail: format!(" (HTTP {code})") },
-                407 => after("HTTP 407", "the proxy wants a user and password: set GDAL_HTTP_PROXY"),
-                code @ 300..=399 => after(&format!("HTTP {code}"), "check the URL, AWS_REGION and AWS_S3_ENDPOINT"),
-                429 => {
-                    after("HTTP 429", "the server is asked too often: lower VSITLM_MAX_CONNECTIONS or try again later")
+            Failure::Status(Refusal { status, code, .. }) => {
+                let word = code.map(|code| format!(" {code}")).unwrap_or_default();
+                let told = format!("HTTP {}{word}", status.as_u16());
+                match status.as_u16() {
+                    404 | 410 => Error::NotFound { detail: format!(" ({told})"), check: self.target.whereabouts() },
+                    401 | 403 => Error::Denied { detail: format!(" ({told})"), check: self.target.advice() },
+                    407 => after(&told, "the proxy wants a user and password: set GDAL_HTTP_PROXYUSERPWD"),
+                    300..=399 => after(&told, "check the URL, AWS_REGION and AWS_S3_ENDPOINT"),
+                    429 => after(
+                        &told,
+                        "the server is asked too often: lower VSITLM_MAX_CONNECTIONS, set \
+                         VSITLM_MAX_REQUESTS_PER_MINUTE, or try again later",
+                    ),
+                    500.. => after(&told, later),
+                    // S3 answers 400 to a token that has expired.
+                    _ => after(&told, &format!("check the path, and {}", self.target.advice())),
                 }
-                code @ 500.. => after(&format!("HTTP {code}"), later),
-                code => after(&format!("HTTP {code}"), "check the path and the options"),
-            },
+            }
+            Failure::Paused { left } => Error::read(format!(
+                "the server has asked not to be asked for another {} s: try again then",
+                left.as_secs().max(1)
+            )),
             Failure::Transport { cause, again: true } => {
                 after(&cause, "check the network and the proxy, or try again later")
             }
@@ -188,11 +242,15 @@ impl Source for Remote {
     }
 
     fn lanes(&self) -> usize {
-        self.0.connections
+        self.0.target.connections()
     }
 
-    fn link(&self) -> Link {
-        engine::current().host(&self.0.target.authority, self.0.connections).link()
+    fn host(&self) -> Option<Arc<Host>> {
+        Some(self.0.host())
+    }
+
+    fn expect(&self, etag: &str) {
+        let _ = self.0.expected.set(Box::new(etag.to_owned()));
     }
 
     /// By a request for the first byte: it costs what a HEAD costs, and URLs that are signed for GET alone allow it.
@@ -234,11 +292,11 @@ impl Source for Remote {
     }
 
     fn read_each(&self, ranges: &[SourceRange], each: &mut dyn FnMut(usize, Bytes)) -> Result<()> {
-        let requests = ranges.iter().map(|range| {
-            let (inner, range) = (self.0.clone(), range.start.0..range.end.0);
-            async move { inner.get(range, true).await.map(|answer| answer.bytes) }
-        });
-        engine::current().run_each(requests, each)
+        engine::current().run_each(self.requests(ranges), each)
+    }
+
+    fn read_later(self: Arc<Self>, ranges: Vec<SourceRange>, each: Box<dyn FnMut(usize, Bytes) + Send>) {
+        engine::current().spawn_each(self.requests(&ranges), each);
     }
 
     fn read_up_to(&self, offset: SourceOffset, length: u64) -> Result<Bytes> {

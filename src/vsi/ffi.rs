@@ -7,10 +7,11 @@
 //! The types are a mirror of `cpl_vsi.h` rather than gdal-sys's, which needs GDAL's headers and library to build, and
 //! whose struct has the fields of that one version: this binary serves them all. A test compares the mirror with gdal-sys.
 //!
-//! Every callback runs in [`guard`]: no panic crosses into C.
+//! Every callback runs in [`guard`]: no panic crosses into C, and what it has to say is said afterwards.
 
 mod gdal;
 mod loader;
+mod tell;
 #[cfg(test)]
 mod tests;
 
@@ -31,13 +32,14 @@ struct Mount {
 /// GDAL's entry point for plugins: installs `/vsitlm/` in every libgdal of the process that does not have it yet.
 /// GDAL calls it in every GDALAllRegister(); any number of calls is fine.
 #[unsafe(no_mangle)]
-pub extern "C" fn GDALRegister_vsitlm() {
-    let _ = catch_unwind(loader::install_everywhere);
+pub extern "C-unwind" fn GDALRegister_vsitlm() {
+    let _ = catch_unwind(loader::install_everywhere).is_ok();
+    tell::tell();
 }
 
 /// The entry point's other name, for hosts that look for it.
 #[unsafe(no_mangle)]
-pub extern "C" fn GDALRegisterMe() {
+pub extern "C-unwind" fn GDALRegisterMe() {
     GDALRegister_vsitlm();
 }
 
@@ -60,16 +62,36 @@ pub extern "C" fn vsitlm_read_errors() -> u64 {
 /// `buffer` is null or has room for `size` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vsitlm_last_error(buffer: *mut c_char, size: usize) -> usize {
-    let (_, message) = handler::read_errors();
+    // SAFETY: promised by the caller.
+    unsafe { hand_out(&handler::read_errors().1, buffer, size) }
+}
+
+/// Copies what this process has asked of each host, as JSON, into `buffer` of `size` bytes, cut to fit and ended by NUL.
+/// Gives the text's length without the NUL.
+///
+/// # Safety
+/// `buffer` is null or has room for `size` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vsitlm_statistics(buffer: *mut c_char, size: usize) -> usize {
+    let json = catch_unwind(crate::source::statistics_json).unwrap_or_default();
+    // SAFETY: promised by the caller.
+    unsafe { hand_out(&json, buffer, size) }
+}
+
+/// Copies `text` into `buffer` of `size` bytes, cut to fit and ended by NUL, and gives its whole length.
+///
+/// # Safety
+/// `buffer` is null or has room for `size` bytes.
+unsafe fn hand_out(text: &str, buffer: *mut c_char, size: usize) -> usize {
     if !buffer.is_null() && size > 0 {
-        let kept = message.len().min(size - 1);
+        let kept = text.len().min(size - 1);
         // SAFETY: the caller promises room for `size` bytes, of which `kept + 1` are written.
         unsafe {
-            std::ptr::copy_nonoverlapping(message.as_ptr(), buffer.cast(), kept);
+            std::ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast(), kept);
             *buffer.add(kept) = 0;
         }
     }
-    message.len()
+    text.len()
 }
 
 /// Fills and installs the callbacks. The struct is the host's own, of the host's size: a field that the host's version
@@ -110,8 +132,16 @@ fn install(gdal: &'static Gdal, prefix: &'static CStr, mount: &'static Mount) ->
     }
 }
 
+/// Runs a callback's body, then says what it has to say. `T` needs no drop: see [`tell`].
+fn guard<T: Copy>(gdal: &'static Gdal, failed: T, body: impl FnOnce() -> T) -> T {
+    let outcome = caught(gdal, failed, body);
+    tell::tell();
+    outcome
+}
+
 /// Runs a callback's body: a panic becomes an error message and `failed`.
-fn guard<T>(gdal: &'static Gdal, failed: T, body: impl FnOnce() -> T) -> T {
+fn caught<T: Copy>(gdal: &'static Gdal, failed: T, body: impl FnOnce() -> T) -> T {
+    let _running = tell::Running::new();
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
         let what = panic.downcast_ref::<&str>().copied().map(str::to_owned);
         let what = what.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
@@ -162,7 +192,7 @@ unsafe fn with_handle<T: Copy>(file: *mut c_void, failed: T, body: impl FnOnce(&
     }
 }
 
-unsafe extern "C" fn on_open(user_data: *mut c_void, name: *const c_char, access: *const c_char) -> *mut c_void {
+unsafe extern "C-unwind" fn on_open(user_data: *mut c_void, name: *const c_char, access: *const c_char) -> *mut c_void {
     // SAFETY: the host passes what `install` gave, and C strings.
     let (mount, access) = unsafe { (mount(user_data), borrow(access).unwrap_or_default()) };
     let gdal = mount.gdal;
@@ -179,7 +209,7 @@ unsafe extern "C" fn on_open(user_data: *mut c_void, name: *const c_char, access
     })
 }
 
-unsafe extern "C" fn on_stat(
+unsafe extern "C-unwind" fn on_stat(
     user_data: *mut c_void,
     name: *const c_char,
     out: *mut libc::stat64,
@@ -225,7 +255,7 @@ fn string_list(gdal: &Gdal, names: Option<Vec<String>>) -> *mut *mut c_char {
     }
 }
 
-unsafe extern "C" fn on_sibling_files(user_data: *mut c_void, name: *const c_char) -> *mut *mut c_char {
+unsafe extern "C-unwind" fn on_sibling_files(user_data: *mut c_void, name: *const c_char) -> *mut *mut c_char {
     // SAFETY: the host passes what `install` gave, and a C string.
     let mount = unsafe { mount(user_data) };
     guard(mount.gdal, std::ptr::null_mut(), || {
@@ -235,7 +265,7 @@ unsafe extern "C" fn on_sibling_files(user_data: *mut c_void, name: *const c_cha
     })
 }
 
-unsafe extern "C" fn on_read_dir(user_data: *mut c_void, name: *const c_char, _most: c_int) -> *mut *mut c_char {
+unsafe extern "C-unwind" fn on_read_dir(user_data: *mut c_void, name: *const c_char, _most: c_int) -> *mut *mut c_char {
     // SAFETY: the host passes what `install` gave, and a C string.
     let mount = unsafe { mount(user_data) };
     guard(mount.gdal, std::ptr::null_mut(), || {
@@ -245,17 +275,17 @@ unsafe extern "C" fn on_read_dir(user_data: *mut c_void, name: *const c_char, _m
     })
 }
 
-unsafe extern "C" fn on_tell(file: *mut c_void) -> u64 {
+unsafe extern "C-unwind" fn on_tell(file: *mut c_void) -> u64 {
     // SAFETY: the host passes a handle of `on_open`.
     unsafe { with_handle(file, 0, |_, handle| handle.tell()) }
 }
 
-unsafe extern "C" fn on_seek(file: *mut c_void, offset: u64, whence: c_int) -> c_int {
+unsafe extern "C-unwind" fn on_seek(file: *mut c_void, offset: u64, whence: c_int) -> c_int {
     // SAFETY: the host passes a handle of `on_open`.
     unsafe { with_handle(file, -1, |_, handle| if handle.seek(offset, whence) { 0 } else { -1 }) }
 }
 
-unsafe extern "C" fn on_read(file: *mut c_void, buffer: *mut c_void, size: usize, count: usize) -> usize {
+unsafe extern "C-unwind" fn on_read(file: *mut c_void, buffer: *mut c_void, size: usize, count: usize) -> usize {
     let Some(length) = size.checked_mul(count).filter(|length| *length > 0 && *length <= isize::MAX as usize) else {
         return 0;
     };
@@ -277,40 +307,45 @@ unsafe extern "C" fn on_read(file: *mut c_void, buffer: *mut c_void, size: usize
     }
 }
 
-unsafe extern "C" fn on_eof(file: *mut c_void) -> c_int {
+unsafe extern "C-unwind" fn on_eof(file: *mut c_void) -> c_int {
     // SAFETY: the host passes a handle of `on_open`.
     unsafe { with_handle(file, 1, |_, handle| c_int::from(handle.is_at_end())) }
 }
 
-unsafe extern "C" fn on_error(file: *mut c_void) -> c_int {
+unsafe extern "C-unwind" fn on_error(file: *mut c_void) -> c_int {
     // SAFETY: the host passes a handle of `on_open`.
     unsafe { with_handle(file, 1, |_, handle| c_int::from(handle.has_failed())) }
 }
 
-unsafe extern "C" fn on_clear_err(file: *mut c_void) {
+unsafe extern "C-unwind" fn on_clear_err(file: *mut c_void) {
     // SAFETY: the host passes a handle of `on_open`.
     unsafe { with_handle(file, (), |_, handle| handle.clear()) }
 }
 
 /// Writing always writes nothing: the file system is read-only. The callback exists because the host's wrapper would
 /// otherwise give (size_t)-1.
-unsafe extern "C" fn on_write(_: *mut c_void, _: *const c_void, _: usize, _: usize) -> usize {
+unsafe extern "C-unwind" fn on_write(_: *mut c_void, _: *const c_void, _: usize, _: usize) -> usize {
     set_errno(libc::EBADF);
     0
 }
 
-unsafe extern "C" fn on_flush(_: *mut c_void) -> c_int {
+unsafe extern "C-unwind" fn on_flush(_: *mut c_void) -> c_int {
     0
 }
 
-unsafe extern "C" fn on_close(file: *mut c_void) -> c_int {
+unsafe extern "C-unwind" fn on_close(file: *mut c_void) -> c_int {
     if file.is_null() {
         return -1;
     }
     // SAFETY: the host closes a handle of `on_open` once, and uses it no more.
-    let open = unsafe { Box::from_raw(file.cast::<OpenHandle>()) };
-    guard(open.gdal, -1, || {
-        drop(open);
+    let open = unsafe { &*file.cast::<OpenHandle>() };
+    let gdal = open.gdal;
+    let outcome = caught(gdal, -1, || {
+        // SAFETY: as above.
+        let open = unsafe { Box::from_raw(file.cast::<OpenHandle>()) };
+        open.handle.close(gdal);
         0
-    })
+    });
+    tell::tell_at_close();
+    outcome
 }

@@ -2,9 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::host_source::{HostFile, HostSource};
+use super::end;
+use super::host_source::{HostFile, HostSource, ThreadOptions};
+use super::workers::{Gap, Place};
 use crate::error::{Error, Result, ResultExt};
-use crate::file::{self, Ahead, Lease};
+use crate::file::{self, Ahead, EmptyTile, Lease};
 use crate::options::OnReadError;
 use crate::path::{self, Location, Request, View};
 use crate::process::{PerProcess, lock};
@@ -23,12 +25,26 @@ pub(super) enum Severity {
 pub(super) trait Host: Send + Sync {
     /// A configuration option, as it holds for `path` on this thread.
     fn option(&self, path: &str, name: &str) -> Option<String>;
-    /// Raises an error or warning on this thread.
+    /// Raises an error or warning on this thread, when the callback that runs there is over.
     fn report(&self, message: &str, severity: Severity);
     /// Opens a file of the host's own file systems.
     fn open_file(&self, path: &str) -> Option<Box<dyn HostFile>>;
     /// Its size in bytes, and when it was last modified in seconds since 1970-01-01 UTC.
     fn file_size(&self, path: &str) -> Option<(u64, Option<i64>)>;
+    /// Empties the host's cache of blocks, but for those that are in use.
+    fn forget_blocks(&self);
+    /// Makes the host's cache of blocks so small that it holds one at a time, until [`Host::restore_cache`].
+    fn shrink_cache(&self);
+    /// Gives the cache the limit that it had, where nobody has set another.
+    fn restore_cache(&self);
+    /// The configuration options that hold on this thread alone.
+    fn thread_options(&self) -> ThreadOptions;
+    /// Runs `work` once with `options` in place of this thread's own, which come back afterwards.
+    fn with_thread_options(&self, options: &ThreadOptions, work: &mut dyn FnMut());
+    /// Forgets this thread's last error, so that [`Host::last_error`] tells of what comes.
+    fn forget_error(&self);
+    /// What the host's last error on this thread said, or nothing.
+    fn last_error(&self) -> String;
 }
 
 /// GDAL's own file systems, for `source`.
@@ -51,7 +67,14 @@ pub(super) struct Handle {
     /// Whether nothing was read since the last seek.
     after_seek: bool,
     at_end: bool,
+    /// Whether a read has failed since the host last cleared it.
     failed: bool,
+    /// Whether it reads as a decoder does that was opened for that alone: from the codestream's start on, by a seek.
+    decodes: Option<bool>,
+    /// What the last tile that could not be read is read as.
+    instead: Option<EmptyTile>,
+    gap: Gap,
+    place: Place,
     ahead: Ahead,
 }
 
@@ -59,31 +82,46 @@ pub(super) struct Handle {
 /// looks for.
 pub(super) fn open(host: &'static dyn Host, name: &str, mode: &str) -> Result<Handle> {
     trace::listen(host.option("", "CPL_DEBUG").is_some_and(|value| !value.is_empty()));
+    end::note(host);
     let opened = match mode {
         "r" | "rb" | "r+" | "rb+" | "r+b" => find(host, name),
         _ => path::parse(name)
             .and_then(|request| Err(Error::ReadOnly { mode: mode.to_owned() }).in_file(&request.location.display())),
     };
-    match opened {
-        Ok(Some(file)) => {
-            Ok(Handle { file, position: 0, after_seek: false, at_end: false, failed: false, ahead: Ahead::default() })
-        }
-        Ok(None) => Err(Error::NotFound),
+    let place = Place::new(host, name);
+    let file = match opened {
+        Ok(Some(file)) => file,
+        Ok(None) => return Err(Error::not_found()),
         Err(error) => {
             host.report(&error.chain(), Severity::OpenFailed);
-            Err(error)
+            // A thread of GDAL's that cannot open what its main thread has open fails in silence; its reads do not.
+            let is_read = !matches!(error.root(), Error::ReadOnly { .. });
+            place.main_file().filter(|_| is_read).ok_or(error)?
         }
-    }
+    };
+    Ok(Handle {
+        file,
+        position: 0,
+        after_seek: false,
+        at_end: false,
+        failed: false,
+        decodes: None,
+        instead: None,
+        gap: Gap::None,
+        place,
+        ahead: Ahead::default(),
+    })
 }
 
 /// The file behind a name; `None` for a side-car that is not there.
 fn find(host: &'static dyn Host, name: &str) -> Result<Option<Arc<Lease>>> {
     let request = path::parse(name)?;
     let target = request.location.gdal_path();
-    let get = |option: &str| host.option(&target, option);
+    let get = |path: &str, option: &str| host.option(path, option);
+    let wants_side_cars = || file::wants_side_cars(&|option| get(&target, option));
     let files = Files(host);
     let looked_for = |request: &Request| match file::open(request, &get, Some(&files)) {
-        Err(error) if matches!(error.root(), Error::NotFound) => Ok(None),
+        Err(error) if matches!(error.root(), Error::NotFound { .. }) => Ok(None),
         opened => opened.map(Some),
     };
     if request.view == View::Overviews {
@@ -91,7 +129,7 @@ fn find(host: &'static dyn Host, name: &str) -> Result<Option<Arc<Lease>>> {
         let real = path::parse_file(name)?;
         let is_there = match &real.location {
             Location::Local(path) => path.is_file(),
-            _ => file::wants_side_cars(&get),
+            _ => wants_side_cars(),
         };
         if is_there && let Some(file) = looked_for(&real)? {
             return Ok(Some(file));
@@ -106,7 +144,7 @@ fn find(host: &'static dyn Host, name: &str) -> Result<Option<Arc<Lease>>> {
         return file::open(&request, &get, Some(&files)).map(Some);
     }
     // Nothing lies beside a view.
-    if request.view != View::Whole || (is_side_car_probe(&request.location) && !file::wants_side_cars(&get)) {
+    if request.view != View::Whole || (is_side_car_probe(&request.location) && !wants_side_cars()) {
         return Ok(None);
     }
     looked_for(&request)
@@ -126,7 +164,7 @@ pub(super) fn stat(host: &'static dyn Host, name: &str) -> Result<Found> {
     {
         return Ok(Found { size: 0, is_folder: true, last_modified: None });
     }
-    let file = find(host, name)?.ok_or(Error::NotFound)?;
+    let file = find(host, name)?.ok_or_else(Error::not_found)?;
     Ok(Found { size: file.size(), is_folder: false, last_modified: file.last_modified() })
 }
 
@@ -230,11 +268,20 @@ impl Handle {
 
     /// Reads from the cursor on and gives the number of bytes.
     ///
-    /// A failure is loud, because GDAL can hide it: where several tiles are read by threads, it gives zeros for them.
+    /// A failure is loud, because GDAL hides it from those who read several tiles with threads: see `workers`.
     pub(super) fn read(&mut self, host: &dyn Host, buffer: &mut [u8]) -> usize {
+        if self.position == 0 && !self.after_seek {
+            self.place.read_from_start(&self.file);
+        }
+        self.place.used(host);
+        let decodes = self.decodes.unwrap_or_else(|| self.begins_to_decode());
+        self.decodes = Some(decodes);
         let asked = buffer.len() as u64;
         let wanted = if self.after_seek { self.file.probe(self.position, asked) } else { None };
         self.after_seek = false;
+        if let Some(done) = self.read_instead(buffer) {
+            return done;
+        }
         let length = usize::try_from(wanted.unwrap_or(asked)).unwrap_or(buffer.len()).min(buffer.len());
         match self.file.read_at(self.position, buffer.get_mut(..length).unwrap_or_default(), &mut self.ahead) {
             Ok(done) => {
@@ -243,17 +290,54 @@ impl Handle {
                 done
             }
             Err(error) => {
-                self.failed = true;
                 self.complain(host, &error);
+                if decodes && self.place.is_workers() {
+                    self.instead = self.file.empty_tile(self.position);
+                    if let Some(done) = self.read_up_to_body(buffer).or_else(|| self.read_instead(buffer)) {
+                        self.gap = self.gap.max(Gap::Filled);
+                        return done;
+                    }
+                }
+                self.failed = true;
+                self.gap = Gap::Open;
                 0
             }
         }
     }
 
+    /// Whether the handle's first read is a decoder's that was opened for that alone. Then it is one of the file that the
+    /// name was opened by before, and reads that: what lies under the name now may be another version.
+    fn begins_to_decode(&mut self) -> bool {
+        if !self.after_seek {
+            return false;
+        }
+        if let Some(main) = self.place.main_file().filter(|main| main.is_codestream_start(self.position)) {
+            self.file = main;
+        }
+        self.file.is_codestream_start(self.position)
+    }
+
+    /// Reads from the body of the empty tile, where the cursor is there.
+    fn read_instead(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        let tile = self.instead.as_ref().filter(|tile| tile.body.contains(&self.position))?;
+        let done = tile.read(self.position, buffer);
+        self.position += done as u64;
+        Some(done)
+    }
+
+    /// Reads what stands before that body, which needs no source.
+    fn read_up_to_body(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        let before = self.instead.as_ref()?.body.start.checked_sub(self.position).filter(|before| *before > 0)?;
+        let length = usize::try_from(before).ok()?.min(buffer.len());
+        let done = self.file.read_at(self.position, buffer.get_mut(..length)?, &mut self.ahead).ok()?;
+        self.position += done as u64;
+        Some(done)
+    }
+
     fn complain(&self, host: &dyn Host, error: &Error) {
         let message = format!(
-            "{}. GDAL may give zeros for the tile where it reads several tiles at once; with GDAL_NUM_THREADS=1 it fails \
-             instead, with VSITLM_ON_READ_ERROR=ABORT the process ends",
+            "{}. GDAL reads the tile once more where a thread of its own has failed; with GDAL_NUM_THREADS=1 it fails at \
+             once, with VSITLM_ON_READ_ERROR=ABORT the process ends",
             error.chain()
         );
         {
@@ -279,5 +363,10 @@ impl Handle {
     pub(super) fn clear(&mut self) {
         self.failed = false;
         self.at_end = false;
+    }
+
+    /// Closes the file; `workers` tells what a failure means then.
+    pub(super) fn close(self, host: &dyn Host) {
+        self.place.closed(host, self.gap);
     }
 }

@@ -50,6 +50,10 @@ impl Source for OneByOne {
         self.memory.link()
     }
 
+    fn read_later(self: Arc<Self>, ranges: Vec<SourceRange>, mut each: Box<dyn FnMut(usize, Bytes) + Send>) {
+        std::thread::spawn(move || self.read_each(&ranges, &mut each));
+    }
+
     fn head(&self) -> Result<Meta> {
         self.memory.head()
     }
@@ -139,9 +143,14 @@ fn no_more_is_sent_for_than_the_cache_can_keep() {
     let units: Vec<_> = (0..9).map(|i| range(i * 1000, i * 1000 + 900)).collect();
     // Half of it has room for two, with what the cache itself needs for each.
     let small = options(&[APART, ("VSITLM_CACHE_SIZE", "6000")]);
-    prefetch(&source, &units, &small);
+    // Other tests fetch ahead too, and what they have under way counts.
+    until("there is room", || {
+        prefetch(&source, &units, &small);
+        memory.rounds() > 0 || cache::under_way(source.as_ref()) > 0
+    });
     until("the batch ends", || memory.rounds() == 1 && cache::under_way(source.as_ref()) == 0);
-    assert_eq!(memory.cost(), (2, 1800));
+    let (count, bytes) = memory.cost();
+    assert!((1..=2).contains(&count) && bytes == 900 * count as u64, "{count} units, {bytes} bytes");
     prefetch(&source, &units, &options(&[APART, ("VSITLM_CACHE_SIZE", "0")]));
-    assert_eq!((memory.cost(), cache::under_way(source.as_ref())), ((2, 1800), 0));
+    assert_eq!((memory.cost(), cache::under_way(source.as_ref())), ((count, bytes), 0));
 }

@@ -1,5 +1,7 @@
 //! Servers that misbehave.
 
+use std::time::{Duration, Instant};
+
 use super::super::mock::{Fault, Mock};
 use super::*;
 
@@ -8,11 +10,13 @@ use super::*;
 fn passing_faults_are_tried_again() {
     let status = |code| Fault::Status(code, vec![]);
     let busy = Fault::Status(503, vec![("Retry-After", "0".to_owned())]);
+    let statuses = [status(408), status(500), busy, status(429), status(503)];
     let lengths = [Fault::Short, Fault::ShortOpen, Fault::Long, Fault::LongOpen];
-    for fault in [status(500), busy, status(429), Fault::Reset, Fault::Cut].into_iter().chain(lengths) {
+    let connections = [Fault::Reset, Fault::Cut, Fault::Stall, Fault::Silence];
+    for fault in statuses.into_iter().chain(lengths).chain(connections) {
         for store in [http, s3] {
             let mock = Mock::new(&file(5000));
-            let source = store(&mock, "/faulty", &[]);
+            let source = store(&mock, "/faulty", &[("GDAL_HTTP_LOW_SPEED_TIME", "0.2")]);
             mock.fault([fault.clone(), fault.clone()]);
             let bytes = source.read_ranges(&[range(10, 500)]);
             assert_eq!(bytes.unwrap()[0], file(5000)[10..500], "{fault:?}");
@@ -40,17 +44,18 @@ fn tries_end() {
 fn lasting_faults_are_told_at_once() {
     let status = |code| Fault::Status(code, vec![]);
     let cases = [
-        (status(404), "not found"),
+        (status(404), "not found (HTTP 404)"),
         (status(403), "access denied (HTTP 403)"),
         (status(401), "access denied (HTTP 401)"),
         (status(400), "HTTP 400"),
+        (status(501), "HTTP 501"),
         (Fault::OtherRange, "the server sent 11 to 501"),
         (Fault::WholeLarge, "does not serve ranges"),
         (Fault::WholeOpen, "does not serve ranges"),
         (Fault::Status(206, vec![]), "without Content-Range"),
         (Fault::Status(302, vec![("Location", "/loop?sesame".to_owned())]), ""),
     ];
-    for (fault, text) in cases.iter().take(8) {
+    for (fault, text) in cases.iter().take(9) {
         for store in [http, s3] {
             let mock = Mock::new(&file(5000));
             mock.fault([fault.clone()]);
@@ -62,7 +67,7 @@ fn lasting_faults_are_told_at_once() {
         }
     }
     let mock = Mock::new(&file(5000));
-    mock.fault(vec![cases[8].0.clone(); 20]);
+    mock.fault(vec![cases[9].0.clone(); 20]);
     let error = http(&mock, "/x", &[]).read_ranges(&[range(10, 500)]).unwrap_err().chain();
     assert!(error.contains("redirects more than 10 times") && !error.contains("sesame"), "{error}");
 }
@@ -79,28 +84,6 @@ fn a_small_file_sent_whole_is_cut() {
 }
 
 #[test]
-fn a_changed_file_is_told() {
-    for (fault, text) in [(Fault::ETag("\"two\""), "\"one\" and is \"two\""), (Fault::Grown, "5000 bytes and is 5001")]
-    {
-        for store in [http, s3] {
-            let mock = Mock::new(&file(5000));
-            let source = store(&mock, "/c", &[]);
-            source.read_ranges(&[range(0, 10)]).unwrap();
-            mock.fault([Fault::ETag("W/\"one\""), fault.clone()]);
-            source.read_ranges(&[range(0, 10)]).unwrap();
-            let error = source.read_ranges(&[range(0, 10)]).unwrap_err();
-            assert!(matches!(&error, Error::Changed { what } if what.contains(text)), "{error}");
-            // Who opens it now reads what is there now; who was told of another version first hears of that.
-            assert!(store(&mock, "/c", &[]).read_ranges(&[range(0, 10)]).is_ok());
-            mock.fault([fault.clone()]);
-            let told = store(&mock, "/c", &[]);
-            assert_eq!(told.seen().unwrap().etag.as_deref(), Some("\"one\""));
-            assert!(matches!(told.read_ranges(&[range(0, 10)]), Err(Error::Changed { .. })));
-        }
-    }
-}
-
-#[test]
 fn a_size_that_is_not_told_is_not_guessed() {
     let mock = Mock::new(&file(5000));
     mock.fault([Fault::NoSize, Fault::NoSize]);
@@ -109,4 +92,64 @@ fn a_size_that_is_not_told_is_not_guessed() {
     assert_eq!(source.seen(), None);
     assert!(source.head().unwrap_err().to_string().contains("does not tell"));
     assert_eq!(source.head().unwrap().size, 5000);
+}
+
+#[test]
+fn what_is_tried_again_is_the_users_choice() {
+    for (codes, tried, not) in [("404,418", 418, 500), ("ALL", 403, 0)] {
+        let mock = Mock::new(&file(5000));
+        let source = http(&mock, "/a", &[("GDAL_HTTP_RETRY_CODES", codes)]);
+        mock.fault([Fault::Status(tried, vec![])]);
+        assert!(source.read_ranges(&[range(10, 500)]).is_ok(), "{codes}");
+        mock.fault([Fault::Status(not, vec![])].into_iter().filter(|_| not > 0));
+        assert_eq!(source.read_ranges(&[range(10, 500)]).is_ok(), not == 0, "{codes}");
+    }
+}
+
+/// The other files of the host keep away from it too, until the pause is over.
+#[test]
+fn a_pause_is_everybodys() {
+    let mock = Mock::new(&file(5000));
+    let (asked, other) = (http(&mock, "/a", &[]), http(&mock, "/b", &[("GDAL_HTTP_MAX_RETRY", "0")]));
+    mock.fault([Fault::Status(429, vec![("Retry-After", "1".to_owned())]), Fault::Reset]);
+    let start = Instant::now();
+    assert_eq!(asked.read_ranges(&[range(10, 500)]).unwrap()[0], file(5000)[10..500]);
+    assert!(start.elapsed() >= Duration::from_secs(1), "it was asked for");
+    mock.fault([Fault::Status(503, vec![("Retry-After", "7200".to_owned())])]);
+    let count = mock.count();
+    assert!(other.read_ranges(&[range(10, 500)]).is_err());
+    let error = asked.read_ranges(&[range(10, 500)]).unwrap_err().to_string();
+    assert!(error.contains("not to be asked for another 7"), "{error}");
+    assert_eq!(mock.count(), count + 1, "nobody waits for two hours, and nobody asks");
+}
+
+/// A response that never comes is a failure when the time is over, with or without a limit for the whole of it.
+#[test]
+fn nothing_waits_for_ever() {
+    for limit in ["GDAL_HTTP_TIMEOUT", "GDAL_HTTP_LOW_SPEED_TIME"] {
+        for fault in [Fault::Stall, Fault::Silence] {
+            let mock = Mock::new(&file(5000));
+            mock.fault(vec![fault.clone(); 2]);
+            let source = http(&mock, "/a", &[(limit, "0.2"), ("GDAL_HTTP_MAX_RETRY", "1")]);
+            let error = source.read_ranges(&[range(10, 500)]).unwrap_err().to_string();
+            assert!(error.contains("GDAL_HTTP_TIMEOUT") && error.contains("tried 2 times"), "{fault:?}: {error}");
+            assert_eq!(source.read_ranges(&[range(10, 500)]).unwrap()[0], file(5000)[10..500]);
+        }
+    }
+}
+
+#[test]
+fn a_stores_word_for_an_error_is_told_with_what_to_set() {
+    let mock = Mock::new(&file(5000));
+    let source = s3(&mock, "/a", &[]);
+    for (status, header, expected) in [
+        (403, "InvalidAccessKeyId", ["access denied (HTTP 403 InvalidAccessKeyId)", "AWS_REQUEST_PAYER"]),
+        (404, "NoSuchBucket", ["not found (HTTP 404 NoSuchBucket)", "AWS_S3_ENDPOINT"]),
+        (403, "see https://h/?sig=sesame", ["access denied (HTTP 403)", "AWS_SECRET_ACCESS_KEY"]),
+        (400, "ExpiredToken", ["HTTP 400 ExpiredToken", "AWS_SESSION_TOKEN"]),
+    ] {
+        mock.fault([Fault::Status(status, vec![("x-ms-error-code", header.to_owned())])]);
+        let error = source.read_ranges(&[range(10, 500)]).unwrap_err().chain();
+        assert!(expected.iter().all(|text| error.contains(text)) && !error.contains("sesame"), "{error}");
+    }
 }

@@ -1,6 +1,7 @@
 //! What every source does alike, with faults where there is a network.
 
 mod ahead;
+mod changes;
 mod faults;
 mod http2;
 mod requests;

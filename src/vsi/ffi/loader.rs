@@ -2,11 +2,13 @@
 
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::mem::transmute_copy;
+use std::panic::catch_unwind;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::gdal::{Functions, Gdal, borrow, to_c};
-use super::{Mount, install};
+use super::gdal::{Functions, Gdal, borrow};
+use super::{Mount, install, tell};
+use crate::vsi::end;
 use crate::vsi::handler::{Host, Severity};
 
 /// libgdals by the address of their GDALVersionInfo; `None` for those that cannot be served.
@@ -53,6 +55,11 @@ fn hosts() -> Option<MutexGuard<'static, Hosts>> {
         }
     }
     None
+}
+
+/// The libgdal at this place among those that are served.
+pub(super) fn host(place: usize) -> Option<&'static Gdal> {
+    HOSTS.try_lock().ok()?.iter().filter_map(|(_, gdal)| *gdal).nth(place)
 }
 
 /// Installs `/vsitlm/` in every libgdal of the process that does not have it yet.
@@ -103,8 +110,9 @@ fn serve(library: &Library) -> Option<&'static Gdal> {
             unsafe { transmute_copy(&symbol) }
         }),
         version: version.and_then(|text| text.parse().ok()).unwrap_or(0),
+        cache_max: Default::default(),
     }));
-    crate::trace::install(debug_everywhere);
+    end_with_the_process();
     for (prefix, query) in [(c"/vsitlm/", false), (c"/vsitlm?", true)] {
         if !install(gdal, prefix, Box::leak(Box::new(Mount { gdal, query }))) {
             gdal.report("cannot install the file system /vsitlm/: this GDAL refuses it", Severity::Warning);
@@ -114,12 +122,13 @@ fn serve(library: &Library) -> Option<&'static Gdal> {
     Some(gdal)
 }
 
-/// Every libgdal decides for itself whether its CPL_DEBUG wants the message.
-fn debug_everywhere(message: &str) {
-    let message = to_c(message);
-    let Ok(hosts) = HOSTS.try_lock() else { return };
-    for gdal in hosts.iter().filter_map(|(_, gdal)| *gdal) {
-        // SAFETY: the format is "%s", with one C string.
-        unsafe { (gdal.functions.debug)(c"VSITLM".as_ptr(), c"%s".as_ptr(), message.as_ptr()) };
+/// Sees to it that nothing is told any more, and that the statistics are written, when the process ends.
+fn end_with_the_process() {
+    extern "C" fn at_exit() {
+        tell::end();
+        let _ = catch_unwind(end::end);
     }
+    end::begin();
+    // SAFETY: the function stays loaded, since GDAL closes no plugin, and does not unwind.
+    unsafe { libc::atexit(at_exit) };
 }

@@ -15,6 +15,12 @@ thread_local! {
     static ALLOCATED: RefCell<usize> = const { RefCell::new(STRUCT) };
     /// Whether VSITLM_OVERVIEWS=NO.
     static NO_OVERVIEWS: Cell<bool> = const { Cell::new(false) };
+    /// Blocks in the fake host's cache that nobody has locked.
+    static BLOCKS: Cell<u32> = const { Cell::new(0) };
+    /// The limit of that cache, in bytes.
+    static CACHE_MAX: Cell<i64> = const { Cell::new(1000) };
+    /// This thread's configuration options.
+    static OPTIONS: RefCell<Vec<CString>> = const { RefCell::new(Vec::new()) };
 }
 
 const STRUCT: usize = size_of::<Callbacks>();
@@ -84,6 +90,81 @@ unsafe extern "C" fn fake_fstat(_: *const c_char, _: *mut libc::stat64, _: c_int
     -1
 }
 
+unsafe extern "C" fn fake_flush_block() -> c_int {
+    let blocks = BLOCKS.get();
+    BLOCKS.set(blocks.saturating_sub(1));
+    c_int::from(blocks > 0)
+}
+
+unsafe extern "C" fn fake_cache_max() -> i64 {
+    CACHE_MAX.get()
+}
+
+unsafe extern "C" fn fake_set_cache_max(limit: i64) {
+    CACHE_MAX.set(limit);
+}
+
+unsafe extern "C" fn fake_thread_options() -> *mut *mut c_char {
+    OPTIONS.with_borrow(|options| {
+        if options.is_empty() {
+            return std::ptr::null_mut();
+        }
+        // SAFETY: room for the options and null.
+        unsafe {
+            let list: *mut *mut c_char = libc::calloc(options.len() + 1, size_of::<*mut c_char>()).cast();
+            for (place, option) in options.iter().enumerate() {
+                *list.add(place) = libc::strdup(option.as_ptr());
+            }
+            list
+        }
+    })
+}
+
+unsafe extern "C" fn fake_set_thread_options(list: *const *const c_char) {
+    OPTIONS.with_borrow_mut(|options| {
+        options.clear();
+        // SAFETY: a list of C strings that ends in null.
+        unsafe {
+            for place in 0.. {
+                let option = *list.add(place);
+                if option.is_null() {
+                    break;
+                }
+                options.push(CStr::from_ptr(option).to_owned());
+            }
+        }
+    });
+}
+
+unsafe extern "C" fn fake_free_list(list: *mut *mut c_char) {
+    if list.is_null() {
+        return;
+    }
+    // SAFETY: what `fake_thread_options` gave.
+    unsafe {
+        for place in 0.. {
+            let option = *list.add(place);
+            if option.is_null() {
+                break;
+            }
+            libc::free(option.cast());
+        }
+        libc::free(list.cast());
+    }
+}
+
+unsafe extern "C" fn fake_error_reset() {}
+
+unsafe extern "C" fn fake_last_error() -> *const c_char {
+    c"".as_ptr()
+}
+
+unsafe extern "C" fn fake_push_handler(_: unsafe extern "C" fn(c_int, c_int, *const c_char)) {}
+
+unsafe extern "C" fn fake_pop_handler() {}
+
+unsafe extern "C" fn fake_quiet_handler(_: c_int, _: c_int, _: *const c_char) {}
+
 unsafe extern "C" fn fake_calloc(count: usize, size: usize) -> *mut c_void {
     // SAFETY: any numbers are allowed.
     unsafe { libc::calloc(count, size) }
@@ -95,8 +176,8 @@ unsafe extern "C" fn fake_strdup(text: *const c_char) -> *mut c_char {
 }
 
 fn gdal(version: u32) -> &'static Gdal {
-    type Error = unsafe extern "C" fn(c_int, c_int, *const c_char, ...);
-    type Debug = unsafe extern "C" fn(*const c_char, *const c_char, ...);
+    type Error = unsafe extern "C-unwind" fn(c_int, c_int, *const c_char, ...);
+    type Debug = unsafe extern "C-unwind" fn(*const c_char, *const c_char, ...);
     let functions = Functions {
         version_info: fake_version,
         alloc_callbacks: fake_alloc,
@@ -114,8 +195,19 @@ fn gdal(version: u32) -> &'static Gdal {
         fread: fake_fread,
         fclose: fake_fclose,
         fstat: fake_fstat,
+        flush_block: fake_flush_block,
+        cache_max: fake_cache_max,
+        set_cache_max: fake_set_cache_max,
+        thread_options: fake_thread_options,
+        set_thread_options: fake_set_thread_options,
+        free_list: fake_free_list,
+        error_reset: fake_error_reset,
+        last_error: fake_last_error,
+        push_handler: fake_push_handler,
+        pop_handler: fake_pop_handler,
+        quiet_handler: fake_quiet_handler,
     };
-    Box::leak(Box::new(Gdal { functions, path_option: None, version }))
+    Box::leak(Box::new(Gdal { functions, path_option: None, version, cache_max: Default::default() }))
 }
 
 /// The callbacks as a host of `version` gets them.
@@ -449,6 +541,193 @@ fn views_are_files_and_nothing_lies_beside_them() {
         let said = messages();
         assert!(said.len() == 1 && said[0].1.contains(says) && said[0].1.contains("made.jp2"), "{options}: {said:?}");
     }
+}
+
+#[test]
+fn a_threads_failure_is_left_to_the_main_thread() {
+    let folder = tempfile::tempdir().unwrap();
+    let (name, bytes) = file(&folder);
+    let host = callbacks(3_100_000);
+    // SAFETY: the callbacks are called as their contract has it.
+    unsafe {
+        let open = || host.open.unwrap()(host.user_data, name.as_ptr(), c"rb".as_ptr());
+        let mut buffer = vec![0u8; bytes.len()];
+        let mut read = |handle, count| host.read.unwrap()(handle, buffer.as_mut_ptr().cast(), 1, count);
+        let seek = |handle, offset| assert_eq!(host.seek.unwrap()(handle, offset, libc::SEEK_SET), 0);
+        let main = open();
+        assert_eq!(read(main, 12), 12);
+        let [other, good, bad] = [(); 3].map(|()| open());
+        assert!(!good.is_null() && !bad.is_null() && !other.is_null(), "{:?}", messages());
+        // The file is cut short under its readers: what was there is read no more.
+        let cut = std::fs::OpenOptions::new().write(true).open(folder.path().join("made.jp2")).unwrap();
+        cut.set_len(100).unwrap();
+        for worker in [bad, other] {
+            seek(worker, 200);
+            assert_eq!(read(worker, bytes.len()), 0);
+        }
+        assert!(messages().iter().any(|(_, message)| message.contains("reads the tile once more")));
+        // What the host clears is its own state; the block is still there.
+        host.clear_err.unwrap()(bad);
+        assert_eq!(host.error.unwrap()(bad), 0);
+        BLOCKS.set(3);
+        assert_eq!(host.close.unwrap()(good), 0);
+        assert_eq!((BLOCKS.get(), CACHE_MAX.get()), (3, 1000), "nothing has failed there");
+        assert_eq!(host.close.unwrap()(bad), 0);
+        assert_eq!((BLOCKS.get(), CACHE_MAX.get()), (0, 1));
+        BLOCKS.set(1);
+        seek(other, 200);
+        assert_eq!(read(other, 12), 0);
+        assert_eq!(CACHE_MAX.get(), 1, "another thread goes on");
+        assert_eq!(host.close.unwrap()(other), 0);
+        assert_eq!((BLOCKS.get(), CACHE_MAX.get()), (0, 1));
+        seek(main, 200);
+        assert_eq!(read(main, 12), 0);
+        assert_eq!(CACHE_MAX.get(), 1000);
+        BLOCKS.set(1);
+        assert_eq!(host.close.unwrap()(main), 0);
+        assert_eq!((BLOCKS.get(), CACHE_MAX.get()), (0, 1000), "no other handle waits");
+    }
+}
+
+#[test]
+fn options_of_another_thread_hold_for_a_while_even_if_that_ends_in_a_panic() {
+    let (ours, theirs) = (vec![c"A=1".to_owned()], vec![c"A=2".to_owned(), c"B=3".to_owned()]);
+    let gdal = gdal(3_060_200);
+    assert_eq!(gdal.thread_options(), Vec::<CString>::new());
+    OPTIONS.set(ours.clone());
+    let mut seen = Vec::new();
+    gdal.with_thread_options(&theirs, &mut || seen = gdal.thread_options());
+    assert_eq!((seen, gdal.thread_options()), (theirs.clone(), ours.clone()));
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| ()));
+    let panicked = catch_unwind(AssertUnwindSafe(|| gdal.with_thread_options(&theirs, &mut || panic!("by design"))));
+    std::panic::set_hook(hook);
+    assert!(panicked.is_err());
+    assert_eq!(gdal.thread_options(), ours);
+    OPTIONS.take();
+}
+
+#[test]
+fn a_child_reads_a_hosts_file_though_a_thread_of_its_parent_holds_the_handles() {
+    crate::vsi::host_source::tests::read_in_a_child(|work| {
+        // SAFETY: the child runs on memory of its own, waits for no lock of this process's other threads, and leaves by
+        // _exit; alarm() ends it where it hangs.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: as above.
+            unsafe {
+                libc::alarm(20);
+                libc::_exit(c_int::from(!work()));
+            }
+        }
+        let mut status = 0;
+        // SAFETY: the child made above.
+        child > 0 && unsafe { libc::waitpid(child, &raw mut status, 0) } == child && status == 0
+    });
+}
+
+/// Serves ranges of one file on loopback for as long as the process lives, and gives its address.
+fn serve(content: Vec<u8>) -> std::net::SocketAddr {
+    use std::io::{BufRead, BufReader, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let content: &'static [u8] = content.leak();
+    let answer = |mut stream: std::net::TcpStream| -> Option<()> {
+        let mut lines = BufReader::new(stream.try_clone().ok()?).lines();
+        loop {
+            let mut range = 0..content.len();
+            for line in lines.by_ref() {
+                let line = line.ok()?.to_ascii_lowercase();
+                if line.is_empty() {
+                    break;
+                }
+                if let Some((first, last)) = line.strip_prefix("range: bytes=").and_then(|range| range.split_once('-'))
+                {
+                    range = first.parse().ok()?..last.parse::<usize>().ok()?.saturating_add(1).min(content.len());
+                }
+            }
+            let (first, last, body) = (range.start, range.end.checked_sub(1)?, content.get(range)?);
+            let (length, size) = (body.len(), content.len());
+            let head = format!(
+                "HTTP/1.1 206 OK\r\nContent-Range: bytes {first}-{last}/{size}\r\nContent-Length: {length}\r\n\r\n"
+            );
+            stream.write_all(&[head.as_bytes(), body].concat()).ok()?;
+        }
+    };
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || answer(stream));
+        }
+    });
+    address
+}
+
+/// A host that threads share.
+struct Shared(Callbacks);
+
+// SAFETY: the callbacks may be called on any thread, and what `pUserData` points to lives as long as the process.
+unsafe impl Sync for Shared {}
+
+/// Whether a process ends well within twenty seconds. One that hangs is ended.
+fn ends_well(child: libc::pid_t) -> bool {
+    for _ in 0..2000 {
+        let mut status = 0;
+        // SAFETY: a child of this process's that nobody has waited for.
+        if unsafe { libc::waitpid(child, &raw mut status, libc::WNOHANG) } == child {
+            return status == 0;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    // SAFETY: as above.
+    unsafe {
+        libc::kill(child, libc::SIGKILL);
+        libc::waitpid(child, std::ptr::null_mut(), 0);
+    }
+    false
+}
+
+#[test]
+fn children_read_though_threads_of_their_parent_read_at_the_fork() {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+    let made = made::File { packet: 3000, ..made::File::default() };
+    let address = serve(made.bytes());
+    let host = Shared(callbacks(3_100_000));
+    let right = {
+        let folder = tempfile::tempdir().unwrap();
+        read_whole(&host.0, &file_of(&folder, &made).0).unwrap()
+    };
+    // Files that are known, and files that are not.
+    let name = |number: usize| CString::new(format!("http://{address}/made.jp2?{number}")).unwrap();
+    let (ends, number, reads) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+    let is_right = |number: usize| read_whole(&{ &host }.0, &name(number)).is_ok_and(|bytes| bytes == right);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..6)
+            .map(|_| {
+                scope.spawn(|| {
+                    while !ends.load(Relaxed) {
+                        assert!(is_right(number.fetch_add(1, Relaxed) / 4), "{:?}", messages());
+                        reads.fetch_add(1, Relaxed);
+                    }
+                })
+            })
+            .collect();
+        let all_end_well = (0..20).all(|fork| {
+            let before = reads.load(Relaxed);
+            while reads.load(Relaxed) < before + 5 && !threads.iter().any(|thread| thread.is_finished()) {
+                std::thread::yield_now();
+            }
+            // SAFETY: the child calls the callbacks, which is what is tested, and leaves by _exit.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                let is_right = catch_unwind(AssertUnwindSafe(|| is_right(fork) && is_right(1_000_000 + fork)));
+                // SAFETY: as above.
+                unsafe { libc::_exit(c_int::from(!is_right.unwrap_or(false))) };
+            }
+            child > 0 && ends_well(child)
+        });
+        ends.store(true, Relaxed);
+        assert!(all_end_well);
+    });
 }
 
 #[test]

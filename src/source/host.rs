@@ -1,16 +1,19 @@
-//! One host: how many requests it gets at the same time, over which protocol, and what a request to it costs.
+//! One host: who may ask it (`turns`), over which protocol, what a request to it costs, and what was asked so far.
 //!
 //! Many small ranges go over one connection where the host speaks HTTP/2: one handshake in place of 37 for an overview of
 //! 121 tiles, in the same time once the connection is under way; where TCP begins it slowly, a round trip or four later.
 //! Large ranges side by side are faster over connections of their own, each with a congestion window, and so are asked
 //! for by HTTP/1.1. `scripts/bench_http2.py` measures both.
 
-use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{MutexGuard, Semaphore, SemaphorePermit};
+use tokio::sync::MutexGuard;
 
 use super::link::Link;
+use super::statistics::{Counters, count};
+use super::turns::Turns;
 use crate::process::lock;
 
 /// Shorter bodies, in bytes, say more about the round trip than about the bandwidth.
@@ -25,11 +28,18 @@ const OPEN_FOR: Duration = Duration::from_secs(60);
 /// S3 and Azure's blobs are known to speak HTTP/1.1 alone: finding that out would delay the first small ranges.
 const WITHOUT_HTTP2: [&str; 3] = [".amazonaws.com", ".amazonaws.com.cn", ".blob.core.windows.net"];
 
-/// The limiter and the measurements of one host.
-#[derive(Debug)]
-pub(super) struct Host {
-    connections: usize,
-    permits: Semaphore,
+/// Who goes on sooner has not waited.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+
+/// What a process knows of one host.
+#[derive(Debug, Default)]
+pub(crate) struct Host {
+    /// Who may ask next.
+    pub(super) turns: Arc<Turns>,
+    /// What has been asked so far.
+    pub(super) counters: Counters,
+    /// Whether it answers If-Match with 412 for a file that is still the same.
+    pub(super) misjudges_etags: AtomicBool,
     /// Whether it speaks HTTP/2, and when it last did; `None` before the first response.
     speaks: Mutex<Option<(bool, Instant)>>,
     /// Held by the request whose response will tell.
@@ -46,28 +56,25 @@ struct Measured {
 }
 
 impl Host {
-    /// The host `authority` (scheme, name and port), of which at most `connections` requests are made at the same time.
-    pub(super) fn new(authority: &str, connections: usize) -> Self {
-        let connections = connections.clamp(1, Semaphore::MAX_PERMITS);
+    /// The host `authority`: scheme, name and port.
+    pub(super) fn new(authority: &str) -> Self {
         let known = WITHOUT_HTTP2.iter().any(|suffix| authority.ends_with(suffix)).then(|| (false, Instant::now()));
-        Self {
-            connections,
-            permits: Semaphore::new(connections),
-            speaks: Mutex::new(known),
-            first: tokio::sync::Mutex::default(),
-            measured: Mutex::default(),
+        Self { speaks: Mutex::new(known), ..Self::default() }
+    }
+
+    /// Takes note of a read that was not a request of this program's own: its bytes, or that it failed.
+    pub(crate) fn note_read(&self, bytes: Option<u64>) {
+        count(&self.counters.requests, 1);
+        count(&self.counters.bytes, bytes.unwrap_or(0));
+        count(&self.counters.read_errors, u64::from(bytes.is_none()));
+    }
+
+    /// Takes note of a request that waits no more, since when it did.
+    pub(super) fn note_wait(&self, since: Instant) {
+        let waited = since.elapsed();
+        if waited >= SHORTEST_WAIT {
+            self.counters.waited(waited);
         }
-    }
-
-    /// Waits for a turn, which lasts until what is returned is dropped.
-    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        // Fails only when closed, which never happens; then no limit is better than no request.
-        self.permits.acquire().await.ok()
-    }
-
-    /// Whether the caller, who has its turn, is the only one.
-    pub(super) fn is_alone(&self) -> bool {
-        self.permits.available_permits() + 1 >= self.connections
     }
 
     /// Whether it speaks HTTP/2 over a connection that is probably open, as far as that is known.
@@ -146,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_link_is_known_once_both_were_measured() {
-        let host = Host::new("https://h", 4);
+        let host = Host::new("https://h");
         assert_eq!(host.link(), Link::default());
         host.measure(Duration::from_millis(150), 1000, Duration::from_millis(1));
         assert_eq!(host.link(), Link::default(), "a short body says nothing of the bandwidth");
@@ -156,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_new_connection_hardly_moves_the_round_trip() {
-        let host = Host::new("https://h", 1);
+        let host = Host::new("https://h");
         host.measure(Duration::from_millis(50), 1_000_000, Duration::from_secs(1));
         host.measure(Duration::from_millis(200), 1_000_000, Duration::from_secs(1));
         assert!((50_000..60_000).contains(&host.link().request()));
@@ -178,7 +185,7 @@ mod tests {
     #[test]
     fn small_ranges_wait_for_the_first_and_only_once() {
         for told in [Some(true), Some(false), None] {
-            let host = Host::new("https://h", 32);
+            let host = Host::new("https://h");
             let first = now(pin!(host.way(1, true))).unwrap();
             let mut others = [Box::pin(host.way(SMALL, false)), Box::pin(host.way(1, false))];
             assert!(others.iter_mut().all(|other| now(other.as_mut()).is_none()));
@@ -193,7 +200,7 @@ mod tests {
 
     #[test]
     fn large_ranges_side_by_side_have_connections_of_their_own() {
-        let host = Host::new("https://h", 32);
+        let host = Host::new("https://h");
         host.spoke(true);
         assert!(http2_offered(&host, SMALL, false) && http2_offered(&host, SMALL + 1, true));
         assert!(!http2_offered(&host, SMALL + 1, false));
@@ -203,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_may_be_closed_is_tried_by_one() {
-        let host = Host::new("https://h", 32);
+        let host = Host::new("https://h");
         *lock(&host.speaks) = Instant::now().checked_sub(OPEN_FOR).map(|at| (true, at));
         let _first = now(pin!(host.way(1, true))).unwrap();
         assert!(now(pin!(host.way(1, false))).is_none());
@@ -214,23 +221,12 @@ mod tests {
         for (authority, http2) in
             [("https://bucket.s3.amazonaws.com", false), ("https://h", true), ("https://h", false)]
         {
-            let host = Host::new(authority, 32);
+            let host = Host::new(authority);
             if authority == "https://h" {
                 host.spoke(http2);
             }
             let _one = now(pin!(host.way(1, false))).unwrap();
             assert!(now(pin!(host.way(1, false))).is_some(), "{authority} {http2}");
         }
-    }
-
-    #[test]
-    fn alone_is_who_has_the_only_turn() {
-        let host = Host::new("https://h", 2);
-        let one = now(pin!(host.turn())).unwrap();
-        assert!(host.is_alone());
-        let _other = now(pin!(host.turn())).unwrap();
-        assert!(!host.is_alone());
-        drop(one);
-        assert!(host.is_alone());
     }
 }

@@ -1,0 +1,155 @@
+//! A tile without packets, in place of one that could not be read.
+//!
+//! GDAL's threads hide what fails (see `vsi::workers`), so a thread of theirs gets a tile that decodes to nothing, and its
+//! pixels are thrown away. In a tile-part's body that is SOD and then empty packets: a packet header whose first bit is 0
+//! (T.800 B.10.3), with EPH behind it where the main header asks for that (A.8.2).
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::VirtualFile;
+use crate::jp2::{Progress, SOT_LENGTH, parse_main_header};
+use crate::layout::{Content, VirtualOffset};
+
+const SOC_SIZ: [u8; 4] = [0xFF, 0x4F, 0xFF, 0x51];
+const SOT: [u8; 4] = [0xFF, 0x90, 0, 10];
+const SOD: [u8; 2] = [0xFF, 0x93];
+const EOC: [u8; 2] = [0xFF, 0xD9];
+
+/// One empty packet, and one where EPH markers are asked for.
+const PACKET: &[u8] = &[0];
+const PACKET_WITH_EPH: &[u8] = &[0, 0xFF, 0x92];
+
+/// The body of a tile-part that has no packets.
+pub(crate) struct EmptyTile {
+    /// Its bytes of the virtual file.
+    pub(crate) body: Range<u64>,
+    /// What stands before the packets.
+    head: &'static [u8],
+    packet: &'static [u8],
+}
+
+impl EmptyTile {
+    /// Fills `buffer` from `offset` on, which lies in the body, up to the body's end, and gives the number of bytes.
+    pub(crate) fn read(&self, offset: u64, buffer: &mut [u8]) -> usize {
+        let length = usize::try_from(self.body.end.saturating_sub(offset)).unwrap_or(usize::MAX).min(buffer.len());
+        let first = usize::try_from(offset.saturating_sub(self.body.start)).unwrap_or(usize::MAX);
+        let made_up = self.head.iter().chain(self.packet.iter().cycle());
+        // Neither has more bytes than SOD and one packet, but for the cycle's period.
+        let skip = match first.checked_sub(self.head.len()) {
+            Some(packets) => self.head.len() + packets % self.packet.len(),
+            None => first,
+        };
+        for (byte, made_up) in buffer.iter_mut().take(length).zip(made_up.skip(skip)) {
+            *byte = *made_up;
+        }
+        length
+    }
+}
+
+impl VirtualFile {
+    /// Whether the codestream begins at `offset`, and its structure is known.
+    pub(crate) fn is_codestream_start(&self, offset: u64) -> bool {
+        !self.layout.units().is_empty() && self.inline_from(offset).is_some_and(|bytes| bytes.starts_with(&SOC_SIZ))
+    }
+
+    /// The inline bytes from `offset` to the end of their segment.
+    fn inline_from(&self, offset: u64) -> Option<Bytes> {
+        match self.layout.segments_from(VirtualOffset(offset)).next() {
+            Some((start, Content::Inline(bytes))) => {
+                let skip = usize::try_from(offset.checked_sub(start.0)?).ok()?;
+                (skip <= bytes.len()).then(|| bytes.slice(skip..))
+            }
+            _ => None,
+        }
+    }
+
+    /// The empty tile that can stand in for the one that a read from `offset` on comes to first: where that read has not
+    /// begun within the tile's body, which would be half of one tile and half of another, and where the body lies between
+    /// two markers that are known.
+    pub(crate) fn empty_tile(&self, offset: u64) -> Option<EmptyTile> {
+        let start = match self.layout.segments_from(VirtualOffset(offset)).next()? {
+            (start, Content::Inline(bytes)) => start.0 + bytes.len() as u64,
+            (start, Content::Source(_)) => Some(start.0).filter(|start| *start == offset)?,
+        };
+        let before = self.layout.segments_from(VirtualOffset(start.checked_sub(1)?)).next();
+        let Some((_, Content::Inline(before))) = before else { return None };
+        let sot = before.len().checked_sub(usize::try_from(SOT_LENGTH).ok()?).and_then(|at| before.get(at..));
+        let head: &[u8] = match sot {
+            _ if before.ends_with(&SOD) => &[],
+            Some(sot) if sot.starts_with(&SOT) => &SOD,
+            _ => return None,
+        };
+        let mut segments = self.layout.segments_from(VirtualOffset(start));
+        let end = segments.find_map(|(start, content)| match content {
+            Content::Inline(bytes) => Some((start.0, bytes.starts_with(&SOT) || bytes.starts_with(&EOC))),
+            Content::Source(range) => self.unit_at(range.start.0).is_none().then_some((start.0, false)),
+        });
+        let (end, true) = end? else { return None };
+        let header = self.inline_from(0)?;
+        let Ok(Progress::Done(main)) = parse_main_header(&header, self.size()) else { return None };
+        let packet = if main.coding.eph { PACKET_WITH_EPH } else { PACKET };
+        (!self.layout.units().is_empty()).then_some(EmptyTile { body: start..end, head, packet })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Case, case_of};
+    use super::*;
+    use crate::jp2::{LBox, made};
+
+    /// Where the bodies begin: behind the SOT marker segments of a file without a TLM of its own.
+    fn bodies(case: &Case) -> Vec<u64> {
+        let all = case.file.layout.segments_from(VirtualOffset(0));
+        all.filter(|(_, content)| matches!(content, Content::Source(_))).map(|(start, _)| start.0).collect()
+    }
+
+    #[test]
+    fn stands_in_for_a_tile_from_its_start_to_the_next_one() {
+        let case = case_of(
+            "empty",
+            &made::File { plt: true, jp2c: Some(LBox::Short(0)), trailer: vec![7; 300], ..made::File::default() },
+        );
+        let starts = bodies(&case);
+        let (trailer, bodies) = starts.split_last().unwrap();
+        for (number, start) in bodies.iter().enumerate() {
+            let tile = case.file.empty_tile(*start).unwrap();
+            let next = bodies.get(number + 1).map_or(trailer - 2, |next| next - 12);
+            assert_eq!(tile.body, *start..next);
+            assert_eq!(case.file.empty_tile(start - 12).unwrap().body, tile.body, "from its SOT on");
+            assert!(case.file.empty_tile(start + 1).is_none(), "within its body");
+            let mut buffer = vec![0xEE; 9000];
+            let length = tile.read(*start, &mut buffer);
+            assert_eq!(length as u64, next - start);
+            assert!(buffer.starts_with(&SOD) && buffer[2..length].iter().all(|byte| *byte == 0));
+            assert!(buffer[length..].iter().all(|byte| *byte == 0xEE));
+        }
+        assert!(case.file.empty_tile(*trailer).is_none(), "a box is no tile");
+        assert!(case.file.empty_tile(case.file.size()).is_none());
+    }
+
+    #[test]
+    fn any_piece_of_it_is_the_same() {
+        for (head, packet) in [(&SOD[..], PACKET_WITH_EPH), (&[][..], PACKET_WITH_EPH), (&SOD[..], PACKET)] {
+            let tile = EmptyTile { body: 100..140, head, packet };
+            let mut whole = [0xEE; 40];
+            assert_eq!(tile.read(100, &mut whole), 40);
+            assert!(whole.starts_with(&[head, packet, packet].concat()));
+            for offset in 100..140 {
+                let mut piece = [0xEE; 7];
+                let length = tile.read(offset, &mut piece);
+                assert_eq!(piece[..length], whole[offset as usize - 100..][..length]);
+                assert_eq!(length as u64, (140 - offset).min(7));
+            }
+        }
+    }
+
+    #[test]
+    fn the_codestream_begins_at_one_place() {
+        let case = case_of("soc", &made::File::default());
+        let starts: Vec<_> = (0..case.file.size()).filter(|at| case.file.is_codestream_start(*at)).collect();
+        assert_eq!(starts.len(), 1);
+    }
+}

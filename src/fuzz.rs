@@ -1,0 +1,249 @@
+//! What the fuzz targets (`fuzz/`) drive: each takes bytes as they may come from anywhere, and asserts what must hold of
+//! what they give. Compiled for fuzzing alone.
+//!
+//! What every target finds by itself: panics, arithmetic that overflows, endless loops, and memory that the input claims
+//! instead of filling it.
+
+mod checks;
+mod index;
+mod memory;
+mod seeds;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+
+pub use index::{index, row};
+pub use seeds::seeds;
+
+use crate::file;
+use crate::jp2::{
+    Progress, SOT_LENGTH, Sot, TilePart, TilePartHeader, build_reduced_header, build_tlm, divide, packet_lengths,
+    parse_main_header, parse_tile_part_header, parse_tlm_segments, reduce_tile_segments, resolution_ends,
+};
+use crate::options::Options;
+use crate::path::{self, View};
+use memory::Host;
+
+/// Bytes that stand in a fuzz target's input before what it is about.
+fn split(data: &[u8], length: usize) -> Option<(&[u8], &[u8])> {
+    data.split_at_checked(length)
+}
+
+/// A file's boxes and main header, and those of its reduced views.
+pub fn main_header(data: &[u8]) {
+    let size = data.len() as u64;
+    let parsed = parse_main_header(data, size);
+    // A file that is known in part is asked for more, and what more tells is the same.
+    for cut in [data.len() / 2, data.len().saturating_sub(1)] {
+        match (parse_main_header(&data[..cut], size), &parsed) {
+            (Ok(Progress::Need(need)), _) => assert!(need > cut as u64 && need <= size, "{need} of {size} at {cut}"),
+            (Ok(Progress::Done(early)), Ok(Progress::Done(main))) => assert_eq!(&early, main),
+            (Err(early), Err(error)) => assert_eq!(early.to_string(), error.to_string()),
+            (early, _) => panic!("the first {cut} bytes give {early:?}, all of them {parsed:?}"),
+        }
+    }
+    let main = match parsed {
+        Ok(Progress::Done(main)) => main,
+        Ok(Progress::Need(need)) => panic!("byte {need} of a file of {size}"),
+        Err(_) => return,
+    };
+    assert!(main.end <= size);
+    for tile in [0, main.siz.tiles() / 2, main.siz.tiles() - 1] {
+        let (columns, rows) = main.siz.tile_extent(tile);
+        assert!(!columns.is_empty() && !rows.is_empty(), "tile {tile}");
+    }
+    if main.has_tlm() {
+        let _ = parse_tlm_segments(&main.tlm(data).concat());
+    }
+    for k in 1..=main.coding.default.levels {
+        let Some(grid) = main.siz.reduce(k) else { continue };
+        let Ok(header) = build_reduced_header(data, &main, &grid, k) else { continue };
+        // Its marker segments are parsed as those of any file: they end where a tile-part begins.
+        let probe = [&header[..], &[0xFF, 0x90]].concat();
+        match parse_main_header(&probe, probe.len() as u64) {
+            Ok(Progress::Done(view)) => assert_eq!(view.siz, grid.siz, "1/2^{k}"),
+            other => panic!("1/2^{k}: {other:?}"),
+        }
+    }
+}
+
+/// TLM marker segments.
+pub fn tlm(data: &[u8]) {
+    let Ok(entries) = parse_tlm_segments(data) else { return };
+    assert!(entries.len() <= data.len() / 2);
+    if entries.iter().all(|(_, length)| *length > 0) && !entries.is_empty() {
+        assert_eq!(parse_tlm_segments(&build_tlm(&entries)).expect("as it was built"), entries);
+    }
+}
+
+/// The headers of tile-parts, PLT and all, and the packets that they tell of: a whole main header, a length of two bytes
+/// for each tile-part, and the tile-parts themselves.
+pub fn tile_parts(data: &[u8]) {
+    let Ok(Progress::Done(main)) = parse_main_header(data, data.len() as u64) else { return };
+    let tail = &data[main.end as usize..];
+    let (mut parts, mut headers) = (Vec::new(), Vec::<TilePartHeader<'_>>::new());
+    let mut at = 0;
+    while parts.len() < 64
+        && let Ok(sot) = Sot::parse(&tail[at..], main.end + at as u64)
+    {
+        assert_eq!(Sot::parse(&sot.build(), 0).expect("as it was built"), sot);
+        let length = if sot.length == 0 { (tail.len() - at) as u32 } else { sot.length };
+        if length as u64 <= SOT_LENGTH || length as usize > tail.len() - at {
+            break;
+        }
+        let offset = main.end + at as u64;
+        let Ok(Progress::Done(header)) = parse_tile_part_header(&tail[at..at + length as usize], offset, length, &main)
+        else {
+            break;
+        };
+        assert!(u64::from(header.kept) >= SOT_LENGTH && header.kept < header.packets && header.packets <= length);
+        if let Some(grid) = main.siz.reduce(1) {
+            let segments = &tail[at + SOT_LENGTH as usize..at + header.packets as usize - 2];
+            let _ = reduce_tile_segments(segments, offset + SOT_LENGTH, &main, &grid, (sot.tile, 1));
+        }
+        if u32::from(sot.tile) < main.siz.tiles() {
+            headers.push(header);
+            parts.push(TilePart { tile: sot.tile, offset, length, head: None });
+        }
+        at += length as usize;
+    }
+    if let Ok(runs) = divide(&main, &parts, &headers) {
+        let ends = resolution_ends(&main, &parts, &headers, &runs);
+        for ((part, header), runs) in parts.iter().zip(&headers).zip(&runs) {
+            let told: u64 = runs.iter().map(|run| u64::from(run.length)).sum();
+            assert_eq!(told + u64::from(header.packets), u64::from(part.length), "every byte is a packet's");
+        }
+        for (part, ends) in parts.iter().zip(ends.unwrap_or_default()) {
+            assert!(ends.is_sorted() && ends.last().is_none_or(|end| *end == part.length));
+        }
+    }
+}
+
+/// The headers of packets: a bare codestream, of which all that follows its main header is the packets of tile 0, in two
+/// tile-parts.
+pub fn packets(data: &[u8]) {
+    let Ok(Progress::Done(main)) = parse_main_header(data, data.len() as u64) else { return };
+    let packets = &data[main.end as usize..];
+    let (one, other) = packets.split_at(packets.len() / 2);
+    for parts in [&[(main.end, packets)][..], &[(main.end, one), (main.end + one.len() as u64, other)]] {
+        let Ok(lengths) = packet_lengths(&main.siz, &main.coding, 0, parts) else { continue };
+        for (lengths, (_, bytes)) in lengths.iter().zip(parts) {
+            assert_eq!(lengths.iter().map(|length| *length as usize).sum::<usize>(), bytes.len());
+        }
+    }
+}
+
+/// Paths after `/vsitlm/`.
+pub fn path(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let request = match path::parse(text) {
+        Ok(request) => request,
+        Err(error) => return drop(error.chain()),
+    };
+    let again = match request.view {
+        View::Overviews => path::parse(&request.name()),
+        // A file may be called as the list of another's overviews is.
+        View::Whole | View::Reduced(_) => path::parse_file(&request.name()),
+    };
+    assert_eq!(again.expect("a name is a path"), request);
+    let location = &request.location;
+    let back = ["/vsitlm/", "/vsitlm?"].iter().any(|prefix| location.gdal_path().starts_with(prefix));
+    assert!(!back, "it leads back here");
+    let shown = location.display();
+    if let path::Location::Http { .. } = location {
+        assert!(!shown.contains(['?', '#']), "{shown}");
+        let host = shown.split('/').nth(2).unwrap_or_default();
+        assert!(!host.contains('@'), "{shown}");
+    }
+    let _ = (location.archive_path(), location.is_jp2(), path::key_of(location));
+}
+
+/// The values of options: lines of `NAME=value`.
+pub fn options(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let set: HashMap<&str, &str> = text.lines().filter_map(|line| line.split_once('=')).collect();
+    let get = |name: &str| set.get(name).map(|value| (*value).to_owned());
+    match Options::resolve(&get) {
+        Ok(options) => {
+            assert!((1..=1024).contains(&options.max_connections));
+            let shown = format!("{options:?}");
+            for name in ["GDAL_HTTP_USERPWD", "GDAL_HTTP_BEARER", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] {
+                // As a value of another option it is none.
+                let is_secret = |value: &str| value.starts_with("secret-") && text.matches(value).count() == 1;
+                let is_shown = |value: &str| is_secret(value) && shown.contains(value);
+                assert!(!get(name).is_some_and(|secret| is_shown(&secret)), "{name} in {shown}");
+            }
+        }
+        Err(error) => drop(error.chain()),
+    }
+}
+
+/// A whole virtual file: its bytes after one that tells how it is read. It is walked, composed, opened and read, and so
+/// are its reduced views and their list.
+pub fn file(data: &[u8]) {
+    let Some(([how], bytes)) = split(data, 1).and_then(|(how, bytes)| Some((<&[u8; 1]>::try_from(how).ok()?, bytes)))
+    else {
+        return;
+    };
+    let host = Host { jp2: Bytes::copy_from_slice(bytes), index: None, is_cheap: how & 1 != 0 };
+    let large = how & 2 != 0;
+    let get = |name: &str| match name {
+        "VSITLM_CACHE_DIR" => Some("NO".to_owned()),
+        "VSITLM_OVERVIEW_PREFETCH" if large => Some("0".to_owned()),
+        "VSITLM_MERGE_GAP" => Some("64".to_owned()),
+        "VSITLM_CACHE_SIZE" => Some("1MB".to_owned()),
+        _ => None,
+    };
+    let request = path::parse(&format!("/vsimem/{}/x.jp2", unique())).expect("a path");
+    drive(&request, &get, &host);
+}
+
+/// A number that no other input has: what this process remembers of files must not go from one input to the next.
+fn unique() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Opens and reads what `request` names, its views, and their list.
+fn drive(request: &path::Request, get: &dyn Fn(&str) -> Option<String>, host: &Host) {
+    let size = host.jp2.len() as u64;
+    let open = |view: View| file::open(&request.with(view), get, Some(host));
+    let whole = match open(View::Whole) {
+        Ok(whole) => whole,
+        Err(error) => return drop(error.chain()),
+    };
+    let bytes = checks::read(&whole, size);
+    if let Some(bytes) = &bytes {
+        // A file with a TLM of its own is passed on, its SOT marker segments written anew.
+        let passed_on = matches!(parse_main_header(&host.jp2, size), Ok(Progress::Done(main)) if main.has_tlm());
+        checks::table(bytes, bytes != &host.jp2 && !passed_on);
+    }
+    let may_have = whole.may_have_overviews();
+    let mut listed = Vec::new();
+    match open(View::Overviews) {
+        Ok(list) => {
+            assert!(may_have, "a list that GDAL is not told of");
+            let text = String::from_utf8(checks::read(&list, size).expect("it is in memory")).expect("XML is text");
+            roxmltree::Document::parse(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+            listed.extend(
+                text.split("?overview=")
+                    .skip(1)
+                    .filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u32>().ok()),
+            );
+            assert!(!listed.is_empty(), "{text}");
+        }
+        Err(error) => drop(error.chain()),
+    }
+    for factor in [0, 2, 3, 4, 8, 16] {
+        match open(View::Reduced(factor)) {
+            Ok(view) => {
+                if let Some(bytes) = checks::read(&view, size) {
+                    checks::table(&bytes, true);
+                }
+            }
+            Err(error) => assert!(!listed.contains(&factor), "1/{factor} is listed: {}", error.chain()),
+        }
+    }
+}

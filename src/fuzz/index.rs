@@ -1,0 +1,114 @@
+//! Index files and their rows.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+
+use super::memory::Host;
+use super::{drive, split, unique};
+use crate::index::{Record, RecordKey, complete};
+use crate::jp2::{PartPackets, Progress, made, parse_main_header};
+use crate::layout;
+use crate::path;
+
+/// The product that the made index tells of.
+const PRODUCT: &str = "S2A_MSIL2A_20241016T105031_N0511_R051_T31UDQ_20241016T151206";
+
+/// The path of a file of that product, in a folder of its own.
+pub(super) fn path_in(folder: &str) -> String {
+    format!("/vsimem/{folder}/{PRODUCT}.SAFE/GRANULE/x/IMG_DATA/R10m/T31UDQ_20241016T105031_B03_10m.jp2")
+}
+
+/// The file that the made index tells of.
+pub(super) fn made_file() -> &'static Bytes {
+    static FILE: OnceLock<Bytes> = OnceLock::new();
+    FILE.get_or_init(|| made::File { plt: true, ..made::File::default() }.bytes().into())
+}
+
+/// An index file. Where it has a row of the made file, the file is opened by it, and read.
+pub fn index(data: &[u8]) {
+    let host = Host { jp2: made_file().clone(), index: Some(Bytes::copy_from_slice(data)), is_cheap: false };
+    let folder = unique();
+    let get = |name: &str| match name {
+        "VSITLM_CACHE_DIR" => Some("NO".to_owned()),
+        "VSITLM_INDEX" => Some(format!("/vsimem/{folder}.parquet")),
+        "VSITLM_ON_MISS" => Some("fail".to_owned()),
+        "VSITLM_CACHE_SIZE" => Some("1MB".to_owned()),
+        _ => None,
+    };
+    drive(&path::parse(&path_in(&folder.to_string())).expect("a path"), &get, &host);
+}
+
+/// A row of an index: the lengths of three columns in two bytes each, 8 bytes for the file's size, and the columns
+/// `header`, `index` and `resolution_ends`.
+pub fn row(data: &[u8]) {
+    let Some((fixed, rest)) = split(data, 14) else { return };
+    let number = |bytes: &[u8]| bytes.iter().fold(0u64, |value, byte| value << 8 | u64::from(*byte));
+    let size = number(&fixed[6..]);
+    let mut columns = [None; 3];
+    let mut at = rest;
+    for (column, length) in columns.iter_mut().zip(fixed[..6].chunks(2)) {
+        // A length of 65,535 is a column that is not there.
+        let length = number(length) as usize;
+        if length != 0xFFFF {
+            let (value, after) = at.split_at(length.min(at.len()));
+            (*column, at) = (Some(value), after);
+        }
+    }
+    let [header, blob, ends] = columns;
+    let blob = blob.unwrap_or_default();
+    let mut record = Record {
+        key: RecordKey::default(),
+        path: String::new(),
+        file_size: (size != u64::MAX).then_some(size),
+        first_sot: None,
+        header: header.map(Bytes::copy_from_slice),
+        parts: Vec::new(),
+        has_tlm: blob.is_empty(),
+        origin: None,
+        etag: None,
+        last_modified: None,
+        overviews: None,
+    };
+    if complete(&mut record, blob, ends).is_err() {
+        return;
+    }
+    let header = record.header.clone().unwrap_or_default();
+    let Ok(structure) = record.structure(&header, size) else { return };
+    if let Ok(layout) = layout::compose(&structure) {
+        check(&layout, structure.file_size);
+    }
+    let Ok(Progress::Done(main)) = parse_main_header(&structure.header, structure.file_size) else { return };
+    let levels = main.coding.default.levels;
+    let told = |part: &crate::jp2::TilePart| PartPackets::by_resolution(part.head.as_ref()?, levels);
+    let Some(parts) = structure.tile_parts.parts().iter().map(told).collect::<Option<Vec<_>>>() else { return };
+    for level in layout::levels(&structure) {
+        for peek in [false, true] {
+            if let Ok(layout) = layout::reduce(&structure, &parts, level.k, peek) {
+                check(&layout, structure.file_size);
+            }
+        }
+    }
+}
+
+/// The segments follow each other, and what they take of the file lies in it.
+fn check(layout: &layout::Layout, file_size: u64) {
+    let mut at = 0;
+    for (start, content) in layout.segments_from(layout::VirtualOffset(0)) {
+        assert_eq!(start.0, at);
+        at += match content {
+            layout::Content::Inline(bytes) => bytes.len() as u64,
+            layout::Content::Source(range) => {
+                assert!(range.end.0 <= file_size, "{range:?} of {file_size} bytes");
+                range.end.0 - range.start.0
+            }
+        };
+    }
+    assert_eq!(at, layout.size());
+    let mut end = 0;
+    for unit in layout.units() {
+        assert!(end <= unit.range.start.0 && unit.range.start < unit.range.end, "{:?} after {end}", unit.range);
+        end = unit.range.end.0;
+    }
+    assert!(end <= file_size, "units up to {end} of {file_size} bytes");
+}

@@ -1,0 +1,234 @@
+//! What paths mean, as tables.
+
+use super::*;
+use crate::options::{Options, Secret};
+
+fn location(path: &str) -> Location {
+    parse(path).unwrap().location
+}
+
+fn local(path: &str) -> Location {
+    Location::Local(path.into())
+}
+
+fn url(url: &str) -> Location {
+    Location::Http { url: url.to_owned() }
+}
+
+fn object(bucket: &str, key: &str) -> Location {
+    Location::S3 { bucket: bucket.to_owned(), key: key.to_owned() }
+}
+
+fn google(bucket: &str, key: &str) -> Location {
+    Location::Gs { bucket: bucket.to_owned(), key: key.to_owned() }
+}
+
+fn blob(container: &str, key: &str) -> Location {
+    Location::Azure { container: container.to_owned(), key: key.to_owned() }
+}
+
+fn host(path: &str) -> Location {
+    Location::Host(path.to_owned())
+}
+
+#[test]
+fn every_way_of_writing_a_path_is_understood() {
+    let table = [
+        ("/data/x.jp2", local("/data/x.jp2")),
+        ("relative/x.jp2", local("relative/x.jp2")),
+        ("x.jp2", local("x.jp2")),
+        ("vsi.jp2", local("vsi.jp2")),
+        ("vsixyz.jp2", local("vsixyz.jp2")),
+        ("C:/x.jp2", local("C:/x.jp2")),
+        ("/home/me/vsitlm/x.jp2", local("/home/me/vsitlm/x.jp2")),
+        ("file:///data/a%20b.jp2", local("/data/a b.jp2")),
+        ("https://host/a.jp2?sig=a/b", url("https://host/a.jp2?sig=a/b")),
+        ("HTTPS://host/a.jp2", url("https://host/a.jp2")),
+        ("https:/host/a.jp2", url("https://host/a.jp2")),
+        ("vsicurl/https://host/a.jp2", url("https://host/a.jp2")),
+        ("/vsicurl/http://host:8080/a.jp2", url("http://host:8080/a.jp2")),
+        ("vsicurl/https:/host/a.jp2", url("https://host/a.jp2")),
+        ("vsicurl?url=https%3A%2F%2Fhost%2Fa.jp2%3Fs%3D1", url("https://host/a.jp2?s=1")),
+        (
+            "/vsicurl?max_retry=2&url=https%3A%2F%2Fh%2Fa.jp2",
+            Location::Curl {
+                url: "https://h/a.jp2".to_owned(),
+                settings: vec![("GDAL_HTTP_MAX_RETRY", Secret::new("2"))],
+                path: "/vsicurl?max_retry=2&url=https%3A%2F%2Fh%2Fa.jp2".to_owned(),
+            },
+        ),
+        ("vsicurl?use_head=no&list_dir=no&url=https%3A%2F%2Fh%2Fa.jp2", url("https://h/a.jp2")),
+        (
+            "vsicurl?pc_url_signing=yes&url=https%3A%2F%2Fh%2Fa.jp2",
+            host("/vsicurl?pc_url_signing=yes&url=https%3A%2F%2Fh%2Fa.jp2"),
+        ),
+        ("vsicurl?cookie=a&url=https%3A%2F%2Fh%2Fa.jp2", host("/vsicurl?cookie=a&url=https%3A%2F%2Fh%2Fa.jp2")),
+        ("vsicurl/ftp://host/a.jp2", host("/vsicurl/ftp://host/a.jp2")),
+        ("s3://eodata/Sentinel-2/x.jp2", object("eodata", "Sentinel-2/x.jp2")),
+        ("s3:/eodata/x.jp2", object("eodata", "x.jp2")),
+        ("vsis3/eodata/x.jp2", object("eodata", "x.jp2")),
+        ("/vsis3/eodata//x.jp2", object("eodata", "x.jp2")),
+        ("gs://b/x.jp2", google("b", "x.jp2")),
+        ("gcs://b/d/x.jp2", google("b", "d/x.jp2")),
+        ("vsigs/b/x.jp2", google("b", "x.jp2")),
+        ("az://c/x.jp2", blob("c", "x.jp2")),
+        ("/vsiaz/c/d/x.jp2", blob("c", "d/x.jp2")),
+        ("vsiadls/c/x.jp2", host("/vsiadls/c/x.jp2")),
+        ("https://h/a/../b%2Fc.jp2", url("https://h/a/../b%2Fc.jp2")),
+        ("https://h/a..b/%2e.jp2", url("https://h/a..b/%2e.jp2")),
+        ("data/../x.jp2", local("data/../x.jp2")),
+        ("vsizip/data/x.SAFE.zip/y.jp2", host("/vsizip/data/x.SAFE.zip/y.jp2")),
+        ("//vsizip//vsicurl/https://h/x.zip/y.jp2", host("/vsizip//vsicurl/https://h/x.zip/y.jp2")),
+        ("/vsizip/home/me/vsitlm/x.zip/y.jp2", host("/vsizip/home/me/vsitlm/x.zip/y.jp2")),
+        ("vsimem/x.jp2", host("/vsimem/x.jp2")),
+        ("?url=%2Fdata%2Fx.jp2", local("/data/x.jp2")),
+        ("?url=%2Fvsis3%2Fb%2Fx.jp2", object("b", "x.jp2")),
+    ];
+    for (path, expected) in table {
+        assert_eq!(location(path), expected, "{path}");
+    }
+}
+
+#[test]
+fn views_are_told_from_files() {
+    let table = [
+        ("/data/x.jp2", View::Whole, "/data/x.jp2"),
+        ("/data/x.jp2.ovr", View::Overviews, "/data/x.jp2"),
+        ("?url=%2Fdata%2Fx.jp2.ovr", View::Overviews, "/data/x.jp2"),
+        ("https://h/x.jp2?sig=a%2Fb.ovr", View::Overviews, "https://h/x.jp2?sig=a%2Fb"),
+        ("?overview=8&url=%2Fdata%2Fx.jp2", View::Reduced(8), "/data/x.jp2"),
+        // Side-cars of side-cars and of views are plain names.
+        ("/data/x.jp2.ovr.ovr", View::Whole, "/data/x.jp2.ovr.ovr"),
+        ("?overview=8&url=%2Fdata%2Fx.jp2.ovr", View::Reduced(8), "/data/x.jp2.ovr"),
+        ("/data/x.tif.ovr", View::Whole, "/data/x.tif.ovr"),
+        (".ovr", View::Whole, ".ovr"),
+    ];
+    for (path, view, file) in table {
+        let request = parse(path).unwrap();
+        assert_eq!((request.view, request.file.as_str()), (view, file), "{path}");
+        assert_eq!(parse(&request.name()).unwrap(), request, "{path}");
+    }
+    assert_eq!(parse_file("x.jp2.ovr").unwrap().view, View::Whole);
+}
+
+#[test]
+fn what_names_no_file_is_refused() {
+    for (path, why) in [
+        ("", "empty"),
+        ("/", "empty"),
+        ("x\0.jp2", "NUL"),
+        ("/vsitlm/x.jp2", "inside"),
+        ("vsitlm/x.jp2", "inside"),
+        ("vsitlm?url=x", "inside"),
+        ("vsizip//vsitlm/x.zip", "inside"),
+        ("vsisubfile/0_10,/vsitlm/x.jp2", "inside"),
+        ("?url=%2Fvsitlm%2Fx.jp2", "inside"),
+        ("?overview=half&url=x.jp2", "factor"),
+        ("?overview=-2&url=x.jp2", "factor"),
+        ("?colour=2&url=x.jp2", "colour"),
+        ("?url=%3Furl%3Dx", "url="),
+        ("?", "no url="),
+        ("https://", "no host"),
+        ("https:///x.jp2", "x"),
+        ("http://user@/x.jp2", "no host"),
+        ("s3://bucket", "no object"),
+        ("s3://bucket/", "no object"),
+        ("vsis3/", "no object"),
+        ("gs://bucket", "no object"),
+        ("az://container/", "no object"),
+        ("https://h/a/%2e%2e/b.jp2", "percent-encoded"),
+        ("https://h/a/.%2E/b.jp2", "percent-encoded"),
+        ("https://h/%2e/b.jp2", "percent-encoded"),
+        ("https://h/a\\..\\b.jp2", "'\\'"),
+        ("https://h\\@other/b.jp2", "'\\'"),
+        ("https://h/a\tb.jp2", "control"),
+        ("https://h/a\r\nX: y.jp2", "control"),
+        ("vsicurl?url=https%3A%2F%2Fh%2F%252e%252e%2Fb.jp2", "percent-encoded"),
+        ("gopher://host/x.jp2", "gopher"),
+        ("vsicurl?url=x.jp2", "no URL"),
+    ] {
+        match parse(path) {
+            Err(error) => assert!(error.to_string().contains(why), "{path}: {error}"),
+            // A third slash is one too many, and taken for a slip.
+            Ok(request) => assert_eq!(request.location, url("https://x.jp2"), "{path}"),
+        }
+    }
+}
+
+#[test]
+fn a_path_in_an_archive_has_no_scheme_and_no_bucket() {
+    let product = "S2A_MSIL2A_20241016T105031_N0511_R051_T31UDQ_20241016T151206.SAFE";
+    for (path, expected) in [
+        ("s3://eodata/Sentinel-2/x.jp2", "Sentinel-2/x.jp2".to_owned()),
+        ("https://h:80/a/b%20c.jp2?sig=1", "a/b c.jp2".to_owned()),
+        ("/data/x.jp2", "x.jp2".to_owned()),
+        ("x.jp2", "x.jp2".to_owned()),
+        (&format!("/data/{product}/GRANULE/x.jp2"), format!("{product}/GRANULE/x.jp2")),
+    ] {
+        assert_eq!(location(path).archive_path(), expected, "{path}");
+    }
+}
+
+#[test]
+fn messages_hold_no_secrets() {
+    for path in [
+        "https://user:secret@host/a.jp2?sig=secret",
+        "vsicurl?url=https%3A%2F%2Fuser:secret%40host%2Fa.jp2%3Fsig%3Dsecret",
+        "vsicurl?header.x=secret&url=https%3A%2F%2Fhost%2Fa.jp2%3Fsig%3Dsecret",
+        "vsicurl_streaming/https://host/a.jp2?sig=secret/secret",
+    ] {
+        let shown = location(path).display();
+        assert!(!shown.contains("secret") && shown.contains("host/a.jp2"), "{path}: {shown}");
+    }
+    for path in [
+        "?x=1&url=https%3A%2F%2Fu:secret%40h%2Fx%3Fsecret",
+        "gopher://u:secret@h/x?secret",
+        "https://u:secret@/?secret",
+    ] {
+        let shown = parse(path).unwrap_err().to_string();
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+    assert_eq!(location("vsis3/b/k.jp2").display(), "s3://b/k.jp2");
+}
+
+#[test]
+fn options_of_a_path_go_first_and_headers_add_up() {
+    let path = "vsicurl?header.Accept=text%2Fhtml%2C%20x&header.b=sesame&timeout=7&url=https%3A%2F%2Fh%2Fa.jp2";
+    let location = location(path);
+    let get = |name: &str| (name != "GDAL_HTTP_PROXY").then(|| "A: 1,B: 2".to_owned());
+    assert_eq!(location.option("GDAL_HTTP_TIMEOUT", &get).as_deref(), Some("7"));
+    assert_eq!(location.option("GDAL_HTTP_PROXY", &get), None);
+    let headers = location.option("GDAL_HTTP_HEADERS", &get);
+    assert_eq!(headers.as_deref(), Some("A: 1\nB: 2\naccept: text/html, x\nb: sesame\n"));
+    assert_eq!(location.gdal_path(), format!("/{path}"));
+    assert!(
+        !format!("{}{:?}", location.display(), Options::resolve(&|name| location.option(name, &get)))
+            .contains("sesame")
+    );
+    assert_eq!(url("https://h/a.jp2").option("GDAL_HTTP_TIMEOUT", &get).as_deref(), Some("A: 1,B: 2"));
+}
+
+#[test]
+fn jpeg_2000_files_are_known_by_their_names() {
+    for path in ["x.jp2", "X.JP2", "https://h/x.j2k?sig=/y.tif", "vsicurl?max_retry=1&url=https%3A%2F%2Fh%2Fx.jp2%3Fa"]
+    {
+        assert!(location(path).is_jp2(), "{path}");
+    }
+    for path in ["x.tif", "jp2", "x.jp2/y", "x.jp2.ovr.ovr", "https://h/x.xml?name=x.jp2", "vsimem/.d/jp2"] {
+        assert!(!location(path).is_jp2(), "{path}");
+    }
+    assert!(is_jp2_name("a/b.jpx?x") && !is_jp2_name("a.jp2/b"));
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_string_makes_the_parser_panic(path in "\\PC{0,80}", tail in "[/?&=:.vsitlmcur3%@,{}\\x00a-c0-9T_é-]{0,60}") {
+        for path in [path.clone(), tail.clone(), format!("/vsi{tail}"), format!("vsicurl?{tail}"), format!("?url={tail}"), format!("https://{tail}"), format!("tiles/31/U/DQ/{tail}")] {
+            match parse(&path) {
+                Ok(request) => { let _ = (request.location.display(), request.location.is_jp2()); }
+                Err(error) => { let _ = error.to_string(); }
+            }
+            let _ = is_jp2_name(&path);
+        }
+    }
+}

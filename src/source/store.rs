@@ -1,0 +1,313 @@
+//! Units by file, version and range: those at hand, and those that somebody is fetching. No IO.
+//!
+//! Invariants:
+//! - At any moment at most one thread has taken on a unit; the others wait for it and get its outcome.
+//! - A failure is not remembered, and nobody waits for a unit that nobody has taken on: what a [`Led`] has not landed is
+//!   given up when it goes, by a panic too.
+//! - What is kept is bounded in bytes, whatever the number of files.
+//!
+//! The locks come from `super::sync`, so that a test can run every order in which threads meet here (see `store_model`).
+
+use std::collections::{BTreeMap, HashMap};
+
+use bytes::Bytes;
+
+use super::sync::{Arc, Condvar, Mutex, lock, wait_while};
+use crate::error::Error;
+use crate::source::SourceRange;
+
+/// What an entry costs besides its bytes, roughly: keys and nodes of two maps.
+pub(super) const OVERHEAD: u64 = 256;
+
+/// Units at hand and under way.
+#[derive(Default)]
+pub(super) struct Store {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// By file, version and range.
+    entries: Lru,
+    /// By file and range: the version may be told by the very fetch.
+    flights: HashMap<Key, Arc<Flight>>,
+}
+
+/// A file in one of its versions.
+pub(super) struct File {
+    pub(super) identity: Arc<str>,
+    /// ETag or size; empty before the first response.
+    pub(super) version: Arc<str>,
+}
+
+impl File {
+    fn key(&self, unit: &SourceRange) -> Key {
+        Key { version: self.version.clone(), ..self.flight_key(unit) }
+    }
+
+    fn flight_key(&self, unit: &SourceRange) -> Key {
+        Key { identity: self.identity.clone(), version: "".into(), start: unit.start.0, end: unit.end.0 }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    identity: Arc<str>,
+    version: Arc<str>,
+    start: u64,
+    end: u64,
+}
+
+/// How a fetch ended: the bytes and the version they are of, or why there are none. Without a reason it was given up for
+/// another unit's failure.
+pub(super) type Landing = Result<(Bytes, Arc<str>), Option<Error>>;
+
+/// A unit under way.
+#[derive(Default)]
+pub(super) struct Flight {
+    outcome: Mutex<Option<Landing>>,
+    landed: Condvar,
+}
+
+impl Flight {
+    /// Waits for whoever has taken it on.
+    pub(super) fn wait(&self) -> Landing {
+        let outcome = wait_while(&self.landed, lock(&self.outcome), |outcome| outcome.is_none());
+        outcome.clone().unwrap_or(Err(None))
+    }
+
+    fn land(&self, outcome: Landing) {
+        *lock(&self.outcome) = Some(outcome);
+        self.landed.notify_all();
+    }
+}
+
+/// Units, sorted by who has them.
+pub(super) struct Taken {
+    /// What is at hand, by index.
+    pub(super) answers: Vec<Option<Bytes>>,
+    /// What another thread is fetching, by index.
+    pub(super) followed: Vec<(usize, Arc<Flight>)>,
+    /// What is for the caller to fetch.
+    pub(super) led: Led,
+}
+
+/// A unit that somebody has taken on.
+struct Leading {
+    index: usize,
+    unit: SourceRange,
+    key: Key,
+    flight: Arc<Flight>,
+    landed: bool,
+}
+
+/// The units that somebody has taken on, none of which stays in the air when it goes.
+pub(super) struct Led {
+    store: Arc<Store>,
+    flights: Vec<Leading>,
+}
+
+impl Store {
+    /// Sorts `units` by who has them; of those that nobody has the caller takes on as many, from the first on, as cost no
+    /// more than `room` bytes.
+    pub(super) fn take(self: &Arc<Self>, file: impl FnOnce() -> File, units: &[SourceRange], mut room: u64) -> Taken {
+        let led = Led { store: self.clone(), flights: Vec::new() };
+        let mut taken = Taken { answers: vec![None; units.len()], followed: Vec::new(), led };
+        let mut state = lock(&self.state);
+        // Asked under the lock: a fetch that tells the version lands under it either before or after this.
+        let file = file();
+        for (index, (unit, answer)) in units.iter().zip(&mut taken.answers).enumerate() {
+            if let Some(bytes) = state.entries.get(&file.key(unit)) {
+                *answer = Some(bytes);
+            } else if let Some(flight) = state.flights.get(&file.flight_key(unit)) {
+                taken.followed.push((index, flight.clone()));
+            } else if let Some(rest) = room.checked_sub(cost(unit)) {
+                room = rest;
+                let (key, flight) = (file.flight_key(unit), Arc::new(Flight::default()));
+                state.flights.insert(key.clone(), flight.clone());
+                taken.led.flights.push(Leading { index, unit: unit.clone(), key, flight, landed: false });
+            } else {
+                room = 0;
+            }
+        }
+        taken
+    }
+
+    /// The unit `unit` of `file`, if it is at hand.
+    pub(super) fn peek(&self, file: &File, unit: &SourceRange) -> Option<Bytes> {
+        lock(&self.state).entries.get(&file.key(unit))
+    }
+
+    /// Whether somebody has taken on `unit` of `file`.
+    pub(super) fn is_under_way(&self, file: &File, unit: &SourceRange) -> bool {
+        lock(&self.state).flights.contains_key(&file.flight_key(unit))
+    }
+
+    /// Keeps a unit, while all together cost no more than `limit` bytes.
+    pub(super) fn keep(&self, file: &File, unit: &SourceRange, bytes: Bytes, limit: u64) {
+        lock(&self.state).entries.insert(file.key(unit), bytes, limit);
+    }
+
+    /// How many threads wait for `unit` while another fetches it.
+    #[cfg(test)]
+    pub(super) fn waiting(&self, file: &File, unit: &SourceRange) -> usize {
+        // The table and the leader hold the flight too.
+        let state = lock(&self.state);
+        state.flights.get(&file.flight_key(unit)).map_or(0, |flight| Arc::strong_count(flight).saturating_sub(2))
+    }
+
+    /// How many units of `file` are under way.
+    #[cfg(test)]
+    pub(super) fn under_way(&self, file: &File) -> usize {
+        lock(&self.state).flights.keys().filter(|key| key.identity == file.identity).count()
+    }
+}
+
+/// What keeping `unit` costs, in bytes.
+fn cost(unit: &SourceRange) -> u64 {
+    unit.end.0.saturating_sub(unit.start.0).saturating_add(OVERHEAD)
+}
+
+impl Led {
+    /// The units, in the order in which they are numbered.
+    pub(super) fn units(&self) -> Vec<SourceRange> {
+        self.flights.iter().map(|leading| leading.unit.clone()).collect()
+    }
+
+    /// What keeping them costs, in bytes.
+    pub(super) fn cost(&self) -> u64 {
+        self.flights.iter().fold(0, |sum, leading| sum.saturating_add(cost(&leading.unit)))
+    }
+
+    /// Whether all have landed.
+    pub(super) fn is_done(&self) -> bool {
+        self.flights.iter().all(|leading| leading.landed)
+    }
+
+    /// Keeps the unit `number` and hands it to those who wait for it. Gives its index among the caller's units.
+    pub(super) fn land(&mut self, number: usize, file: &File, bytes: &Bytes, limit: u64) -> Option<usize> {
+        let leading = self.flights.get_mut(number)?;
+        let mut state = lock(&self.store.state);
+        state.entries.insert(file.key(&leading.unit), bytes.clone(), limit);
+        state.flights.remove(&leading.key);
+        drop(state);
+        leading.flight.land(Ok((bytes.clone(), file.version.clone())));
+        leading.landed = true;
+        Some(leading.index)
+    }
+
+    /// Gives up the units that have not landed, for `error`. Which of several has failed is not told, so who waits for one
+    /// of several hears no reason.
+    pub(super) fn fail(mut self, error: &Error) {
+        let own = self.flights.len() == 1;
+        self.abandon(own.then_some(error));
+    }
+
+    fn abandon(&mut self, error: Option<&Error>) {
+        self.flights.retain(|leading| !leading.landed);
+        let mut state = lock(&self.store.state);
+        for leading in &self.flights {
+            state.flights.remove(&leading.key);
+        }
+        drop(state);
+        for leading in self.flights.drain(..) {
+            leading.flight.land(Err(error.cloned()));
+        }
+    }
+}
+
+impl Drop for Led {
+    /// Has something to do only after a panic, or where what was fetched ahead has failed.
+    fn drop(&mut self) {
+        let error = "the thread that fetched this failed by a panic, which is an error of this program: report it";
+        self.abandon(std::thread::panicking().then(|| Error::read(error)).as_ref());
+    }
+}
+
+/// Entries in the order of their last use, bounded in bytes.
+#[derive(Default)]
+struct Lru {
+    entries: HashMap<Key, (Bytes, u64)>,
+    /// Keys by when they were last used: a count that only grows.
+    order: BTreeMap<u64, Key>,
+    clock: u64,
+    held: u64,
+}
+
+impl Lru {
+    fn cost(bytes: &Bytes) -> u64 {
+        (bytes.len() as u64).saturating_add(OVERHEAD)
+    }
+
+    fn get(&mut self, key: &Key) -> Option<Bytes> {
+        let (bytes, used) = self.entries.get_mut(key)?;
+        self.order.remove(used);
+        self.clock += 1;
+        *used = self.clock;
+        self.order.insert(self.clock, key.clone());
+        Some(bytes.clone())
+    }
+
+    /// Keeps `bytes`, giving up what was not used for longest, unless they are larger than `limit` by themselves.
+    fn insert(&mut self, key: Key, bytes: Bytes, limit: u64) {
+        let cost = Self::cost(&bytes);
+        if cost > limit {
+            return;
+        }
+        self.clock += 1;
+        self.order.insert(self.clock, key.clone());
+        self.held += cost;
+        if let Some((old, used)) = self.entries.insert(key, (bytes, self.clock)) {
+            self.order.remove(&used);
+            self.held -= Self::cost(&old);
+        }
+        while self.held > limit {
+            let Some((_, oldest)) = self.order.pop_first() else {
+                break;
+            };
+            if let Some((old, _)) = self.entries.remove(&oldest) {
+                self.held -= Self::cost(&old);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(start: u64) -> Key {
+        Key { identity: "f".into(), version: "1".into(), start, end: start + 1 }
+    }
+
+    #[test]
+    fn gives_up_the_least_recently_used() {
+        let mut lru = Lru::default();
+        let limit = 3 * (OVERHEAD + 10);
+        for start in 0..3 {
+            lru.insert(key(start), Bytes::from(vec![0; 10]), limit);
+        }
+        assert!(lru.get(&key(0)).is_some());
+        lru.insert(key(3), Bytes::from(vec![0; 10]), limit);
+        assert!(lru.get(&key(1)).is_none());
+        assert!(lru.get(&key(0)).is_some() && lru.get(&key(2)).is_some() && lru.get(&key(3)).is_some());
+        lru.insert(key(4), Bytes::from(vec![0; 100_000]), limit);
+        assert!(lru.get(&key(4)).is_none() && lru.get(&key(3)).is_some(), "too large to keep, and nothing lost for it");
+    }
+
+    proptest! {
+        #[test]
+        fn accounts_for_every_byte(inserts in proptest::collection::vec((0u64..8, 0usize..2000), 1..60), limit in 0u64..9000) {
+            let mut lru = Lru::default();
+            for (start, length) in inserts {
+                lru.insert(key(start), Bytes::from(vec![0; length]), limit);
+                let held: u64 = lru.entries.values().map(|(bytes, _)| Lru::cost(bytes)).sum();
+                prop_assert_eq!(held, lru.held);
+                prop_assert!(held <= limit);
+                prop_assert_eq!(lru.order.len(), lru.entries.len());
+            }
+        }
+    }
+}
