@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures what vsitlm has to reach, as ratios to its peers in the same run, and writes a table in Markdown.
 
-    bench.py [--repeat 5] [--write docs/benchmarks.md]
+    bench.py [--repeat 5] [--only network] [--write docs/benchmarks.md]
 
 Run it by `make bench`, which builds the plugin first. The reads are those of measure.py, on the files of sample.py;
 the peers take turns, and the table has the medians. It ends with 0 also where a target is missed: the table says so.
@@ -20,11 +20,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from statistics import median
 
 import rasterio
+from bench_report import Readings, Report, in_turns, ratio, say, seconds
+from bench_transport import MANY, bench_files, bench_whole, many_files
 from measure import COG, LOCAL, PLAIN, SPARSE, VSITLM, Case, Measurement, Peer, Reading
-from sample import JP2_PATH, make, make_tci
+from sample import JP2_PATH, make, make_many, make_tci
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 FIRST = str(JP2_PATH)
@@ -45,89 +46,6 @@ SLACK = 32 * MIB
 OPENS = 10_000
 OPEN_LIMIT = 50e-6
 """Seconds that opening an indexed file may take."""
-
-Readings = dict[str, list[Reading]]
-
-
-class Report:
-    """The table of measurements and the table of targets, as they grow."""
-
-    def __init__(self) -> None:
-        self.measured: list[str] = []
-        self.targets: list[str] = []
-        self.wrong: list[str] = []
-        self.reduced: set[str] = set()
-        """Cases that read overviews."""
-
-    def add(self, case: str, readings: Readings) -> None:
-        """Rows for one case; pixels are held against those of the local file."""
-        expected = readings[LOCAL][0].pixels
-        for name, several in readings.items():
-            last = several[-1]
-            # Overviews of a COG are made otherwise: its pixels are its own.
-            own = name == COG and case in self.reduced
-            same = all(reading.pixels == expected for reading in several)
-            if not same and not own:
-                self.wrong.append(f"{case}, {name}")
-            row = (
-                case,
-                name,
-                f"{seconds(several):.3f}",
-                f"{last.requests - last.heads}",
-                f"{last.heads}",
-                f"{last.bytes:,}",
-                f"{last.max_inflight}",
-                "its own" if own else "identical" if same else "**WRONG**",
-            )
-            self.measured.append(f"| {' | '.join(row)} |")
-
-    def target(self, what: str, reached: float, limit: float, form: str = "{:.2f}", exact: bool = False) -> None:
-        """One target: reached where the value is at most the limit (`exact`: the limit)."""
-        fine = reached == limit if exact else reached <= limit
-        bound = ("" if exact else "≤ ") + form.format(limit)
-        self.targets.append(f"| {what} | {bound} | {form.format(reached)} | {'PASS' if fine else '**MISS**'} |")
-
-    def markdown(self, command: str, repeat: int, described: str) -> str:
-        """Both tables, with the command that made them."""
-        wrong = [f"\n**Wrong pixels:** {'; '.join(self.wrong)}." if self.wrong else ""]
-        return "\n".join(
-            [
-                f"Made by `{command}`, {described}; medians of {repeat}.",
-                "",
-                "| target | limit | reached | |",
-                "|---|---|---|---|",
-                *self.targets,
-                "",
-                "| read | through | seconds | GET | HEAD | bytes | in flight | pixels |",
-                "|---|---|---|---|---|---|---|---|",
-                *self.measured,
-                *wrong,
-            ]
-        ).rstrip()
-
-
-def seconds(readings: Iterable[Reading]) -> float:
-    """The median time."""
-    return median(reading.seconds for reading in readings)
-
-
-def ratio(readings: Readings, kind: str, to: str) -> float:
-    """How many times as long one way of reading took as another."""
-    return seconds(readings[kind]) / seconds(readings[to])
-
-
-def in_turns(repeat: int, reads: dict[str, Callable[[], Reading]]) -> Readings:
-    """Does each of `reads` `repeat` times, in turns, so that whatever else the machine does meets all of them."""
-    readings: Readings = {name: [] for name in reads}
-    for _ in range(repeat):
-        for name, read in reads.items():
-            readings[name].append(read())
-    return readings
-
-
-def say(text: str) -> None:
-    """Progress, beside the table."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def bench(measurement: Measurement, repeat: int, report: Report) -> None:
@@ -337,6 +255,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("target/sample"), help="where made files are kept")
     parser.add_argument("--rtt-ms", type=float, default=50, help="round trip of the server in milliseconds")
     parser.add_argument("--repeat", type=int, default=5, help="reads of each kind")
+    parser.add_argument("--only", choices=["network"], help="many files at once and whole files, and nothing else")
     parser.add_argument("--write", type=Path, help="file to put the table into, between its marker lines")
     arguments = parser.parse_args()
     say("sample files (made once, a few minutes)")
@@ -344,11 +263,17 @@ def main() -> None:
     assert cog
     report = Report()
     files, cogs = {FIRST: jp2, SECOND: jp2, TCI: make_tci(arguments.folder)}, dict.fromkeys(COGS.values(), cog)
-    with Measurement(files, cogs, arguments.plugin, arguments.vsitlm, arguments.rtt_ms) as measurement:
-        bench(measurement, arguments.repeat, report)
-        bench_overviews(measurement, arguments.repeat, report)
-        bench_tci(measurement, report)
-        bench_local(measurement, arguments.repeat, report)
+    files[MANY] = make_many(arguments.folder)
+    command = (arguments.plugin, arguments.vsitlm, arguments.rtt_ms)
+    with Measurement(many_files(jp2), {}, *command) as measurement:
+        bench_files(measurement, arguments.repeat, report)
+    with Measurement(files, cogs, *command) as measurement:
+        bench_whole(measurement, arguments.repeat, report)
+        if not arguments.only:
+            bench(measurement, arguments.repeat, report)
+            bench_overviews(measurement, arguments.repeat, report)
+            bench_tci(measurement, report)
+            bench_local(measurement, arguments.repeat, report)
     text = report.markdown("make bench", arguments.repeat, described(arguments.rtt_ms))
     print(text)
     if arguments.write:

@@ -307,21 +307,31 @@ class Measurement:
         local = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "XDG_CACHE_HOME": str(self.folder / "cache")}
         return kept | local | options
 
-    def run(self, job: dict[str, Any], options: dict[str, str], python: str = sys.executable) -> dict[str, Any]:
-        """Runs one job in a new process and gives its result."""
+    def run(
+        self, job: dict[str, Any], options: dict[str, str], python: str = sys.executable, stop: float | None = None
+    ) -> dict[str, Any]:
+        """Runs one job in a new process and gives its result; subprocess.TimeoutExpired after `stop` seconds."""
         command = [python, str(Path(__file__).resolve()), json.dumps(job)]
         done = subprocess.run(
-            command, env=self.environment(options), stdin=subprocess.DEVNULL, capture_output=True, text=True
+            command,
+            env=self.environment(options),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=stop,
         )
         if done.returncode != 0:
             raise RuntimeError(f"reading {job['path']} failed:\n{done.stderr.strip()}")
         result: dict[str, Any] = json.loads(done.stdout)
         return result
 
-    def read(self, peer: Peer, case: Case, after: Peer | None = None, keep: Path | None = None) -> Reading:
+    def read(
+        self, peer: Peer, case: Case, after: Peer | None = None, keep: Path | None = None, stop: float | None = None
+    ) -> Reading:
         """Reads with the case's Python; `after` is another file, read before the clock starts, in the same process.
 
-        `keep` names a file of numpy's that the pixels are written to.
+        `keep` names a file of numpy's that the pixels are written to. After `stop` seconds the read is given up: its
+        pixels are then an empty string.
         """
         job = {
             "do": "read",
@@ -332,8 +342,24 @@ class Measurement:
             "after": after.path if after else None,
             "server": self.server.url,
         }
-        result = self.run(job, peer.options | case.options, case.python)
+        try:
+            result = self.run(job, peer.options | case.options, case.python, stop)
+        except subprocess.TimeoutExpired as expired:
+            result = {"seconds": expired.timeout, "pixels": ""}
         return self.reading(result["seconds"], result["pixels"])
+
+    def read_many(self, peers: Sequence[Peer], case: Case, threads: int, rounds: int = 1) -> Reading:
+        """Reads the window of every file on so many threads of one process; the time is that of the last round."""
+        paths = [peer.path for peer in peers]
+        job = {"do": "many", "path": paths[0], "paths": paths, "window": case.window, "threads": threads}
+        result = self.run(job | {"rounds": rounds, "server": self.server.url}, peers[0].options | case.options)
+        return self.reading(result["seconds"], result["pixels"])
+
+    def stream(self, peer: Peer, case: Case) -> Reading:
+        """Reads the bytes of a file from end to end."""
+        ask(f"{self.server.url}/__stats?reset=1")
+        result = self.run({"do": "stream", "path": peer.path}, peer.options | case.options)
+        return self.reading(result["seconds"], result["digest"])
 
     def translate(self, peer: Peer, case: Case) -> Reading:
         """Reads with the gdal_translate on PATH; its time is that of the whole process."""
@@ -404,6 +430,26 @@ def read_job(job: dict[str, Any]) -> dict[str, Any]:
     return {"seconds": seconds, "pixels": hashlib.sha256(pixels).hexdigest()}
 
 
+def many_job(job: dict[str, Any]) -> dict[str, Any]:
+    """Reads `window` of each of `paths` on `threads` threads, `rounds` times; the last round is on the clock."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import rasterio
+    from rasterio.windows import Window as RasterioWindow
+
+    def read(path: str) -> str:
+        with rasterio.open(path) as dataset:
+            return hashlib.sha256(dataset.read(window=RasterioWindow(*job["window"]))).hexdigest()
+
+    with rasterio.Env(), ThreadPoolExecutor(job["threads"]) as pool:
+        for _ in range(job["rounds"]):
+            ask(f"{job['server']}/__stats?reset=1")
+            start = time.perf_counter()
+            pixels = sorted(set(pool.map(read, job["paths"])))
+            seconds = time.perf_counter() - start
+    return {"seconds": seconds, "pixels": " ".join(pixels)}
+
+
 def vsi_functions() -> Any:
     """The libgdal that rasterio brought along, for its C API."""
     import ctypes
@@ -436,7 +482,8 @@ def opens_job(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def stream_job(job: dict[str, Any]) -> dict[str, Any]:
-    """Reads `path` as a file from end to end; how far memory rose meanwhile, and how many bytes there were."""
+    """Reads `path` as a file from end to end: the time, how far memory rose meanwhile, how many bytes there were, and a
+    hash of them."""
     import ctypes
 
     import rasterio
@@ -453,17 +500,21 @@ def stream_job(job: dict[str, Any]) -> dict[str, Any]:
             raise OSError(f"{job['path']} cannot be opened")
         with open("/proc/self/clear_refs", "w") as peak:
             peak.write("5")
-        before, total = status("VmRSS"), 0
+        before, total, digest = status("VmRSS"), 0, hashlib.sha256()
+        start = time.perf_counter()
         while count := gdal.VSIFReadL(buffer, 1, len(buffer), handle):
             total += count
+            digest.update(buffer[:count])
         gdal.VSIFCloseL(handle)
-        return {"grown": status("VmHWM") - before, "bytes": total}
+        seconds = time.perf_counter() - start
+        grown = status("VmHWM") - before
+        return {"grown": grown, "bytes": total, "seconds": seconds, "digest": digest.hexdigest()}
 
 
 def run_job(text: str) -> None:
     """Does the job that was given as JSON, and prints its result as JSON."""
     job = json.loads(text)
-    print(json.dumps({"read": read_job, "opens": opens_job, "stream": stream_job}[job["do"]](job)))
+    print(json.dumps({"read": read_job, "many": many_job, "opens": opens_job, "stream": stream_job}[job["do"]](job)))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,10 @@ running server, each call doing what its parameters say:
       kind=close           the connection is closed without an answer
       kind=whole           200 and the whole file, whatever range was asked for
       kind=shifted         a Content-Range one byte further than asked for
+      kind=stall           half of the body, then nothing until the client closes the connection
+      kind=long            a body, and its Content-Length, one byte longer than the range
+      kind=etag            the right bytes, each time under another ETag, whatever If-Match says
+      kind=redirect        302 to the URL `to` with the request's path behind it
       times=N              only the first N matching requests (default -1: for good)
       every=N              only each N-th matching request (default 1)
     fail_path=*            any path
@@ -52,6 +56,10 @@ RANGES_KEPT = 20_000
 """The list of ranges stops growing here; the counters do not."""
 
 
+KINDS = ("status", "short", "close", "whole", "shifted", "stall", "long", "etag", "redirect")
+"""Kinds of faults."""
+
+
 @dataclass
 class Stats:
     """What was asked for since the last reset; `bytes` are those of bodies, as far as they were sent."""
@@ -72,6 +80,7 @@ class Fault:
     kind: str = "status"
     status: int = 503
     retry_after: str | None = None
+    to: str = ""
     method: str | None = None
     low: int = 0
     high: int = sys.maxsize
@@ -83,10 +92,11 @@ class Fault:
     def from_query(query: dict[str, str]) -> Fault:
         fault = Fault(path=query["fail_path"])
         fault.kind = query.get("kind", fault.kind)
-        if fault.kind not in ("status", "short", "close", "whole", "shifted"):
+        if fault.kind not in KINDS:
             raise ValueError(f"kind={fault.kind} is no kind of fault")
         fault.status = int(query.get("status", fault.status))
         fault.retry_after = query.get("retry_after")
+        fault.to = query.get("to", "")
         fault.method = query.get("method")
         fault.times = int(query.get("times", fault.times))
         fault.every = max(1, int(query.get("every", fault.every)))
@@ -158,7 +168,7 @@ class RangeServer:
                     self.internal(writer, path, dict(urllib.parse.parse_qsl(raw_query)))
                 else:
                     self.stats.connections += first
-                    close = await self.counted(writer, method, path, headers, first) or close
+                    close = await self.counted(reader, writer, method, path, headers, first) or close
                     first = False
                 await writer.drain()
                 if close:
@@ -169,7 +179,13 @@ class RangeServer:
             writer.close()
 
     async def counted(
-        self, writer: asyncio.StreamWriter, method: str, path: str, headers: dict[str, str], first: bool
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        first: bool,
     ) -> bool:
         """Answers one request for a file, as late as the latency says; True where the connection is to be closed."""
         self.stats.requests += 1
@@ -178,12 +194,16 @@ class RangeServer:
         self.stats.max_inflight = max(self.stats.max_inflight, self.inflight)
         try:
             await asyncio.sleep(self.rtt_ms / 1000 * (3 if first else 1))
-            return await self.answer(writer, method, path, headers)
+            stalled = await self.answer(writer, method, path, headers)
+            if stalled is None:
+                await reader.read()
+            return stalled is not False
         finally:
             self.inflight -= 1
 
-    async def answer(self, writer: asyncio.StreamWriter, method: str, path: str, headers: dict[str, str]) -> bool:
-        """Answers one request for a file; True where the connection is to be closed after it."""
+    async def answer(self, writer: asyncio.StreamWriter, method: str, path: str, headers: dict[str, str]) -> bool | None:
+        """Answers one request for a file; True where the connection is to be closed after it, None where the client is
+        to do that."""
         if method not in ("GET", "HEAD"):
             self.respond(writer, 405, "close")
             return True
@@ -209,7 +229,12 @@ class RangeServer:
             retry = [] if fault.retry_after is None else [f"Retry-After: {fault.retry_after}"]
             self.respond(writer, fault.status, *retry)
             return False
-        if headers.get("if-match", "*") != "*" and etag not in headers["if-match"]:
+        if fault and fault.kind == "redirect":
+            self.respond(writer, 302, f"Location: {fault.to}{urllib.parse.quote(path)}")
+            return False
+        if fault and fault.kind == "etag":
+            etag = f'"{fault.matched}-{etag[1:]}'
+        elif headers.get("if-match", "*") != "*" and etag not in headers["if-match"]:
             self.respond(writer, 412, f"ETag: {etag}")
             return False
         if fault and fault.kind == "whole":
@@ -224,12 +249,14 @@ class RangeServer:
             shift = int(fault is not None and fault.kind == "shifted")
             fields.append(f"Content-Range: bytes {low + shift}-{high + shift}/{size}")
         length = high - low + 1
-        self.respond(writer, 206 if span else 200, *fields, length=length)
+        extra = b"x" if fault and fault.kind == "long" else b""
+        self.respond(writer, 206 if span else 200, *fields, length=length + len(extra))
         if method == "HEAD":
             return False
-        cut = fault is not None and fault.kind == "short"
+        cut = fault is not None and fault.kind in ("short", "stall")
         await self.send(writer, file, low, length // 2 if cut else length)
-        return cut
+        writer.write(extra)
+        return None if fault and fault.kind == "stall" else cut
 
     async def send(self, writer: asyncio.StreamWriter, file: Path, offset: int, length: int) -> None:
         """Sends a part of a file, no faster than the bandwidth."""

@@ -65,6 +65,15 @@ TCI_PROFILE = JP2_PROFILE | {
     "YCC": "YES",
 }
 """As the true colour images of products up to 2022: 1,849 tiles."""
+MANY_PX, MANY_TILE_PX = 5760, 128
+MANY_PROFILE = JP2_PROFILE | {
+    "BLOCKXSIZE": MANY_TILE_PX,
+    "BLOCKYSIZE": MANY_TILE_PX,
+    "RESOLUTIONS": 2,
+    "PRECINCTS": "{128,128},{128,128}",
+    "NBITS": 8,
+}
+"""2,025 tiles of noise, each with about 4 KB for half of its resolution."""
 COG_PROFILE = {
     "driver": "COG",
     "COMPRESS": "DEFLATE",
@@ -158,6 +167,15 @@ def make_tci(folder: Path) -> Path:
         bands = [np.clip(image // divisor, 1, 255).astype(np.uint8) for divisor in (14, 16, 19)]
         del image
         write_jp2(jp2, bands, TCI_PROFILE)
+    return jp2
+
+
+def make_many(folder: Path) -> Path:
+    """A file of small tiles below `folder`, made if it is not there."""
+    jp2 = folder / "many" / str(JP2_PATH).replace("_B03_", "_B01_")
+    if not jp2.exists():
+        noise = np.random.default_rng(1).integers(0, 256, (MANY_PX, MANY_PX), np.uint8)
+        write_jp2(jp2, [noise], MANY_PROFILE)
     return jp2
 
 

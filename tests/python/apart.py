@@ -20,7 +20,7 @@ ROOT = HERE.parent.parent
 PLUGIN = ROOT / "target/plugin/gdal_vsitlm.so"
 VSITLM = ROOT / "target/release/vsitlm"
 
-OPTIONS_OF_GDAL = ("GDAL_", "CPL_", "VSI", "AWS_", "JP2", "CURL_", "SSL_CERT")
+OPTIONS_OF_GDAL = ("GDAL_", "CPL_", "VSI", "AWS_", "GS_", "GOOGLE_", "AZURE_", "JP2", "CURL_", "SSL_CERT")
 """Prefixes of the variables that a process under test does not inherit."""
 
 KILL_AFTER = 120

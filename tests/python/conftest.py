@@ -151,6 +151,15 @@ def sample(folder: Path) -> Sample:
 
 
 @pytest.fixture(scope="session")
+def colours(folder: Path) -> Sample:
+    """Three bands in two by two tiles of 256 px: tile-parts of 200 kB."""
+    name = band_path("TCI")
+    pixels = noise(512, 480, bands=3, dtype="uint8")
+    path = gdalio.make_jp2(folder / name, pixels, BLOCKXSIZE=256, BLOCKYSIZE=256, RESOLUTIONS=3)
+    return Sample(path, name, pixels)
+
+
+@pytest.fixture(scope="session")
 def small(folder: Path) -> Sample:
     """Two by two tiles of 64 px: a file of 40 kB."""
     name = band_path("SCL", 20)

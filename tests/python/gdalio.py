@@ -6,10 +6,11 @@ import ctypes
 import functools
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 import numpy as np
 
@@ -17,6 +18,7 @@ try:
     import rasterio
     import rasterio.shutil
     from rasterio.io import MemoryFile
+    from rasterio.vrt import WarpedVRT
     from rasterio.windows import Window as RasterioWindow
 except ImportError:
     rasterio = None
@@ -33,6 +35,15 @@ Window = tuple[int, int, int, int]
 
 class Failed(Exception):
     """GDAL could not open or read; the message is GDAL's."""
+
+
+def chain(error: BaseException | None) -> str:
+    """The messages of an error and of what caused it."""
+    causes = []
+    while error:
+        causes.append(str(error))
+        error = error.__cause__ or error.__context__
+    return ": ".join(causes)
 
 
 def version() -> tuple[int, int]:
@@ -73,10 +84,7 @@ def read(
                     out_shape = (dataset.count, *shape) if shape else None
                     return dataset.read(window=RasterioWindow(*window) if window else None, out_shape=out_shape)
             except (rasterio.errors.RasterioError, OSError) as error:
-                causes = [str(error)]
-                while error := error.__cause__ or error.__context__:
-                    causes.append(str(error))
-                raise Failed(": ".join(causes)) from None
+                raise Failed(chain(error)) from None
         gdal.ErrorReset()
         dataset = gdal.Open(path)
         if dataset is None:
@@ -86,6 +94,80 @@ def read(
         if pixels is None:
             raise Failed(gdal.GetLastErrorMsg())
         return pixels if pixels.ndim == 3 else pixels[None]
+
+
+@contextmanager
+def opened(path: str) -> Iterator[Callable[[Window | None], np.ndarray]]:
+    """A dataset that stays open: a function that reads windows of it."""
+    if rasterio:
+        with rasterio.open(path) as dataset:
+
+            def read_window(window: Window | None = None) -> np.ndarray:
+                try:
+                    return dataset.read(window=RasterioWindow(*window) if window else None)
+                except (rasterio.errors.RasterioError, OSError) as error:
+                    raise Failed(chain(error)) from None
+
+            yield read_window
+        return
+    gdal.ErrorReset()
+    dataset = gdal.Open(path)
+    if dataset is None:
+        raise Failed(gdal.GetLastErrorMsg())
+
+    def read_array(window: Window | None = None) -> np.ndarray:
+        pixels = dataset.ReadAsArray(*(window or ()))
+        if pixels is None:
+            raise Failed(gdal.GetLastErrorMsg())
+        return pixels if pixels.ndim == 3 else pixels[None]
+
+    yield read_array
+
+
+def read_band(path: str, window: Window) -> np.ndarray:
+    """The pixels of the first band, read as a band: rows, columns. Only osgeo.gdal does so."""
+    with raising():
+        dataset = gdal.Open(path)  # which must outlive its band
+        return dataset.GetRasterBand(1).ReadAsArray(*window)
+
+
+def read_vrt(path: str, window: Window) -> np.ndarray:
+    """The pixels by way of a VRT, which reads bands: bands, rows, columns."""
+    about = describe(path)
+    width, height = about["size"]
+    sizes = f'rasterXSize="{width}" rasterYSize="{height}"'
+    bands = "".join(
+        f'<VRTRasterBand dataType="{about["gdal_types"][band]}" band="{band + 1}"><SimpleSource>'
+        f'<SourceFilename relativeToVRT="0">{escape(path)}</SourceFilename><SourceBand>{band + 1}</SourceBand>'
+        f"</SimpleSource></VRTRasterBand>"
+        for band in range(about["bands"])
+    )
+    return read(f"<VRTDataset {sizes}>{bands}</VRTDataset>", window)
+
+
+def read_warped(path: str, window: Window) -> np.ndarray:
+    """The pixels by way of a warped VRT that changes nothing."""
+    if rasterio:
+        try:
+            with rasterio.open(path) as dataset, WarpedVRT(dataset) as warped:
+                return warped.read(window=RasterioWindow(*window))
+        except (rasterio.errors.RasterioError, OSError) as error:
+            raise Failed(str(error)) from None
+    with raising():
+        pixels = gdal.AutoCreateWarpedVRT(gdal.Open(path)).ReadAsArray(*window)
+        return pixels if pixels.ndim == 3 else pixels[None]
+
+
+@contextmanager
+def raising() -> Iterator[None]:
+    """osgeo.gdal raises exceptions, and these are `Failed`."""
+    gdal.UseExceptions()
+    try:
+        yield
+    except RuntimeError as error:
+        raise Failed(str(error)) from None
+    finally:
+        gdal.DontUseExceptions()
 
 
 def overview(path: str, number: int, window: Window | None = None) -> np.ndarray:
@@ -147,6 +229,7 @@ def describe(path: str) -> dict[str, Any]:
                 "masks": dataset.mask_flag_enums,
                 "blocks": dataset.block_shapes,
                 "types": dataset.dtypes,
+                "gdal_types": [rasterio.dtypes._gdal_typename(name) for name in dataset.dtypes],
                 "tags": {name: value for name, value in dataset.tags().items()},
             }
     dataset = gdal.Open(path)
@@ -162,6 +245,7 @@ def describe(path: str) -> dict[str, Any]:
         "masks": [band.GetMaskFlags() for band in bands],
         "blocks": [band.GetBlockSize() for band in bands],
         "types": [band.DataType for band in bands],
+        "gdal_types": [gdal.GetDataTypeName(band.DataType) for band in bands],
         "tags": dataset.GetMetadata(),
     }
 

@@ -45,6 +45,9 @@ def play(*steps: Step) -> list[Any]:
     """Does one step after the other, and gives what each gave, be it the `gdalio.Failed` that it raised."""
     known = {
         "read": gdalio.read,
+        "read_band": gdalio.read_band,
+        "read_vrt": gdalio.read_vrt,
+        "read_warped": gdalio.read_warped,
         "overview": gdalio.overview,
         "describe": gdalio.describe,
         "copy": gdalio.copy_bytes,
@@ -60,6 +63,20 @@ def play(*steps: Step) -> list[Any]:
         except gdalio.Failed as failure:
             done.append(failure)
     return done
+
+
+def read_again_and_again(path: str, window: gdalio.Window, times: int, mend: str) -> list[Any]:
+    """Reads a window of one open dataset several times, then once more when a request has lifted the fault."""
+    with gdalio.opened(path) as read_window:
+        done: list[Any] = []
+        for number in range(times + 1):
+            if number == times:
+                urllib.request.urlopen(mend, timeout=60).read()
+            try:
+                done.append(read_window(window))
+            except gdalio.Failed as failure:
+                done.append(failure)
+        return done
 
 
 def open_with_mode(path: str, mode: str) -> None:
@@ -147,3 +164,62 @@ def read_by_two_libraries(path: str, second: str) -> tuple[bytes, bytes, list[st
     copied = gdalio.copy_bytes(path, 1 << 20, other)
     assert gdalio.copy_bytes(path, 1 << 20) == before
     return before, copied, versions
+
+
+def with_keys(keys: dict[str, str], **shared: str) -> Any:
+    """An environment of rasterio's that has keys for S3, as AWSSession sets them, without the library that this needs."""
+    import rasterio
+    from rasterio.session import Session
+
+    class Keys(Session):
+        """The keys."""
+
+        credentials = keys
+
+        def get_credential_options(self) -> dict[str, str]:
+            return keys
+
+    return rasterio.Env(session=Keys(), **shared)
+
+
+def in_turn(steps: list[tuple[dict[str, str], str]]) -> list[Any]:
+    """Reads one path after the other, each with its keys."""
+    done = []
+    for keys, path in steps:
+        with with_keys(keys):
+            done += play(("read", path))
+    return done
+
+
+def as_callers(callers: list[tuple[dict[str, str], str, str]], shared: dict[str, str], rounds: int) -> list[list[Any]]:
+    """One thread for each caller, all at the same time. A caller has keys in an environment of its own, and reads what is
+    its own and then what is not, again and again; gives its pixels, and what it got of the latter."""
+    first: dict[int, np.ndarray] = {}
+    got: list[list[Any]] = [[] for _ in callers]
+    start = threading.Barrier(len(callers))
+
+    def call(number: int) -> None:
+        keys, own, other = callers[number]
+        with with_keys(keys, **shared):
+            start.wait()
+            for _ in range(rounds):
+                mine, others = play(("read", own), ("read", other))
+                if number in first and not np.array_equal(first[number], mine):
+                    got[number].append(mine)
+                first[number] = mine
+                got[number].append(others)
+
+    threads = [threading.Thread(target=call, args=(number,)) for number in range(len(callers))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [[first.get(number), *answers] for number, answers in enumerate(got)]
+
+
+def by_path(options: list[tuple[str, str, str]], *paths: str) -> list[Any]:
+    """Sets options for prefixes of paths, and reads."""
+    lib = gdalio.library()
+    for prefix, name, value in options:
+        lib.VSISetPathSpecificOption(prefix.encode(), name.encode(), value.encode())
+    return play(*[("read", path) for path in paths])

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import socket
-import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -19,34 +16,20 @@ import jobs
 import numpy as np
 import pytest
 from conftest import ONE_TILE, Sample, Site, band_path, make_index, noise, only_once, vsitlm
+from servers import run_nginx, run_s3
 
 pytestmark = only_once
 
-NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
-S3_PYTHON = apart.ROOT / "target/py/s3/bin/python"
 CERTIFICATE = apart.ROOT / "tests/data/localhost.pem"
 KEYS = ("plain.jp2", "with space+plus&and=(1).jp2", "ünïcode/%20.jp2")
 
-NGINX_CONFIG = """
-worker_processes 1; daemon off; master_process off;
-error_log {folder}/error.log; pid {folder}/nginx.pid;
-events {{ worker_connections 128; }}
-http {{
-    access_log {folder}/access.log;
-    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+NGINX_SERVERS = """
     server {{ listen 127.0.0.1:{port}; root {folder}/www; }}
     log_format protocols "$connection $server_protocol $status $request_uri";
     ssl_certificate {certificate}; ssl_certificate_key {certificate};
     server {{ listen 127.0.0.1:{secure} ssl http2; root {folder}/www; access_log {folder}/secure.log protocols; }}
     server {{ listen 127.0.0.1:{older} ssl; root {folder}/www; access_log {folder}/older.log protocols; }}
-}}
 """
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 @dataclass(frozen=True)
@@ -67,29 +50,14 @@ class Nginx:
 @pytest.fixture(scope="module")
 def nginx(tmp_path_factory: pytest.TempPathFactory, sample: Sample) -> Iterator[Nginx]:
     """An nginx that serves the sample, and whatever a test puts into `www`."""
-    if NGINX is None:
-        pytest.skip("no nginx")
     folder = tmp_path_factory.mktemp("nginx")
     (folder / "www").mkdir()
     shutil.copy(sample.path, folder / "www")
-    folder.chmod(0o755)
-    for _ in range(5):
-        port, secure, older = free_port(), free_port(), free_port()
-        config = NGINX_CONFIG.format(folder=folder, port=port, secure=secure, older=older, certificate=CERTIFICATE)
-        (folder / "nginx.conf").write_text(config)
-        server = subprocess.Popen([NGINX, "-c", folder / "nginx.conf", "-p", folder], stdin=subprocess.DEVNULL)
-        while server.poll() is None:
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            except ConnectionRefusedError:
-                continue
-        if server.poll() is None:
-            break
-    assert server.poll() is None, (folder / "error.log").read_text()
-    yield Nginx(f"http://127.0.0.1:{port}", f"https://127.0.0.1:{secure}", f"https://127.0.0.1:{older}", folder)
-    server.terminate()
-    server.wait(timeout=30)
+    with run_nginx(folder, NGINX_SERVERS, "port", "secure", "older", certificate=CERTIFICATE) as ports:
+        at = "://127.0.0.1:{}".format
+        yield Nginx(
+            "http" + at(ports["port"]), "https" + at(ports["secure"]), "https" + at(ports["older"]), folder
+        )
 
 
 def test_nginx_serves_a_window_by_one_get(nginx: Nginx, sample: Sample, tmp_path: Path) -> None:
@@ -150,27 +118,13 @@ def test_an_overview_takes_one_connection_where_http2_is_spoken(
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory: pytest.TempPathFactory, small: Sample) -> Iterator[dict[str, str]]:
     """The options with which the S3 server is read."""
-    if not S3_PYTHON.exists():
-        pytest.skip(f"no {S3_PYTHON}: run scripts/setup test")
     folder = tmp_path_factory.mktemp("s3")
     for key in KEYS:
         (folder / key).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(small.path, folder / key)
-    command = [S3_PYTHON, Path(__file__).with_name("s3_server.py"), folder]
-    with open(folder.with_name("s3.log"), "w") as log:
-        server = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=apart.environment()
-        )
-    told = json.loads(server.stdout.readline())
-    yield {
-        "AWS_S3_ENDPOINT": f"127.0.0.1:{told['port']}",
-        "AWS_HTTPS": "NO",
-        "AWS_VIRTUAL_HOSTING": "FALSE",
-        "AWS_ACCESS_KEY_ID": told["key"],
-        "AWS_SECRET_ACCESS_KEY": told["secret"],
-    }
-    server.stdin.close()
-    server.wait(timeout=30)
+    with run_s3(folder) as told:
+        server = {"AWS_S3_ENDPOINT": f"127.0.0.1:{told['port']}", "AWS_HTTPS": "NO", "AWS_VIRTUAL_HOSTING": "FALSE"}
+        yield server | told["reader"]
 
 
 @pytest.mark.parametrize("form", ["/vsitlm/s3://", "/vsitlm/vsis3/", "/vsitlm//vsis3/"])
