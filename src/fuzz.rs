@@ -167,7 +167,7 @@ pub fn options(data: &[u8]) {
     let get = |name: &str| set.get(name).map(|value| (*value).to_owned());
     match Options::resolve(&get) {
         Ok(options) => {
-            assert!((1..=1024).contains(&options.max_connections));
+            assert!(options.limits.connections.is_none_or(|connections| (1..=1024).contains(&connections)));
             let shown = format!("{options:?}");
             for name in ["GDAL_HTTP_USERPWD", "GDAL_HTTP_BEARER", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] {
                 // As a value of another option it is none.
@@ -209,7 +209,7 @@ fn unique() -> u64 {
 /// Opens and reads what `request` names, its views, and their list.
 fn drive(request: &path::Request, get: &dyn Fn(&str) -> Option<String>, host: &Host) {
     let size = host.jp2.len() as u64;
-    let open = |view: View| file::open(&request.with(view), get, Some(host));
+    let open = |view: View| file::open(&request.with(view), &|_, name| get(name), Some(host));
     let whole = match open(View::Whole) {
         Ok(whole) => whole,
         Err(error) => return drop(error.chain()),

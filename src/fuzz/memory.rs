@@ -21,7 +21,7 @@ pub(super) struct Host {
 impl HostFiles for Host {
     fn open(&self, path: &str) -> Result<Arc<dyn Source>> {
         let is_index = path.ends_with(".parquet");
-        let bytes = if is_index { self.index.clone().ok_or(Error::NotFound)? } else { self.jp2.clone() };
+        let bytes = if is_index { self.index.clone().ok_or_else(Error::not_found)? } else { self.jp2.clone() };
         let is_cheap = self.is_cheap && !is_index;
         Ok(Arc::new(Memory { origin: path.to_owned(), bytes, is_cheap, was_read: AtomicBool::new(false) }))
     }
@@ -57,11 +57,6 @@ impl Source for Memory {
 
     fn is_cheap(&self) -> bool {
         self.is_cheap
-    }
-
-    /// What is read does not depend on when.
-    fn is_for_any_thread(&self) -> bool {
-        false
     }
 
     fn lanes(&self) -> usize {
