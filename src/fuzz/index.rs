@@ -1,6 +1,7 @@
 //! Index files and their rows.
 
-use std::sync::OnceLock;
+use std::panic;
+use std::sync::{Once, OnceLock};
 
 use bytes::Bytes;
 
@@ -27,6 +28,8 @@ pub(super) fn made_file() -> &'static Bytes {
 
 /// An index file. Where it has a row of the made file, the file is opened by it, and read.
 pub fn index(data: &[u8]) {
+    static EXPECTED: Once = Once::new();
+    EXPECTED.call_once(expect_panics_of_parquet);
     let host = Host { jp2: made_file().clone(), index: Some(Bytes::copy_from_slice(data)), is_cheap: false };
     let folder = unique();
     let get = |name: &str| match name {
@@ -37,6 +40,16 @@ pub fn index(data: &[u8]) {
         _ => None,
     };
     drive(&path::parse(&path_in(&folder.to_string())).expect("a path"), &get, &host);
+}
+
+/// The fuzzer ends at every panic, also at one that is caught. Those of the parquet crate are, and become errors.
+fn expect_panics_of_parquet() {
+    let fatal = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        if !panic.location().is_some_and(|at| at.file().contains("/parquet-")) {
+            fatal(panic);
+        }
+    }));
 }
 
 /// A row of an index: the lengths of three columns in two bytes each, 8 bytes for the file's size, and the columns

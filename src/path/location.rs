@@ -175,7 +175,13 @@ pub(super) fn parse_location(path: &str) -> Result<Location> {
         "gs" | "gcs" => gs(path, rest),
         "az" => azure(path, rest),
         "oss" => Ok(Location::Host(format!("/vsioss/{rest}"))),
-        "file" => Ok(Location::Local(PathBuf::from(&*percent_decode_str(&format!("/{rest}")).decode_utf8_lossy()))),
+        "file" => {
+            let local = percent_decode_str(&format!("/{rest}")).decode_utf8_lossy().into_owned();
+            match vsi_path(&local) {
+                Some(_) => Err(bad(path, "file:// names a file of this machine, not one of GDAL's file systems")),
+                None => Ok(Location::Local(PathBuf::from(local))),
+            }
+        }
         other => Err(bad(
             path,
             &format!(

@@ -170,6 +170,13 @@ fn a_path_in_an_archive_has_no_scheme_and_no_bucket() {
 }
 
 #[test]
+fn a_file_url_names_none_of_gdals_file_systems() {
+    for path in ["file:///vsitlm?url=x.jp2", "file:/vsitlm/x.jp2", "file:///vsi%63url/https://h/x.jp2"] {
+        assert!(parse(path).unwrap_err().to_string().contains("this machine"), "{path}");
+    }
+}
+
+#[test]
 fn messages_hold_no_secrets() {
     for path in [
         "https://user:secret@host/a.jp2?sig=secret",
