@@ -49,18 +49,31 @@ impl Key {
 
     /// The year in which it was sensed (the datatake's, which every archive sorts by).
     pub(crate) fn year(&self) -> Option<&str> {
-        let time = match &self.product {
-            ProductName::Full(name) => name.split('_').map(|part| part.trim_start_matches('V')).find(|p| is_time(p))?,
-            ProductName::Sensed { time, .. } => time,
-            ProductName::Unknown => return None,
-        };
-        time.get(..4)
+        match &self.product {
+            ProductName::Full(name) => year_of(name),
+            ProductName::Sensed { time, .. } => time.get(..4),
+            ProductName::Unknown => None,
+        }
     }
 }
 
-/// `L1C` or `L2A` of a product's name.
-fn level_of(product: &str) -> Option<&'static str> {
-    ["L1C", "L2A"].into_iter().find(|level| product.contains(&format!("MSI{level}")))
+/// `L1C` or `L2A` of a product's name, or of what the index calls a file whose path tells no product.
+pub(crate) fn level_of(product: &str) -> Option<&'static str> {
+    let starts = |level: &&str| product.strip_prefix(*level).is_some_and(|rest| rest.starts_with('_'));
+    ["L1C", "L2A"].into_iter().find(|level| product.contains(&format!("MSI{level}")) || starts(level))
+}
+
+/// The year of sensing in such a name. The long names of before December 2016 have the time of their making first, and
+/// mark that of sensing with a V.
+pub(crate) fn year_of(product: &str) -> Option<&str> {
+    let sensed = product.split('_').find_map(|part| part.strip_prefix('V').filter(|time| is_time(time)));
+    let day = |part: &&str| part.len() == 8 && part.bytes().all(|byte| byte.is_ascii_digit());
+    sensed.or_else(|| product.split('_').find(|part| is_time(part) || day(part)))?.get(..4)
+}
+
+/// The tile in such a name, where there is one: `31UDQ`.
+pub(crate) fn tile_of(product: &str) -> Option<&str> {
+    product.split('_').find_map(tile_part)
 }
 
 /// The best resolution in metres at which a band is given, where it is one of Sentinel-2's. Rows of the published v1
