@@ -15,6 +15,7 @@ mod heads;
 mod learned;
 mod overviews;
 mod partition;
+mod planes;
 mod read;
 mod recent;
 mod record;
