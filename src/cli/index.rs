@@ -1,20 +1,25 @@
-//! `vsitlm index`: scans files, several at a time, and writes one index.
+//! `vsitlm index`: scans files, several at a time, and adds their rows to an index.
+//!
+//! Each row is kept in a journal beside the output as soon as it is made, so that a run that is broken off goes on with
+//! `--resume`; the output itself is written at the end, each file of it whole under its final name or not at all.
 
-use std::collections::BTreeMap;
-use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::collections::{BTreeSet, HashMap};
+use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::embed::{self, Embedder};
 use super::inputs::{Input, expand};
+use super::output::Output;
+use super::progress::Progress;
 use super::{complain, open, options, print, size};
 use crate::error::{Error, Result, ResultExt};
-use crate::index::{Record, RecordKey, Scanned, parse_packets, read_heads, scan, write_index};
+use crate::index::{
+    EmbeddedOverviews, Known, Record, RecordKey, Row, Rows, Scanned, Stage, build_overviews, hash, parse_factor,
+    parse_packets, partition_of, read_heads, scan,
+};
 use crate::jp2::TilePart;
 use crate::options::Options;
 use crate::path::{Key, Location, ProductName};
@@ -26,14 +31,23 @@ pub(super) struct Arguments {
     /// JP2 files, SAFE products, folders, URLs, s3://bucket/key; - reads a list from standard input
     #[arg(required = true)]
     input: Vec<String>,
-    /// The index to write
-    #[arg(short, long, value_name = "OUT.parquet")]
-    output: PathBuf,
-    /// Files scanned at the same time [default: the processors, twice as many for remote files]
+    /// The index: a .parquet file, or a folder or prefix for one file a tile and year; rows that are there are kept
+    #[arg(short, long, value_name = "OUT")]
+    output: String,
+    /// Scan the K-th of N parts of the inputs alone: those whose place modulo N is K - 1
+    #[arg(long, value_name = "K/N")]
+    slice: Option<Slice>,
+    /// Go on where a run with the same output was broken off
+    #[arg(long)]
+    resume: bool,
+    /// Where to list what failed, a JSON object a line [default: OUT.failures.jsonl, OUT/failures.jsonl]
+    #[arg(long, value_name = "FILE")]
+    failures: Option<String>,
+    /// Files scanned at the same time [default: the processors, as many as connections for remote files]
     #[arg(short, long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
     /// Carry the overviews of factor N and coarser in the index: a power of two from 2
-    #[arg(long, value_name = "N", value_parser = embed::factor)]
+    #[arg(long, value_name = "N", value_parser = factor)]
     embed_overviews: Option<u8>,
     /// Where a file does not tell how long its packets are (no PLT), read all of it to find out: its overviews need it
     #[arg(long)]
@@ -43,123 +57,271 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// One line of progress in so much time, where there is no terminal.
-const EVERY: Duration = Duration::from_secs(5);
+/// The K-th of N parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Slice {
+    part: usize,
+    of: usize,
+}
+
+impl FromStr for Slice {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let numbers = text.split_once('/').and_then(|(part, of)| Some((part.parse().ok()?, of.parse().ok()?)));
+        match numbers {
+            Some((part, of)) if (1..=of).contains(&part) => Ok(Self { part, of }),
+            _ => Err("use K/N with K from 1 to N, such as 3/64"),
+        }
+    }
+}
+
+impl Slice {
+    /// The items of this part.
+    fn of<T>(self, items: Vec<T>) -> Vec<T> {
+        items.into_iter().skip(self.part - 1).step_by(self.of).collect()
+    }
+}
+
+/// What `--embed-overviews` takes: k of N = 2^k.
+fn factor(text: &str) -> Result<u8, String> {
+    parse_factor(text.parse().unwrap_or(0)).map_err(|expected| format!("use {expected}"))
+}
 
 /// Whether nothing failed.
 pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     let options = options()?;
     let start = Instant::now();
+    let output = Output::new(&arguments.output);
+    let slice = arguments.slice.map_or_else(String::new, |slice| format!("-{}-of-{}", slice.part, slice.of));
+    let stage_path = output.stage(&slice, &options)?;
+    let (stage, staged) = Stage::open(&stage_path, &|path| open(&Location::Local(path.to_owned()), &options))?;
+    if !staged.is_empty() && !arguments.resume {
+        return Err(Error::Index {
+            index: output.display(),
+            what: format!(
+                "a run into it was broken off after {} files: go on with --resume, or remove {}",
+                staged.len(),
+                stage_path.display()
+            ),
+        });
+    }
     let (inputs, failures) = expand(&arguments.input, std::io::stdin().lock());
-    let failures: Vec<(String, String)> = failures
+    let inputs = arguments.slice.map_or_else(|| inputs.clone(), |slice| slice.of(inputs.clone()));
+    let mut failures: Vec<(String, String)> = failures
         .into_iter()
         .map(|(name, error)| {
             complain(&error.chain());
             (name, error.chain())
         })
         .collect();
-    let found = inputs.len();
-    let jobs = arguments.jobs.map_or_else(|| default_jobs(&inputs), usize::from);
-    let embedder = arguments.embed_overviews.map(|k| Embedder::new(k, &arguments.output, &options)).transpose()?;
-    let scanner = Scanner { options: &options, embedder: embedder.as_ref(), parse_packets: arguments.parse_packets };
-    let (records, scan_failures) = scan_all(&inputs, &scanner, jobs);
-    let failures = [failures, scan_failures].concat();
-    let shared = shared_keys(&records);
-    for (key, paths) in &shared {
-        complain(&format!("{} files are called {key}: {}", paths.len(), paths.join(", ")));
+    let mut rows = Rows::new(output.is_partitioned());
+    add_existing(&mut rows, &output, &inputs, &options)?;
+    let mut known = rows.known();
+    known.extend(staged.iter().filter_map(|row| Some((hash(row.origin.as_deref()?), Known::staged(row)))));
+    let resumed = staged.len();
+    drop(staged);
+    let jobs = arguments.jobs.map_or_else(|| default_jobs(&inputs, &options), usize::from);
+    let scanner = Scanner {
+        options: &options,
+        stage: &stage,
+        known: &known,
+        embed: arguments.embed_overviews,
+        parse_packets: arguments.parse_packets,
+        overviews: Mutex::default(),
+    };
+    let outcome = scan_all(&inputs, &scanner, jobs)?;
+    failures.extend(outcome.failures);
+    let overviews = *lock(&scanner.overviews);
+    let scanned = stage.len() - resumed;
+    rows.add_stage(stage, &mut |error| failures.push((output.display(), error.chain())));
+    let shared = rows.sort();
+    for shared in &shared {
+        complain(&format!("{} files are called {}: {}", shared.paths.len(), shared.key, shared.paths.join(", ")));
     }
-    let rows = records.len();
-    let embedded = embedder.as_ref().map(|embedder| {
-        let (factor, bytes) = embedder.told();
-        (factor, records.iter().filter(|record| record.overviews.is_some()).count(), bytes)
-    });
-    if rows > 0 {
-        write_index(&arguments.output, records)?;
+    let mut bytes = 0;
+    let mut is_whole = true;
+    for partition in rows.partitions().iter().filter(|partition| partition.has_new) {
+        match output.write(&rows, partition, &options) {
+            Ok(written) => bytes += written,
+            Err(error) => {
+                complain(&error.chain());
+                is_whole = false;
+                failures.push((format!("{} {}", output.display(), partition.name), error.chain()));
+            }
+        }
     }
-    let bytes = std::fs::metadata(&arguments.output).map(|meta| meta.len()).unwrap_or(0);
+    let count = rows.len();
+    if let (true, Some(stage)) = (is_whole, rows.into_stage()) {
+        stage.remove();
+    }
+    let listed = output.write_failures(arguments.failures.as_deref(), &failures, &options)?;
     let seconds = start.elapsed().as_secs_f64();
-    let output = arguments.output.display().to_string();
+    let embedded = arguments.embed_overviews.map(|k| (1u64 << k, overviews.rows, overviews.bytes));
     if arguments.json {
         let failed: Vec<_> = failures.iter().map(|(file, error)| json!({"file": file, "error": error})).collect();
-        let shared: Vec<_> = shared.iter().map(|(key, paths)| json!({"key": key, "paths": paths})).collect();
+        let shared: Vec<_> = shared.iter().map(|shared| json!({"key": shared.key, "paths": shared.paths})).collect();
         let overviews = embedded.map(|(factor, rows, bytes)| json!({"factor": factor, "rows": rows, "bytes": bytes}));
-        print(&json!({
-            "output": if rows > 0 { Some(output) } else { None },
-            "files": found, "rows": rows, "bytes": bytes, "seconds": seconds, "failed": failed, "shared_keys": shared,
-            "overviews": overviews,
-        }).to_string());
-    } else if rows > 0 {
-        let embedded =
+        let asked: serde_json::Value = serde_json::from_str(&crate::source::statistics_json()).unwrap_or_default();
+        print(
+            &json!({
+                "output": (count > 0).then(|| output.display()),
+                "files": inputs.len(), "scanned": scanned, "resumed": resumed, "unchanged": outcome.unchanged,
+                "rows": count, "bytes": bytes, "seconds": seconds, "failed": failed, "failures": listed,
+                "shared_keys": shared, "overviews": overviews, "asked": asked["total"],
+            })
+            .to_string(),
+        );
+    } else if count > 0 {
+        let more =
             embedded.map_or_else(String::new, |(_, rows, bytes)| format!(", overviews of {rows} in {}", size(bytes)));
-        print(&format!("{output}: {rows} of {found} files, {}{embedded}, {seconds:.1} s", size(bytes)));
+        let told = [(resumed, "of the run before"), (outcome.unchanged, "unchanged"), (failures.len(), "failed")];
+        let told: String = told.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {n} {what}")).collect();
+        let place = output.display();
+        print(&format!(
+            "{place}: {scanned} of {} files scanned{told}; {count} rows, {} written{more}, {seconds:.1} s",
+            inputs.len(),
+            size(bytes)
+        ));
+        if let Some(listed) = listed {
+            complain(&format!("what failed is listed in {listed}"));
+        }
     } else {
         complain("nothing to write: no file could be scanned");
     }
-    Ok(failures.is_empty() && rows > 0)
+    Ok(failures.is_empty() && count > 0)
 }
 
-/// Remote files wait more than they work.
-fn default_jobs(inputs: &[Input]) -> usize {
-    let processors = std::thread::available_parallelism().map_or(4, usize::from);
-    let remote = inputs.iter().any(|input| !matches!(input.location, Location::Local(_)));
-    if remote { 2 * processors } else { processors }
+/// Adds the rows that the output has already, of the partitions that `inputs` can belong to.
+fn add_existing(rows: &mut Rows, output: &Output, inputs: &[Input], options: &Options) -> Result<()> {
+    let partitions: BTreeSet<String> = match output.is_partitioned() {
+        true => inputs.iter().filter_map(|input| partition_of(&RecordKey::new(input.key.as_ref()?))).collect(),
+        false => [String::new()].into(),
+    };
+    for partition in &partitions {
+        if let Some(file) = output.existing(partition, options)? {
+            let mut trouble = None;
+            rows.add_file(&file, false, &mut |error| trouble = Some(error));
+            // Written anew without them, its rows would be lost.
+            trouble.map_or(Ok(()), Err)?;
+        }
+    }
+    Ok(())
 }
 
-/// The rows of all files, in the order of the files, and what failed.
-fn scan_all(inputs: &[Input], scanner: &Scanner<'_>, jobs: usize) -> (Vec<Record>, Vec<(String, String)>) {
+/// Remote files wait more than they work: as many as their host gives connections.
+fn default_jobs(inputs: &[Input], options: &Options) -> usize {
+    let remote = inputs.iter().find(|input| !matches!(input.location, Location::Local(_)));
+    let lanes = remote.and_then(|input| open(&input.location, options).ok()).map(|source| source.lanes());
+    lanes.unwrap_or_else(|| std::thread::available_parallelism().map_or(4, usize::from)).min(inputs.len()).max(1)
+}
+
+/// What came of all files.
+#[derive(Default)]
+struct Outcome {
+    unchanged: usize,
+    failures: Vec<(String, String)>,
+}
+
+/// Scans all files; their rows go to the scanner's stage.
+///
+/// # Errors
+/// Where rows cannot be kept: then nothing goes on.
+fn scan_all(inputs: &[Input], scanner: &Scanner<'_>, jobs: usize) -> Result<Outcome> {
     let progress = Progress::new(inputs.len());
     let next = AtomicUsize::new(0);
-    let results: Mutex<BTreeMap<usize, Result<Record>>> = Mutex::default();
+    let outcome = Mutex::new(Outcome::default());
+    let stopped: Mutex<Option<Error>> = Mutex::default();
     std::thread::scope(|scope| {
-        for _ in 0..jobs.clamp(1, inputs.len().max(1)) {
+        for _ in 0..jobs {
             scope.spawn(|| {
-                while let Some((number, input)) =
-                    Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|n| Some((n, inputs.get(n)?)))
+                while let Some(input) = inputs.get(next.fetch_add(1, Ordering::Relaxed))
+                    && lock(&stopped).is_none()
                 {
-                    let result = scanner.scan(input, &progress);
-                    progress.step(result.as_ref().err());
-                    lock(&results).insert(number, result);
+                    let name = input.location.display();
+                    let row = scanner.scan(input, &progress).in_file(&name);
+                    let kept = match &row {
+                        Ok(Some(row)) => scanner.stage.append(row),
+                        Ok(None) => {
+                            lock(&outcome).unchanged += 1;
+                            Ok(())
+                        }
+                        Err(_) => Ok(()),
+                    };
+                    if let Err(error) = kept {
+                        *lock(&stopped) = Some(error);
+                    }
+                    progress.step(row.as_ref().err());
+                    if let Err(error) = row {
+                        lock(&outcome).failures.push((name, error.root().chain()));
+                    }
                 }
             });
         }
     });
     progress.finish();
-    let (mut records, mut failures) = (Vec::new(), Vec::new());
-    for (number, result) in results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
-        match (result, inputs.get(number)) {
-            (Ok(record), _) => records.push(record),
-            (Err(error), Some(input)) => failures.push((input.location.display(), error.root().chain())),
-            (Err(error), None) => failures.push((String::new(), error.chain())),
-        }
-    }
-    (records, failures)
+    let stopped = lock(&stopped).take();
+    let mut outcome = outcome.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    outcome.failures.sort();
+    stopped.map_or(Ok(outcome), Err)
 }
 
 /// How files become rows.
 struct Scanner<'a> {
     options: &'a Options,
-    embedder: Option<&'a Embedder>,
+    stage: &'a Stage,
+    /// What the index or an earlier run tells of the files at their origins.
+    known: &'a HashMap<u64, Known>,
+    embed: Option<u8>,
     parse_packets: bool,
+    overviews: Mutex<Overviews>,
+}
+
+/// Overviews that were embedded.
+#[derive(Debug, Default, Clone, Copy)]
+struct Overviews {
+    rows: usize,
+    bytes: u64,
 }
 
 impl Scanner<'_> {
-    fn scan(&self, input: &Input, progress: &Progress) -> Result<Record> {
+    /// The row of a file; `None` where it is there already and the file has not changed.
+    fn scan(&self, input: &Input, progress: &Progress) -> Result<Option<Row>> {
         let name = input.location.display();
         let source = open(&input.location, self.options)?;
-        let mut scanned = scan(&*source).in_file(&name)?;
-        if let Some(why) = self.find_ends(&source, &mut scanned).in_file(&name)? {
+        if self.is_known(&*source)? {
+            return Ok(None);
+        }
+        let mut scanned = scan(&*source)?;
+        if let Some(why) = self.find_ends(&source, &mut scanned)? {
             progress.tell(&format!("{name}: {}", why.chain()));
         }
         let unknown = Key { product: ProductName::Unknown, mgrs_tile: None, band: String::new(), resolution: None };
         let key = RecordKey::new(input.key.as_ref().unwrap_or(&unknown));
         let whole = scanned.whole.clone();
         let mut record = Record::from_scan(key, &input.path, source.origin(), scanned);
-        if let Some(embedder) = self.embedder
-            && let Some(why) = embedder.embed(&mut record, &source, whole.as_ref(), self.options).in_file(&name)?
-        {
-            progress.tell(&format!("{name}: a row without overviews: {why}"));
+        if let Some(k) = self.embed {
+            match build_overviews(&record.parts, k, &source, whole.as_ref(), self.options)? {
+                Ok(value) => {
+                    let mut overviews = lock(&self.overviews);
+                    overviews.rows += 1;
+                    overviews.bytes += value.len() as u64;
+                    record.overviews = Some(EmbeddedOverviews::of_bytes(k, value.into()));
+                }
+                Err(why) => progress.tell(&format!("{name}: a row without overviews: {why}")),
+            }
         }
-        Ok(record)
+        Ok(Some(Row::from(&record)))
+    }
+
+    /// Whether the file has a row already and is still what it was then. A row of the run before is taken at its word.
+    fn is_known(&self, source: &dyn Source) -> Result<bool> {
+        let Some(known) = self.known.get(&hash(source.origin())) else { return Ok(false) };
+        if known.is_new && !source.is_cheap() {
+            return Ok(true);
+        }
+        let meta = source.head()?;
+        Ok(known.is_still(meta.size, meta.etag.as_deref(), meta.last_modified))
     }
 
     /// Finds out where resolutions end, where the scan has not. What stands against it is no failure.
@@ -180,68 +342,6 @@ impl Scanner<'_> {
     }
 }
 
-/// Keys that more than one file has, with the files. Files whose names tell nothing are known by their origins.
-fn shared_keys(records: &[Record]) -> Vec<(String, Vec<String>)> {
-    let mut by_key: BTreeMap<&RecordKey, Vec<String>> = BTreeMap::new();
-    for record in records.iter().filter(|record| !record.key.product_id.is_empty()) {
-        by_key.entry(&record.key).or_default().push(record.path.clone());
-    }
-    let shared = by_key.into_iter().filter(|(_, paths)| paths.len() > 1);
-    shared.map(|(key, paths)| (format!("{} {}", key.product_id, key.band_id), paths)).collect()
-}
-
-/// A bar on a terminal, lines elsewhere.
-struct Progress {
-    bar: Option<ProgressBar>,
-    total: usize,
-    state: Mutex<(usize, usize, Instant)>,
-}
-
-impl Progress {
-    fn new(total: usize) -> Self {
-        let bar = (std::io::stderr().is_terminal() && total > 1).then(|| {
-            let style = ProgressStyle::with_template("{bar:40} {pos}/{len} files, {per_sec}, {eta} left {msg}");
-            ProgressBar::new(total as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-        });
-        Self { bar, total, state: Mutex::new((0, 0, Instant::now())) }
-    }
-
-    fn step(&self, error: Option<&Error>) {
-        let mut state = lock(&self.state);
-        let (done, failed, last) = &mut *state;
-        *done += 1;
-        *failed += usize::from(error.is_some());
-        match (&self.bar, error) {
-            (Some(bar), Some(error)) => {
-                bar.set_message(format!("({failed} failed)"));
-                bar.suspend(|| complain(&error.chain()));
-            }
-            (None, Some(error)) => complain(&error.chain()),
-            _ => {}
-        }
-        if let Some(bar) = &self.bar {
-            bar.inc(1);
-        } else if last.elapsed() >= EVERY {
-            complain(&format!("{done} of {} files, {failed} failed", self.total));
-            *last = Instant::now();
-        }
-    }
-
-    /// A line, without disturbing the bar.
-    fn tell(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| complain(text)),
-            None => complain(text),
-        }
-    }
-
-    fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,7 +354,12 @@ mod tests {
         let told = |name: &str, file: Vec<u8>, parse_packets: bool| {
             let source: Arc<dyn Source> = Arc::new(Memory::new(&format!("mem://ends-{name}"), file));
             let mut scanned = scan(&*source).unwrap();
-            let scanner = Scanner { options: &options, embedder: None, parse_packets };
+            let folder = tempfile::tempdir().unwrap();
+            let stage = folder.path().join("stage");
+            let (stage, _) = Stage::open(&stage, &|path| open(&Location::Local(path.to_owned()), &options)).unwrap();
+            let (known, overviews) = (HashMap::new(), Mutex::default());
+            let scanner =
+                Scanner { options: &options, stage: &stage, known: &known, embed: None, parse_packets, overviews };
             scanner.find_ends(&source, &mut scanned).unwrap().map(|error| error.chain())
         };
         let base = made::File { plt: true, ..made::File::default() };

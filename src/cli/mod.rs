@@ -5,11 +5,12 @@
 //! same names.
 
 mod demo;
-mod embed;
 mod index;
 mod info;
 mod inject;
 mod inputs;
+mod output;
+mod progress;
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::memory::Host;
 use super::{drive, split, unique};
-use crate::index::{Record, RecordKey, complete};
+use crate::index::Row;
 use crate::jp2::{PartPackets, Progress, made, parse_main_header};
 use crate::layout;
 use crate::path;
@@ -69,23 +69,14 @@ pub fn row(data: &[u8]) {
         }
     }
     let [header, blob, ends] = columns;
-    let blob = blob.unwrap_or_default();
-    let mut record = Record {
-        key: RecordKey::default(),
-        path: String::new(),
+    let row = Row {
         file_size: (size != u64::MAX).then_some(size),
-        first_sot: None,
         header: header.map(Bytes::copy_from_slice),
-        parts: Vec::new(),
-        has_tlm: blob.is_empty(),
-        origin: None,
-        etag: None,
-        last_modified: None,
-        overviews: None,
+        index: blob.map(Bytes::copy_from_slice).unwrap_or_default(),
+        resolution_ends: ends.map(Bytes::copy_from_slice),
+        ..Row::default()
     };
-    if complete(&mut record, blob, ends).is_err() {
-        return;
-    }
+    let Ok(record) = row.record() else { return };
     let header = record.header.clone().unwrap_or_default();
     let Ok(structure) = record.structure(&header, size) else { return };
     if let Ok(layout) = layout::compose(&structure) {

@@ -13,15 +13,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::blob::{parse_index_blob, parse_resolution_ends};
 use super::chunks::Chunks;
-use super::overviews::EmbeddedOverviews;
+use super::partition::{SHARD, partition};
 use super::read::{Column, IndexFile};
 use super::recent::Recent;
-use super::record::{Record, RecordKey, own_tile_parts};
+use super::record::Record;
+use super::row::Row;
 use super::wanted::Wanted;
 use crate::error::{Error, Result};
-use crate::jp2::{Progress, SOT_LENGTH, parse_main_header};
 use crate::options::Options;
 use crate::path::{Key, Location, parse};
 use crate::process::{PerProcess, lock};
@@ -51,7 +50,7 @@ const MOST_ROWS: usize = 64;
 const GROUPS_AT_ONCE: usize = 16;
 
 const KEYS: [Column; 5] = [Column::ProductId, Column::BandId, Column::MgrsTile, Column::Resolution, Column::Origin];
-const ALL: [Column; 13] = [
+pub(super) const ALL: [Column; 13] = [
     Column::ProductId,
     Column::BandId,
     Column::MgrsTile,
@@ -134,10 +133,10 @@ fn places(entry: &str, key: &Key) -> Vec<Place> {
     let shard = |path: String| Place { path, optional: true, shard: true };
     let mut out = Vec::new();
     for level in levels {
-        let folder = format!("{}/level={level}/tile={tile}/year={year}", bare.trim_end_matches('/'));
+        let folder = format!("{}/{}", bare.trim_end_matches('/'), partition(level, tile, year));
         match &local {
             Some(_) => out.extend(listed(Path::new(&folder)).into_iter().map(|path| shard(path.display().to_string()))),
-            None => out.push(shard(format!("{folder}/part-0.parquet"))),
+            None => out.push(shard(format!("{folder}/{SHARD}"))),
         }
     }
     out
@@ -355,43 +354,9 @@ fn read_rows(
     rows: &[usize],
     found: &mut Found,
 ) -> Result<()> {
-    let text = |column| chunks.text(group, column, rows);
-    let (mut products, mut bands, mut tiles) =
-        (text(Column::ProductId)?, text(Column::BandId)?, text(Column::MgrsTile)?);
-    let (mut paths, mut origins, mut etags) = (text(Column::Path)?, text(Column::Origin)?, text(Column::Etag)?);
-    let resolutions = chunks.numbers(group, Column::Resolution, rows)?;
-    let sizes = chunks.numbers(group, Column::FileSize, rows)?;
-    let modified = chunks.seconds(group, Column::LastModified, rows)?;
-    let blobs = chunks.bytes(group, Column::Index, rows)?;
-    let mut headers = chunks.bytes(group, Column::Header, rows)?;
-    let ends = chunks.bytes(group, Column::ResolutionEnds, rows)?;
-    let factors = chunks.numbers(group, Column::OverviewFactor, rows)?;
-    for (n, row) in rows.iter().enumerate() {
-        let blob = blobs[n].as_deref().unwrap_or_default();
-        let mut record = Record {
-            key: RecordKey {
-                product_id: products[n].take().unwrap_or_default(),
-                mgrs_tile: tiles[n].take().unwrap_or_default(),
-                band_id: bands[n].take().unwrap_or_default(),
-                resolution: resolutions[n].and_then(|metres| u32::try_from(metres).ok()).unwrap_or(0),
-            },
-            path: paths[n].take().unwrap_or_default(),
-            file_size: sizes[n].and_then(|size| u64::try_from(size).ok()),
-            first_sot: None,
-            header: headers[n].take(),
-            parts: Vec::new(),
-            has_tlm: blob.is_empty(),
-            origin: origins[n].take(),
-            etag: etags[n].take(),
-            last_modified: modified[n],
-            overviews: None,
-        };
-        match factors[n].map(|factor| EmbeddedOverviews::of_row(file, group, *row, factor)).transpose() {
-            Ok(overviews) => record.overviews = overviews,
-            Err(warning) => found.warnings.push(warning),
-        }
-        match complete(&mut record, blob, ends[n].as_deref()) {
-            Ok(()) => found.records.push(record),
+    for (row, columns) in rows.iter().zip(Row::read(file, chunks, group, rows, &mut found.warnings)?) {
+        match columns.record() {
+            Ok(record) => found.records.push(record),
             Err(error) => {
                 let file = format!("{}, row {row} of row group {group}", file.name());
                 found.warnings.push(Error::InFile { file, source: Box::new(error) });
@@ -399,30 +364,6 @@ fn read_rows(
         }
     }
     Ok(())
-}
-
-/// The tile-part table, from the row's binary columns.
-pub(crate) fn complete(record: &mut Record, blob: &[u8], ends: Option<&[u8]>) -> Result<()> {
-    record.first_sot = record.header.as_ref().map(|header| (header.len() as u64).saturating_sub(SOT_LENGTH));
-    let Some(table) = parse_index_blob(blob)? else {
-        // The file's own TLM is the table.
-        if let (Some(ends), Some(header), Some(size)) = (ends, &record.header, record.file_size)
-            && let Progress::Done(main) = parse_main_header(header, size)?
-        {
-            record.parts = own_tile_parts(&main, header, size)?;
-            parse_resolution_ends(ends, &mut record.parts)?;
-        }
-        return Ok(());
-    };
-    if record.file_size.is_some_and(|size| size != table.file_size) {
-        return Err(Error::Row {
-            what: format!("file_size is {}, in the index column {}", record.file_size.unwrap_or(0), table.file_size),
-        });
-    }
-    record.file_size = Some(table.file_size);
-    record.first_sot = Some(table.first_sot);
-    record.parts = table.parts;
-    ends.map_or(Ok(()), |ends| parse_resolution_ends(ends, &mut record.parts))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Look-ups in index files made here, published ones included.
 
 use super::*;
+use crate::index::record::RecordKey;
 use crate::index::scan::scan;
 use crate::index::write::build_index;
 use crate::jp2::{TilePart, TilePartHead, made};

@@ -13,10 +13,15 @@ mod find;
 mod heads;
 mod learned;
 mod overviews;
+mod partition;
 mod read;
 mod recent;
 mod record;
+mod row;
+mod rows;
 mod scan;
+mod stac;
+mod stage;
 mod thrift;
 mod wanted;
 mod write;
@@ -24,14 +29,17 @@ mod write;
 pub(crate) use blob::build_index_blob;
 #[cfg(fuzzing)]
 pub(crate) use blob::build_resolution_ends;
-#[cfg(fuzzing)]
-pub(crate) use find::complete;
 pub(crate) use find::{Found, find};
 pub(crate) use heads::{parse_packets, read_heads};
 pub(crate) use learned::{learned_forget, learned_get, learned_put};
 pub(crate) use overviews::{EmbeddedOverviews, build_overviews, parse_factor};
+pub(crate) use partition::{SHARD, partition_of};
+pub(crate) use read::IndexFile;
 pub(crate) use record::{Record, RecordKey};
+pub(crate) use row::Row;
+pub(crate) use rows::{Known, Partition, Rows, hash};
 pub(crate) use scan::{Scanned, scan};
+pub(crate) use stage::Stage;
 #[cfg(fuzzing)]
 pub(crate) use write::build_index;
-pub(crate) use write::{write_index, write_whole};
+pub(crate) use write::{build_index_of, write_index, write_whole};

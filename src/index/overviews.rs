@@ -50,7 +50,9 @@ pub(crate) struct EmbeddedOverviews {
 
 #[derive(Clone)]
 enum Place {
-    /// A value of an index that is being made.
+    /// A value that was just made.
+    Bytes(Bytes),
+    /// A value that waits for its index to be written.
     Value { source: Arc<dyn Source>, range: SourceRange },
     /// A row of an index file.
     Row { file: Arc<IndexFile>, group: usize, row: usize },
@@ -60,6 +62,7 @@ enum Place {
 impl PartialEq for Place {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
+            (Self::Bytes(bytes), Self::Bytes(others)) => bytes == others,
             (Self::Value { source, range }, Self::Value { source: other, range: others }) => {
                 Arc::ptr_eq(source, other) && range == others
             }
@@ -75,6 +78,7 @@ impl fmt::Debug for EmbeddedOverviews {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let factor = 1u64 << self.k;
         match &self.place {
+            Place::Bytes(bytes) => write!(f, "overviews of factor {factor}: {} bytes", bytes.len()),
             Place::Value { source, range } => {
                 write!(f, "overviews of factor {factor}: {}..{} of {}", range.start.0, range.end.0, source.origin())
             }
@@ -86,7 +90,12 @@ impl fmt::Debug for EmbeddedOverviews {
 }
 
 impl EmbeddedOverviews {
-    /// The value that [`build_overviews`] made, in `range` of `source`.
+    /// The value that [`build_overviews`] made.
+    pub(crate) fn of_bytes(k: u8, value: Bytes) -> Self {
+        Self { k, place: Place::Bytes(value) }
+    }
+
+    /// The same, in `range` of `source`.
     pub(crate) fn of_value(k: u8, source: Arc<dyn Source>, range: SourceRange) -> Self {
         Self { k, place: Place::Value { source, range } }
     }
@@ -142,6 +151,7 @@ impl EmbeddedOverviews {
     /// The value as the column has it.
     pub(super) fn value(&self) -> Result<Bytes> {
         match &self.place {
+            Place::Bytes(bytes) => Ok(bytes.clone()),
             Place::Value { source, range } => {
                 let read = source.read_ranges(std::slice::from_ref(range))?;
                 read.into_iter().next().ok_or_else(|| Error::read("no answer to a read"))
@@ -158,6 +168,7 @@ impl EmbeddedOverviews {
 
     fn bad(&self, what: String) -> Error {
         match &self.place {
+            Place::Bytes(_) => Error::Index { index: "an index that is being made".to_owned(), what },
             Place::Value { source, .. } => Error::Index { index: source.origin().to_owned(), what },
             Place::Row { file, group, row } => {
                 file.bad(format!("the overviews of row {row} of row group {group}: {what}"))

@@ -99,7 +99,7 @@ fn an_index_without_overviews_is_what_it_was() {
     let file = opened(build_index(&rows).unwrap());
     assert!(file.overviews(0).is_none());
     let group = file.metadata().row_group(0);
-    assert_eq!(group.num_columns(), 12);
+    assert_eq!(group.num_columns(), 24);
     assert!(group.columns().iter().all(|chunk| chunk.offset_index_offset().is_none()));
 }
 

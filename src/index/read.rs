@@ -93,7 +93,7 @@ const COLUMNS: [(&str, bool); 13] = [
 const OVERVIEWS: &str = "overviews";
 
 /// An open index file.
-pub(super) struct IndexFile {
+pub(crate) struct IndexFile {
     /// What messages call it.
     name: String,
     id: u64,
@@ -113,7 +113,7 @@ pub(super) struct IndexFile {
 
 impl IndexFile {
     /// Opens the index behind `source`. `shard` tells that it is probably small enough to be read whole.
-    pub(super) fn open(name: &str, source: Arc<dyn Source>, shard: bool) -> Result<Self> {
+    pub(crate) fn open(name: &str, source: Arc<dyn Source>, shard: bool) -> Result<Self> {
         let mut whole = None;
         if shard {
             whole = Some(source.read_up_to(SourceOffset(0), SHARD).in_file(name)?);
@@ -243,6 +243,11 @@ impl IndexFile {
     /// The number of row groups.
     pub(super) fn groups(&self) -> usize {
         self.metadata.num_row_groups()
+    }
+
+    /// The number of rows of a row group.
+    pub(super) fn rows(&self, group: usize) -> usize {
+        usize::try_from(self.metadata.row_group(group).num_rows()).unwrap_or(0)
     }
 
     /// Whether the index has this column.

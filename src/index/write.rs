@@ -10,11 +10,12 @@
 //! | `resolution_ends` | binary, may be null | [`super::blob`] |
 //! | `origin`, `etag` | string, may be null | where the row was made from, and what it was |
 //! | `last_modified` | timestamp in microseconds UTC, may be null | likewise |
+//! | `datetime` … `geometry` | may be null | [`super::stac`]: for other tools, no look-up reads them |
 //! | `overview_factor`, `overviews` | int64, binary, may be null | [`super::overviews`]; absent where no row has any |
 //!
 //! Rows are sorted by (product_id, mgrs_tile, band_id, resolution), in row groups of 256, so that a look-up reads one
-//! row group. Only the key columns have statistics, and there is no page index but in files with overviews: both would
-//! make the footer longer, and every look-up reads the footer.
+//! row group. Only the key columns, the time and the bounding box have statistics, and there is no page index but in files
+//! with overviews: both would make the footer longer, and every look-up reads the footer.
 
 use std::fs::File;
 use std::io::Write;
@@ -22,17 +23,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::data_type::{ByteArray, ByteArrayType, Int32Type, Int64Type};
+use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::SortingColumn;
+use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::ColumnPath;
 
-use super::blob::{build_index_blob, build_resolution_ends};
 use super::overviews::EmbeddedOverviews;
 use super::record::Record;
+use super::row::Row;
+use super::stac::{Describer, Stac};
 use crate::error::{Error, Result};
 
 /// Rows of a row group.
@@ -55,21 +57,48 @@ const COLUMNS: &str = "
     optional binary etag (STRING);
     optional int64 last_modified (TIMESTAMP(MICROS,true));
 ";
-/// The columns of a file in which a row has overviews: the last ones, so that what a look-up reads stays together.
-const OVERVIEW_COLUMNS: &str = "
+/// In a file in which a row has overviews: behind what else a look-up reads.
+const FACTOR_COLUMN: &str = "
     optional int64 overview_factor;
+";
+const STAC_COLUMNS: &str = "
+    optional int64 datetime (TIMESTAMP(MICROS,true));
+    optional binary platform (STRING);
+    optional binary processing_baseline (STRING);
+    optional int32 relative_orbit;
+    optional int32 epsg;
+    optional group shape (LIST) { repeated group list { required int32 element; } }
+    optional group transform (LIST) { repeated group list { required double element; } }
+    optional group bbox { required double xmin; required double ymin; required double xmax; required double ymax; }
+    optional binary geometry;
+";
+/// The last one, so that what is read otherwise stays together.
+const OVERVIEWS_COLUMN: &str = "
     optional binary overviews;
 ";
 
-/// Writes `records` as one index file, sorted, and gives it its name when it is whole and on the disk.
+/// GeoParquet 1.1.0's metadata. Without `crs`, coordinates are those of OGC:CRS84.
+const GEO: &str = r#"{"version":"1.1.0","primary_column":"geometry","columns":{"geometry":{"encoding":"WKB","geometry_types":["Polygon","MultiPolygon"],"orientation":"counterclockwise","covering":{"bbox":{"xmin":["bbox","xmin"],"ymin":["bbox","ymin"],"xmax":["bbox","xmax"],"ymax":["bbox","ymax"]}}}}}"#;
+
+/// Writes `rows`, which are sorted, as one index file, and gives it its name when it is whole and on the disk.
+/// `with_overviews` says whether any of them has some.
 ///
 /// # Errors
-/// [`Error::Index`] where the folder cannot be written to, the disk is full, or the like.
-pub(crate) fn write_index(path: &Path, mut records: Vec<Record>) -> Result<()> {
+/// [`Error::Index`] where the folder cannot be written to, the disk is full, or the like; the first error among `rows`.
+pub(crate) fn write_index(path: &Path, rows: impl Iterator<Item = Result<Row>>, with_overviews: bool) -> Result<()> {
     let bad = |what: String| Error::Index { index: path.display().to_string(), what };
-    records.sort_by(|a, b| a.key.cmp(&b.key).then_with(|| a.path.cmp(&b.path)));
-    write_whole(path, |file| build_into(&records, file).map_err(std::io::Error::other))
+    write_whole(path, |file| build_into(rows, with_overviews, file).map_err(std::io::Error::other))
         .map_err(|error| bad(format!("it could not be written: {error}")))
+}
+
+/// The same in memory.
+///
+/// # Errors
+/// The first error among `rows`.
+pub(crate) fn build_index_of(rows: impl Iterator<Item = Result<Row>>, with_overviews: bool) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    build_into(rows, with_overviews, &mut bytes).map_err(|error| Error::read(error.to_string()))?;
+    Ok(bytes)
 }
 
 /// Writes `bytes` as [`write_whole`] does.
@@ -102,6 +131,7 @@ fn properties(with_overviews: bool) -> Result<WriterProperties, ParquetError> {
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(9)?))
         .set_created_by(concat!("vsitlm ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_key_value_metadata(Some(vec![KeyValue::new("geo".to_owned(), GEO.to_owned())]))
         .set_max_row_group_row_count(Some(ROWS))
         // A header column of 256 rows has 600 kB, all much alike: one page compresses them together.
         .set_data_page_size_limit(8 << 20)
@@ -112,10 +142,19 @@ fn properties(with_overviews: bool) -> Result<WriterProperties, ParquetError> {
         .set_sorting_columns(Some(
             [0, 4, 1, 5].map(|column_idx| SortingColumn { column_idx, descending: false, nulls_first: false }).into(),
         ));
-    for name in ["product_id", "band_id", "mgrs_tile", "resolution"] {
+    let bounds = ["xmin", "ymin", "xmax", "ymax"].map(|edge| vec!["bbox", edge]);
+    let list = |name| vec![name, "list", "element"];
+    let told_apart = [vec!["product_id"], vec!["band_id"], vec!["mgrs_tile"], vec!["resolution"], vec!["datetime"]];
+    let repeated =
+        [vec!["platform"], vec!["processing_baseline"], vec!["relative_orbit"], vec!["epsg"], vec!["geometry"]];
+    let path = |parts: Vec<&str>| ColumnPath::new(parts.into_iter().map(str::to_owned).collect());
+    for name in told_apart.into_iter().chain(bounds).map(path) {
         builder = builder
-            .set_column_statistics_enabled(ColumnPath::from(name), EnabledStatistics::Chunk)
-            .set_column_dictionary_enabled(ColumnPath::from(name), true);
+            .set_column_statistics_enabled(name.clone(), EnabledStatistics::Chunk)
+            .set_column_dictionary_enabled(name, true);
+    }
+    for name in repeated.into_iter().chain([list("shape"), list("transform")]).map(path) {
+        builder = builder.set_column_dictionary_enabled(name, true);
     }
     if with_overviews {
         builder = builder
@@ -127,97 +166,151 @@ fn properties(with_overviews: bool) -> Result<WriterProperties, ParquetError> {
 
 /// The bytes of an index file of `records`, which are sorted.
 pub(crate) fn build_index(records: &[Record]) -> Result<Vec<u8>, ParquetError> {
+    let with_overviews = records.iter().any(|record| record.overviews.is_some());
+    let rows = records.iter().map(|record| Ok(Row::from(record)));
     let mut bytes = Vec::new();
-    build_into(records, &mut bytes)?;
+    build_into(rows, with_overviews, &mut bytes)?;
     Ok(bytes)
 }
 
-/// Writes an index file of `records`, which are sorted, row group by row group: overviews can be more than memory holds.
-fn build_into(records: &[Record], out: impl Write + Send) -> Result<(), ParquetError> {
-    let with_overviews = records.iter().any(|record| record.overviews.is_some());
-    let more = if with_overviews { OVERVIEW_COLUMNS } else { "" };
-    let schema = Arc::new(parse_message_type(&format!("message vsitlm {{{COLUMNS}{more}}}"))?);
-    let mut writer = SerializedFileWriter::new(out, schema, Arc::new(properties(with_overviews)?))?;
-    for rows in records.chunks(ROWS) {
+/// Writes an index file of `rows`, which are sorted, row group by row group: they are more than memory holds, and so can
+/// overviews be. `with_overviews` says whether any of them has some.
+///
+/// # Errors
+/// Whatever writing fails with, and the first error among `rows`.
+pub(super) fn build_into(
+    rows: impl Iterator<Item = Result<Row>>,
+    with_overviews: bool,
+    out: impl Write + Send,
+) -> Result<(), ParquetError> {
+    let (factor, overviews) = if with_overviews { (FACTOR_COLUMN, OVERVIEWS_COLUMN) } else { ("", "") };
+    let schema = parse_message_type(&format!("message vsitlm {{{COLUMNS}{factor}{STAC_COLUMNS}{overviews}}}"))?;
+    let mut writer = SerializedFileWriter::new(out, Arc::new(schema), Arc::new(properties(with_overviews)?))?;
+    let mut describer = Describer::default();
+    let mut rows = rows.peekable();
+    while rows.peek().is_some() {
+        let rows = rows.by_ref().take(ROWS).collect::<Result<Vec<_>, _>>().map_err(external)?;
         let mut group = writer.next_row_group()?;
-        write_group(&mut group, rows)?;
+        write_group(&mut group, &rows)?;
         if with_overviews {
-            write_int64(&mut group, rows, |row| row.overviews.as_ref().map(|overviews| 1 << overviews.k()))?;
-            write_overviews(&mut group, rows)?;
+            write(&mut group, int64s(&rows, |row| row.overviews.as_ref().map(|overviews| 1 << overviews.k())))?;
+        }
+        let stac: Vec<Stac> = rows.iter().map(|row| describer.describe(&row.key, row.header.as_deref())).collect();
+        write_stac(&mut group, &stac)?;
+        if with_overviews {
+            write_overviews(&mut group, &rows)?;
         }
         group.close()?;
     }
     writer.close().map(drop)
 }
 
-fn write_group(group: &mut Group<'_, impl Write + Send>, rows: &[Record]) -> Result<(), ParquetError> {
-    let text = |value: &str| Some(ByteArray::from(value.as_bytes().to_vec()));
-    let index = |row: &Record| match (row.has_tlm, row.file_size, row.first_sot) {
-        (false, Some(size), Some(first)) => build_index_blob(size, first, &row.parts),
-        _ => Vec::new(),
-    };
-    // In the order of the schema.
-    write_bytes(group, rows, |row| text(&row.key.product_id))?;
-    write_bytes(group, rows, |row| text(&row.key.band_id))?;
-    write_bytes(group, rows, |row| text(&row.path))?;
-    write_bytes(group, rows, |row| Some(ByteArray::from(index(row))))?;
-    write_bytes(group, rows, |row| text(&row.key.mgrs_tile))?;
-    let resolutions: Vec<i32> = rows.iter().map(|row| i32::try_from(row.key.resolution).unwrap_or(0)).collect();
-    if let Some(mut column) = group.next_column()? {
-        column.typed::<Int32Type>().write_batch(&resolutions, None, None)?;
-        column.close()?;
-    }
-    write_int64(group, rows, |row| row.file_size.and_then(|size| i64::try_from(size).ok()))?;
-    write_bytes(group, rows, |row| row.header.as_ref().map(|header| ByteArray::from(header.clone())))?;
-    write_bytes(group, rows, |row| build_resolution_ends(&row.parts).map(ByteArray::from))?;
-    write_bytes(group, rows, |row| row.origin.as_deref().and_then(text))?;
-    write_bytes(group, rows, |row| row.etag.as_deref().and_then(text))?;
-    write_int64(group, rows, |row| row.last_modified.and_then(|seconds| seconds.checked_mul(1_000_000)))
+fn external(error: Error) -> ParquetError {
+    ParquetError::External(Box::new(error))
 }
 
-/// Definition levels, which required columns do not have, and the values there are.
-fn split<T>(values: impl Iterator<Item = Option<T>>) -> (Vec<i16>, Vec<T>) {
-    let mut levels = Vec::new();
-    let present = values.inspect(|value| levels.push(i16::from(value.is_some()))).flatten().collect();
-    (levels, present)
+/// What a look-up reads, in the order of the schema.
+fn write_group(group: &mut Group<'_, impl Write + Send>, rows: &[Row]) -> Result<(), ParquetError> {
+    let texts = |value: fn(&Row) -> &str| required(rows.iter().map(|row| text(value(row))));
+    write(group, texts(|row| &row.key.product_id))?;
+    write(group, texts(|row| &row.key.band_id))?;
+    write(group, texts(|row| &row.path))?;
+    write(group, required(rows.iter().map(|row| row.index.clone().into())))?;
+    write(group, texts(|row| &row.key.mgrs_tile))?;
+    let resolution = |row: &Row| i32::try_from(row.key.resolution).unwrap_or(0);
+    write(group, Values::<Int32Type> { values: rows.iter().map(resolution).collect(), ..Values::default() })?;
+    write(group, int64s(rows, |row| row.file_size.and_then(|size| i64::try_from(size).ok())))?;
+    write(group, optional(rows.iter().map(|row| row.header.clone().map(ByteArray::from))))?;
+    write(group, optional(rows.iter().map(|row| row.resolution_ends.clone().map(ByteArray::from))))?;
+    write(group, optional(rows.iter().map(|row| row.origin.as_deref().map(text))))?;
+    write(group, optional(rows.iter().map(|row| row.etag.as_deref().map(text))))?;
+    write(group, int64s(rows, |row| row.last_modified.and_then(|seconds| seconds.checked_mul(1_000_000))))
 }
 
-fn write_bytes(
-    group: &mut Group<'_, impl Write + Send>,
-    rows: &[Record],
-    value: impl Fn(&Record) -> Option<ByteArray>,
-) -> Result<(), ParquetError> {
-    let (levels, values) = split(rows.iter().map(value));
-    if let Some(mut column) = group.next_column()? {
-        column.typed::<ByteArrayType>().write_batch(&values, Some(&levels), None)?;
-        column.close()?;
+fn write_stac(group: &mut Group<'_, impl Write + Send>, rows: &[Stac]) -> Result<(), ParquetError> {
+    let rows = || rows.iter();
+    write(group, Values::<Int64Type>::optional(rows().map(|row| row.datetime)))?;
+    write(group, optional(rows().map(|row| row.platform.as_deref().map(text))))?;
+    write(group, optional(rows().map(|row| row.processing_baseline.as_deref().map(text))))?;
+    write(group, Values::<Int32Type>::optional(rows().map(|row| row.relative_orbit)))?;
+    write(group, Values::<Int32Type>::optional(rows().map(|row| row.epsg)))?;
+    write(group, Values::<Int32Type>::lists(rows().map(|row| row.shape.as_ref().map(|shape| &shape[..]))))?;
+    write(group, Values::<DoubleType>::lists(rows().map(|row| row.transform.as_ref().map(|affine| &affine[..]))))?;
+    for edge in 0..4 {
+        write(group, Values::<DoubleType>::optional(rows().map(|row| row.footprint.as_ref().map(|it| it.bbox[edge]))))?;
     }
-    Ok(())
+    write(group, optional(rows().map(|row| row.footprint.as_ref().map(|it| ByteArray::from(it.wkb.clone())))))
 }
 
 /// A page a row, each read only when it is written.
-fn write_overviews(group: &mut Group<'_, impl Write + Send>, rows: &[Record]) -> Result<(), ParquetError> {
+fn write_overviews(group: &mut Group<'_, impl Write + Send>, rows: &[Row]) -> Result<(), ParquetError> {
     let Some(mut column) = group.next_column()? else { return Ok(()) };
     for row in rows {
-        let value = row.overviews.as_ref().map(EmbeddedOverviews::value).transpose();
-        let value = value.map_err(|error| ParquetError::External(Box::new(error)))?.map(ByteArray::from);
-        let (levels, values) = split(std::iter::once(value));
+        let value = row.overviews.as_ref().map(EmbeddedOverviews::value).transpose().map_err(external)?;
+        let Values { values, levels, .. } = optional(std::iter::once(value.map(ByteArray::from)));
         column.typed::<ByteArrayType>().write_batch(&values, Some(&levels), None)?;
     }
     column.close()
 }
 
-fn write_int64(
-    group: &mut Group<'_, impl Write + Send>,
-    rows: &[Record],
-    value: impl Fn(&Record) -> Option<i64>,
-) -> Result<(), ParquetError> {
-    let (levels, values) = split(rows.iter().map(value));
-    if let Some(mut column) = group.next_column()? {
-        column.typed::<Int64Type>().write_batch(&values, Some(&levels), None)?;
-        column.close()?;
+fn text(value: &str) -> ByteArray {
+    ByteArray::from(value.as_bytes().to_vec())
+}
+
+/// The values of a column: those that are there, how far each is defined, and whether it goes on with a list. Required
+/// columns have no levels.
+struct Values<T: DataType> {
+    values: Vec<T::T>,
+    levels: Vec<i16>,
+    repetition: Vec<i16>,
+}
+
+impl<T: DataType> Default for Values<T> {
+    fn default() -> Self {
+        Self { values: Vec::new(), levels: Vec::new(), repetition: Vec::new() }
     }
-    Ok(())
+}
+
+impl<T: DataType> Values<T> {
+    fn optional(values: impl Iterator<Item = Option<T::T>>) -> Self {
+        let mut levels = Vec::new();
+        let present = values.inspect(|value| levels.push(i16::from(value.is_some()))).flatten().collect();
+        Self { values: present, levels, repetition: Vec::new() }
+    }
+
+    /// Lists that have elements, or are null.
+    fn lists<'a>(lists: impl Iterator<Item = Option<&'a [T::T]>>) -> Self {
+        let mut out = Self::default();
+        for list in lists {
+            let elements = list.unwrap_or_default();
+            out.levels.extend(if elements.is_empty() { vec![0] } else { vec![2; elements.len()] });
+            out.repetition.push(0);
+            out.repetition.extend(elements.iter().skip(1).map(|_| 1));
+            out.values.extend_from_slice(elements);
+        }
+        out
+    }
+}
+
+fn required(values: impl Iterator<Item = ByteArray>) -> Values<ByteArrayType> {
+    Values { values: values.collect(), ..Values::default() }
+}
+
+fn optional(values: impl Iterator<Item = Option<ByteArray>>) -> Values<ByteArrayType> {
+    Values::optional(values)
+}
+
+fn int64s(rows: &[Row], value: impl Fn(&Row) -> Option<i64>) -> Values<Int64Type> {
+    Values::optional(rows.iter().map(value))
+}
+
+/// Writes the next column.
+fn write<T: DataType>(group: &mut Group<'_, impl Write + Send>, column: Values<T>) -> Result<(), ParquetError> {
+    let Some(mut writer) = group.next_column()? else { return Ok(()) };
+    let some = |levels: &[i16]| !levels.is_empty();
+    let (levels, repetition) = (Some(&column.levels[..]).filter(|l| some(l)), Some(&column.repetition[..]));
+    writer.typed::<T>().write_batch(&column.values, levels, repetition.filter(|r| some(r)))?;
+    writer.close()
 }
 
 #[cfg(test)]

@@ -203,6 +203,13 @@ impl MainHeader {
         self.segments.iter().any(|segment| segment.code == code)
     }
 
+    /// The boxes of this kind that stand before the codestream, headers included, of a file that begins with `header`.
+    pub(crate) fn boxes_of<'a>(&self, header: &'a [u8], kind: [u8; 4]) -> impl Iterator<Item = &'a [u8]> {
+        self.boxes.iter().filter(move |(other, ..)| *other == kind).filter_map(|(_, offset, length)| {
+            header.get(usize::try_from(*offset).ok()?..usize::try_from(offset.checked_add(*length)?).ok()?)
+        })
+    }
+
     /// The name of a marker of this header that forbids views of fewer packets.
     pub(crate) fn hindrance(&self) -> Option<&'static str> {
         hindrance(|code| self.has(code))

@@ -10,6 +10,7 @@ mod bits;
 mod boxes;
 mod coding;
 mod cursor;
+mod gml;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod made;
 mod markers;
@@ -24,6 +25,7 @@ mod table;
 mod tag_tree;
 
 pub(crate) use boxes::{LBox, build_jp2c_header};
+pub(crate) use gml::{Grid, grid_of};
 pub(crate) use markers::{Component, LONGEST_HEADER, MainHeader, PROGRESSIONS, SOT_LENGTH, Sot, parse_main_header};
 pub(crate) use packet_headers::packet_lengths;
 pub(crate) use packets::{TilePartHead, TilePartHeader, parse_tile_part_header};

@@ -4,7 +4,7 @@
 //! full image tells where it lies by a GeoJP2 box, a UUID box (T.800 I.7.2) with a GeoTIFF in it, which is rewritten; or,
 //! as Sentinel-2's, by a GMLJP2 box (OGC 05-047r3), from which one is made.
 
-use crate::jp2::MainHeader;
+use crate::jp2::{Grid, MainHeader, grid_of};
 
 /// The UUID of GeoJP2 boxes.
 const GEOJP2: [u8; 16] =
@@ -24,58 +24,15 @@ const DOUBLE: u16 = 12;
 pub(super) fn build_geojp2(header: &[u8], main: &MainHeader, size: (u32, u32)) -> Option<Vec<u8>> {
     let full = main.siz.size();
     let scale = [f64::from(full.0) / f64::from(size.0), f64::from(full.1) / f64::from(size.1)];
-    let contents = |kind: [u8; 4]| {
-        main.boxes.iter().filter(move |(other, ..)| *other == kind).filter_map(|(_, offset, length)| {
-            header.get(usize::try_from(*offset).ok()?..usize::try_from(offset.checked_add(*length)?).ok()?)
-        })
-    };
-    let geotiff = contents(*b"uuid")
+    let geotiff = main
+        .boxes_of(header, *b"uuid")
         .find_map(|bytes| {
             let at = bytes.windows(GEOJP2.len()).position(|uuid| uuid == GEOJP2).filter(|at| matches!(at, 8 | 16))?;
             rescale(bytes.get(at + GEOJP2.len()..)?, scale)
         })
-        .or_else(|| contents(*b"asoc").find_map(gml_of).and_then(|gml| build_geotiff(&parse_gml(gml)?, scale)))?;
+        .or_else(|| build_geotiff(&grid_of(header, main)?, scale))?;
     let length = u32::try_from(8 + GEOJP2.len() + geotiff.len()).ok()?;
     Some([&length.to_be_bytes(), &b"uuid"[..], &GEOJP2, &geotiff].concat())
-}
-
-/// Where a grid lies.
-#[derive(Debug, PartialEq)]
-struct Grid {
-    /// The EPSG code of its coordinate reference system.
-    epsg: u16,
-    /// The centre of the first pixel.
-    origin: [f64; 2],
-    /// The steps to the next column and to the next row.
-    steps: [[f64; 2]; 2],
-}
-
-/// The XML in an association box of GMLJP2, which is kept in an XML box inside.
-fn gml_of(asoc: &[u8]) -> Option<&str> {
-    let start = asoc.windows(4).position(|kind| kind == b"xml ")? + 4;
-    let text = asoc.get(start..)?;
-    let end = text.iter().rposition(|byte| *byte == b'>')? + 1;
-    std::str::from_utf8(text.get(..end)?).ok()
-}
-
-/// The first rectified grid of a GML coverage, if its axes are easting and northing for certain: those of UTM on WGS 84.
-fn parse_gml(text: &str) -> Option<Grid> {
-    let document = roxmltree::Document::parse(text).ok()?;
-    let named = |node: roxmltree::Node<'_, '_>, name: &str| node.tag_name().name() == name;
-    let grid = document.descendants().find(|node| named(*node, "RectifiedGrid"))?;
-    let origin = grid.descendants().find(|node| named(*node, "Point"))?;
-    let pair = |node: roxmltree::Node<'_, '_>| {
-        let mut numbers =
-            node.text()?.split_whitespace().map(|word| word.parse::<f64>().ok().filter(|v| v.is_finite()));
-        Some([numbers.next()??, numbers.next()??])
-    };
-    let position = origin.descendants().find(|node| named(*node, "pos")).and_then(pair)?;
-    let mut steps = grid.descendants().filter(|node| named(*node, "offsetVector")).map(pair);
-    let srs = origin.attribute("srsName").or_else(|| grid.attribute("srsName"))?;
-    let epsg = srs.rsplit([':', '#', '/']).next()?.parse().ok()?;
-    let is_utm = srs.contains("EPSG") && matches!(epsg, 32_601..=32_660 | 32_701..=32_760);
-    let grid = Grid { epsg, origin: position, steps: [steps.next()??, steps.next()??] };
-    is_utm.then_some(grid)
 }
 
 /// The GeoTIFF of GeoJP2, an image of one pixel that has the tags: those of `grid`, with pixels `scale` times as large.
@@ -172,41 +129,29 @@ fn rescale(geotiff: &[u8], scale: [f64; 2]) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    const GML: &str = r#"<?xml version='1.0'?><gml:FeatureCollection xmlns:gml="http://www.opengis.net/gml">
-        <gml:RectifiedGrid dimension="2"><gml:origin><gml:Point srsName="urn:ogc:def:crs:EPSG::32629">
-        <gml:pos>500010 5900010</gml:pos></gml:Point></gml:origin><gml:offsetVector>60 0</gml:offsetVector>
-        <gml:offsetVector>0 -60</gml:offsetVector></gml:RectifiedGrid></gml:FeatureCollection>"#;
+    const GRID: Grid = Grid { epsg: 32629, origin: [500010., 5900010.], steps: [[60., 0.], [0., -60.]] };
 
     fn doubles(tiff: &[u8], at: usize, count: usize) -> Vec<f64> {
         tiff[at..at + 8 * count].chunks(8).map(|c| f64::from_le_bytes(c.try_into().unwrap())).collect()
     }
 
     #[test]
-    fn a_grid_of_gml_keeps_its_corner() {
-        let grid = parse_gml(GML).unwrap();
-        assert_eq!(grid, Grid { epsg: 32629, origin: [500010., 5900010.], steps: [[60., 0.], [0., -60.]] });
-        let tiff = build_geotiff(&grid, [2.0, 4.0]).unwrap();
+    fn a_grid_keeps_its_corner() {
+        let tiff = build_geotiff(&GRID, [2.0, 4.0]).unwrap();
         assert_eq!(doubles(&tiff, 146, 8), [120., 0., 0., 499_980., 0., -240., 0., 5_900_040.]);
         assert_eq!(tiff[tiff.len() - 3..tiff.len() - 1], 32629u16.to_le_bytes());
     }
 
     #[test]
-    fn other_reference_systems_are_left_alone() {
-        assert_eq!(parse_gml(&GML.replace("32629", "4326")), None, "latitude comes first there");
-        assert_eq!(parse_gml(&GML.replace("500010 ", "NaN ")), None);
-        assert_eq!(parse_gml("<a>"), None);
-    }
-
-    #[test]
     fn a_geotiff_is_rescaled_in_place() {
-        let tiff = build_geotiff(&parse_gml(GML).unwrap(), [1.0, 1.0]).unwrap();
+        let tiff = build_geotiff(&GRID, [1.0, 1.0]).unwrap();
         let twice = rescale(&tiff, [2.0, 4.0]).unwrap();
-        assert_eq!(twice, build_geotiff(&parse_gml(GML).unwrap(), [2.0, 4.0]).unwrap());
+        assert_eq!(twice, build_geotiff(&GRID, [2.0, 4.0]).unwrap());
     }
 
     #[test]
     fn a_tag_that_stands_twice_is_refused() {
-        let tiff = build_geotiff(&parse_gml(GML).unwrap(), [1.0, 1.0]).unwrap();
+        let tiff = build_geotiff(&GRID, [1.0, 1.0]).unwrap();
         let entry = 10 + 12 * 9;
         assert_eq!(tiff[entry..entry + 2], TRANSFORMATION.to_le_bytes());
         for (tag, understood) in [(280, true), (TIEPOINT, true), (TRANSFORMATION, false), (KEYS, false)] {
@@ -220,10 +165,10 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_bytes_make_it_panic(mut bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..120), at in 0usize..300, byte: u8) {
-            let _ = (gml_of(&bytes), rescale(&bytes, [2.0, 2.0]));
+            let _ = rescale(&bytes, [2.0, 2.0]);
             bytes.splice(0..0, *b"II\x2A\0\x08\0\0\0");
             let _ = rescale(&bytes, [2.0, 2.0]);
-            let mut tiff = build_geotiff(&parse_gml(GML).unwrap(), [1.0, 1.0]).unwrap();
+            let mut tiff = build_geotiff(&GRID, [1.0, 1.0]).unwrap();
             if let Some(place) = tiff.get_mut(at) { *place = byte; }
             let _ = rescale(&tiff, [2.0, 2.0]);
         }

@@ -15,14 +15,16 @@
 //!
 //! The slash before `vsi…` may be missing, since the prefix ends in one. No string makes the parser panic.
 
+mod archives;
 mod curl;
 mod location;
 mod names;
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
+pub(crate) use archives::{Archive, Store};
 pub(crate) use location::{Location, without_secrets};
-pub(crate) use names::{Key, ProductName, best_resolution, key_of_names};
+pub(crate) use names::{Key, ProductName, best_resolution, key_of_names, level_of, tile_of, year_of};
 
 use crate::error::Result;
 use location::{bad, parse_location};

@@ -1,0 +1,138 @@
+//! Where an index is written to: one file, or the partition layout below a folder or prefix.
+
+use std::hash::Hasher;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::json;
+use twox_hash::XxHash64;
+
+use super::{locate, open};
+use crate::error::{Error, Result};
+use crate::index::{IndexFile, Partition, Rows, SHARD, build_index_of, write_index, write_whole};
+use crate::options::Options;
+use crate::path::Location;
+use crate::source;
+
+/// The output of `vsitlm index` and `vsitlm merge`.
+pub(super) struct Output {
+    /// As the user has written it.
+    text: String,
+    is_partitioned: bool,
+}
+
+impl Output {
+    /// What `-o` names: a name that ends in `.parquet` is one file.
+    pub(super) fn new(text: &str) -> Self {
+        Self { text: text.to_owned(), is_partitioned: !text.ends_with(".parquet") }
+    }
+
+    /// How messages name it.
+    pub(super) fn display(&self) -> String {
+        locate(&self.text).map_or_else(|_| self.text.clone(), |location| location.display())
+    }
+
+    /// Whether it is the partition layout.
+    pub(super) fn is_partitioned(&self) -> bool {
+        self.is_partitioned
+    }
+
+    fn file(&self, partition: &str) -> Result<Location> {
+        if !self.is_partitioned {
+            return locate(&self.text);
+        }
+        locate(&format!("{}/{partition}/{SHARD}", self.text.trim_end_matches('/')))
+    }
+
+    /// A file beside it.
+    fn beside(&self, name: &str) -> Result<Location> {
+        if self.is_partitioned {
+            return locate(&format!("{}/{name}", self.text.trim_end_matches('/')));
+        }
+        locate(&format!("{}.{name}", self.text))
+    }
+
+    /// Where rows wait until it is written: beside it, or for an output that is not of this machine in the user's cache
+    /// folder. `slice` tells the parts of one output apart.
+    pub(super) fn stage(&self, slice: &str, options: &Options) -> Result<PathBuf> {
+        let folder = match self.file("")? {
+            // The folder of a single file is the user's to make: a name that is mistyped should not become one.
+            Location::Local(path) if !self.is_partitioned => {
+                let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                return Ok(path.with_file_name(format!(".{name}{slice}.stage")));
+            }
+            Location::Local(_) => PathBuf::from(&self.text),
+            _ => options.learned.clone().unwrap_or_else(std::env::temp_dir).join("stage"),
+        };
+        let cannot = |error: std::io::Error| Error::Index {
+            index: self.display(),
+            what: format!("the folder {} cannot be made: {error}", folder.display()),
+        };
+        std::fs::create_dir_all(&folder).map_err(cannot)?;
+        let mut hasher = XxHash64::with_seed(0);
+        hasher.write(self.text.as_bytes());
+        Ok(folder.join(format!(".{:016x}{slice}.stage", hasher.finish())))
+    }
+
+    /// The file of a partition, where it is there already.
+    ///
+    /// # Errors
+    /// [`Error::Index`] where it is corrupt: writing over it would lose its rows.
+    pub(super) fn existing(&self, partition: &str, options: &Options) -> Result<Option<Arc<IndexFile>>> {
+        let location = self.file(partition)?;
+        let opened = open(&location, options).and_then(|source| IndexFile::open(&location.display(), source, false));
+        match opened {
+            Ok(file) => Ok(Some(Arc::new(file))),
+            Err(error) if matches!(error.root(), Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes the rows of a partition under their final name: whole, or not at all. Gives the bytes of the file.
+    pub(super) fn write(&self, rows: &Rows, partition: &Partition, options: &Options) -> Result<u64> {
+        let location = self.file(&partition.name)?;
+        let rows = rows.iter(partition.rows.clone());
+        let Location::Local(path) = &location else {
+            let bytes = build_index_of(rows, partition.with_overviews)?;
+            let length = bytes.len() as u64;
+            source::put(&location, bytes.into(), options)?;
+            return Ok(length);
+        };
+        let bad = |error: std::io::Error| cannot_write(&location, &error);
+        path.parent()
+            .map_or(Ok(()), |folder| if self.is_partitioned { std::fs::create_dir_all(folder) } else { Ok(()) })
+            .map_err(bad)?;
+        write_index(path, rows, partition.with_overviews)?;
+        Ok(std::fs::metadata(path).map_err(bad)?.len())
+    }
+
+    /// Writes what failed, one JSON object a line, to `file` or beside the output; a file of this machine that an earlier
+    /// run has left goes where nothing failed. Gives its name.
+    pub(super) fn write_failures(
+        &self,
+        file: Option<&str>,
+        failures: &[(String, String)],
+        options: &Options,
+    ) -> Result<Option<String>> {
+        let location = file.map_or_else(|| self.beside("failures.jsonl"), locate)?;
+        let lines: String =
+            failures.iter().map(|(file, error)| format!("{}\n", json!({"file": file, "error": error}))).collect();
+        match &location {
+            Location::Local(path) if failures.is_empty() => {
+                let _ = std::fs::remove_file(path);
+                return Ok(None);
+            }
+            Location::Local(path) => {
+                write_whole(path, |file| std::io::Write::write_all(file, lines.as_bytes()))
+                    .map_err(|error| cannot_write(&location, &error))?;
+            }
+            _ if failures.is_empty() => return Ok(None),
+            _ => source::put(&location, lines.into_bytes().into(), options)?,
+        }
+        Ok(Some(location.display()))
+    }
+}
+
+fn cannot_write(location: &Location, error: &std::io::Error) -> Error {
+    Error::Index { index: location.display(), what: format!("it could not be written: {error}") }
+}
