@@ -142,6 +142,17 @@ impl Location {
         }
     }
 
+    /// The object `key` of the same bucket or container; any other location as it is.
+    pub(crate) fn with_key(&self, key: &str) -> Self {
+        let key = key.to_owned();
+        match self {
+            Self::S3 { bucket, .. } => Self::S3 { bucket: bucket.clone(), key },
+            Self::Gs { bucket, .. } => Self::Gs { bucket: bucket.clone(), key },
+            Self::Azure { container, .. } => Self::Azure { container: container.clone(), key },
+            other => other.clone(),
+        }
+    }
+
     /// Whether the name says that this is a JPEG 2000 file: anything else is passed to its source unchanged.
     pub(crate) fn is_jp2(&self) -> bool {
         super::is_jp2_name(&self.file_path())

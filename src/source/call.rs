@@ -1,4 +1,5 @@
-//! One range that is asked for, and what came of it.
+//! One thing that is asked of a host, and what came of it: a range of a file, a page of a listing, or that an object be
+//! written.
 
 use std::ops::Range;
 use std::sync::Mutex;
@@ -13,22 +14,41 @@ use object_store::client::{HttpError, HttpErrorKind, HttpResponse, HttpResponseB
 use crate::error::Error;
 use crate::process::lock;
 use crate::source::Meta;
+use crate::source::target::Target;
 
-/// One range that is asked for, over all its tries.
+/// One request, over all its tries.
 #[derive(Debug)]
 pub(super) struct Call {
-    /// The bytes asked for; not empty.
-    range: Range<u64>,
-    /// Whether less than the range is an error: the file must not end inside it.
-    exact: bool,
+    /// What is asked for.
+    pub(super) what: What,
     tries: AtomicU64,
     outcome: Mutex<Option<Result<Answer, Failure>>>,
+}
+
+/// What is asked for.
+#[derive(Debug)]
+pub(super) enum What {
+    /// Bytes of a file.
+    Range(Asked),
+    /// A page of a listing.
+    Page,
+    /// That these bytes become an object.
+    Put(Bytes),
+}
+
+/// Bytes of a file.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// The bytes asked for; not empty.
+    pub(super) range: Range<u64>,
+    /// Whether less than the range is an error: the file must not end inside it.
+    pub(super) exact: bool,
 }
 
 /// What a good response told.
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
-    /// The bytes asked for.
+    /// The bytes asked for, or the page; empty where an object was written.
     pub(super) bytes: Bytes,
     /// The file as a whole, where the response told its size.
     pub(super) meta: Option<Meta>,
@@ -64,19 +84,27 @@ pub(super) struct Refusal {
 }
 
 impl Call {
-    /// A call for `range`, which is not empty.
-    pub(super) fn new(range: Range<u64>, exact: bool) -> Self {
-        Self { range, exact, tries: AtomicU64::new(0), outcome: Mutex::new(None) }
+    /// A call that asks for `what`.
+    pub(super) fn new(what: What) -> Self {
+        Self { what, tries: AtomicU64::new(0), outcome: Mutex::new(None) }
     }
 
-    /// The bytes asked for.
-    pub(super) fn range(&self) -> &Range<u64> {
-        &self.range
+    /// The bytes that are to be moved, as far as that is known.
+    pub(super) fn length(&self) -> u64 {
+        match &self.what {
+            What::Range(Asked { range, .. }) => range.end - range.start,
+            What::Page => 0,
+            What::Put(bytes) => bytes.len() as u64,
+        }
     }
 
-    /// Whether the file must not end inside the range.
-    pub(super) fn exact(&self) -> bool {
-        self.exact
+    /// What is asked for, in a few words.
+    pub(super) fn brief(&self) -> String {
+        match &self.what {
+            What::Range(Asked { range, .. }) => format!("bytes {} to {}", range.start, range.end),
+            What::Page => "a page of a listing".to_owned(),
+            What::Put(bytes) => format!("{} bytes", bytes.len()),
+        }
     }
 
     /// Begins a try, and gives its number.
@@ -106,16 +134,75 @@ impl Call {
             let kind = if again { HttpErrorKind::Interrupted } else { HttpErrorKind::Unknown };
             Err(HttpError::new(kind, std::io::Error::other("see the call")))
         };
-        let stand_in = match outcome {
-            Ok(_) => Response::builder()
+        let stand_in = match (outcome, &self.what) {
+            (Ok(_), What::Range(Asked { range, .. })) => Response::builder()
                 .status(StatusCode::PARTIAL_CONTENT)
-                .header(CONTENT_RANGE, format!("bytes {}-{}/{}", self.range.start, self.range.end - 1, self.range.end))
+                .header(CONTENT_RANGE, format!("bytes {}-{}/{}", range.start, range.end - 1, range.end))
                 .header(CONTENT_LENGTH, 0)
                 .header(ETAG, "\"stand-in\"")
                 .header(LAST_MODIFIED, "Thu, 01 Jan 1970 00:00:00 GMT"),
-            Err(failure) => return error(failure.again()),
+            (Ok(_), What::Page | What::Put(_)) => Response::builder(),
+            (Err(failure), _) => return error(failure.again()),
         };
         stand_in.body(HttpResponseBody::from(Bytes::new())).or_else(|_| error(false))
+    }
+
+    /// What the user is told of `failure`, after all tries at `target`. Nothing of object_store's or a server's own text
+    /// is in it.
+    pub(super) fn error(&self, target: &Target, tries: u64, failure: Failure) -> Error {
+        let doing = match &self.what {
+            What::Range(_) => format!("reading {}", self.brief()),
+            What::Page => "listing".to_owned(),
+            What::Put(_) => format!("writing {}", self.brief()),
+        };
+        let after = |cause: &str, advice: &str| {
+            let times = if tries == 1 { "once".to_owned() } else { format!("{tries} times") };
+            Error::read(format!("{doing} failed, tried {times}: {cause}; {advice}"))
+        };
+        let later = "try again later, or raise GDAL_HTTP_MAX_RETRY";
+        match failure {
+            Failure::Unsent(error) => error,
+            Failure::Status(Refusal { status, code, .. }) => {
+                let word = code.map(|code| format!(" {code}")).unwrap_or_default();
+                let told = format!("HTTP {}{word}", status.as_u16());
+                match status.as_u16() {
+                    404 | 410 => Error::NotFound { detail: format!(" ({told})"), check: target.whereabouts() },
+                    401 | 403 => Error::Denied { detail: format!(" ({told})"), check: target.advice() },
+                    407 => after(&told, "the proxy wants a user and password: set GDAL_HTTP_PROXYUSERPWD"),
+                    300..=399 => after(&told, "check the URL, AWS_REGION and AWS_S3_ENDPOINT"),
+                    429 => after(
+                        &told,
+                        "the server is asked too often: lower VSITLM_MAX_CONNECTIONS, set \
+                         VSITLM_MAX_REQUESTS_PER_MINUTE, or try again later",
+                    ),
+                    500.. => after(&told, later),
+                    // S3 answers 400 to a token that has expired.
+                    _ => after(&told, &format!("check the path, and {}", target.advice())),
+                }
+            }
+            Failure::Paused { left } => Error::read(format!(
+                "the server has asked not to be asked for another {} s: try again then",
+                left.as_secs().max(1)
+            )),
+            Failure::Transport { cause, again: true } => {
+                after(&cause, "check the network and the proxy, or try again later")
+            }
+            Failure::Transport { cause, again: false } => {
+                after(&cause, "check CURL_CA_BUNDLE, or set GDAL_HTTP_UNSAFESSL")
+            }
+            Failure::Broken { what, again: true } => after(&what, later),
+            Failure::Broken { what, again: false } => match &self.what {
+                What::Range(_) => after(&what, "this server cannot be read by ranges; copy the file"),
+                What::Page | What::Put(_) => after(&what, "check that the endpoint is that of an object store"),
+            },
+            // Whoever asks for these bytes has been told that they are there.
+            Failure::PastEnd { size: Some(size) } => {
+                Error::Changed { what: format!("it ends at byte {size}, inside or before {}", self.brief()) }
+            }
+            Failure::PastEnd { size: None } => {
+                Error::Changed { what: format!("it ends inside or before {}", self.brief()) }
+            }
+        }
     }
 }
 

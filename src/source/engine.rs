@@ -99,6 +99,13 @@ impl ClientKey {
         }
     }
 
+    /// The same for sending `bytes` bytes, before which no answer can come: at 1 MiB/s, rounded up so that few clients
+    /// differ in this.
+    pub(super) fn for_upload(self, bytes: u64) -> Self {
+        let seconds = (bytes >> 20).min(1 << 20).next_power_of_two();
+        Self { stall_timeout: self.stall_timeout + Duration::from_secs(seconds), ..self }
+    }
+
     /// The same, which speaks HTTP/1.1 alone.
     pub(super) fn without_http2(self) -> Self {
         Self { http2: false, ..self }

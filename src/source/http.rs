@@ -8,7 +8,6 @@
 //!
 //! Credentials stay with the scheme, host and port they were given for. What a good response is: see `response`.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,7 +19,7 @@ use url::Url;
 
 use crate::error::Error;
 use crate::options::{Limits, RetryCodes, Secret};
-use crate::source::call::{Answer, Call, Failure};
+use crate::source::call::{Answer, Call, Failure, What};
 use crate::source::engine::{self, ClientKey, Engine};
 use crate::source::host::Host;
 use crate::source::response::{receive, transport};
@@ -80,10 +79,7 @@ impl HttpService for Service {
         }
         let outcome = self.attempt(engine, &host, &call, &request).await;
         if let Err(failure) = &outcome {
-            crate::trace::debug(|| {
-                let Range { start, end } = call.range();
-                format!("{} bytes {start} to {end}, try {tries}: {}", self.authority, failure.brief())
-            });
+            crate::trace::debug(|| format!("{} {}, try {tries}: {}", self.authority, call.brief(), failure.brief()));
         }
         call.end(outcome)
     }
@@ -102,20 +98,22 @@ impl Service {
         let asked = Instant::now();
         let _turn = host.turns.turn(self.reader, Quota::at(&url, self.limits).connections).await;
         host.note_wait(asked);
-        let Sent { mut response, at, by } = self.send(engine, call, host, url.clone(), request.headers()).await?;
+        let Sent { mut response, at, by } = self.send(engine, call, host, url.clone(), request).await?;
         let waited = at.duration_since(asked);
         let first_byte = at.elapsed();
         let body = Instant::now();
         let outcome = receive(call, &by, &self.retry_codes, &mut response).await;
-        if let Ok(answer) = &outcome {
+        // How long a store takes to list or to write says nothing of the link.
+        if let (Ok(answer), What::Range(_)) = (&outcome, &call.what) {
             host.measure(first_byte, answer.bytes.len() as u64, body.elapsed());
         }
         crate::trace::debug(|| {
-            let Range { start, end } = call.range();
             let (status, spent, waited) = (response.status().as_u16(), at.elapsed().as_millis(), waited.as_millis());
             format!(
-                "GET {} bytes {start} to {end}: HTTP {status} after {spent} ms, sent after {waited} ms",
-                display(&url)
+                "{} {} {}: HTTP {status} after {spent} ms, sent after {waited} ms",
+                request.method(),
+                display(&url),
+                call.brief()
             )
         });
         outcome
@@ -128,8 +126,9 @@ impl Service {
         call: &Call,
         host: &Host,
         first: Url,
-        signed: &HeaderMap,
+        made: &HttpRequest,
     ) -> Result<Sent, Failure> {
+        let signed = made.headers();
         let home = first.origin();
         let mut url = first;
         for _ in 0..=MAX_REDIRECTS {
@@ -141,12 +140,18 @@ impl Service {
             there.note_wait(asked);
             let mut way = None;
             if key.http2() {
-                let chosen = there.way(call.range().end - call.range().start, host.turns.is_alone()).await;
+                let chosen = there.way(call.length(), host.turns.is_alone()).await;
                 key = if chosen.http2 { key } else { key.without_http2() };
                 way = Some(chosen);
             }
+            if let What::Put(bytes) = &call.what {
+                key = key.for_upload(bytes.len() as u64);
+            }
             let client = engine.client(&key).map_err(Failure::Unsent)?;
-            let mut request = client.get(url.clone());
+            let mut request = client.request(made.method().clone(), url.clone());
+            if let What::Put(bytes) = &call.what {
+                request = request.body(bytes.clone());
+            }
             if url.origin() == home {
                 // What object_store signed stands; the user's headers do not replace the range.
                 request = request.headers(self.headers.clone()).headers(signed.clone());
@@ -169,7 +174,9 @@ impl Service {
                 there.spoke(response.version() == Version::HTTP_2);
             }
             drop(way);
-            let target = response.headers().get(LOCATION).filter(|_| response.status().is_redirection());
+            // What is signed for one host, or is to be written, goes nowhere else: S3 names the region in its answer.
+            let follows = matches!(call.what, What::Range(_)) && response.status().is_redirection();
+            let target = response.headers().get(LOCATION).filter(|_| follows);
             let Some(target) = target.and_then(|target| target.to_str().ok()).and_then(|target| url.join(target).ok())
             else {
                 return Ok(Sent { response, at: sent, by: there });

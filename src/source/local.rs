@@ -32,10 +32,7 @@ impl Local {
     }
 
     fn meta(&self) -> Result<Meta> {
-        let meta = self.file.metadata().map_err(io_error)?;
-        // Dates in rows are whole seconds; the rest of it tells a file from one that replaced it within the second.
-        let etag = Some(format!("\"{}.{:09}\"", meta.mtime(), meta.mtime_nsec()));
-        Ok(Meta { size: meta.len(), etag, last_modified: Some(meta.mtime()) })
+        Ok(told(&self.file.metadata().map_err(io_error)?))
     }
 
     /// `length` bytes that are known to lie in the file.
@@ -54,6 +51,20 @@ impl Local {
         self.file.read_exact_at(&mut buffer, offset).map_err(io_error)?;
         Ok(buffer.into())
     }
+}
+
+/// What is known of the file at `path` without opening it: what its source tells.
+///
+/// # Errors
+/// As opening it has them.
+pub(crate) fn meta(path: &Path) -> Result<Meta> {
+    Ok(told(&std::fs::metadata(path).map_err(io_error)?))
+}
+
+fn told(meta: &std::fs::Metadata) -> Meta {
+    // Dates in rows are whole seconds; the rest of it tells a file from one that replaced it within the second.
+    let etag = Some(format!("\"{}.{:09}\"", meta.mtime(), meta.mtime_nsec()));
+    Meta { size: meta.len(), etag, last_modified: Some(meta.mtime()) }
 }
 
 impl Source for Local {

@@ -1,7 +1,7 @@
 //! A scripted HTTP server on a thread of its own, for tests: one file, and faults that are used up one a request.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -11,6 +11,8 @@ use std::time::Duration;
 pub(super) enum Fault {
     /// A status and headers, with a short body.
     Status(u16, Vec<(&'static str, String)>),
+    /// This body, in place of the file.
+    Body(Vec<u8>),
     /// The connection ends before the response.
     Reset,
     /// The connection ends in the middle of the body.
@@ -44,11 +46,13 @@ pub(super) enum Fault {
     Misjudged,
 }
 
-/// One request as it came: its first line and headers.
+/// One request as it came: its first line, headers and body.
 #[derive(Debug, Clone)]
 pub(super) struct Seen {
+    pub(super) method: String,
     pub(super) target: String,
     pub(super) headers: Vec<(String, String)>,
+    pub(super) body: Vec<u8>,
 }
 
 impl Seen {
@@ -133,6 +137,7 @@ fn serve(shared: &Shared, stream: &TcpStream) -> Option<()> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
+    let method = line.split(' ').next()?.to_owned();
     let target = line.split(' ').nth(1)?.to_owned();
     let mut headers = Vec::new();
     loop {
@@ -143,7 +148,10 @@ fn serve(shared: &Shared, stream: &TcpStream) -> Option<()> {
         };
         headers.push((name.to_owned(), value.trim().to_owned()));
     }
-    let seen = Seen { target, headers };
+    let mut seen = Seen { method, target, headers, body: Vec::new() };
+    let length = seen.header("content-length").map_or(0, |length| length.parse().unwrap());
+    seen.body.resize(length, 0);
+    reader.read_exact(&mut seen.body).ok()?;
     let range = seen.header("range").and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
     let range = range.map(|(first, last)| (first.parse::<usize>().unwrap(), last.parse::<usize>().unwrap() + 1));
     let wanted = seen.header("if-match").map(str::to_owned);
@@ -196,6 +204,7 @@ fn respond(
             let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
             (format!("HTTP/1.1 {status} X\r\n{headers}Content-Length: 4\r\n\r\n"), b"oops".to_vec())
         }
+        (Some(Fault::Body(body)), _) => (whole(body.len()), body.clone()),
         (Some(Fault::WholeOpen), _) => ("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".to_owned(), vec![0; 9 << 20]),
         (Some(Fault::WholeLarge), _) => (whole(9 << 20), Vec::new()),
         (Some(Fault::Whole), _) | (_, None) => (whole(size), file),

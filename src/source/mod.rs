@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `cache` | units: fetched once and kept (`store`, with the locks of `sync`; `buffer`), merged into requests (`merge`) |
 //! | `local` | files of this machine |
+//! | `list` | whole objects: what lies below a prefix, the bytes of a small one, writing one |
 //! | `remote` | HTTP and the object stores: `target` makes object_stores from options, `http` sends what `call` asks for, `response` holds the answer against it |
 //! | `netrc` | which hosts GDAL has a password for |
 //! | `engine` | what a process shares, and what fork() does to it |
@@ -20,6 +21,7 @@ mod engine;
 mod host;
 mod http;
 mod link;
+mod list;
 mod local;
 #[cfg(test)]
 pub(crate) mod memory;
@@ -49,6 +51,8 @@ use bytes::Bytes;
 pub(crate) use cache::{fetch_units, is_under_way, keep, merge_gap, peek, prefetch};
 pub(crate) use engine::{host, statistics, statistics_json};
 pub(crate) use host::Host;
+pub(crate) use list::{Listed, list, put, read_whole};
+pub(crate) use local::meta as local_meta;
 
 use crate::error::{Error, Result};
 use crate::options::{AzureAccess, GsAccess, Options, Transport};
@@ -164,18 +168,10 @@ pub(crate) trait HostFiles: Send + Sync {
 /// `host` reads what the native transport cannot, or must not (VSITLM_TRANSPORT); the command line has none.
 pub(crate) fn open(location: &Location, options: &Options, host: Option<&dyn HostFiles>) -> Result<Arc<dyn Source>> {
     let by_gdal = || through(host, &location.gdal_path(), options);
-    let (suffices, target) = match location {
-        Location::Local(path) => return Ok(Arc::new(local::Local::open(path)?)),
-        Location::Host(_) => return by_gdal(),
-        Location::Http { url } | Location::Curl { url, .. } => {
-            (!netrc::knows(options.http.netrc.as_deref(), url), Target::http(url, options))
-        }
-        Location::S3 { bucket, key } => (options.s3.is_static(), Target::s3(bucket, key, options)),
-        Location::Gs { bucket, key } => (options.gs.access != GsAccess::Gdal, Target::gs(bucket, key, options)),
-        Location::Azure { container, key } => {
-            (options.azure.access != AzureAccess::Gdal, Target::azure(container, key, options))
-        }
-    };
+    if let Location::Local(path) = location {
+        return Ok(Arc::new(local::Local::open(path)?));
+    }
+    let Some((suffices, target)) = native(location, options) else { return by_gdal() };
     let is_url = matches!(location, Location::Http { .. } | Location::Curl { .. });
     match options.transport {
         Transport::Gdal => by_gdal(),
@@ -191,9 +187,20 @@ pub(crate) fn open(location: &Location, options: &Options, host: Option<&dyn Hos
     }
 }
 
-/// Stand-in.
-pub(crate) fn put(_location: &Location, _bytes: Bytes, _options: &Options) -> Result<()> {
-    Err(Error::read("not there yet"))
+/// What the native transport asks for `location`, where it can: whether the options alone suffice for that, and the
+/// target.
+fn native(location: &Location, options: &Options) -> Option<(bool, Result<Target>)> {
+    Some(match location {
+        Location::Local(_) | Location::Host(_) => return None,
+        Location::Http { url } | Location::Curl { url, .. } => {
+            (!netrc::knows(options.http.netrc.as_deref(), url), Target::http(url, options))
+        }
+        Location::S3 { bucket, key } => (options.s3.is_static(), Target::s3(bucket, key, options)),
+        Location::Gs { bucket, key } => (options.gs.access != GsAccess::Gdal, Target::gs(bucket, key, options)),
+        Location::Azure { container, key } => {
+            (options.azure.access != AzureAccess::Gdal, Target::azure(container, key, options))
+        }
+    })
 }
 
 /// What the native transport needs for the object stores.

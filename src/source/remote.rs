@@ -17,7 +17,7 @@ use object_store::{GetOptions, GetRange, ObjectStore};
 use once_cell::race::OnceBox;
 
 use crate::error::{Error, Result};
-use crate::source::call::{Answer, Call, Failure, Refusal};
+use crate::source::call::{Answer, Asked, Call, Failure, Refusal, What};
 use crate::source::engine;
 use crate::source::host::Host;
 use crate::source::statistics::count;
@@ -41,14 +41,17 @@ struct Inner {
     expected: OnceBox<String>,
 }
 
-/// The number of the next source.
-static READERS: AtomicU64 = AtomicU64::new(0);
+/// The number of the next one that waits for turns.
+pub(super) fn next_reader() -> u64 {
+    static READERS: AtomicU64 = AtomicU64::new(0);
+    READERS.fetch_add(1, Ordering::Relaxed)
+}
 
 impl Remote {
     /// A source of `target`; nothing is sent yet.
     pub(super) fn open(target: Target) -> Result<Self> {
-        let region = target.movable_bucket().and_then(|(bucket, _)| engine::current().region(bucket));
-        let reader = READERS.fetch_add(1, Ordering::Relaxed);
+        let region = target.known_region();
+        let reader = next_reader();
         let store = target.store(reader, region.as_deref())?;
         Ok(Self(Arc::new(Inner {
             target,
@@ -96,7 +99,7 @@ impl Inner {
         let mut refused = None;
         let mut tries = 0;
         loop {
-            let call = Arc::new(Call::new(range.clone(), exact));
+            let call = Arc::new(Call::new(What::Range(Asked { range: range.clone(), exact })));
             let mut options = GetOptions {
                 range: Some(GetRange::Bounded(range.clone())),
                 if_match: wanted.map(str::to_owned),
@@ -128,21 +131,15 @@ impl Inner {
                 refused = wanted.take();
                 continue;
             }
-            if let Failure::Status(Refusal { region: Some(region), .. }) = &failure
-                && let Some((bucket, set)) = self.target.movable_bucket()
-                && self.region.as_deref().unwrap_or(set) != region
-                && self.moved.get().is_none()
+            if self.moved.get().is_none()
+                && let Some(region) = self.target.other_region(&failure, self.region.as_deref())
             {
-                crate::trace::debug(|| {
-                    format!("the bucket {bucket} lies in {region}: AWS_REGION would save a request")
-                });
                 let there = self.target.store(self.reader, Some(region))?;
-                engine::current().learn_region(bucket, region);
                 store = self.moved.get_or_init(|| Box::new(there));
                 continue;
             }
             count(&self.host().counters.read_errors, 1);
-            return Err(self.error(&range, tries, failure));
+            return Err(call.error(&self.target, tries, failure));
         }
     }
 
@@ -163,57 +160,6 @@ impl Inner {
         engine.learn(&self.target.identity, told);
         count(&self.host().counters.read_errors, 1);
         Err(Error::Changed { what })
-    }
-
-    /// What the user is told. Nothing of object_store's or a server's own text is in it.
-    fn error(&self, range: &Range<u64>, tries: u64, failure: Failure) -> Error {
-        let after = |cause: &str, advice: &str| {
-            let Range { start, end } = range;
-            let times = if tries == 1 { "once".to_owned() } else { format!("{tries} times") };
-            Error::read(format!("reading bytes {start} to {end} failed, tried {times}: {cause}; {advice}"))
-        };
-        let later = "try again later, or raise GDAL_HTTP_MAX_RETRY";
-        match failure {
-            Failure::Unsent(error) => error,
-            Failure::Status(Refusal { status, code, .. }) => {
-                let word = code.map(|code| format!(" {code}")).unwrap_or_default();
-                let told = format!("HTTP {}{word}", status.as_u16());
-                match status.as_u16() {
-                    404 | 410 => Error::NotFound { detail: format!(" ({told})"), check: self.target.whereabouts() },
-                    401 | 403 => Error::Denied { detail: format!(" ({told})"), check: self.target.advice() },
-                    407 => after(&told, "the proxy wants a user and password: set GDAL_HTTP_PROXYUSERPWD"),
-                    300..=399 => after(&told, "check the URL, AWS_REGION and AWS_S3_ENDPOINT"),
-                    429 => after(
-                        &told,
-                        "the server is asked too often: lower VSITLM_MAX_CONNECTIONS, set \
-                         VSITLM_MAX_REQUESTS_PER_MINUTE, or try again later",
-                    ),
-                    500.. => after(&told, later),
-                    // S3 answers 400 to a token that has expired.
-                    _ => after(&told, &format!("check the path, and {}", self.target.advice())),
-                }
-            }
-            Failure::Paused { left } => Error::read(format!(
-                "the server has asked not to be asked for another {} s: try again then",
-                left.as_secs().max(1)
-            )),
-            Failure::Transport { cause, again: true } => {
-                after(&cause, "check the network and the proxy, or try again later")
-            }
-            Failure::Transport { cause, again: false } => {
-                after(&cause, "check CURL_CA_BUNDLE, or set GDAL_HTTP_UNSAFESSL")
-            }
-            Failure::Broken { what, again: true } => after(&what, later),
-            Failure::Broken { what, again: false } => {
-                after(&what, "this server cannot be read by ranges; copy the file")
-            }
-            // Whoever asks for these bytes has been told that they are there.
-            Failure::PastEnd { size: Some(size) } => {
-                let Range { start, end } = range;
-                Error::Changed { what: format!("it ends at byte {size}, inside or before bytes {start} to {end}") }
-            }
-            Failure::PastEnd { size: None } => Error::Changed { what: format!("it ends before byte {}", range.end) },
-        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! What a response must be to be believed: bytes that were not verified are given to nobody.
 //!
 //! A 206 has the Content-Range asked for and a body of exactly that length; a 200 is the whole file, and is cut to the
-//! range where it is small; a 416 that says where the file ends is an answer too. Everything else is a failure.
+//! range where it is small; a 416 that says where the file ends is an answer too. Everything else is a failure. Pages of
+//! listings are taken whole, and are held against what they should be by who reads them (`list`).
 
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
@@ -13,7 +14,7 @@ use http::{HeaderMap, StatusCode};
 use crate::options::RetryCodes;
 use crate::source::Meta;
 use crate::source::buffer::{self, Buffer};
-use crate::source::call::{Answer, Call, Failure, Refusal};
+use crate::source::call::{Answer, Asked, Call, Failure, Refusal, What};
 use crate::source::host::Host;
 use crate::source::http::root_cause;
 use crate::source::statistics::count;
@@ -23,6 +24,9 @@ pub(super) const MAX_WHOLE: u64 = 8 << 20;
 
 /// Bytes set aside before any have come. Larger bodies grow the buffer as they arrive.
 const MAX_RESERVE: u64 = 8 << 20;
+
+/// Bytes of a page of a listing: a thousand keys of the longest kind, escaped, fit.
+const MAX_PAGE: u64 = 8 << 20;
 
 /// Bytes of an error's body that are read: enough for S3's XML, which may name the bucket's region.
 const MAX_ERROR_BODY: u64 = 16 << 10;
@@ -39,19 +43,21 @@ pub(super) async fn receive(
     if response.status().is_success() && encoding.is_some_and(|encoding| encoding != b"identity") {
         return Err(Failure::broken("the server sends the file compressed, so that its bytes have no positions"));
     }
-    match response.status() {
-        StatusCode::PARTIAL_CONTENT => partial(by, call, response).await,
-        StatusCode::OK => whole(by, call, response).await,
-        StatusCode::RANGE_NOT_SATISFIABLE => {
+    match (&call.what, response.status()) {
+        (What::Range(asked), StatusCode::PARTIAL_CONTENT) => partial(by, asked, response).await,
+        (What::Range(asked), StatusCode::OK) => whole(by, asked, response).await,
+        (What::Range(Asked { range, exact }), StatusCode::RANGE_NOT_SATISFIABLE) => {
             let size = text(headers, CONTENT_RANGE.as_str()).and_then(parse_unsatisfied);
             // Without a size in it, the start alone tells: only an empty file has no first byte.
-            let size = size.or((call.range().start == 0).then_some(0));
-            if call.exact() || size.is_some_and(|size| size > call.range().start) {
+            let size = size.or((range.start == 0).then_some(0));
+            if *exact || size.is_some_and(|size| size > range.start) {
                 return Err(Failure::PastEnd { size });
             }
             Ok(Answer { bytes: Bytes::new(), meta: size.map(|size| meta(headers, size)) })
         }
-        status => {
+        (What::Page, StatusCode::OK) => Ok(Answer { bytes: read_body(by, response, MAX_PAGE).await?, meta: None }),
+        (What::Put(_), status) if status.is_success() => Ok(Answer { bytes: Bytes::new(), meta: None }),
+        (_, status) => {
             if let Some(pause) = retry_after(status, headers, SystemTime::now()) {
                 by.turns.pause(pause);
             }
@@ -72,8 +78,8 @@ async fn refusal(by: &Host, status: StatusCode, retry_codes: &RetryCodes, respon
     Refusal { status, code, region, again }
 }
 
-async fn partial(by: &Host, call: &Call, response: &mut reqwest::Response) -> Result<Answer, Failure> {
-    let Range { start, end } = call.range().clone();
+async fn partial(by: &Host, asked: &Asked, response: &mut reqwest::Response) -> Result<Answer, Failure> {
+    let Range { start, end } = asked.range.clone();
     let headers = response.headers();
     let header =
         text(headers, CONTENT_RANGE.as_str()).ok_or_else(|| Failure::broken("a 206 response without Content-Range"))?;
@@ -84,7 +90,7 @@ async fn partial(by: &Host, call: &Call, response: &mut reqwest::Response) -> Re
         let got = format!("asked for bytes {start} to {end}, the server sent {} to {}", range.start, range.end);
         return Err(Failure::broken(got));
     }
-    if shorter && call.exact() {
+    if shorter && asked.exact {
         return Err(Failure::PastEnd { size });
     }
     let length = range.end - range.start;
@@ -99,7 +105,7 @@ async fn partial(by: &Host, call: &Call, response: &mut reqwest::Response) -> Re
     Ok(Answer { bytes, meta })
 }
 
-async fn whole(by: &Host, call: &Call, response: &mut reqwest::Response) -> Result<Answer, Failure> {
+async fn whole(by: &Host, asked: &Asked, response: &mut reqwest::Response) -> Result<Answer, Failure> {
     let announced = response.content_length();
     if announced.is_some_and(|length| length > MAX_WHOLE) {
         return Err(no_ranges());
@@ -113,11 +119,11 @@ async fn whole(by: &Host, call: &Call, response: &mut reqwest::Response) -> Resu
     if announced.is_some_and(|announced| announced != size) {
         return Err(wrong_length(announced.unwrap_or(0), size));
     }
-    if call.exact() && size < call.range().end {
+    if asked.exact && size < asked.range.end {
         return Err(Failure::PastEnd { size: Some(size) });
     }
     // Both ends are at most `size`, which is the length of what is in memory.
-    let (start, end) = (call.range().start.min(size) as usize, call.range().end.min(size) as usize);
+    let (start, end) = (asked.range.start.min(size) as usize, asked.range.end.min(size) as usize);
     Ok(Answer { bytes: buffer::copy(bytes.get(start..end).unwrap_or_default()), meta: Some(meta(&headers, size)) })
 }
 

@@ -13,8 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use object_store::aws::AmazonS3;
+use object_store::azure::MicrosoftAzure;
 use object_store::client::{ClientOptions, HttpClient, HttpConnector};
-use object_store::http::HttpBuilder;
+use object_store::http::{HttpBuilder, HttpStore};
+use object_store::list::PaginatedListStore;
 use object_store::path::Path;
 use object_store::{BackoffConfig, ObjectStore, RetryConfig};
 use url::Url;
@@ -22,7 +25,8 @@ use url::Url;
 use crate::error::{Error, Result};
 use crate::options::{AzureOptions, HttpOptions, Limits, Options, RetryCodes, S3Options};
 use crate::path::without_secrets;
-use crate::source::engine::ClientKey;
+use crate::source::call::{Failure, Refusal};
+use crate::source::engine::{self, ClientKey};
 use crate::source::http::{Auth, Service};
 use crate::source::turns::Quota;
 
@@ -71,6 +75,13 @@ enum Kind {
     },
 }
 
+/// A store of one of the kinds.
+enum Built {
+    Http(HttpStore),
+    S3(AmazonS3),
+    Azure(MicrosoftAzure),
+}
+
 impl Target {
     /// A target without a kind's particulars. `credentials` are what `kind` is asked with besides HTTP's own.
     fn new(
@@ -104,7 +115,24 @@ impl Target {
         }
     }
 
-    /// What to set where the server will not let us read.
+    /// The region of its bucket, where AWS has named another one than the options do.
+    pub(super) fn known_region(&self) -> Option<String> {
+        engine::current().region(self.movable_bucket()?.0)
+    }
+
+    /// The region that a refusal says the bucket lies in, where that is not the one that was asked (`None`: that of the
+    /// options). It is remembered.
+    pub(super) fn other_region<'a>(&self, failure: &'a Failure, asked: Option<&str>) -> Option<&'a str> {
+        let Failure::Status(Refusal { region: Some(region), .. }) = failure else { return None };
+        let (bucket, set) = self.movable_bucket().filter(|(_, set)| asked.unwrap_or(set) != region)?;
+        crate::trace::debug(|| {
+            format!("the bucket {bucket} lies in {region}, not in {set}: AWS_REGION would save a request")
+        });
+        engine::current().learn_region(bucket, region);
+        Some(region)
+    }
+
+    /// What to set where the server will not let us read or write.
     pub(super) fn advice(&self) -> &'static str {
         match &self.kind {
             Kind::Http { .. } => http::ADVICE,
@@ -131,6 +159,23 @@ impl Target {
 
     /// The store that asks for it, in `region` where that is not the options'.
     pub(super) fn store(&self, reader: u64, region: Option<&str>) -> Result<Arc<dyn ObjectStore>> {
+        Ok(match self.build(reader, region)? {
+            Built::Http(store) => Arc::new(store),
+            Built::S3(store) => Arc::new(store),
+            Built::Azure(store) => Arc::new(store),
+        })
+    }
+
+    /// The same, where it can be listed.
+    pub(super) fn lister(&self, reader: u64, region: Option<&str>) -> Result<Option<Arc<dyn PaginatedListStore>>> {
+        Ok(match self.build(reader, region)? {
+            Built::Http(_) => None,
+            Built::S3(store) => Some(Arc::new(store)),
+            Built::Azure(store) => Some(Arc::new(store)),
+        })
+    }
+
+    fn build(&self, reader: u64, region: Option<&str>) -> Result<Built> {
         let service = Service {
             client: self.client.clone(),
             authority: self.authority.clone(),
@@ -147,20 +192,20 @@ impl Target {
                 .with_http_connector(connector(Service { auth: auth.clone(), ..with_headers() }))
                 .with_retry(self.retry.clone())
                 .build()
-                .map(|store| Arc::new(store) as _),
+                .map(Built::Http),
             // The user's headers go through object_store here, since those that AWS knows must be signed.
             Kind::S3 { bucket, options } | Kind::Gs { bucket, options } => {
                 s3::builder(bucket, options, region, self.headers.clone())?
                     .with_http_connector(connector(service))
                     .with_retry(self.retry.clone())
                     .build()
-                    .map(|store| Arc::new(store) as _)
+                    .map(Built::S3)
             }
             Kind::Azure { container, options } => azure::builder(container, options)
                 .with_http_connector(connector(with_headers()))
                 .with_retry(self.retry.clone())
                 .build()
-                .map(|store| Arc::new(store) as _),
+                .map(Built::Azure),
         };
         // object_store's text may name the URL with its query.
         store.map_err(|_| Error::read(format!("cannot prepare requests from the options: check {}", self.advice())))
