@@ -5,8 +5,8 @@
 
 LIST has a path or URL a line; OUT is an index as `vsitlm index` writes it, s3://bucket/index/ for instance. A task runs
 `vsitlm index - --slice K/N` and writes a shard of its own below PREFIX (by default OUT with `.shards`). A task that
-fails or whose worker is lost is run again, on any worker: it finds the rows of its shard there and writes the same ones.
-Files that cannot be indexed are listed at the end, and stop nothing. Running it all again adds what is new or has
+fails or whose worker is lost is run again, on any worker: it finds the rows of its shard there, and writes the same
+ones. Files that cannot be indexed are listed at the end, and stop nothing. Running it all again adds what is new or has
 changed.
 
 Without --scheduler the workers are processes of this machine. Else `vsitlm` has to be installed where they run, and OUT
