@@ -127,7 +127,7 @@ impl IndexFile {
     }
 
     /// Opens an index that is in memory.
-    pub(super) fn from_bytes(name: &str, bytes: Bytes) -> Result<Self> {
+    pub(crate) fn from_bytes(name: &str, bytes: Bytes) -> Result<Self> {
         let size = bytes.len() as u64;
         Self::build(name, None, Some(bytes), size)
     }
@@ -191,7 +191,7 @@ impl IndexFile {
     }
 
     /// Its size in bytes.
-    pub(super) fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.size
     }
 
@@ -241,12 +241,12 @@ impl IndexFile {
     }
 
     /// The number of row groups.
-    pub(super) fn groups(&self) -> usize {
+    pub(crate) fn groups(&self) -> usize {
         self.metadata.num_row_groups()
     }
 
     /// The number of rows of a row group.
-    pub(super) fn rows(&self, group: usize) -> usize {
+    pub(crate) fn rows(&self, group: usize) -> usize {
         usize::try_from(self.metadata.row_group(group).num_rows()).unwrap_or(0)
     }
 
