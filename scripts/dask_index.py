@@ -41,25 +41,40 @@ def shard_name(shards: str, part: int, parts: int) -> str:
     return f"{shards.rstrip('/')}/slice-{part}-of-{parts}.parquet"
 
 
+def run(command: list[str], stdin: bytes = b"") -> Summary:
+    """What a command of vsitlm's tells as JSON. It does not outlive this process.
+
+    Raises RuntimeError where it tells nothing.
+    """
+    # A worker that is lost must not leave a command behind that holds on to what the next try needs.
+    done = subprocess.run(["setpriv", "--pdeathsig", "KILL", *command], input=stdin, capture_output=True)
+    try:
+        return json.loads(done.stdout)
+    except ValueError:
+        told = "\n".join(done.stderr.decode(errors="replace").splitlines()[-LINES:])
+        raise RuntimeError(f"vsitlm {command[1]} ended with {done.returncode}: {told}") from None
+
+
 def index(vsitlm: str, part: int, parts: int, shards: str, urls: bytes) -> Summary:
     """Makes the shard of a slice.
 
     Raises RuntimeError where it is not there afterwards; files that cannot be indexed are told in its summary alone.
     """
     shard = shard_name(shards, part, parts)
-    command = [vsitlm, "index", "-", "--slice", f"{part}/{parts}", "-o", shard, "--resume", "--json"]
-    # A worker that is lost must not leave a command behind that holds on to what the next try needs.
-    done = subprocess.run(["setpriv", "--pdeathsig", "KILL", *command], input=urls, capture_output=True)
-    try:
-        summary = json.loads(done.stdout)
-    except ValueError:
-        told = "\n".join(done.stderr.decode(errors="replace").splitlines()[-LINES:])
-        raise RuntimeError(f"vsitlm index ended with {done.returncode}: {told}") from None
+    summary = run([vsitlm, "index", "-", "--slice", f"{part}/{parts}", "-o", shard, "--resume", "--json"], urls)
     for failure in summary["failed"]:
         # That of the shard itself, which can be mended by another try.
         if summary["output"] and failure["file"].strip() == summary["output"]:
             raise RuntimeError(f"{shard}: {failure['error']}")
     return summary
+
+
+def merge(vsitlm: str, shards: list[str], output: str) -> Summary:
+    """Makes the index of its shards; what stands against it is told among its failures."""
+    try:
+        return run([vsitlm, "merge", *shards, "-o", output, "--json"])
+    except RuntimeError as error:
+        return {"output": None, "rows": 0, "failed": [{"file": output, "error": str(error)}]}
 
 
 def index_slices(
@@ -127,23 +142,22 @@ def main() -> int:
         made, lost = index_slices(workers(arguments, stack), arguments, shards)
     # A slice without a single row has no shard.
     names = [shard_name(shards, part, arguments.slices) for part, summary in sorted(made.items()) if summary["rows"]]
-    is_merged = bool(names)
+    merged: Summary = {"output": None, "rows": 0, "failed": []}
     if names:
-        merge = [arguments.vsitlm, "merge", *names, "-o", arguments.output]
-        is_merged = subprocess.run(merge, stdout=sys.stderr).returncode == 0
+        merged = merge(arguments.vsitlm, names, arguments.output)
     summary = {
-        "output": arguments.output if is_merged else None,
-        "rows": sum(each["rows"] for each in made.values()),
+        "output": merged["output"],
+        "rows": merged["rows"],
         "files": sum(each["files"] for each in made.values()),
         "slices": arguments.slices,
-        "failed": [failure for _, each in sorted(made.items()) for failure in each["failed"]],
+        "failed": [failure for _, each in sorted(made.items()) for failure in each["failed"]] + merged["failed"],
         "lost": dict(sorted(lost.items())),
     }
     if arguments.json:
         print(json.dumps(summary))
     else:
         report(summary)
-    return 1 if summary["failed"] or lost or not is_merged else 0
+    return 1 if summary["failed"] or lost or not names else 0
 
 
 if __name__ == "__main__":
