@@ -33,8 +33,12 @@ CHAINS = 16
 """Places of a file where resync starts."""
 BLOCK = 256 * KB
 """What resync reads at once to find the next tile-part."""
-ROW, ROW_PER_TILE_PART = 60, 17
-"""Bytes of an index row: as it is, and for each tile-part (2.1 kB for 121, docs/index-format.md)."""
+ROW = 150
+"""Bytes of an index row besides its tile-parts, many rows being alike."""
+SMALL = 64 * KB
+"""A tile-part of fewer bytes takes fewer digits."""
+ROW_SMALL, ROW_LARGE = 10, 17
+"""Bytes that a tile-part takes of a row."""
 EMBEDDED = 0.007
 """Share of a file that `--embed-overviews 16` puts into its row."""
 
@@ -253,7 +257,8 @@ def price(extent: Extent, cost: Cost, archive: Archive, abroad: bool, seconds: f
 
 def row_bytes(files: Files) -> float:
     """Bytes of a row of the index."""
-    return ROW + ROW_PER_TILE_PART * files.tile_parts
+    part = ROW_SMALL if files.size / files.tile_parts < SMALL else ROW_LARGE
+    return ROW + part * files.tile_parts
 
 
 def index_bytes(extent: Extent) -> float:

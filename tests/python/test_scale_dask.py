@@ -62,11 +62,13 @@ def urls(site: Site, small: Sample) -> list[str]:
     return [site.put(small.path, band_path("SCL", 20).replace("20240601", day)) for day in days]
 
 
-def start(list_of: Path, output: str, options: dict[str, str], command: Path | str) -> subprocess.Popen[str]:
-    """The script, with two workers."""
+def start(
+    list_of: Path, output: str, options: dict[str, str], command: Path | str, *where: str
+) -> subprocess.Popen[str]:
+    """The script, with two workers of its own if no others are told of."""
+    where = where or ("--processes", "2")
     return subprocess.Popen(
-        [PYTHON, SCRIPT, list_of, "-o", output, "--slices", str(SLICES), "--processes", "2", "--json"]
-        + ["--vsitlm", str(command)],
+        [PYTHON, SCRIPT, list_of, "-o", output, "--slices", str(SLICES), *where, "--json", "--vsitlm", str(command)],
         env=apart.environment(options),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -161,9 +163,29 @@ def test_a_slice_that_never_works_is_told_and_stops_nothing(
     assert len(rows_of(str(tmp_path / "some.parquet"))) == summary["rows"] == DAYS - len(urls[2::SLICES])
 
 
-def test_a_second_run_just_asks_whether_files_have_changed(
-    s3: dict[str, str], urls: list[str], site: Site, tmp_path: Path
-) -> None:
+CLUSTER = """
+import sys
+from dask.distributed import LocalCluster
+
+with LocalCluster(n_workers=1, processes=False, dashboard_address=None, host="127.0.0.1") as cluster:
+    print(cluster.scheduler_address, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_cluster_that_runs_already_is_used(s3: dict[str, str], urls: list[str], tmp_path: Path) -> None:
+    (tmp_path / "list").write_text("\n".join(urls))
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([PYTHON, "-c", CLUSTER], env=apart.environment(s3), **pipes) as cluster:
+        address = cluster.stdout.readline().strip()
+        script = start(tmp_path / "list", "s3://one/elsewhere/", s3, apart.VSITLM, "--scheduler", address)
+        status, summary, said = finish(script)
+        cluster.stdin.close()
+    assert (status, summary["rows"]) == (0, DAYS), said
+    assert len(rows_of("one/elsewhere/level=L2A/tile=31UDQ/year=2024/part-0.parquet", s3)) == DAYS
+
+
+def test_a_second_run_just_asks_for_changes(s3: dict[str, str], urls: list[str], site: Site, tmp_path: Path) -> None:
     (tmp_path / "list").write_text("\n".join(urls))
     output = str(tmp_path / "index.parquet")
     first = finish(start(tmp_path / "list", output, s3, apart.VSITLM))
