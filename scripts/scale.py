@@ -382,7 +382,7 @@ def machines_table() -> str:
 def keep_table() -> str:
     """What the index costs to keep."""
     rows = []
-    for extent in EXTENTS:
+    for extent in (TILE_YEAR, TILE, COUNTRY, ARCHIVE):
         size = index_bytes(extent)
         levels = sum(1 for _, products in extent.parts if products)
         shards = extent.tiles * extent.years * levels
