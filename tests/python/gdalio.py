@@ -255,16 +255,16 @@ def make_jp2(
     pixels: np.ndarray,
     epsg: int = 32631,
     origin: tuple[float, float] = (399960.0, 5400000.0),
+    pixel: float = 10.0,
     **creation: str | int,
 ) -> Path:
     """Writes pixels (bands, rows, columns) by GDAL's JP2OpenJPEG driver: lossless, without side-cars.
 
-    They have 10 m, and `origin` is their upper left corner.
+    `origin` is their upper left corner, `pixel` the length of one, in metres.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     creation = {"QUALITY": 100, "REVERSIBLE": "YES", **creation}
     bands, height, width = pixels.shape
-    pixel = 10.0
     if rasterio:
         profile = {
             "driver": "GTiff",

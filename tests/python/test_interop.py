@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
 
 import apart
 import gdalio
+import numpy as np
 import pytest
 from conftest import Site, noise, only_once, vsitlm
 
@@ -27,6 +29,10 @@ PRODUCTS = (
 BANDS = ("B03", "B04")
 
 
+FULL = "33LVC"
+"""The tile whose images have all of its 110 km, so that their edges are curves in degrees; they have 60 m."""
+
+
 def place(tile: str) -> tuple[int, tuple[float, float]]:
     """EPSG code and upper left corner of a tile's images."""
     if tile == "01KAB":
@@ -35,7 +41,7 @@ def place(tile: str) -> tuple[int, tuple[float, float]]:
         [[x], [y]] = transform("EPSG:4326", "EPSG:32701", [180.0], [-18.0])
         # A kilometre on the other side of the antimeridian.
         return 32701, (round(x, -1) - 1000, round(y, -1))
-    return {"31UDQ": (32631, (399960.0, 5400000.0)), "33LVC": (32733, (399960.0, 8700040.0))}[tile]
+    return {"31UDQ": (32631, (399960.0, 5400000.0)), FULL: (32733, (399960.0, 8700040.0))}[tile]
 
 
 def key(product: str, band: str) -> str:
@@ -43,7 +49,19 @@ def key(product: str, band: str) -> str:
     _, level, time, _, _, tile, _ = product.split("_")
     if level == "MSIL1C":
         return f"{product}.SAFE/GRANULE/L1C_{tile}_A037000_{time}/IMG_DATA/{tile}_{time}_{band}.jp2"
-    return f"{product}.SAFE/GRANULE/L2A_{tile}_A037000_{time}/IMG_DATA/R10m/{tile}_{time}_{band}_10m.jp2"
+    metres = 60 if tile[1:] == FULL else 10
+    images = f"{product}.SAFE/GRANULE/L2A_{tile}_A037000_{time}/IMG_DATA/R{metres}m"
+    return f"{images}/{tile}_{time}_{band}_{metres}m.jp2"
+
+
+def make(file: Path, product: str, seed: int) -> Path:
+    """Makes an image of a product."""
+    tile = product.split("_")[5][1:]
+    pixels, size = noise(250, 300, dtype="uint8", seed=seed), 10.0
+    if tile == FULL:
+        pixels, size = np.zeros((1, 1830, 1830), "uint8"), 60.0
+    layout = {"BLOCKXSIZE": 128, "BLOCKYSIZE": 128, "RESOLUTIONS": 3, "PLT": "YES"}
+    return gdalio.make_jp2(file, pixels, *place(tile), size, **layout)
 
 
 @pytest.fixture(scope="module")
@@ -54,15 +72,14 @@ def tiles(tmp_path_factory: pytest.TempPathFactory, served: Site) -> Path:
     folder = tmp_path_factory.mktemp("interop")
     urls = []
     for seed, product in enumerate(PRODUCTS):
-        epsg, origin = place(product.split("_")[5][1:])
         for band in BANDS:
-            file = folder / "files" / key(product, band)
-            pixels = noise(250, 300, dtype="uint8", seed=seed)
-            gdalio.make_jp2(file, pixels, epsg, origin, BLOCKXSIZE=128, BLOCKYSIZE=128, RESOLUTIONS=3, PLT="YES")
+            file = make(folder / "files" / key(product, band), product, seed)
             urls.append(served.put(file, key(product, band)))
+    # A list of failures lies in the folder of the layout.
+    urls.append(served.put_bytes(key(PRODUCTS[0], "B02"), b"no JP2"))
     for output in ("tiles.parquet", "tiles"):
-        done = vsitlm("index", *urls, "-o", folder / output)
-        assert done.returncode == 0, done.stderr
+        done = vsitlm("index", *urls, "-o", folder / output, "--json")
+        assert len(json.loads(done.stdout)["failed"]) == 1, done.stderr
     return folder
 
 
