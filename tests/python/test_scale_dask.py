@@ -32,17 +32,17 @@ part = sys.argv[sys.argv.index("--slice") + 1] if "--slice" in sys.argv else Non
 marker = {folder!r} + "/lost-" + (part or "").replace("/", "-of-")
 if part in {lost!r}.split() and not os.path.exists(marker):
     open(marker, "w").close()
-    if {late!r}:
+    if {when!r} == "after":
         # The shard is whole, and nobody is told of it.
         subprocess.run([{vsitlm!r}, *sys.argv[1:]], check=True, stdout=subprocess.DEVNULL)
-    # Whoever reads this ends the worker, and this process with it.
     with open({begun!r}, "w") as begun:
         begun.write(f"{{os.getppid():10}}{{os.getpid():10}}")
-    with open({folder!r} + "/never") as never:
-        never.read()
+    if {when!r} != "during":
+        with open({folder!r} + "/never") as never:
+            never.read()
 os.execv({vsitlm!r}, [{vsitlm!r}, *sys.argv[1:]])
 """
-"""A vsitlm that tells of some slices that it has begun, and by which worker, and then waits to be ended."""
+"""A vsitlm that tells of some slices that they have begun, and by which worker, and does not end of itself."""
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def start(
     where = where or ("--processes", "2")
     return subprocess.Popen(
         [PYTHON, SCRIPT, list_of, "-o", output, "--slices", str(SLICES), *where, "--json", "--vsitlm", str(command)],
-        env=apart.environment(options),
+        env=apart.environment(options | {"VSITLM_CACHE_DIR": str(list_of.with_name("cache"))}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -109,28 +109,34 @@ def is_running(process: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("late", ["", "late"], ids=["before its shard", "after its shard"])
+@pytest.mark.parametrize("when", ["before", "during", "after"])
 def test_lost_workers_lose_no_rows_and_double_none(
-    late: str, s3: dict[str, str], urls: list[str], tmp_path: Path
+    when: str, s3: dict[str, str], urls: list[str], site: Site, tmp_path: Path
 ) -> None:
-    lost = [f"2/{SLICES}", f"4/{SLICES}"]
+    lost = {part: f"{part}/{SLICES}" for part in (2, 4)}
     begun, command = tmp_path / "begun", tmp_path / "vsitlm"
     os.mkfifo(begun)
     os.mkfifo(tmp_path / "never")
     told = os.open(begun, os.O_RDWR)
-    names = {"folder": str(tmp_path), "begun": str(begun), "lost": " ".join(lost), "late": late}
+    names = {"folder": str(tmp_path), "begun": str(begun), "lost": " ".join(lost.values()), "when": when}
     command.write_text(COMMAND.format(python=sys.executable, vsitlm=str(apart.VSITLM), **names))
     command.chmod(0o755)
     (tmp_path / "list").write_text("\n".join(urls))
-    output = f"s3://one/{late or 'early'}.parquet"
+    stalled = [urls[part - 1 + SLICES].removeprefix(site.url("")[:-1]) for part in lost]
+    for path in stalled if when == "during" else ():
+        site.control(fail_path=path, kind="stall", times=1)
+    output = f"s3://one/{when}.parquet"
     script = start(tmp_path / "list", output, s3, command)
-    waiting = []
+    waiting = {}
     for part in lost:
         assert select.select([told], [], [], apart.KILL_AFTER)[0], f"two slices begin, such as {part}"
         worker, process = map(int, os.read(told, 20).split())
-        os.kill(worker, signal.SIGKILL)
-        waiting.append(process)
+        waiting[process] = worker
     os.close(told)
+    while when == "during" and not set(stalled) <= {entry["path"] for entry in site.stats()["ranges"]}:
+        assert script.poll() is None, finish(script)
+    for worker in waiting.values():
+        os.kill(worker, signal.SIGKILL)
     status, summary, said = finish(script)
     assert not any(map(is_running, waiting)), "a command outlives its worker"
     assert (status, summary["failed"], summary["lost"]) == (0, [], {}), said
