@@ -139,7 +139,7 @@ AWS = Archive("AWS", 64, 500 * MB, 0.1, per_request=0.43e-6, per_listing=5.4e-6,
 ARCHIVES = (CDSE, GOOGLE, AWS)
 MACHINE = 0.10
 """Dollars an hour of a machine with two processors."""
-STORED = 0.023 / GB
+STORED = 0.0245 / GB
 """Dollars of a byte kept for a month in an object store."""
 PUT = 5.4e-6
 """Dollars of a PUT."""
