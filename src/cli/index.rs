@@ -11,19 +11,20 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::embed::{self, Embedder};
-use super::inputs::{Input, expand};
-use super::{complain, open, options, print, size};
+use super::inputs::{Input, Selection, expand};
+use super::{complain, locate, open, options, print, size};
 use crate::error::{Error, Result, ResultExt};
 use crate::index::{Record, RecordKey, Scanned, parse_packets, read_heads, scan, write_index};
 use crate::jp2::TilePart;
 use crate::options::Options;
 use crate::path::{Key, Location, ProductName};
 use crate::process::lock;
-use crate::source::Source;
+use crate::source::{Source, put};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// JP2 files, SAFE products, folders, URLs, s3://bucket/key; - reads a list from standard input
+    /// JP2 files, SAFE products, folders, URLs, s3://bucket/key, s3://bucket/prefix/, STAC items (.json, .geojson,
+    /// .parquet); - reads a list from standard input
     #[arg(required = true)]
     input: Vec<String>,
     /// The index to write
@@ -38,6 +39,15 @@ pub(super) struct Arguments {
     /// Where a file does not tell how long its packets are (no PLT), read all of it to find out: its overviews need it
     #[arg(long)]
     parse_packets: bool,
+    /// Take the masks and previews of products too
+    #[arg(long)]
+    masks: bool,
+    /// Take the bands of products at all of their resolutions, not at the best alone
+    #[arg(long)]
+    all_resolutions: bool,
+    /// Hold files against the checksums of their products' manifests, which reads them whole
+    #[arg(long)]
+    checksums: bool,
     /// Print the summary as JSON
     #[arg(long)]
     json: bool,
@@ -50,18 +60,24 @@ const EVERY: Duration = Duration::from_secs(5);
 pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     let options = options()?;
     let start = Instant::now();
-    let (inputs, failures) = expand(&arguments.input, std::io::stdin().lock());
+    let selection = Selection { masks: arguments.masks, all_resolutions: arguments.all_resolutions };
+    let (inputs, failures) = expand(&arguments.input, std::io::stdin().lock(), &selection, &options);
     let failures: Vec<(String, String)> = failures
         .into_iter()
         .map(|(name, error)| {
-            complain(&error.chain());
+            complain(&format!("{name}: {}", error.chain()));
             (name, error.chain())
         })
         .collect();
     let found = inputs.len();
     let jobs = arguments.jobs.map_or_else(|| default_jobs(&inputs), usize::from);
     let embedder = arguments.embed_overviews.map(|k| Embedder::new(k, &arguments.output, &options)).transpose()?;
-    let scanner = Scanner { options: &options, embedder: embedder.as_ref(), parse_packets: arguments.parse_packets };
+    let scanner = Scanner {
+        options: &options,
+        embedder: embedder.as_ref(),
+        parse_packets: arguments.parse_packets,
+        checksums: arguments.checksums,
+    };
     let (records, scan_failures) = scan_all(&inputs, &scanner, jobs);
     let failures = [failures, scan_failures].concat();
     let shared = shared_keys(&records);
@@ -74,7 +90,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
         (factor, records.iter().filter(|record| record.overviews.is_some()).count(), bytes)
     });
     if rows > 0 {
-        write_index(&arguments.output, records)?;
+        write(&arguments.output, records, &options)?;
     }
     let bytes = std::fs::metadata(&arguments.output).map(|meta| meta.len()).unwrap_or(0);
     let seconds = start.elapsed().as_secs_f64();
@@ -96,6 +112,21 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
         complain("nothing to write: no file could be scanned");
     }
     Ok(failures.is_empty() && rows > 0)
+}
+
+/// Writes the index: a file, or an object.
+fn write(output: &std::path::Path, records: Vec<Record>, options: &Options) -> Result<()> {
+    let location = locate(&output.to_string_lossy())?;
+    if matches!(location, Location::Local(_)) {
+        return write_index(output, records);
+    }
+    let name = location.display();
+    let folder = tempfile::tempdir().map_err(|error| Error::read(format!("no temporary folder: {error}")))?;
+    let file = folder.path().join("index.parquet");
+    write_index(&file, records)?;
+    let bytes =
+        std::fs::read(&file).map_err(|error| Error::read(format!("the index cannot be read again: {error}")))?;
+    put(&location, bytes.into(), options).in_file(&name)
 }
 
 /// Remote files wait more than they work.
@@ -140,6 +171,7 @@ struct Scanner<'a> {
     options: &'a Options,
     embedder: Option<&'a Embedder>,
     parse_packets: bool,
+    checksums: bool,
 }
 
 impl Scanner<'_> {
@@ -147,6 +179,15 @@ impl Scanner<'_> {
         let name = input.location.display();
         let source = open(&input.location, self.options)?;
         let mut scanned = scan(&*source).in_file(&name)?;
+        if let Some(seen) = &input.seen
+            && seen.size != scanned.meta.size
+        {
+            let what = format!("it was said to have {} bytes, and has {}", seen.size, scanned.meta.size);
+            return Err(Error::Changed { what }).in_file(&name);
+        }
+        if let Some(checksum) = input.checksum.as_ref().filter(|_| self.checksums) {
+            checksum.check(&*source).in_file(&name)?;
+        }
         if let Some(why) = self.find_ends(&source, &mut scanned).in_file(&name)? {
             progress.tell(&format!("{name}: {}", why.chain()));
         }
@@ -254,7 +295,7 @@ mod tests {
         let told = |name: &str, file: Vec<u8>, parse_packets: bool| {
             let source: Arc<dyn Source> = Arc::new(Memory::new(&format!("mem://ends-{name}"), file));
             let mut scanned = scan(&*source).unwrap();
-            let scanner = Scanner { options: &options, embedder: None, parse_packets };
+            let scanner = Scanner { options: &options, embedder: None, parse_packets, checksums: false };
             scanner.find_ends(&source, &mut scanned).unwrap().map(|error| error.chain())
         };
         let base = made::File { plt: true, ..made::File::default() };

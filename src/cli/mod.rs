@@ -91,10 +91,18 @@ fn locate(text: &str) -> Result<Location> {
     Ok(path::parse(text.strip_prefix("/vsitlm/").unwrap_or(text))?.location)
 }
 
+/// The options for a path, which may have some of its own.
+fn options_for(location: &Location, options: &Options) -> Result<Options> {
+    if !matches!(location, Location::Curl { .. }) {
+        return Ok(options.clone());
+    }
+    let own = Options::resolve(&|name| location.option(name, &|name| std::env::var(name).ok()))?;
+    Ok(Options { http: own.http, ..options.clone() })
+}
+
 /// Opens a path; no error is without the file's name.
 fn open(location: &Location, options: &Options) -> Result<Arc<dyn Source>> {
-    let own = Options::resolve(&|name| location.option(name, &|name| std::env::var(name).ok()))?;
-    let options = Options { http: own.http, ..options.clone() };
+    let options = options_for(location, options)?;
     source::open(location, &options, None).in_file(&location.display())
 }
 

@@ -17,6 +17,7 @@ mod read;
 mod recent;
 mod record;
 mod scan;
+mod table;
 mod thrift;
 mod wanted;
 mod write;
@@ -32,6 +33,9 @@ pub(crate) use learned::{learned_forget, learned_get, learned_put};
 pub(crate) use overviews::{EmbeddedOverviews, build_overviews, parse_factor};
 pub(crate) use record::{Record, RecordKey};
 pub(crate) use scan::{Scanned, scan};
+pub(crate) use table::Table;
+#[cfg(test)]
+pub(crate) use table::made as made_table;
 #[cfg(fuzzing)]
 pub(crate) use write::build_index;
 pub(crate) use write::{write_index, write_whole};

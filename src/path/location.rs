@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
+use url::Url;
 
 use super::{curl, names};
 use crate::error::{Error, Result};
@@ -74,7 +75,7 @@ impl Location {
     }
 
     /// The path part that names the file, percent-decoded where it is a URL's.
-    pub(super) fn file_path(&self) -> Cow<'_, str> {
+    pub(crate) fn file_path(&self) -> Cow<'_, str> {
         match self {
             Self::Local(path) => path.to_string_lossy(),
             Self::Http { url } | Self::Curl { url, .. } => {
@@ -150,6 +151,48 @@ impl Location {
             Self::Gs { bucket, .. } => Self::Gs { bucket: bucket.clone(), key },
             Self::Azure { container, .. } => Self::Azure { container: container.clone(), key },
             other => other.clone(),
+        }
+    }
+
+    /// What `reference` names in a document that lies here: a path or URL by itself, or relative to the document. A query
+    /// string, which may be a signature, holds for what lies beside the document too.
+    ///
+    /// # Errors
+    /// [`Error::Path`] for what names nothing, and for references out of a bucket.
+    pub(crate) fn join(&self, reference: &str) -> Result<Self> {
+        if split_scheme(reference).is_some() || vsi_path(reference).is_some_and(|vsi| vsi == reference) {
+            return parse_location(reference);
+        }
+        match self {
+            Self::Local(path) => {
+                let inside = reference.strip_prefix("./").unwrap_or(reference);
+                Ok(Self::Local(path.parent().map_or_else(|| inside.into(), |folder| folder.join(inside))))
+            }
+            Self::Http { url } => {
+                let base = Url::parse(url).map_err(|error| bad(url, &format!("the URL is not valid ({error})")))?;
+                let mut joined =
+                    base.join(reference).map_err(|error| bad(reference, &format!("it is no reference ({error})")))?;
+                if joined.query().is_none() && joined.origin() == base.origin() {
+                    joined.set_query(base.query());
+                }
+                parse_location(joined.as_str())
+            }
+            Self::S3 { key, .. } | Self::Gs { key, .. } | Self::Azure { key, .. } => {
+                let mut parts: Vec<&str> = key.split('/').collect();
+                parts.pop();
+                for part in reference.split('/') {
+                    match part {
+                        "." => {}
+                        ".." if parts.pop().is_some() => {}
+                        "" | ".." => return Err(bad(reference, "it leads out of the bucket: write a URL")),
+                        name => parts.push(name),
+                    }
+                }
+                Ok(self.with_key(&parts.join("/")))
+            }
+            Self::Curl { .. } | Self::Host(_) => {
+                Err(bad(&self.display(), "what it names beside itself cannot be found: give it by a URL"))
+            }
         }
     }
 

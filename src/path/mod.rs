@@ -22,7 +22,7 @@ mod names;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 pub(crate) use location::{Location, without_secrets};
-pub(crate) use names::{Key, ProductName, best_resolution, key_of_names};
+pub(crate) use names::{Key, ProductName, aws_folder, best_resolution, key_of_names, product_name};
 
 use crate::error::Result;
 use location::{bad, parse_location};

@@ -132,8 +132,19 @@ pub(crate) fn key_of_names(path: &str) -> Option<Key> {
     Some(Key { product: ProductName::Unknown, mgrs_tile: None, band: stem.to_owned(), resolution: None })
 }
 
+/// The folder, with its slash, of the product that a file lies in, where `path` is of AWS's layout:
+/// `…/tiles/31/U/DQ/2024/10/16/0/`.
+pub(crate) fn aws_folder(path: &str) -> Option<&str> {
+    let mut folders: Vec<&str> = path.split('/').collect();
+    folders.pop();
+    Aws::parse(&folders)?;
+    let at = folders.iter().rposition(|folder| *folder == "tiles")?;
+    let length = folders.iter().take(at + 8).map(|folder| folder.len() + 1).sum();
+    path.get(..length)
+}
+
 /// A product's name in a folder's, without `.SAFE` or `.zip`.
-pub(super) fn product_name(folder: &str) -> Option<&str> {
+pub(crate) fn product_name(folder: &str) -> Option<&str> {
     let name = folder.split('.').next()?;
     let mut parts = name.split('_');
     let mission = parts.next()?;
@@ -345,6 +356,19 @@ mod tests {
         assert_eq!(long.product, ProductName::Unknown, "the time in it is not the datatake's");
         assert_eq!(key_of_names(""), None);
         assert_eq!(key_of_names("//"), None);
+    }
+
+    #[test]
+    fn the_folder_of_a_product_of_aws() {
+        for (path, folder) in [
+            ("s3/tiles/31/U/DQ/2024/10/16/0/R10m/B03.jp2", Some("s3/tiles/31/U/DQ/2024/10/16/0/")),
+            ("/tiles/1/C/CV/2024/1/6/12/B03.jp2", Some("/tiles/1/C/CV/2024/1/6/12/")),
+            ("tiles/31/U/DQ/2024/10/16/0", None),
+            ("tiles/31/U/DQ/2024/10/x/0/B03.jp2", None),
+            ("B03.jp2", None),
+        ] {
+            assert_eq!(aws_folder(path), folder, "{path}");
+        }
     }
 
     #[test]

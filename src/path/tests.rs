@@ -170,6 +170,35 @@ fn a_path_in_an_archive_has_no_scheme_and_no_bucket() {
 }
 
 #[test]
+fn references_are_resolved_from_where_they_stand() {
+    for (document, reference, expected) in [
+        ("https://h/a/b.json?sig=1", "./c/d.jp2", "https://h/a/c/d.jp2?sig=1"),
+        ("https://h/a/b.json?sig=1", "../d.jp2?x", "https://h/d.jp2?x"),
+        ("https://h/a/b.json?sig=1", "/d.jp2", "https://h/d.jp2?sig=1"),
+        ("https://h/a/b.json?sig=1", "//other/d.jp2", "https://other/d.jp2"),
+        ("https://h/a/b.json?sig=1", "https://h/d.jp2", "https://h/d.jp2"),
+        ("https://h/a/b.json", "s3://b/k.jp2", "s3://b/k.jp2"),
+        ("https://h/a/b.json", "/vsis3/b/k.jp2", "s3://b/k.jp2"),
+        ("s3://b/a/b.json", "./c/./d.jp2", "s3://b/a/c/d.jp2"),
+        ("gs://b/a/b.json", "../d.jp2", "gs://b/d.jp2"),
+        ("az://b/b.json", "d.jp2", "az://b/d.jp2"),
+        ("/data/b.json", "../d.jp2", "/data/../d.jp2"),
+        ("/data/b.json", "/d.jp2", "/d.jp2"),
+        ("b.json", "./d.jp2", "d.jp2"),
+    ] {
+        assert_eq!(location(document).join(reference).unwrap(), location(expected), "{document} {reference}");
+    }
+    for (document, reference) in [
+        ("s3://b/a.json", "../../k"),
+        ("s3://b/a.json", "/k"),
+        ("vsizip/x.zip/a.json", "k"),
+        ("https://h/a", "gopher://x/y"),
+    ] {
+        assert!(location(document).join(reference).is_err(), "{document} {reference}");
+    }
+}
+
+#[test]
 fn a_file_url_names_none_of_gdals_file_systems() {
     for path in ["file:///vsitlm?url=x.jp2", "file:/vsitlm/x.jp2", "file:///vsi%63url/https://h/x.jp2"] {
         assert!(parse(path).unwrap_err().to_string().contains("this machine"), "{path}");

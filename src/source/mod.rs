@@ -51,7 +51,7 @@ use bytes::Bytes;
 pub(crate) use cache::{fetch_units, is_under_way, keep, merge_gap, peek, prefetch};
 pub(crate) use engine::{host, statistics, statistics_json};
 pub(crate) use host::Host;
-pub(crate) use list::{Listed, list, put, read_whole};
+pub(crate) use list::{list, put, read_whole};
 pub(crate) use local::meta as local_meta;
 
 use crate::error::{Error, Result};
