@@ -166,6 +166,9 @@ pub(crate) fn open(location: &Location, options: &Options, host: Option<&dyn Hos
     let by_gdal = || through(host, &location.gdal_path(), options);
     let (suffices, target) = match location {
         Location::Local(path) => return Ok(Arc::new(local::Local::open(path)?)),
+        Location::Product { .. } => {
+            return Err(Error::Product { what: "only /vsitlm/ in GDAL does: write where it lies".into() });
+        }
         Location::Host(_) => return by_gdal(),
         Location::Http { url } | Location::Curl { url, .. } => {
             (!netrc::knows(options.http.netrc.as_deref(), url), Target::http(url, options))
