@@ -93,3 +93,7 @@ pub(super) fn open(
     }
     Err(failed.unwrap_or_else(Error::not_found))
 }
+
+#[cfg(test)]
+#[path = "product_tests.rs"]
+mod tests;
