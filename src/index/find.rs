@@ -300,7 +300,7 @@ fn rows(file: &Arc<IndexFile>, wanted: &Wanted) -> Result<Found> {
             found.records.truncate(MOST_ROWS);
             break;
         }
-        if wanted.is_exact() && !found.records.is_empty() {
+        if wanted.is_answered_by(&found.records) {
             break;
         }
     }

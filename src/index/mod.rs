@@ -7,6 +7,8 @@
 //!
 //! Nothing here makes a request by itself: JP2s and indexes are read through [`crate::source::Source`].
 
+#[cfg(test)]
+mod archives_tests;
 mod blob;
 mod chunks;
 mod find;

@@ -28,7 +28,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 pub(crate) use archives::{Archive, Store};
 pub(crate) use location::{Location, without_secrets};
-pub(crate) use names::{Key, ProductName, best_resolution, is_product_file, key_of_names};
+pub(crate) use names::{Key, ProductName, best_resolution, is_product_file, key_of_names, sensing_time};
 
 use crate::error::Result;
 use location::{bad, parse_location};

@@ -67,7 +67,7 @@ impl Key {
 
 /// When a product was sensed, as its name or a granule's tells: `20241016T105031`. Names of before December 2016 have the
 /// time of archiving before it.
-pub(super) fn sensing_time(name: &str) -> Option<&str> {
+pub(crate) fn sensing_time(name: &str) -> Option<&str> {
     let sensed = name.split('_').filter_map(|part| part.strip_prefix('V'));
     sensed.chain(name.split('_')).find(|part| is_time(part))
 }
