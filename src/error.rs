@@ -60,6 +60,12 @@ pub enum Error {
     /// No index row names the file, and `VSITLM_ON_MISS=fail`.
     #[error("no index row for it (VSITLM_ON_MISS=fail): add it with 'vsitlm index', or set VSITLM_ON_MISS=scan")]
     Miss,
+    /// A file that was asked for by its product's name, and cannot be found by that alone.
+    #[error("cannot open the product's file by its name: {what}")]
+    Product {
+        /// What is missing, and what to set or make.
+        what: String,
+    },
     /// A reduced view that the file does not have.
     #[error("no overview by packets: {what}")]
     NoOverview {
@@ -131,7 +137,7 @@ impl Error {
     /// The error number of <errno.h> that a C caller gets for this error.
     pub fn errno(&self) -> i32 {
         match self {
-            Self::Path { .. } | Self::NotFound { .. } | Self::NoOverview { .. } => libc::ENOENT,
+            Self::Path { .. } | Self::NotFound { .. } | Self::Product { .. } | Self::NoOverview { .. } => libc::ENOENT,
             Self::Option { .. } | Self::Malformed { .. } | Self::Row { .. } | Self::Index { .. } => libc::EINVAL,
             Self::Miss => libc::ENOENT,
             Self::Denied { .. } => libc::EACCES,

@@ -17,7 +17,7 @@ use crate::error::{Error, Result, ResultExt};
 use crate::index::{Record, RecordKey, Scanned, parse_packets, read_heads, scan, write_index};
 use crate::jp2::TilePart;
 use crate::options::Options;
-use crate::path::{Key, Location, ProductName};
+use crate::path::{Key, Location, ProductName, Store};
 use crate::process::lock;
 use crate::source::{Source, put};
 
@@ -45,6 +45,10 @@ pub(super) struct Arguments {
     /// Take the bands of products at all of their resolutions, not at the best alone
     #[arg(long)]
     all_resolutions: bool,
+    /// The archive in which products lie that are named alone: cdse, gcs, aws, or a base with the layout of one [default:
+    /// VSITLM_STORE]
+    #[arg(long, value_parser = store)]
+    store: Option<Store>,
     /// Hold files against the checksums of their products' manifests, which reads them whole
     #[arg(long)]
     checksums: bool,
@@ -56,11 +60,19 @@ pub(super) struct Arguments {
 /// One line of progress in so much time, where there is no terminal.
 const EVERY: Duration = Duration::from_secs(5);
 
+fn store(text: &str) -> std::result::Result<Store, String> {
+    Store::parse(text).ok_or_else(|| format!("use {}", Store::EXPECTED))
+}
+
 /// Whether nothing failed.
 pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     let options = options()?;
     let start = Instant::now();
-    let selection = Selection { masks: arguments.masks, all_resolutions: arguments.all_resolutions };
+    let selection = Selection {
+        masks: arguments.masks,
+        all_resolutions: arguments.all_resolutions,
+        store: arguments.store.clone().or_else(|| options.store.clone()),
+    };
     let (inputs, failures) = expand(&arguments.input, std::io::stdin().lock(), &selection, &options);
     let failures: Vec<(String, String)> = failures
         .into_iter()

@@ -86,9 +86,14 @@ fn complain(text: &str) {
     let _ = std::io::stderr().lock().write_all(format!("vsitlm: {text}\n").as_bytes());
 }
 
-/// What a path names. A leading `/vsitlm/`, copied from a GDAL command, is understood.
+/// What a path names. A leading `/vsitlm/`, copied from a GDAL command, is understood; without it a product's name is that
+/// of its folder on the disk.
 fn locate(text: &str) -> Result<Location> {
-    Ok(path::parse(text.strip_prefix("/vsitlm/").unwrap_or(text))?.location)
+    let wrapped = text.strip_prefix("/vsitlm/");
+    match path::parse(wrapped.unwrap_or(text))?.location {
+        Location::Product { .. } if wrapped.is_none() => Ok(Location::Local(text.into())),
+        location => Ok(location),
+    }
 }
 
 /// The options for a path, which may have some of its own.

@@ -7,11 +7,14 @@
 //!
 //! Nothing here makes a request by itself: JP2s and indexes are read through [`crate::source::Source`].
 
+#[cfg(test)]
+mod archives_tests;
 mod blob;
 mod chunks;
 mod find;
 mod heads;
 mod learned;
+mod list;
 mod overviews;
 mod read;
 mod recent;
@@ -30,6 +33,7 @@ pub(crate) use find::complete;
 pub(crate) use find::{Found, find};
 pub(crate) use heads::{parse_packets, read_heads};
 pub(crate) use learned::{learned_forget, learned_get, learned_put};
+pub(crate) use list::bands_of;
 pub(crate) use overviews::{EmbeddedOverviews, build_overviews, parse_factor};
 pub(crate) use record::{Record, RecordKey};
 pub(crate) use scan::{Scanned, scan};

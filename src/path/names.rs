@@ -38,6 +38,13 @@ pub(crate) enum ProductName {
 }
 
 impl Key {
+    /// Any file of the product with this name.
+    pub(crate) fn of_product(name: &str) -> Self {
+        let mgrs_tile = name.split('_').find_map(tile_part).map(str::to_owned);
+        let (product, band) = (ProductName::Full(name.to_owned()), String::new());
+        Self { product, mgrs_tile, band, resolution: None }
+    }
+
     /// `L1C` or `L2A`, where the path tells it.
     pub(crate) fn level(&self) -> Option<&str> {
         match &self.product {
@@ -50,7 +57,7 @@ impl Key {
     /// The year in which it was sensed (the datatake's, which every archive sorts by).
     pub(crate) fn year(&self) -> Option<&str> {
         let time = match &self.product {
-            ProductName::Full(name) => name.split('_').map(|part| part.trim_start_matches('V')).find(|p| is_time(p))?,
+            ProductName::Full(name) => sensing_time(name)?,
             ProductName::Sensed { time, .. } => time,
             ProductName::Unknown => return None,
         };
@@ -58,8 +65,15 @@ impl Key {
     }
 }
 
+/// When a product was sensed, as its name or a granule's tells: `20241016T105031`. Names of before December 2016 have the
+/// time of archiving before it.
+pub(crate) fn sensing_time(name: &str) -> Option<&str> {
+    let sensed = name.split('_').filter_map(|part| part.strip_prefix('V'));
+    sensed.chain(name.split('_')).find(|part| is_time(part))
+}
+
 /// `L1C` or `L2A` of a product's name.
-fn level_of(product: &str) -> Option<&'static str> {
+pub(super) fn level_of(product: &str) -> Option<&'static str> {
     ["L1C", "L2A"].into_iter().find(|level| product.contains(&format!("MSI{level}")))
 }
 
@@ -84,9 +98,13 @@ pub(crate) fn key_of_names(path: &str) -> Option<Key> {
         Some((stem, _)) if !stem.is_empty() => stem,
         _ => name,
     };
-    let file = FileName::parse(stem);
     let product = folders.iter().rev().find_map(|folder| product_name(folder));
     let aws = Aws::parse(&folders);
+    let mask = match (&aws, folders.last()) {
+        (Some(aws), Some(folder)) if product.is_none() => safe_name(stem, *folder == "qi", aws.in_product_folder),
+        _ => None,
+    };
+    let file = FileName::parse(mask.as_deref().unwrap_or(stem));
     let folder_resolution = folders.last().and_then(|folder| resolution(folder.strip_prefix('R')?));
     let tile = |names: &[Option<&str>]| names.iter().flatten().next().map(|tile| (*tile).to_owned());
     if let Some(product) = product {
@@ -116,11 +134,11 @@ pub(crate) fn key_of_names(path: &str) -> Option<Key> {
     }
     if let (Some(aws), true) = (aws, file.is_band) {
         let resolution = file.resolution.or(folder_resolution);
-        // R10m, R20m and R60m are L2A's folders; a band right in the product's folder is L1C's.
+        // R10m, R20m and R60m are L2A's folders; what lies right in the product's folder is L1C's.
         let level = match (folder_resolution, aws.in_product_folder) {
             (Some(_), _) => Some("L2A"),
-            (None, true) if file.band.starts_with('B') || file.band == "TCI" => Some("L1C"),
-            _ => None,
+            (None, true) if file.band.starts_with('B') || ["TCI", "PVI"].contains(&file.band) => Some("L1C"),
+            _ => file.level,
         };
         return Some(Key {
             product: ProductName::Sensed { time: aws.date, level: level.map(str::to_owned) },
@@ -156,6 +174,39 @@ pub(crate) fn product_name(folder: &str) -> Option<&str> {
     // S2A_OPER_PRD_MSIL1C_PDMC_20160930T… and its user products S2A_USER_PRD_MSIL2A_…
     let long = || (name.split('_').nth(2)? == "PRD" && name.contains("_MSIL")).then_some(name);
     if is_mission { compact().or_else(long) } else { None }
+}
+
+/// What a product path names: a product, `S2A_MSIL2A_…_T31UDQ_…` with `.SAFE` or without, and a file of it, `B03`,
+/// `B03_20m` or `MSK_DETFOO_B02` with `.jp2` or without, which is given without. Nothing but these exact shapes is one.
+pub(super) fn product_path(path: &str) -> Option<(&str, Option<&str>)> {
+    let (folder, file) = path.split_once('/').unwrap_or((path, ""));
+    let product = folder.strip_suffix(".SAFE").unwrap_or(folder);
+    let parts: Vec<&str> = product.split('_').collect();
+    let [mission, kind, sensed, baseline, orbit, tile, made] = parts[..] else { return None };
+    let is_number = |text: &str, letter: char, digits: usize| {
+        text.strip_prefix(letter).is_some_and(|n| n.len() == digits && n.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let is_product = mission.len() == 3
+        && mission.strip_prefix("S2").is_some_and(|unit| unit.bytes().all(|byte| byte.is_ascii_uppercase()))
+        && ["MSIL1C", "MSIL2A"].contains(&kind)
+        && is_time(sensed)
+        && is_number(baseline, 'N', 4)
+        && is_number(orbit, 'R', 3)
+        && tile_part(tile).is_some()
+        && is_time(made);
+    if !is_product || file.is_empty() {
+        return is_product.then_some((product, None));
+    }
+    let stem = file.strip_suffix(".jp2").unwrap_or(file);
+    is_product_file(stem).then_some((product, Some(stem)))
+}
+
+/// Whether a file of a product may be called so: `B03`, `B03_20m`, `MSK_DETFOO_B02`.
+pub(crate) fn is_product_file(stem: &str) -> bool {
+    let name = FileName::parse(stem);
+    let spelled = name.resolution.map_or_else(|| name.band.to_owned(), |metres| format!("{}_{metres}m", name.band));
+    let is_plain = stem.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || b"_m".contains(&byte));
+    name.is_band && spelled == stem && is_plain
 }
 
 /// What a file's name tells.
@@ -218,6 +269,40 @@ impl Aws {
         let date = format!("{}{:02}{:02}", number(year, 4..=4)?, number(month, 1..=2)?, number(day, 1..=2)?);
         Some(Self { tile, date, in_product_folder: below.is_empty() })
     }
+}
+
+/// Masks and previews, as products and as the AWS buckets spell them; the latter's resolutions are the same.
+const AWS_MASKS: [(&str, &str); 2] = [("MSK_CLDPRB", "CLD"), ("MSK_SNWPRB", "SNW")];
+
+/// Where a band lies in a tile's folder of the AWS buckets: `R10m/B03.jp2`, in L1C `B03.jp2`.
+pub(super) fn aws_file(level: Option<&str>, band: &str, resolution: Option<u32>) -> String {
+    let metres = resolution.or_else(|| best_resolution(band, level));
+    let suffix = metres.map_or_else(String::new, |metres| format!("_{metres}m"));
+    if let Some((_, mask)) = AWS_MASKS.iter().find(|(mask, short)| [mask, short].contains(&&band)) {
+        return format!("qi/{mask}{suffix}.jp2");
+    }
+    if let Some(mask) = band.strip_prefix("MSK_") {
+        return format!("qi/{mask}.jp2");
+    }
+    match (level, band, metres) {
+        (Some("L1C"), "PVI", _) => "preview.jp2".to_owned(),
+        (_, "PVI", _) => "qi/L2A_PVI.jp2".to_owned(),
+        (Some("L2A"), _, Some(metres)) => format!("R{metres}m/{band}.jp2"),
+        _ => format!("{band}.jp2"),
+    }
+}
+
+/// The inverse: how products spell the masks and previews of the AWS buckets; `None` where it is the same.
+fn safe_name(stem: &str, in_qi: bool, in_product_folder: bool) -> Option<String> {
+    if stem == "preview" && in_product_folder {
+        return Some("PVI".to_owned());
+    }
+    if !in_qi || stem.starts_with("MSK_") || stem.ends_with("PVI") {
+        return None;
+    }
+    let (kind, rest) = stem.split_once('_')?;
+    let kind = AWS_MASKS.iter().find(|(_, short)| *short == kind).map_or(kind, |(mask, _)| mask);
+    Some(format!("MSK_{}_{rest}", kind.trim_start_matches("MSK_")))
 }
 
 /// `10m`, in metres.
@@ -339,6 +424,15 @@ mod tests {
                 "tiles/31/U/DQ/2024/10/16/0/qi/MSK_DETFOO_B02.jp2".into(),
                 sensed("20241016", None, "31UDQ", "MSK_DETFOO_B02", None),
             ),
+            (
+                "tiles/31/U/DQ/2024/10/16/0/qi/DETFOO_B02.jp2".into(),
+                sensed("20241016", None, "31UDQ", "MSK_DETFOO_B02", None),
+            ),
+            (
+                "tiles/31/U/DQ/2024/10/16/0/qi/CLD_60m.jp2".into(),
+                sensed("20241016", None, "31UDQ", "MSK_CLDPRB", Some(60)),
+            ),
+            ("tiles/31/U/DQ/2024/10/16/0/preview.jp2".into(), sensed("20241016", Some("L1C"), "31UDQ", "PVI", None)),
         ];
         for (path, expected) in table {
             assert_eq!(key_of_names(&path), Some(expected), "{path}");
@@ -375,8 +469,9 @@ mod tests {
     fn a_key_tells_level_and_year() {
         let key = key_of_names(&format!("{L2A}.SAFE/x/T31UDQ_20241016T105031_B03_10m.jp2")).unwrap();
         assert_eq!((key.level(), key.year()), (Some("L2A"), Some("2024")));
-        let key = key_of_names(&format!("{OLD}.SAFE/x/y_B03.jp2")).unwrap();
-        assert_eq!((key.level(), key.year()), (Some("L1C"), Some("2016")));
+        // The year of sensing, not of archiving.
+        let key = key_of_names(&format!("{}.SAFE/x/y_B03.jp2", OLD.replace("V2016", "V2015"))).unwrap();
+        assert_eq!((key.level(), key.year()), (Some("L1C"), Some("2015")));
         let key = key_of_names("tiles/31/U/DQ/2023/10/16/0/B03.jp2").unwrap();
         assert_eq!((key.level(), key.year()), (Some("L1C"), Some("2023")));
     }

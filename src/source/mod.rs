@@ -171,6 +171,9 @@ pub(crate) fn open(location: &Location, options: &Options, host: Option<&dyn Hos
     if let Location::Local(path) = location {
         return Ok(Arc::new(local::Local::open(path)?));
     }
+    if let Location::Product { .. } = location {
+        return Err(Error::Product { what: "only /vsitlm/ in GDAL does: write where it lies".into() });
+    }
     let Some((suffices, target)) = native(location, options) else { return by_gdal() };
     let is_url = matches!(location, Location::Http { .. } | Location::Curl { .. });
     match options.transport {
@@ -191,7 +194,7 @@ pub(crate) fn open(location: &Location, options: &Options, host: Option<&dyn Hos
 /// target.
 fn native(location: &Location, options: &Options) -> Option<(bool, Result<Target>)> {
     Some(match location {
-        Location::Local(_) | Location::Host(_) => return None,
+        Location::Local(_) | Location::Product { .. } | Location::Host(_) => return None,
         Location::Http { url } | Location::Curl { url, .. } => {
             (!netrc::knows(options.http.netrc.as_deref(), url), Target::http(url, options))
         }

@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Found, Input, names, read, side_by_side};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::options::Options;
-use crate::path::{Key, Location, ProductName, aws_folder, key_of_names, product_name};
+use crate::path::{Key, Location, ProductName, aws_folder, product_name};
 
 /// Bytes of one of the two files.
 const MOST_INFO: u64 = 4 << 20;
@@ -19,29 +19,30 @@ const TELLERS: [(&str, &str); 2] = [("productInfo.json", "name"), ("tileInfo.jso
 /// Gives the files that lie in AWS's layout the names of their products. Of a folder that cannot be asked nothing is left
 /// but a failure: its files would get other names than the next time.
 pub(super) fn name_products(found: &mut Found, options: &Options) {
-    let mut folders: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    let mut folders: BTreeMap<String, (Location, Vec<usize>)> = BTreeMap::new();
     for (number, input) in found.inputs.iter().enumerate() {
-        if let Some(teller) = tellers(input).first() {
-            folders.entry(teller.0.display()).or_default().push(number);
+        if let Some(folder) = folder(input) {
+            folders.entry(folder.display()).or_insert_with(|| (folder, Vec::new())).1.push(number);
         }
     }
-    let asked: Vec<&Vec<usize>> = folders.values().collect();
-    let told = side_by_side(&asked, |numbers| {
-        let first = numbers.first().and_then(|number| found.inputs.get(*number));
-        first.map_or(Ok(None), |input| product(input, options))
-    });
+    let folders: Vec<_> = folders.into_iter().collect();
+    let told = side_by_side(&folders, |(_, (folder, _))| told(folder, options));
     let mut left_out = BTreeSet::new();
-    for (numbers, told) in folders.into_values().zip(told) {
+    for ((name, (_, numbers)), told) in folders.into_iter().zip(told) {
         match told {
             Ok(None) => {}
             Ok(Some(product)) => {
-                for number in numbers {
-                    if let Some(input) = found.inputs.get_mut(number) {
-                        *input = input.clone().of_product(&product);
+                // What does not fit one file of the folder is the name of none.
+                let mut files = numbers.iter().filter_map(|number| found.inputs.get(*number));
+                if files.all(|input| fits(&product, input)) {
+                    for number in numbers {
+                        if let Some(input) = found.inputs.get_mut(number) {
+                            *input = input.clone().of_product(&product);
+                        }
                     }
                 }
             }
-            Err((name, error)) => {
+            Err(error) => {
                 found.fail(name, error);
                 left_out.extend(numbers);
             }
@@ -51,32 +52,34 @@ pub(super) fn name_products(found: &mut Found, options: &Options) {
     found.inputs.retain(|_| number.next().is_none_or(|number| !left_out.contains(&number)));
 }
 
-/// Where the name of the product may be told, and under which key, for a file whose path does not tell it.
-fn tellers(input: &Input) -> Vec<(Location, &'static str)> {
-    let Some(Key { product: ProductName::Sensed { .. }, .. }) = input.key else { return Vec::new() };
+/// The folder, with its slash, of the product that a file lies in, where its path tells the product by that alone.
+fn folder(input: &Input) -> Option<Location> {
+    let Some(Key { product: ProductName::Sensed { .. }, .. }) = input.key else { return None };
     let path = names(&input.location);
-    let Some(below) = aws_folder(&path).and_then(|folder| path.strip_prefix(folder)) else { return Vec::new() };
+    let below = path.strip_prefix(aws_folder(&path)?)?;
     let place = match &input.location {
         Location::Local(_) => Location::Local(path.clone().into()),
         elsewhere => elsewhere.clone(),
     };
     // Up from R10m/B03.jp2, not up from B03.jp2.
-    let up = "../".repeat(below.matches('/').count());
-    let beside = TELLERS.iter().map(|(file, field)| Some((place.join(&format!("{up}{file}")).ok()?, *field)));
-    beside.collect::<Option<_>>().unwrap_or_default()
+    place.join(&format!("./{}", "../".repeat(below.matches('/').count()))).ok()
 }
 
-/// The name of the product that a file lies in.
-fn product(input: &Input, options: &Options) -> Result<Option<String>, (String, Error)> {
-    for (location, field) in tellers(input) {
-        let name = match read(&location, MOST_INFO, options) {
-            Ok(bytes) => name_in(&bytes, field),
+/// The name of the product that lies in a folder, by the files that may tell it.
+///
+/// # Errors
+/// Those of reading, but that there is none.
+pub(super) fn told(folder: &Location, options: &Options) -> Result<Option<String>> {
+    for (file, field) in TELLERS {
+        match read(&folder.join(file)?, MOST_INFO, options) {
+            Ok(bytes) => {
+                if let Some(name) = name_in(&bytes, field) {
+                    return Ok(Some(name));
+                }
+            }
             // Who may not list a bucket of AWS's is denied what is not there.
-            Err(error) if matches!(error.root(), Error::NotFound { .. } | Error::Denied { .. }) => None,
-            Err(error) => return Err((location.display(), error)),
-        };
-        if let Some(name) = name.filter(|name| fits(name, input)) {
-            return Ok(Some(name));
+            Err(error) if matches!(error.root(), Error::NotFound { .. } | Error::Denied { .. }) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(None)
@@ -89,9 +92,8 @@ fn name_in(bytes: &[u8], field: &str) -> Option<String> {
 
 /// Whether a product can be that of the file: names in compact form tell the tile, all tell the level.
 fn fits(name: &str, input: &Input) -> bool {
-    let Some((here, there)) = input.key.as_ref().zip(key_of_names(&format!("{name}.SAFE/B02.jp2"))) else {
-        return false;
-    };
+    let Some(here) = &input.key else { return false };
+    let there = Key::of_product(name);
     let agree = |one: Option<&str>, other: Option<&str>| one.is_none() || other.is_none() || one == other;
     agree(here.mgrs_tile.as_deref(), there.mgrs_tile.as_deref()) && agree(here.level(), there.level())
 }

@@ -7,6 +7,7 @@
 //! | a SAFE product, here or elsewhere | what its manifest names | `safe` |
 //! | `s3://bucket/prefix/`, `gs://`, `az://` | what lies there | `listing` |
 //! | `.json`, `.geojson`, `.parquet` | the assets of STAC items | `stac` |
+//! | a product's name | the product in the archive of `--store` | `store` |
 //! | `-` | what standard input names, one a line | |
 //!
 //! Of products only what is wanted is taken (`selection`). Where paths do not tell the product, as in AWS's layout, a
@@ -19,6 +20,7 @@ mod listing;
 mod safe;
 mod selection;
 mod stac;
+mod store;
 
 use std::io::BufRead;
 use std::path::Path;
@@ -30,7 +32,7 @@ pub(super) use selection::Selection;
 use super::{locate, options_for};
 use crate::error::{Error, Result, ResultExt};
 use crate::options::Options;
-use crate::path::{Key, Location, key_of_names, product_name};
+use crate::path::{Key, Location, ProductName, key_of_names, product_name};
 use crate::source::{Meta, read_whole};
 
 /// Arguments that are expanded at the same time: manifests and documents are waited for.
@@ -67,7 +69,14 @@ impl Input {
 
     /// The same as a file of the product `product`.
     fn of_product(self, product: &str) -> Self {
-        Self { key: key_of_names(&format!("{product}.SAFE/{}", names(&self.location))), ..self }
+        let key = match self.key {
+            // What archives spell in their own ways has been read.
+            Some(key) if matches!(key.product, ProductName::Sensed { .. }) => {
+                Some(Key { product: ProductName::Full(product.to_owned()), ..key })
+            }
+            _ => key_of_names(&format!("{product}.SAFE/{}", names(&self.location))),
+        };
+        Self { key, ..self }
     }
 }
 
@@ -163,10 +172,19 @@ fn side_by_side<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) ->
 
 fn expand_one(text: &str, selection: &Selection, options: &Options) -> Result<Found> {
     let location = locate(text)?;
-    if let Location::Local(path) = &location
-        && path.is_dir()
-    {
-        return folder::expand(path, selection);
+    if let Location::Local(path) = &location {
+        if path.is_dir() {
+            return folder::expand(path, selection);
+        }
+        let name = product_name(text).filter(|name| !path.exists() && [name, &*format!("{name}.SAFE")].contains(&text));
+        match (name, &selection.store) {
+            (Some(name), Some(store)) => return store::expand(name, store, selection, options),
+            (Some(_), None) => {
+                let what = "there is no such folder here: name the archive with --store, or write where it lies";
+                return Err(Error::Product { what: what.to_owned() });
+            }
+            (None, _) => {}
+        }
     }
     let name = location.file_path().into_owned();
     let is_folder = name.ends_with('/');

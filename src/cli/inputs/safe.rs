@@ -49,7 +49,7 @@ pub(super) fn expand(folder: &Location, selection: &Selection, options: &Options
     files(&manifest, selection, options)
 }
 
-/// The same of a folder of this machine. Files that are missing, or that have another size, are failures.
+/// The same of a folder of this machine, `folder`. Files that are missing, or that have another size, are failures.
 pub(super) fn expand_local(folder: &Path, selection: &Selection) -> Result<Found> {
     // Nothing of the options is asked for here.
     let options = Options::resolve(&|_| None)?;

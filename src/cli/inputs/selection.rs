@@ -1,14 +1,14 @@
 //! Which files of a product are wanted.
 //!
 //! By default the bands, each at the best resolution that is there. What lies in `QI_DATA` (masks, probabilities and the
-//! preview) is wanted with `--masks`, coarser copies of bands with `--all-resolutions`. AWS's `preview` is never: it has
-//! files of the bands' names that are not the bands.
+//! preview) is wanted with `--masks`, coarser copies of bands with `--all-resolutions`. What lies in AWS's folder `preview` is
+//! never: files of the bands' names that are not the bands.
 
 use std::collections::HashMap;
 
 use super::{Found, Input, names};
 use crate::error::{Error, Result};
-use crate::path::{Key, ProductName, aws_folder};
+use crate::path::{Key, ProductName, Store, aws_folder};
 
 /// What of a product is wanted.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +17,8 @@ pub(in crate::cli) struct Selection {
     pub(in crate::cli) masks: bool,
     /// Bands at all of their resolutions.
     pub(in crate::cli) all_resolutions: bool,
+    /// Where products lie that are named alone.
+    pub(in crate::cli) store: Option<Store>,
 }
 
 /// What a file of a product is.

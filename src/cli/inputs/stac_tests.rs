@@ -56,7 +56,7 @@ fn the_assets_of_items_are_files_of_their_product() {
         let Location::Local(path) = &found[2].location else { panic!("{found:?}") };
         assert!(path.is_absolute() && path.ends_with("bands/TCI.jp2"));
     }
-    let all = Selection { masks: true, all_resolutions: true };
+    let all = Selection { masks: true, all_resolutions: true, store: None };
     let (found, _) = named("one.geojson", one.to_string().as_bytes(), &all);
     assert_eq!(found.len(), 5);
 }

@@ -69,7 +69,7 @@ fn of_a_product_the_bands_are_wanted_at_their_best_resolution() {
         let folder = tempfile::tempdir().unwrap();
         let safe = product(folder.path(), with_manifest);
         let wanted = |masks, all_resolutions| {
-            let (inputs, failures) = expanded(&[&safe], &Selection { masks, all_resolutions });
+            let (inputs, failures) = expanded(&[&safe], &Selection { masks, all_resolutions, ..Selection::default() });
             assert!(failures.is_empty(), "{failures:?}");
             assert!(inputs.iter().all(|input| input.checksum.is_some() == with_manifest));
             assert!(inputs.iter().all(|input| input.path.starts_with(PRODUCT)));
@@ -114,8 +114,8 @@ fn a_folder_has_products_and_other_files() {
     assert!(failures.is_empty(), "{failures:?}");
     // What is named by itself is taken, whatever it is.
     assert_eq!(bands(&inputs), ["B02_10m", "SCL_20m", "B01_60m", "any", "B03", "PVI"]);
-    let (inputs, _) = expanded(&[&aws], &Selection { masks: true, all_resolutions: false });
-    assert_eq!(bands(&inputs), ["B03", "MSK_DETFOO_B03"]);
+    let (inputs, _) = expanded(&[&aws], &Selection { masks: true, ..Selection::default() });
+    assert_eq!(bands(&inputs), ["B03", "PVI", "MSK_DETFOO_B03"]);
     let (_, failures) = expanded(&[&aws.join("qi"), &folder.path().join("none")], &Selection::default());
     assert!(failures[0].1.to_string().contains("--masks"), "{failures:?}");
     assert_eq!(failures.len(), 1, "a file that is not there is for the scan to tell");
@@ -127,19 +127,61 @@ fn a_file_beside_the_bands_tells_the_product() {
     let of = |file: &str, json: &str| {
         let aws = folder.path().join(format!("tiles/31/U/DQ/2024/10/16/{}", json.len()));
         write(&aws.join("R10m/B03.jp2"), b"");
+        write(&aws.join("qi/CLD_20m.jp2"), b"");
         write(&aws.join(file), json.as_bytes());
-        let (inputs, failures) = expanded(&[&aws], &Selection::default());
+        let (inputs, failures) = expanded(&[&aws], &Selection { masks: true, ..Selection::default() });
         assert!(failures.is_empty(), "{failures:?}");
-        inputs[0].key.clone().unwrap()
+        let keys: Vec<Key> = inputs.into_iter().filter_map(|input| input.key).collect();
+        let is_full = |key: &Key| matches!(key.product, ProductName::Full(_));
+        assert_eq!((is_full(&keys[0]), keys[1].band.as_str()), (is_full(&keys[1]), "MSK_CLDPRB"));
+        keys[0].clone()
     };
-    let full = crate::path::ProductName::Full(PRODUCT.to_owned());
+    let full = ProductName::Full(PRODUCT.to_owned());
     let named = of("productInfo.json", &format!(r#"{{"name": "{PRODUCT}"}}"#));
     assert_eq!((&named.product, named.band.as_str(), named.resolution), (&full, "B03", Some(10)));
     assert_eq!(of("tileInfo.json", &format!(r#"{{"productName": "{PRODUCT}"}}"#)).product, full);
     for other in [PRODUCT.replace("31UDQ", "31UDP"), PRODUCT.replace("MSIL2A", "MSIL1C") + ".", "x".repeat(200)] {
         let key = of("productInfo.json", &format!(r#"{{"name": "{other}"}}"#));
-        assert!(matches!(key.product, crate::path::ProductName::Sensed { .. }), "{other}");
+        assert!(matches!(key.product, ProductName::Sensed { .. }), "{other}");
     }
+}
+
+#[test]
+fn a_product_is_found_in_its_archive_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    // A mirror that is called and laid out as CDSE is, and one as AWS.
+    let cdse = folder.path().join("eodata");
+    product(&cdse.join("Sentinel-2/MSI/L2A/2024/10/16"), true);
+    let aws = folder.path().join("sentinel-s2-l2a");
+    let day = aws.join("tiles/31/U/DQ/2024/10/16");
+    for (sequence, name) in [("0", PRODUCT.replace("151206", "151207")), ("1", PRODUCT.to_owned())] {
+        write(&day.join(sequence).join("R10m/B03.jp2"), b"");
+        write(&day.join(sequence).join("tileInfo.json"), format!(r#"{{"productName": "{name}"}}"#).as_bytes());
+    }
+    let found = |base: &Path, name: &str| {
+        let store = crate::path::Store::parse(base.to_str().unwrap());
+        let selection = Selection { store, ..Selection::default() };
+        expand(&[name.to_owned()], &b""[..], &selection, &options())
+    };
+    for name in [PRODUCT.to_owned(), format!("{PRODUCT}.SAFE")] {
+        let (inputs, failures) = found(&cdse, &name);
+        assert!(failures.is_empty(), "{failures:?}");
+        assert_eq!(bands(&inputs), ["B02_10m", "SCL_20m", "B01_60m"]);
+    }
+    let (inputs, failures) = found(&aws, PRODUCT);
+    assert!(failures.is_empty(), "{failures:?}");
+    assert_eq!(bands(&inputs), ["B03_10m"]);
+    assert!(inputs[0].location.display().contains("/16/1/R10m/"), "{inputs:?}");
+    for (base, name, why) in [
+        (&cdse, PRODUCT.replace("20241016T1", "20241017T1"), "--store"),
+        (&aws, PRODUCT.replace("N0511", "N0510"), "--store"),
+        (&folder.path().join("other"), PRODUCT.to_owned(), "cdse, gcs or aws"),
+    ] {
+        let (inputs, failures) = found(base, &name);
+        assert!(inputs.is_empty() && failures[0].1.to_string().contains(why), "{failures:?}");
+    }
+    let (_, failures) = expand(&[PRODUCT.to_owned()], &b""[..], &Selection::default(), &options());
+    assert!(failures[0].1.to_string().contains("--store"), "{failures:?}");
 }
 
 #[test]
@@ -164,7 +206,7 @@ fn a_real_manifest_names_a_real_product() {
         return;
     }
     // Of 36 bands and 15 masks only some are there; the manifest says how large all of them are.
-    let all = Selection { masks: true, all_resolutions: true };
+    let all = Selection { masks: true, all_resolutions: true, store: None };
     let (inputs, failures) = expanded(&[&safe], &all);
     assert!(inputs.len() >= 10 && inputs.len() + failures.len() > 36, "{} {}", inputs.len(), failures.len());
     assert!(failures.iter().all(|(_, error)| error.to_string().contains("not found")));
