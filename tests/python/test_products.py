@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import apart
+import folderjobs
 import gdalio
 import jobs
 import numpy as np
@@ -64,11 +64,12 @@ def web(products: Path) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="module")
-def s3(products: Path) -> Iterator[dict[str, str]]:
-    """Options by which an S3 server is found whose bucket `eodata` has CDSE's files, and the other archives in folders."""
-    for path in (products / "eodata").iterdir():
-        (products / path.name).symlink_to(path)
-    with run_s3(products) as told:
+def s3(products: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Options by which an S3 server is found whose bucket `eodata` has CDSE's files, and the archives' in folders."""
+    folder = tmp_path_factory.mktemp("buckets")
+    for source in (products, products / "eodata"):
+        shutil.copytree(source, folder, dirs_exist_ok=True)
+    with run_s3(folder) as told:
         yield told["reader"] | {
             "AWS_S3_ENDPOINT": f"http://127.0.0.1:{told['port']}",
             "AWS_VIRTUAL_HOSTING": "FALSE",
@@ -107,91 +108,29 @@ def test_a_band_is_read_from_s3(s3: dict[str, str], index: dict[str, str], sampl
     reads(sample, s3 | index | {"VSITLM_STORE": store}, f"{FOLDER}/B03")
 
 
-def folder_of(path: str) -> dict[str, Any]:
-    """What GDAL tells of a folder: its entries, and whether it and each of them is one."""
-    import ctypes
-    import os
-
-    lib = gdalio.library()
-    lib.VSIReadDir.restype = ctypes.POINTER(ctypes.c_char_p)
-    lib.VSIReadDir.argtypes = [ctypes.c_char_p]
-    lib.VSIStatL.argtypes = [ctypes.c_char_p, ctypes.c_void_p]
-    names: list[str] = []
-    entries = lib.VSIReadDir(path.encode())
-    while entries and entries[len(names)]:
-        names.append(entries[len(names)].decode())
-
-    def mode(name: str) -> int | None:
-        # struct stat64 on x86-64 and aarch64 Linux: os.stat_result's st_mode is at 24 and 16.
-        buffer = (ctypes.c_char * 256)()
-        if lib.VSIStatL(name.encode(), buffer) != 0:
-            return None
-        return int.from_bytes(buffer.raw[at : at + 4], "little") & 0o170000
-
-    at = 24 if os.uname().machine == "x86_64" else 16
-    return {"names": names, "mode": mode(path), "modes": [mode(f"{path}/{name}") for name in names]}
-
-
 @pytest.mark.parametrize("path", [FOLDER, f"{FOLDER}.SAFE", f"{FOLDER}/"])
 def test_a_folder_lists_its_bands(index: dict[str, str], products: Path, path: str) -> None:
     options = index | {"VSITLM_STORE": str(products / "eodata")}
-    told = apart.call(folder_of, path, options=options)
+    told = apart.call(folderjobs.folder_of, path, options=options)
     assert told == {"names": BANDS, "mode": 0o040000, "modes": [0o100000] * 2}
-    absent = apart.call(folder_of, path.replace("N0510", "N0511"), options=options)
+    absent = apart.call(folderjobs.folder_of, path.replace("N0510", "N0511"), options=options)
     assert absent == {"names": [], "mode": None, "modes": []}
-
-
-def read_dir(path: str) -> list[str]:
-    """osgeo.gdal's list of a folder."""
-    from osgeo import gdal
-
-    gdal.AllRegister()
-    return gdal.ReadDir(path)
 
 
 @pytest.mark.skipif(gdalio.rasterio is not None, reason="osgeo.gdal is there without rasterio alone")
 def test_osgeo_lists_a_folder(index: dict[str, str]) -> None:
-    assert apart.call(read_dir, FOLDER, options=index) == BANDS
-
-
-def vsi_list(*arguments: str) -> str:
-    """What `gdal vsi list` prints."""
-    import ctypes
-
-    lib = gdalio.library()
-    for name in (
-        "GDALGetGlobalAlgorithmRegistry",
-        "GDALAlgorithmRegistryInstantiateAlg",
-        "GDALAlgorithmInstantiateSubAlgorithm",
-        "GDALAlgorithmGetArg",
-    ):
-        getattr(lib, name).restype = ctypes.c_void_p
-        getattr(lib, name).argtypes = [ctypes.c_void_p, ctypes.c_char_p][: 0 if "Global" in name else 2]
-    lib.GDALAlgorithmParseCommandLineArguments.argtypes = [ctypes.c_void_p, ctypes.POINTER(ctypes.c_char_p)]
-    lib.GDALAlgorithmRun.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
-    lib.GDALAlgorithmArgGetAsString.restype = ctypes.c_char_p
-    lib.GDALAlgorithmArgGetAsString.argtypes = [ctypes.c_void_p]
-    for name in ("GDALAlgorithmParseCommandLineArguments", "GDALAlgorithmRun"):
-        getattr(lib, name).restype = ctypes.c_bool
-    vsi = lib.GDALAlgorithmRegistryInstantiateAlg(lib.GDALGetGlobalAlgorithmRegistry(), b"vsi")
-    algorithm = lib.GDALAlgorithmInstantiateSubAlgorithm(vsi, b"list")
-    words = (ctypes.c_char_p * (len(arguments) + 1))(*[word.encode() for word in arguments], None)
-    if not lib.GDALAlgorithmParseCommandLineArguments(algorithm, words):
-        raise gdalio.Failed(lib.CPLGetLastErrorMsg().decode())
-    if not lib.GDALAlgorithmRun(algorithm, None, None):
-        raise gdalio.Failed(lib.CPLGetLastErrorMsg().decode())
-    return lib.GDALAlgorithmArgGetAsString(lib.GDALAlgorithmGetArg(algorithm, b"output-string")).decode()
+    assert apart.call(folderjobs.read_dir, FOLDER, options=index) == BANDS
 
 
 @pytest.mark.skipif(gdalio.version() < (3, 11), reason="gdal vsi list is there from GDAL 3.11 on")
 def test_gdal_vsi_list_works(index: dict[str, str], web: Site, sample: Sample) -> None:
     options = index | {"VSITLM_STORE": web.url("eodata")}
-    assert apart.call(vsi_list, "--output-format=text", FOLDER, options=options).split() == BANDS
-    long = apart.call(vsi_list, "--output-format=text", "-l", FOLDER, options=options)
+    assert apart.call(folderjobs.vsi_list, "--output-format=text", FOLDER, options=options).split() == BANDS
+    long = apart.call(folderjobs.vsi_list, "--output-format=text", "-l", FOLDER, options=options)
     lines = [line.split() for line in long.splitlines()]
     assert [line[-1] for line in lines] == BANDS and all(line[0].startswith("-") for line in lines), long
     with pytest.raises(AssertionError, match="does not exist"):
-        apart.call(vsi_list, "--output-format=text", FOLDER + "x", options=options)
+        apart.call(folderjobs.vsi_list, "--output-format=text", FOLDER + "x", options=options)
 
 
 def test_what_is_missing_is_said(index: dict[str, str]) -> None:
