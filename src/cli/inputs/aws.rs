@@ -56,13 +56,13 @@ pub(super) fn name_products(found: &mut Found, options: &Options) {
 fn folder(input: &Input) -> Option<Location> {
     let Some(Key { product: ProductName::Sensed { .. }, .. }) = input.key else { return None };
     let path = names(&input.location);
-    let below = path.strip_prefix(aws_folder(&path)?)?;
-    let place = match &input.location {
-        Location::Local(_) => Location::Local(path.clone().into()),
-        elsewhere => elsewhere.clone(),
-    };
+    let folder = aws_folder(&path)?;
+    if let Location::Local(_) = input.location {
+        return Some(Location::Local(folder.into()));
+    }
     // Up from R10m/B03.jp2, not up from B03.jp2.
-    place.join(&format!("./{}", "../".repeat(below.matches('/').count()))).ok()
+    let up = "../".repeat(path.strip_prefix(folder)?.matches('/').count());
+    input.location.join(&format!("./{up}")).ok()
 }
 
 /// The name of the product that lies in a folder, by the files that may tell it.
