@@ -196,10 +196,7 @@ fn expand_one(text: &str, selection: &Selection, options: &Options) -> Result<Fo
     }
     match &location {
         // Whatever a file of this machine is called, scanning tells whether it is one.
-        Location::Local(path) => {
-            let seen = crate::source::local_meta(path).ok();
-            Ok(Found { inputs: vec![Input { seen, ..Input::new(location) }], ..Found::default() })
-        }
+        Location::Local(path) => Ok(Found { inputs: vec![folder::file(path)], ..Found::default() }),
         _ if location.is_jp2() && !is_folder => Ok(Found { inputs: vec![Input::new(location)], ..Found::default() }),
         _ if is_safe(&name) => match safe::expand(&location, selection, options) {
             // Copies may lack the manifest; what is there can be listed, where listing is possible.

@@ -5,7 +5,10 @@
 //! - <https://github.com/stac-utils/stac-geoparquet/blob/main/spec/stac-geoparquet-spec.md>: a row an item, its properties
 //!   columns of their own, its assets a group with a group for each
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::{Found, Input, Selection, read};
 use crate::error::{Error, Result, ResultExt};
@@ -13,10 +16,8 @@ use crate::index::Table;
 use crate::options::Options;
 use crate::path::{Location, ProductName, is_jp2_name, product_name};
 
-/// Bytes of a JSON document: some thousand items. In memory it has ten times as many.
-const MOST_JSON: u64 = 64 << 20;
-/// Bytes of a stac-geoparquet: some hundred thousand items.
-const MOST_PARQUET: u64 = 256 << 20;
+/// Bytes of a document: some thousand items as JSON, some hundred thousand as stac-geoparquet.
+const MOST_BYTES: u64 = 256 << 20;
 
 /// The properties that may name the product, the best first.
 const NAMES: [&str; 2] = ["s2:product_uri", "s2:product_id"];
@@ -81,7 +82,7 @@ fn is_jp2(media_type: Option<&str>, href: &str) -> bool {
 /// # Errors
 /// Those of reading it, and [`Error::Read`] for a document that is none.
 pub(super) fn expand_json(location: &Location, selection: &Selection, options: &Options) -> Result<Found> {
-    let bytes = read(location, MOST_JSON, options)?;
+    let bytes = read(location, MOST_BYTES, options)?;
     let items = parse(&bytes).in_file(&location.display())?;
     let mut found = Found::default();
     items.into_iter().for_each(|item| found.add(item.files(location, selection)));
@@ -90,15 +91,22 @@ pub(super) fn expand_json(location: &Location, selection: &Selection, options: &
 
 fn parse(bytes: &[u8]) -> Result<Vec<Item>> {
     let bad = |what: &str| Error::read(format!("it is no STAC item or collection of items: {what}"));
-    let document: Value = serde_json::from_slice(bytes).map_err(|error| bad(&error.to_string()))?;
-    let list = match (&document, document.get("features")) {
-        (Value::Array(items), _) | (_, Some(Value::Array(items))) => items.as_slice(),
-        (Value::Object(item), None) if item.contains_key("assets") && item.contains_key("id") => {
-            std::slice::from_ref(&document)
+    let unread = |error: serde_json::Error| bad(&error.to_string());
+    let text = std::str::from_utf8(bytes).map_err(|error| bad(&error.to_string()))?;
+    let items: Vec<&RawValue> = if text.trim_start().starts_with('[') {
+        serde_json::from_str(text).map_err(unread)?
+    } else {
+        let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).map_err(unread)?;
+        match members.get("features") {
+            Some(features) => serde_json::from_str(features.get()).map_err(unread)?,
+            None if members.contains_key("assets") && members.contains_key("id") => {
+                vec![serde_json::from_str(text).map_err(unread)?]
+            }
+            None => return Err(bad("it has neither 'features' nor 'assets'")),
         }
-        _ => return Err(bad("it has neither 'features' nor 'assets'")),
     };
-    Ok(list.iter().map(json_item).collect())
+    // One at a time: a value in memory has ten times the bytes of its text. What is none is an item without assets.
+    Ok(items.iter().map(|item| json_item(&serde_json::from_str(item.get()).unwrap_or_default())).collect())
 }
 
 fn json_item(item: &Value) -> Item {
@@ -121,7 +129,7 @@ fn json_item(item: &Value) -> Item {
 /// As for JSON.
 pub(super) fn expand_parquet(location: &Location, selection: &Selection, options: &Options) -> Result<Found> {
     let name = location.display();
-    let table = Table::new(&name, read(location, MOST_PARQUET, options)?).in_file(&name)?;
+    let table = Table::new(&name, read(location, MOST_BYTES, options)?).in_file(&name)?;
     let columns = table.columns();
     let mut assets: Vec<(usize, Option<usize>)> = Vec::new();
     for (path, place) in &columns {

@@ -106,6 +106,9 @@ fn a_folder_has_products_and_other_files() {
     let safe = product(&folder.path().join("deep/er"), true);
     write(&folder.path().join("b/preview/any.jp2"), b"");
     write(&folder.path().join("b/text.xml"), b"");
+    for name in ["loop", "another loop"] {
+        std::os::unix::fs::symlink("..", folder.path().join("b").join(name)).unwrap();
+    }
     let aws = folder.path().join("tiles/31/U/DQ/2024/10/16/0");
     for file in ["B03.jp2", "preview.jp2", "preview/B03.jp2", "qi/MSK_DETFOO_B03.jp2"] {
         write(&aws.join(file), b"");
