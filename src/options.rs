@@ -14,6 +14,7 @@ pub(crate) use headers::join_headers;
 pub(crate) use proxy::Proxies;
 
 use crate::error::{Error, Result};
+use crate::path::{Store, without_secrets};
 use headers::parse_headers;
 
 /// A value that must not be shown.
@@ -85,6 +86,8 @@ pub(crate) enum Transport {
 pub(crate) struct Options {
     /// VSITLM_INDEX: files, folders, prefixes or templates, asked in order.
     pub(crate) index: Vec<String>,
+    /// VSITLM_STORE: where the files of products lie that are opened by name.
+    pub(crate) store: Option<Store>,
     /// VSITLM_ON_MISS.
     pub(crate) on_miss: OnMiss,
     /// VSITLM_VERIFY.
@@ -223,6 +226,13 @@ impl Options {
         let index = text("VSITLM_INDEX").map_or_else(Vec::new, |list| {
             list.split(';').map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
         });
+        let store = text("VSITLM_STORE").map(|value| match Store::parse(&value) {
+            Some(store) => Ok(store),
+            None => {
+                let value = without_secrets(&value);
+                Err(Error::Option { name: "VSITLM_STORE", value, expected: Store::EXPECTED })
+            }
+        });
         let learned = match text("VSITLM_CACHE_DIR") {
             Some(value) if value.eq_ignore_ascii_case("NO") => None,
             Some(folder) => Some(folder.into()),
@@ -235,6 +245,7 @@ impl Options {
         };
         Ok(Self {
             index,
+            store: store.transpose()?,
             on_miss: choice(
                 &text,
                 "VSITLM_ON_MISS",

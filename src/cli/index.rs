@@ -4,14 +4,13 @@
 //! `--resume`; the output itself is written at the end, each file of it whole under its final name or not at all.
 
 use std::collections::{BTreeSet, HashMap};
-use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use serde_json::json;
 
-use super::inputs::{Input, expand};
+use super::inputs::{Input, Selection, Slice, expand};
 use super::output::Output;
 use super::progress::Progress;
 use super::{complain, open, options, print, size};
@@ -22,19 +21,21 @@ use crate::index::{
 };
 use crate::jp2::TilePart;
 use crate::options::Options;
-use crate::path::{Key, Location, ProductName};
+use crate::path::{Key, Location, ProductName, Store};
 use crate::process::lock;
 use crate::source::Source;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// JP2 files, SAFE products, folders, URLs, s3://bucket/key; - reads a list from standard input
+    /// JP2 files, SAFE products, folders, URLs, s3://bucket/key, s3://bucket/prefix/, STAC items (.json, .geojson,
+    /// .parquet); - reads a list from standard input
     #[arg(required = true)]
     input: Vec<String>,
     /// The index: a .parquet file, or a folder or prefix for one file a tile and year; rows that are there are kept
     #[arg(short, long, value_name = "OUT")]
     output: String,
-    /// Scan the K-th of N parts of the inputs alone: those whose place modulo N is K - 1
+    /// Scan the K-th of N parts of the inputs alone: those whose place modulo N is K - 1, among the files where fewer than
+    /// N are named
     #[arg(long, value_name = "K/N")]
     slice: Option<Slice>,
     /// Go on where a run with the same output was broken off
@@ -52,35 +53,22 @@ pub(super) struct Arguments {
     /// Where a file does not tell how long its packets are (no PLT), read all of it to find out: its overviews need it
     #[arg(long)]
     parse_packets: bool,
+    /// Take the masks and previews of products too
+    #[arg(long)]
+    masks: bool,
+    /// Take the bands of products at all of their resolutions, not at the best alone
+    #[arg(long)]
+    all_resolutions: bool,
+    /// The archive in which products lie that are named alone: cdse, gcs, aws, or a base with the layout of one [default:
+    /// VSITLM_STORE]
+    #[arg(long, value_parser = store)]
+    store: Option<Store>,
+    /// Hold files against the checksums of their products' manifests, which reads them whole
+    #[arg(long)]
+    checksums: bool,
     /// Print the summary as JSON
     #[arg(long)]
     json: bool,
-}
-
-/// The K-th of N parts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Slice {
-    part: usize,
-    of: usize,
-}
-
-impl FromStr for Slice {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let numbers = text.split_once('/').and_then(|(part, of)| Some((part.parse().ok()?, of.parse().ok()?)));
-        match numbers {
-            Some((part, of)) if (1..=of).contains(&part) => Ok(Self { part, of }),
-            _ => Err("use K/N with K from 1 to N, such as 3/64"),
-        }
-    }
-}
-
-impl Slice {
-    /// The items of this part.
-    fn of<T>(self, items: Vec<T>) -> Vec<T> {
-        items.into_iter().skip(self.part - 1).step_by(self.of).collect()
-    }
 }
 
 /// What `--embed-overviews` takes: k of N = 2^k.
@@ -88,12 +76,16 @@ fn factor(text: &str) -> Result<u8, String> {
     parse_factor(text.parse().unwrap_or(0)).map_err(|expected| format!("use {expected}"))
 }
 
+fn store(text: &str) -> Result<Store, String> {
+    Store::parse(text).ok_or_else(|| format!("use {}", Store::EXPECTED))
+}
+
 /// Whether nothing failed.
 pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     let options = options()?;
     let start = Instant::now();
     let output = Output::new(&arguments.output);
-    let slice = arguments.slice.map_or_else(String::new, |slice| format!("-{}-of-{}", slice.part, slice.of));
+    let slice = arguments.slice.map_or_else(String::new, |slice| slice.to_string());
     let stage_path = output.stage(&slice, &options)?;
     let (stage, staged) = Stage::open(&stage_path, &|path| open(&Location::Local(path.to_owned()), &options))?;
     if !staged.is_empty() && !arguments.resume {
@@ -106,12 +98,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
             ),
         });
     }
-    let (inputs, failures) = expand(&arguments.input, std::io::stdin().lock());
-    let inputs = arguments.slice.map_or_else(|| inputs.clone(), |slice| slice.of(inputs.clone()));
+    let selection = Selection {
+        masks: arguments.masks,
+        all_resolutions: arguments.all_resolutions,
+        store: arguments.store.clone().or_else(|| options.store.clone()),
+    };
+    let (inputs, failures) = expand(&arguments.input, std::io::stdin().lock(), arguments.slice, &selection, &options);
     let mut failures: Vec<(String, String)> = failures
         .into_iter()
         .map(|(name, error)| {
-            complain(&error.chain());
+            complain(&format!("{name}: {}", error.chain()));
             (name, error.chain())
         })
         .collect();
@@ -128,6 +124,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
         known: &known,
         embed: arguments.embed_overviews,
         parse_packets: arguments.parse_packets,
+        checksums: arguments.checksums,
         overviews: Mutex::default(),
     };
     let outcome = scan_all(&inputs, &scanner, jobs)?;
@@ -266,6 +263,7 @@ struct Scanner<'a> {
     known: &'a HashMap<u64, Known>,
     embed: Option<u8>,
     parse_packets: bool,
+    checksums: bool,
     overviews: Mutex<Overviews>,
 }
 
@@ -281,10 +279,19 @@ impl Scanner<'_> {
     fn scan(&self, input: &Input, progress: &Progress) -> Result<Option<Row>> {
         let name = input.location.display();
         let source = open(&input.location, self.options)?;
-        if self.is_known(&*source)? {
+        if self.is_known(input, &*source)? {
             return Ok(None);
         }
         let mut scanned = scan(&*source)?;
+        if let Some(seen) = &input.seen
+            && seen.size != scanned.meta.size
+        {
+            let what = format!("it was said to have {} bytes, and has {}", seen.size, scanned.meta.size);
+            return Err(Error::Changed { what });
+        }
+        if let Some(checksum) = input.checksum.as_ref().filter(|_| self.checksums) {
+            checksum.check(&*source)?;
+        }
         if let Some(why) = self.find_ends(&source, &mut scanned)? {
             progress.tell(&format!("{name}: {}", why.chain()));
         }
@@ -307,12 +314,14 @@ impl Scanner<'_> {
     }
 
     /// Whether the file has a row already and is still what it was then. A row of the run before is taken at its word.
-    fn is_known(&self, source: &dyn Source) -> Result<bool> {
+    fn is_known(&self, input: &Input, source: &dyn Source) -> Result<bool> {
         let Some(known) = self.known.get(&hash(source.origin())) else { return Ok(false) };
         if known.is_new && !source.is_cheap() {
             return Ok(true);
         }
-        let meta = source.head()?;
+        // A listing tells it without a request, a manifest the size alone.
+        let listed = input.seen.clone().filter(|seen| seen.etag.is_some() || seen.last_modified.is_some());
+        let meta = listed.map_or_else(|| source.head(), Ok)?;
         Ok(known.is_still(meta.size, meta.etag.as_deref(), meta.last_modified))
     }
 
@@ -350,8 +359,15 @@ mod tests {
             let stage = folder.path().join("stage");
             let (stage, _) = Stage::open(&stage, &|path| open(&Location::Local(path.to_owned()), &options)).unwrap();
             let (known, overviews) = (HashMap::new(), Mutex::default());
-            let scanner =
-                Scanner { options: &options, stage: &stage, known: &known, embed: None, parse_packets, overviews };
+            let scanner = Scanner {
+                options: &options,
+                stage: &stage,
+                known: &known,
+                embed: None,
+                parse_packets,
+                checksums: false,
+                overviews,
+            };
             scanner.find_ends(&source, &mut scanned).unwrap().map(|error| error.chain())
         };
         let base = made::File { plt: true, ..made::File::default() };

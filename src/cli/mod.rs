@@ -96,15 +96,28 @@ fn complain(text: &str) {
     let _ = std::io::stderr().lock().write_all(format!("vsitlm: {text}\n").as_bytes());
 }
 
-/// What a path names. A leading `/vsitlm/`, copied from a GDAL command, is understood.
+/// What a path names. A leading `/vsitlm/`, copied from a GDAL command, is understood; without it a product's name is that
+/// of its folder on the disk.
 fn locate(text: &str) -> Result<Location> {
-    Ok(path::parse(text.strip_prefix("/vsitlm/").unwrap_or(text))?.location)
+    let wrapped = text.strip_prefix("/vsitlm/");
+    match path::parse(wrapped.unwrap_or(text))?.location {
+        Location::Product { .. } if wrapped.is_none() => Ok(Location::Local(text.into())),
+        location => Ok(location),
+    }
+}
+
+/// The options for a path, which may have some of its own.
+fn options_for(location: &Location, options: &Options) -> Result<Options> {
+    if !matches!(location, Location::Curl { .. }) {
+        return Ok(options.clone());
+    }
+    let own = Options::resolve(&|name| location.option(name, &|name| std::env::var(name).ok()))?;
+    Ok(Options { http: own.http, ..options.clone() })
 }
 
 /// Opens a path; no error is without the file's name.
 fn open(location: &Location, options: &Options) -> Result<Arc<dyn Source>> {
-    let own = Options::resolve(&|name| location.option(name, &|name| std::env::var(name).ok()))?;
-    let options = Options { http: own.http, ..options.clone() };
+    let options = options_for(location, options)?;
     source::open(location, &options, None).in_file(&location.display())
 }
 

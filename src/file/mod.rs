@@ -4,6 +4,7 @@ mod embedded;
 mod empty;
 mod open;
 mod overviews;
+mod product;
 mod read;
 mod registry;
 mod view;
@@ -16,6 +17,7 @@ use once_cell::race::OnceBox;
 use embedded::Embedded;
 pub(crate) use empty::EmptyTile;
 pub(crate) use open::{at_hand, open, wants_side_cars};
+pub(crate) use product::bands;
 pub(crate) use read::Ahead;
 pub(crate) use registry::Lease;
 
@@ -24,6 +26,7 @@ use crate::index::Record;
 use crate::jp2::{PartPackets, Structure};
 use crate::layout::{LOOK, Layout, VirtualOffset};
 use crate::options::Options;
+use crate::path::Location;
 use crate::source::{Meta, Source, same_etag};
 
 /// A file as GDAL sees it.
@@ -42,6 +45,8 @@ pub(crate) struct VirtualFile {
     known: Option<Known>,
     /// For a reduced view, what of it the index carries.
     embedded: Option<Embedded>,
+    /// Where it lies, if it was opened by its product's name.
+    place: Option<Location>,
     /// The tiles of a large reduced view that have been read.
     read_tiles: Box<[AtomicBool]>,
 }

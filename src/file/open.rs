@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use once_cell::race::OnceBox;
 
-use super::{Expected, Known, Lease, VirtualFile, registry};
+use super::{Expected, Known, Lease, VirtualFile, product, registry};
 use crate::error::{Error, Result, ResultExt};
 use crate::index::{self, Record, RecordKey};
 use crate::jp2::{LONGEST_HEADER, SOT_LENGTH};
@@ -38,11 +38,7 @@ fn registered(request: &Request) -> String {
 ///
 /// # Errors
 /// Each names the file; see [`Error`].
-pub(crate) fn open(
-    request: &Request,
-    get: &dyn Fn(&str, &str) -> Option<String>,
-    host: Option<&dyn HostFiles>,
-) -> Result<Arc<Lease>> {
+pub(crate) fn open(request: &Request, get: &Get<'_>, host: Option<&dyn HostFiles>) -> Result<Arc<Lease>> {
     let name = registered(request);
     if let Some(file) = registry::get().live(&name) {
         return Ok(file);
@@ -67,15 +63,57 @@ pub(crate) fn open(
         let view = view.in_file(&shown)?;
         return Ok(registry::get().lease(&name, Arc::new(view)));
     }
-    // What the path itself sets holds for this file, not for the index.
-    let own = Options::resolve(&|name| request.location.option(name, &here)).in_file(&shown)?;
-    let source = source::open(&request.location, &own, host).in_file(&shown)?;
-    let opened = if request.location.is_jp2() {
-        open_jp2(&*source, request, &options, get, host).in_file(&shown)?
-    } else {
-        pass(&*source).in_file(&shown)?
+    let file = match &request.location {
+        Location::Product { .. } => product::open(request, &options, get, host).in_file(&shown)?,
+        _ => open_at(request, options, get, host, None).in_file(&shown)?,
     };
-    Ok(registry::get().lease(&name, Arc::new(VirtualFile::new(shown, source, options, opened))))
+    Ok(registry::get().lease(&name, Arc::new(file)))
+}
+
+/// Opens the file that lies where `request` says. `rows` are those of a file that was asked for by its product's name.
+pub(super) fn open_at(
+    request: &Request,
+    options: Options,
+    get: &Get<'_>,
+    host: Option<&dyn HostFiles>,
+    rows: Option<Rows<'_>>,
+) -> Result<VirtualFile> {
+    // What the path itself sets holds for this file, not for the index.
+    let path = request.location.gdal_path();
+    let own = Options::resolve(&|name| request.location.option(name, &|name| get(&path, name)))?;
+    let source = source::open(&request.location, &own, host)?;
+    let opened = match request.location.is_jp2() {
+        true => open_jp2(&*source, request, &options, get, host, rows)?,
+        false => pass(&*source)?,
+    };
+    Ok(VirtualFile::new(request.location.display(), source, options, opened))
+}
+
+/// Gives an option as it holds for a path of GDAL's.
+pub(super) type Get<'a> = dyn Fn(&str, &str) -> Option<String> + 'a;
+
+/// Opens the indexes of VSITLM_INDEX.
+pub(super) fn index_opener<'a>(
+    get: &'a Get<'a>,
+    host: Option<&'a dyn HostFiles>,
+) -> impl Fn(&str) -> Result<Arc<dyn Source>> + 'a {
+    move |name| {
+        let location = path::parse(name)?.location;
+        let path = location.gdal_path();
+        let options = Options::resolve(&|option| location.option(option, &|option| get(&path, option)))?;
+        source::open(&location, &options, host)
+    }
+}
+
+/// The rows of a file that was asked for by its product's name.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a> {
+    /// What the index has of it.
+    pub(super) records: &'a [Record],
+    /// Whether it may lie elsewhere, too: then this place is always asked, unless a row was made from it.
+    pub(super) is_one_of_many: bool,
+    /// Whether the place is that of no other product's file, so that a row that does not fit is just wrong.
+    pub(super) is_sure: bool,
 }
 
 /// What a file turned out to be.
@@ -101,6 +139,7 @@ impl VirtualFile {
             last_modified,
             known,
             embedded: None,
+            place: None,
             read_tiles: std::iter::repeat_with(AtomicBool::default).take(tiles.unwrap_or(0) as usize).collect(),
         }
     }
@@ -108,6 +147,7 @@ impl VirtualFile {
     /// Whether what lies at `location` is still this file: looked up anew where that costs nothing, since an open file
     /// stays what it was when its name is given to another. A remote one is held against its row when it is read.
     fn is_still_at(&self, location: &Location, host: Option<&dyn HostFiles>) -> bool {
+        let location = self.place.as_ref().unwrap_or(location);
         let now = || source::open(location, &self.options, host).and_then(|source| source.head());
         !self.source.is_cheap() || now().is_ok_and(|meta| self.expected.mismatch(&meta).is_none())
     }
@@ -128,8 +168,9 @@ fn open_jp2(
     source: &dyn Source,
     request: &Request,
     options: &Options,
-    get: &dyn Fn(&str, &str) -> Option<String>,
+    get: &Get<'_>,
     host: Option<&dyn HostFiles>,
+    rows: Option<Rows<'_>>,
 ) -> Result<Opened> {
     let origin = source.origin();
     let key = request.key.as_ref();
@@ -137,25 +178,27 @@ fn open_jp2(
         && !options.index.is_empty()
         && !registry::get().is_set_aside(origin)
     {
-        let open_index = |name: &str| {
-            let location = path::parse(name)?.location;
-            let path = location.gdal_path();
-            let options = Options::resolve(&|option| location.option(option, &|option| get(&path, option)))?;
-            source::open(&location, &options, host)
+        let found = match rows {
+            Some(rows) => rows.records.to_vec(),
+            None => {
+                let found = index::find(options, key, origin, &index_opener(get, host));
+                warn_all(host, &found.warnings);
+                found.records
+            }
         };
-        let found = index::find(options, key, origin, &open_index);
-        for warning in found.warnings {
-            warn(host, &warning.chain());
-        }
-        for record in found.records {
-            if let Some(opened) = try_record(source, request, &record, options)? {
+        for record in found {
+            let asks = rows.is_some_and(|rows| rows.is_one_of_many);
+            if let Some(opened) = try_record(source, request, &record, options, asks)? {
                 trace::debug(|| format!("{origin}: row of the index"));
                 return Ok(opened);
             }
         }
     }
+    if rows.is_some_and(|rows| rows.is_one_of_many && !rows.is_sure) {
+        return Err(Error::Row { what: "no row of the product is of this size".into() });
+    }
     if let Some(record) = index::learned_get(options, origin) {
-        if let Some(opened) = try_record(source, request, &record, options)? {
+        if let Some(opened) = try_record(source, request, &record, options, false)? {
             trace::debug(|| format!("{origin}: learned row"));
             return Ok(opened);
         }
@@ -186,6 +229,11 @@ fn open_jp2(
     }
 }
 
+/// Tells the user of what an index could not answer.
+pub(super) fn warn_all(host: Option<&dyn HostFiles>, warnings: &[Error]) {
+    warnings.iter().for_each(|warning| warn(host, &warning.chain()));
+}
+
 /// Tells the user, once in the life of the process.
 fn warn(host: Option<&dyn HostFiles>, message: &str) {
     if let (Some(host), true) = (host, registry::get().is_news(message)) {
@@ -197,14 +245,20 @@ fn warn(host: Option<&dyn HostFiles>, message: &str) {
 ///
 /// The guard: a row that was made from this very location is trusted, and held against the first response. A row made
 /// elsewhere is held against a HEAD, or, where the header is not in the row, against the response that brings it. A stat
-/// of a local file costs nothing, so it is always made.
-fn try_record(source: &dyn Source, request: &Request, record: &Record, options: &Options) -> Result<Option<Opened>> {
+/// of a local file costs nothing, so it is always made. `asks` holds a row made elsewhere against the file in any case.
+fn try_record(
+    source: &dyn Source,
+    request: &Request,
+    record: &Record,
+    options: &Options,
+    asks: bool,
+) -> Result<Option<Opened>> {
     let origin = source.origin();
     let same_place = record.origin.as_deref() == Some(origin);
     let expected = expected(record, source);
     let asks = match options.verify {
         Verify::Open => true,
-        Verify::Read => false,
+        Verify::Read => asks && !same_place,
         Verify::Auto => !same_place,
     };
     let size = record.file_size.unwrap_or(0);

@@ -73,7 +73,7 @@ pub(crate) fn find(options: &Options, key: &Key, origin: &str, open: &OpenIndex<
     let mut found = Found::default();
     for entry in &options.index {
         for place in places(entry, key) {
-            match ask(&place, &wanted, options, open) {
+            match ask(&place, options, open, |file| rows(file, &wanted)) {
                 Ok(Some(answer)) => {
                     found.records.extend(answer.records);
                     found.warnings.extend(answer.warnings);
@@ -93,7 +93,7 @@ pub(crate) fn find(options: &Options, key: &Key, origin: &str, open: &OpenIndex<
 
 /// One index file to ask.
 #[derive(Debug, PartialEq, Eq)]
-struct Place {
+pub(super) struct Place {
     path: String,
     /// Whether it may not exist.
     optional: bool,
@@ -102,7 +102,7 @@ struct Place {
 }
 
 /// The index files of an entry that can hold `key`.
-fn places(entry: &str, key: &Key) -> Vec<Place> {
+pub(super) fn places(entry: &str, key: &Key) -> Vec<Place> {
     let levels = key.level().map_or_else(|| vec!["L1C", "L2A"], |level| vec![level]);
     let file = |path: String| Place { path, optional: false, shard: false };
     if ["{level}", "{mgrs_tile}", "{year}"].iter().any(|name| entry.contains(name)) {
@@ -197,8 +197,13 @@ fn stamp(place: &Place) -> Stamp {
     }
 }
 
-/// The rows of one index file; `None` where it does not exist and need not.
-fn ask(place: &Place, wanted: &Wanted, options: &Options, open: &OpenIndex<'_>) -> Result<Option<Found>> {
+/// What `look` finds in one index file; `None` where it does not exist and need not.
+pub(super) fn ask<T>(
+    place: &Place,
+    options: &Options,
+    open: &OpenIndex<'_>,
+    look: impl Fn(&Arc<IndexFile>) -> Result<T>,
+) -> Result<Option<T>> {
     let mut hasher = DefaultHasher::new();
     (&options.http, &options.s3, options.transport).hash(&mut hasher);
     let id = (place.path.clone(), hasher.finish());
@@ -208,7 +213,7 @@ fn ask(place: &Place, wanted: &Wanted, options: &Options, open: &OpenIndex<'_>) 
             Some(opened) => opened,
             None => return Ok(None),
         };
-        match rows(&file, wanted) {
+        match look(&file) {
             // What was kept open may have been replaced since: look once more.
             Err(error) if !fresh && !last => {
                 trace::debug(|| format!("index {name}: opened again, after: {}", error.chain()));
@@ -294,7 +299,7 @@ fn rows(file: &Arc<IndexFile>, wanted: &Wanted) -> Result<Found> {
             found.records.truncate(MOST_ROWS);
             break;
         }
-        if wanted.is_exact() && !found.records.is_empty() {
+        if wanted.is_answered_by(&found.records) {
             break;
         }
     }

@@ -7,12 +7,15 @@
 //!
 //! Nothing here makes a request by itself: JP2s and indexes are read through [`crate::source::Source`].
 
+#[cfg(test)]
+mod archives_tests;
 mod blob;
 mod check;
 mod chunks;
 mod find;
 mod heads;
 mod learned;
+mod list;
 mod overviews;
 mod partition;
 mod planes;
@@ -24,6 +27,7 @@ mod rows;
 mod scan;
 mod stac;
 mod stage;
+mod table;
 mod thrift;
 mod wanted;
 mod write;
@@ -35,6 +39,7 @@ pub(crate) use check::{Checked, Described, check_index, describe_index};
 pub(crate) use find::{Found, find};
 pub(crate) use heads::{parse_packets, read_heads};
 pub(crate) use learned::{learned_forget, learned_get, learned_put};
+pub(crate) use list::bands_of;
 pub(crate) use overviews::{EmbeddedOverviews, build_overviews, parse_factor};
 pub(crate) use partition::{SHARD, partition_of};
 pub(crate) use read::IndexFile;
@@ -43,6 +48,9 @@ pub(crate) use row::Row;
 pub(crate) use rows::{Known, Partition, Rows, Wins, hash, read_group};
 pub(crate) use scan::{Scanned, scan};
 pub(crate) use stage::Stage;
+pub(crate) use table::Table;
+#[cfg(test)]
+pub(crate) use table::made as made_table;
 #[cfg(fuzzing)]
 pub(crate) use write::build_index;
 pub(crate) use write::{build_index_of, write_index, write_whole};

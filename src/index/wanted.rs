@@ -1,7 +1,7 @@
 //! Which rows a path can mean.
 
 use super::record::Record;
-use crate::path::{Key, ProductName, best_resolution};
+use crate::path::{Key, ProductName, best_resolution, sensing_time};
 
 /// What is looked for.
 pub(super) struct Wanted<'a> {
@@ -15,12 +15,17 @@ pub(super) struct Wanted<'a> {
 enum Product {
     Exact(String),
     Prefix(String),
+    /// Names of before December 2016 begin with when they were archived, and tell the day of sensing further on.
+    Long {
+        prefix: String,
+        sensed: String,
+    },
 }
 
 impl Product {
     fn text(&self) -> &[u8] {
         match self {
-            Self::Exact(text) | Self::Prefix(text) => text.as_bytes(),
+            Self::Exact(text) | Self::Prefix(text) | Self::Long { prefix: text, .. } => text.as_bytes(),
         }
     }
 
@@ -28,6 +33,10 @@ impl Product {
         match self {
             Self::Exact(text) => product == text.as_bytes(),
             Self::Prefix(text) => product.starts_with(text.as_bytes()),
+            Self::Long { prefix, sensed } => {
+                product.starts_with(prefix.as_bytes())
+                    && product.windows(sensed.len()).any(|part| part == sensed.as_bytes())
+            }
         }
     }
 
@@ -36,10 +45,18 @@ impl Product {
         let text = self.text();
         let min = match self {
             Self::Exact(_) => min,
-            Self::Prefix(_) => min.get(..text.len()).unwrap_or(min),
+            Self::Prefix(_) | Self::Long { .. } => min.get(..text.len()).unwrap_or(min),
         };
         min <= text && text <= max
     }
+}
+
+/// What the index calls the product of files whose path does not tell it: with the time of sensing, and as AWS has it,
+/// with the day alone.
+fn nameless(level: Option<&str>, tile: &str, time: &str) -> [String; 2] {
+    let level = level.map_or_else(String::new, |level| format!("{level}_"));
+    let day = time.get(..8).unwrap_or(time);
+    [format!("{level}T{tile}_{time}"), format!("{level}T{tile}_{day}")]
 }
 
 impl<'a> Wanted<'a> {
@@ -51,28 +68,40 @@ impl<'a> Wanted<'a> {
             ProductName::Full(name) => {
                 products.push(Product::Exact(name.clone()));
                 // Rows of the same file indexed outside its product's folder.
-                if let (Some(level), Some(time)) = (key.level(), name.split('_').nth(2)) {
-                    products.push(Product::Exact(format!("{level}_T{tile}_{time}")));
+                if let Some(time) = sensing_time(name) {
+                    for level in [key.level(), None] {
+                        products.extend(nameless(level, tile, time).map(Product::Exact));
+                    }
                 }
             }
             ProductName::Sensed { time, level } => {
                 let levels = level.as_deref().map_or_else(|| vec!["L1C", "L2A"], |level| vec![level]);
                 for level in levels {
-                    products.push(Product::Prefix(format!("{level}_T{tile}_{time}")));
                     for unit in ["A", "B", "C", "D"] {
                         products.push(Product::Prefix(format!("S2{unit}_MSI{level}_{time}")));
                     }
+                    let (prefix, sensed) = (format!("S2A_OPER_PRD_MSI{level}_"), format!("_V{time}"));
+                    products.push(Product::Long { prefix, sensed });
+                    let [with_time, with_day] = nameless(Some(level), tile, time);
+                    products.extend([Product::Prefix(with_time), Product::Exact(with_day)]);
                 }
-                products.push(Product::Prefix(format!("T{tile}_{time}")));
+                let [with_time, with_day] = nameless(None, tile, time);
+                products.extend([Product::Prefix(with_time), Product::Exact(with_day)]);
             }
             ProductName::Unknown => products.push(Product::Exact(String::new())),
         }
         Self { key, origin, products }
     }
 
-    /// Whether one row is all there can be.
-    pub(super) fn is_exact(&self) -> bool {
+    /// Whether the whole name of the product is known.
+    fn is_exact(&self) -> bool {
         matches!(self.key.product, ProductName::Full(_))
+    }
+
+    /// Whether no other row can be meant as well as one of these.
+    pub(super) fn is_answered_by(&self, records: &[Record]) -> bool {
+        let ProductName::Full(name) = &self.key.product else { return false };
+        records.iter().any(|record| record.key.product_id == *name)
     }
 
     /// Whether nothing but the origin tells a row from others.

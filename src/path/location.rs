@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
+use url::Url;
 
 use super::{curl, names};
 use crate::error::{Error, Result};
@@ -49,6 +50,13 @@ pub(crate) enum Location {
         /// The blob's name.
         key: String,
     },
+    /// A file of a product, or its folder: the index and VSITLM_STORE tell where it lies.
+    Product {
+        /// The product's name without `.SAFE`.
+        name: String,
+        /// `B03`, `B03_20m`, `MSK_DETFOO_B02`; `None` for the folder.
+        file: Option<String>,
+    },
     /// Anything else, by its GDAL path: `/vsizip/…`, `/vsimem/…`, `/vsioss/…`.
     Host(String),
 }
@@ -62,6 +70,7 @@ impl Location {
             Self::S3 { bucket, key } => format!("s3://{bucket}/{key}"),
             Self::Gs { bucket, key } => format!("gs://{bucket}/{key}"),
             Self::Azure { container, key } => format!("az://{container}/{key}"),
+            Self::Product { .. } => self.file_path().into_owned(),
             Self::Host(path) => match path.split_once('?') {
                 // /vsicurl?header=…&url=…: the URL alone.
                 Some((prefix, options)) if !prefix[1..].contains('/') => match url_option(options) {
@@ -74,7 +83,7 @@ impl Location {
     }
 
     /// The path part that names the file, percent-decoded where it is a URL's.
-    pub(super) fn file_path(&self) -> Cow<'_, str> {
+    pub(crate) fn file_path(&self) -> Cow<'_, str> {
         match self {
             Self::Local(path) => path.to_string_lossy(),
             Self::Http { url } | Self::Curl { url, .. } => {
@@ -82,6 +91,8 @@ impl Location {
                 percent_decode_str(path).decode_utf8_lossy()
             }
             Self::S3 { key, .. } | Self::Gs { key, .. } | Self::Azure { key, .. } => Cow::Borrowed(key),
+            Self::Product { name, file: None } => Cow::Borrowed(name),
+            Self::Product { name, file: Some(file) } => Cow::Owned(format!("{name}/{file}.jp2")),
             Self::Host(path) => match path.split_once('?') {
                 Some((_, options)) => match url_option(options) {
                     Some(url) => Cow::Owned(url.split(['?', '#']).next().unwrap_or_default().to_owned()),
@@ -100,6 +111,7 @@ impl Location {
             Self::S3 { bucket, key } => format!("/vsis3/{bucket}/{key}"),
             Self::Gs { bucket, key } => format!("/vsigs/{bucket}/{key}"),
             Self::Azure { container, key } => format!("/vsiaz/{container}/{key}"),
+            Self::Product { .. } => self.file_path().into_owned(),
             Self::Curl { path, .. } | Self::Host(path) => path.clone(),
         }
     }
@@ -127,7 +139,7 @@ impl Location {
         match self {
             Self::S3 { key, .. } | Self::Gs { key, .. } | Self::Azure { key, .. } => key.clone(),
             Self::Http { .. } | Self::Curl { .. } => path.splitn(4, '/').nth(3).unwrap_or_default().to_owned(),
-            Self::Local(_) | Self::Host(_) => {
+            Self::Local(_) | Self::Product { .. } | Self::Host(_) => {
                 let mut start = path.rfind('/').map_or(0, |at| at + 1);
                 let folders = path.split('/').scan(0, |at, part| {
                     let here = *at;
@@ -150,6 +162,53 @@ impl Location {
             Self::Gs { bucket, .. } => Self::Gs { bucket: bucket.clone(), key },
             Self::Azure { container, .. } => Self::Azure { container: container.clone(), key },
             other => other.clone(),
+        }
+    }
+
+    /// What `reference` names in a document that lies here: a path or URL by itself, or relative to the document. A query
+    /// string, which may be a signature, holds for what lies beside the document too.
+    ///
+    /// # Errors
+    /// [`Error::Path`] for what names nothing, and for references out of a bucket.
+    pub(crate) fn join(&self, reference: &str) -> Result<Self> {
+        if split_scheme(reference).is_some() || vsi_path(reference).is_some_and(|vsi| vsi == reference) {
+            return parse_location(reference);
+        }
+        match self {
+            Self::Local(path) => {
+                let is_folder = path.as_os_str().as_encoded_bytes().ends_with(b"/");
+                let folder = if is_folder { Some(path.as_path()) } else { path.parent() };
+                let inside = reference.strip_prefix("./").unwrap_or(reference);
+                Ok(Self::Local(folder.map_or_else(|| inside.into(), |folder| folder.join(inside))))
+            }
+            Self::Http { url } => {
+                let base = Url::parse(url).map_err(|error| bad(url, &format!("the URL is not valid ({error})")))?;
+                let mut joined =
+                    base.join(reference).map_err(|error| bad(reference, &format!("it is no reference ({error})")))?;
+                if joined.query().is_none() && joined.origin() == base.origin() {
+                    joined.set_query(base.query());
+                }
+                parse_location(joined.as_str())
+            }
+            Self::S3 { key, .. } | Self::Gs { key, .. } | Self::Azure { key, .. } => {
+                let mut parts: Vec<&str> = key.split('/').collect();
+                parts.pop();
+                // A slash at the end stays there: a folder.
+                let (inside, end) = reference.strip_suffix('/').map_or((reference, None), |inside| (inside, Some("")));
+                for part in inside.split('/') {
+                    match part {
+                        "." => {}
+                        ".." if parts.pop().is_some() => {}
+                        "" | ".." => return Err(bad(reference, "it leads out of the bucket: write a URL")),
+                        name => parts.push(name),
+                    }
+                }
+                parts.extend(end);
+                Ok(self.with_key(&parts.join("/")))
+            }
+            Self::Curl { .. } | Self::Product { .. } | Self::Host(_) => {
+                Err(bad(&self.display(), "what it names beside itself cannot be found: give it by a URL"))
+            }
         }
     }
 
@@ -176,6 +235,9 @@ pub(super) fn parse_location(path: &str) -> Result<Location> {
     }
     if let Some(vsi) = vsi_path(path) {
         return parse_vsi(&vsi);
+    }
+    if let Some((name, file)) = names::product_path(path) {
+        return Ok(Location::Product { name: name.to_owned(), file: file.map(str::to_owned) });
     }
     let Some((scheme, rest)) = split_scheme(path) else {
         return Ok(Location::Local(PathBuf::from(path)));

@@ -8,12 +8,16 @@
 //! | `s3://bucket/key`, `/vsis3/bucket/key` | an object of an S3 store |
 //! | `gs://bucket/key`, `gcs://…`, `/vsigs/bucket/key` | an object of Google Cloud Storage |
 //! | `az://container/blob`, `/vsiaz/container/blob` | a blob of Azure |
+//! | `S2A_MSIL2A_…_T31UDQ_…/B03`, `…/B03_20m`, `…/MSK_DETFOO_B02`, each with `.jp2` or without | a file of a product, by name |
+//! | `S2A_MSIL2A_…_T31UDQ_…` | the product's folder |
 //! | `/vsizip/…`, `/vsimem/…`, any other `/vsi…/` | what GDAL makes of it |
 //! | `?url=<percent-encoded path>` | any of the above |
 //! | `?overview=4&url=<percent-encoded path>` | the image at 1/4 |
 //! | any of them + `.ovr` | the list of its overviews |
 //!
-//! The slash before `vsi…` may be missing, since the prefix ends in one. No string makes the parser panic.
+//! The slash before `vsi…` may be missing, since the prefix ends in one. A product's name may have `.SAFE` behind it; in
+//! front of a local file or folder of such a name stands `./`, while `S2A_….SAFE/GRANULE/…` is a local path as it is. No
+//! string makes the parser panic.
 
 mod archives;
 mod curl;
@@ -24,7 +28,10 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 pub(crate) use archives::{Archive, Store};
 pub(crate) use location::{Location, without_secrets};
-pub(crate) use names::{Key, ProductName, best_resolution, key_of_names, level_of, sensing_day, tile_of, year_of};
+pub(crate) use names::{
+    Key, ProductName, aws_folder, best_resolution, is_product_file, key_of_names, level_of, product_name, sensing_day,
+    sensing_time, tile_of, year_of,
+};
 
 use crate::error::Result;
 use location::{bad, parse_location};
@@ -85,7 +92,10 @@ pub(crate) fn is_jp2_name(path: &str) -> bool {
 
 /// What the index calls the file at `location`.
 pub(crate) fn key_of(location: &Location) -> Option<Key> {
-    key_of_names(&location.file_path())
+    match location {
+        Location::Product { name, file: None } => Some(Key::of_product(name)),
+        _ => key_of_names(&location.file_path()),
+    }
 }
 
 /// Parses what follows `/vsitlm/`.

@@ -38,6 +38,13 @@ pub(crate) enum ProductName {
 }
 
 impl Key {
+    /// Any file of the product with this name.
+    pub(crate) fn of_product(name: &str) -> Self {
+        let mgrs_tile = name.split('_').find_map(tile_part).map(str::to_owned);
+        let (product, band) = (ProductName::Full(name.to_owned()), String::new());
+        Self { product, mgrs_tile, band, resolution: None }
+    }
+
     /// `L1C` or `L2A`, where the path tells it.
     pub(crate) fn level(&self) -> Option<&str> {
         match &self.product {
@@ -59,7 +66,7 @@ impl Key {
 
 /// When a product was sensed, as its name or a granule's tells: `20241016T105031`. Names of before December 2016 have the
 /// time of archiving before it.
-pub(super) fn sensing_time(name: &str) -> Option<&str> {
+pub(crate) fn sensing_time(name: &str) -> Option<&str> {
     let sensed = name.split('_').filter_map(|part| part.strip_prefix('V'));
     sensed.chain(name.split('_')).find(|part| is_time(part))
 }
@@ -159,8 +166,19 @@ pub(crate) fn key_of_names(path: &str) -> Option<Key> {
     Some(Key { product: ProductName::Unknown, mgrs_tile: None, band: stem.to_owned(), resolution: None })
 }
 
+/// The folder, with its slash, of the product that a file lies in, where `path` is of AWS's layout:
+/// `…/tiles/31/U/DQ/2024/10/16/0/`.
+pub(crate) fn aws_folder(path: &str) -> Option<&str> {
+    let mut folders: Vec<&str> = path.split('/').collect();
+    folders.pop();
+    Aws::parse(&folders)?;
+    let at = folders.iter().rposition(|folder| *folder == "tiles")?;
+    let length = folders.iter().take(at + 8).map(|folder| folder.len() + 1).sum();
+    path.get(..length)
+}
+
 /// A product's name in a folder's, without `.SAFE` or `.zip`.
-pub(super) fn product_name(folder: &str) -> Option<&str> {
+pub(crate) fn product_name(folder: &str) -> Option<&str> {
     let name = folder.split('.').next()?;
     let mut parts = name.split('_');
     let mission = parts.next()?;
@@ -172,6 +190,39 @@ pub(super) fn product_name(folder: &str) -> Option<&str> {
     // S2A_OPER_PRD_MSIL1C_PDMC_20160930T… and its user products S2A_USER_PRD_MSIL2A_…
     let long = || (name.split('_').nth(2)? == "PRD" && name.contains("_MSIL")).then_some(name);
     if is_mission { compact().or_else(long) } else { None }
+}
+
+/// What a product path names: a product, `S2A_MSIL2A_…_T31UDQ_…` with `.SAFE` or without, and a file of it, `B03`,
+/// `B03_20m` or `MSK_DETFOO_B02` with `.jp2` or without, which is given without. Nothing but these exact shapes is one.
+pub(super) fn product_path(path: &str) -> Option<(&str, Option<&str>)> {
+    let (folder, file) = path.split_once('/').unwrap_or((path, ""));
+    let product = folder.strip_suffix(".SAFE").unwrap_or(folder);
+    let parts: Vec<&str> = product.split('_').collect();
+    let [mission, kind, sensed, baseline, orbit, tile, made] = parts[..] else { return None };
+    let is_number = |text: &str, letter: char, digits: usize| {
+        text.strip_prefix(letter).is_some_and(|n| n.len() == digits && n.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let is_product = mission.len() == 3
+        && mission.strip_prefix("S2").is_some_and(|unit| unit.bytes().all(|byte| byte.is_ascii_uppercase()))
+        && ["MSIL1C", "MSIL2A"].contains(&kind)
+        && is_time(sensed)
+        && is_number(baseline, 'N', 4)
+        && is_number(orbit, 'R', 3)
+        && tile_part(tile).is_some()
+        && is_time(made);
+    if !is_product || file.is_empty() {
+        return is_product.then_some((product, None));
+    }
+    let stem = file.strip_suffix(".jp2").unwrap_or(file);
+    is_product_file(stem).then_some((product, Some(stem)))
+}
+
+/// Whether a file of a product may be called so: `B03`, `B03_20m`, `MSK_DETFOO_B02`.
+pub(crate) fn is_product_file(stem: &str) -> bool {
+    let name = FileName::parse(stem);
+    let spelled = name.resolution.map_or_else(|| name.band.to_owned(), |metres| format!("{}_{metres}m", name.band));
+    let is_plain = stem.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || b"_m".contains(&byte));
+    name.is_band && spelled == stem && is_plain
 }
 
 /// What a file's name tells.
@@ -415,6 +466,19 @@ mod tests {
         assert_eq!(long.product, ProductName::Unknown, "the time in it is not the datatake's");
         assert_eq!(key_of_names(""), None);
         assert_eq!(key_of_names("//"), None);
+    }
+
+    #[test]
+    fn the_folder_of_a_product_of_aws() {
+        for (path, folder) in [
+            ("s3/tiles/31/U/DQ/2024/10/16/0/R10m/B03.jp2", Some("s3/tiles/31/U/DQ/2024/10/16/0/")),
+            ("/tiles/1/C/CV/2024/1/6/12/B03.jp2", Some("/tiles/1/C/CV/2024/1/6/12/")),
+            ("tiles/31/U/DQ/2024/10/16/0", None),
+            ("tiles/31/U/DQ/2024/10/x/0/B03.jp2", None),
+            ("B03.jp2", None),
+        ] {
+            assert_eq!(aws_folder(path), folder, "{path}");
+        }
     }
 
     #[test]

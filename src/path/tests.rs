@@ -112,6 +112,61 @@ fn views_are_told_from_files() {
 }
 
 #[test]
+fn a_product_path_has_exactly_this_shape() {
+    let product = "S2A_MSIL2A_20241016T105031_N0511_R051_T31UDQ_20241016T151206";
+    let of = |file: Option<&str>| Location::Product { name: product.into(), file: file.map(str::to_owned) };
+    for (file, expected) in [
+        ("", None),
+        ("/", None),
+        ("/B03", Some("B03")),
+        ("/B03.jp2", Some("B03")),
+        ("/B8A_20m.jp2", Some("B8A_20m")),
+        ("/TCI", Some("TCI")),
+        ("/MSK_DETFOO_B02", Some("MSK_DETFOO_B02")),
+        ("/MSK_CLDPRB_60m.jp2", Some("MSK_CLDPRB_60m")),
+    ] {
+        for safe in ["", ".SAFE"] {
+            let path = format!("{product}{safe}{file}");
+            assert_eq!(location(&path), of(expected), "{path}");
+            let encoded = format!("?url={}", percent_encode(path.as_bytes(), NON_ALPHANUMERIC));
+            assert_eq!(location(&encoded), of(expected), "{path}");
+        }
+    }
+    let band = parse(&format!("{product}.SAFE/B03_20m")).unwrap();
+    assert!(band.location.is_jp2());
+    assert_eq!(band.key, key_of_names(&format!("{product}.SAFE/x/T31UDQ_20241016T105031_B03_20m.jp2")));
+    let views = [(".ovr", View::Overviews), (".jp2.ovr", View::Overviews)];
+    for (end, view) in views {
+        let request = parse(&format!("{product}/B03{end}")).unwrap();
+        assert_eq!((&request.location, request.view), (&of(Some("B03")), view));
+        assert_eq!(parse(&request.name()).unwrap(), request);
+    }
+    let reduced = parse(&format!("?overview=4&url={product}/B03")).unwrap();
+    assert_eq!((&reduced.location, reduced.view), (&of(Some("B03")), View::Reduced(4)));
+    for local in [
+        format!("./{product}/B03"),
+        format!("/{product}/B03"),
+        format!("{product}.SAFE/GRANULE/x/T31UDQ_20241016T105031_B03_10m.jp2"),
+        format!("{product}.SAFE/T31UDQ_20241016T105031_B03_10m.jp2"),
+        format!("{product}.SAFE/manifest.safe"),
+        format!("{product}/B03.jp2.aux.xml"),
+        format!("{product}/B03_20m/x"),
+        format!("{product}//B03"),
+        format!("{product}/b03"),
+        format!("{product}/B03_020m"),
+        format!("{product}/MSK_.."),
+        format!("{product}.zip/B03"),
+        format!("{product}_x/B03"),
+        format!("{}/B03", product.replace("T31UDQ", "31UDQ")),
+        format!("{}/B03", product.replace("MSIL2A", "MSIL2B")),
+        format!("{}/B03", product.replace("N0511", "N051")),
+        "S2A_OPER_PRD_MSIL1C_PDMC_20160930T123456_R065_V20160929T101022_20160929T101643/B03".to_owned(),
+    ] {
+        assert_eq!(location(&local), self::local(&local), "{local}");
+    }
+}
+
+#[test]
 fn what_names_no_file_is_refused() {
     for (path, why) in [
         ("", "empty"),
@@ -166,6 +221,40 @@ fn a_path_in_an_archive_has_no_scheme_and_no_bucket() {
         (&format!("/data/{product}/GRANULE/x.jp2"), format!("{product}/GRANULE/x.jp2")),
     ] {
         assert_eq!(location(path).archive_path(), expected, "{path}");
+    }
+}
+
+#[test]
+fn references_are_resolved_from_where_they_stand() {
+    for (document, reference, expected) in [
+        ("https://h/a/b.json?sig=1", "./c/d.jp2", "https://h/a/c/d.jp2?sig=1"),
+        ("https://h/a/b.json?sig=1", "../d.jp2?x", "https://h/d.jp2?x"),
+        ("https://h/a/b.json?sig=1", "/d.jp2", "https://h/d.jp2?sig=1"),
+        ("https://h/a/b.json?sig=1", "//other/d.jp2", "https://other/d.jp2"),
+        ("https://h/a/b.json?sig=1", "https://h/d.jp2", "https://h/d.jp2"),
+        ("https://h/a/b.json", "s3://b/k.jp2", "s3://b/k.jp2"),
+        ("https://h/a/b.json", "/vsis3/b/k.jp2", "s3://b/k.jp2"),
+        ("s3://b/a/b.json", "./c/./d.jp2", "s3://b/a/c/d.jp2"),
+        ("gs://b/a/b.json", "../d.jp2", "gs://b/d.jp2"),
+        ("az://b/b.json", "d.jp2", "az://b/d.jp2"),
+        ("/data/b.json", "../d.jp2", "/data/../d.jp2"),
+        ("/data/b.json", "/d.jp2", "/d.jp2"),
+        ("b.json", "./d.jp2", "d.jp2"),
+        ("/data/a/", "d.jp2", "/data/a/d.jp2"),
+        ("/data/a/b.jp2", "./", "/data/a/"),
+        ("s3://b/a/b/c.jp2", "./../", "s3://b/a/"),
+        ("s3://b/a/", "d.jp2", "s3://b/a/d.jp2"),
+        ("https://h/a/b/c.jp2", "./../", "https://h/a/"),
+    ] {
+        assert_eq!(location(document).join(reference).unwrap(), location(expected), "{document} {reference}");
+    }
+    for (document, reference) in [
+        ("s3://b/a.json", "../../k"),
+        ("s3://b/a.json", "/k"),
+        ("vsizip/x.zip/a.json", "k"),
+        ("https://h/a", "gopher://x/y"),
+    ] {
+        assert!(location(document).join(reference).is_err(), "{document} {reference}");
     }
 }
 
@@ -230,7 +319,7 @@ fn jpeg_2000_files_are_known_by_their_names() {
 proptest::proptest! {
     #[test]
     fn no_string_makes_the_parser_panic(path in "\\PC{0,80}", tail in "[/?&=:.vsitlmcur3%@,{}\\x00a-c0-9T_é-]{0,60}") {
-        for path in [path.clone(), tail.clone(), format!("/vsi{tail}"), format!("vsicurl?{tail}"), format!("?url={tail}"), format!("https://{tail}"), format!("tiles/31/U/DQ/{tail}")] {
+        for path in [path.clone(), tail.clone(), format!("/vsi{tail}"), format!("vsicurl?{tail}"), format!("?url={tail}"), format!("https://{tail}"), format!("tiles/31/U/DQ/{tail}"), format!("S2A_MSIL2A_20241016T105031_N0511_R051_T31UDQ_20241016T151206/{tail}")] {
             match parse(&path) {
                 Ok(request) => { let _ = (request.location.display(), request.location.is_jp2()); }
                 Err(error) => { let _ = error.to_string(); }

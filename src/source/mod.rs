@@ -51,7 +51,7 @@ use bytes::Bytes;
 pub(crate) use cache::{fetch_units, is_under_way, keep, merge_gap, peek, prefetch};
 pub(crate) use engine::{host, statistics, statistics_json};
 pub(crate) use host::Host;
-pub(crate) use list::{Listed, list, put, read_whole};
+pub(crate) use list::{list, put, read_whole};
 pub(crate) use local::meta as local_meta;
 
 use crate::error::{Error, Result};
@@ -171,6 +171,9 @@ pub(crate) fn open(location: &Location, options: &Options, host: Option<&dyn Hos
     if let Location::Local(path) = location {
         return Ok(Arc::new(local::Local::open(path)?));
     }
+    if let Location::Product { .. } = location {
+        return Err(Error::Product { what: "only /vsitlm/ in GDAL does: write where it lies".into() });
+    }
     let Some((suffices, target)) = native(location, options) else { return by_gdal() };
     let is_url = matches!(location, Location::Http { .. } | Location::Curl { .. });
     match options.transport {
@@ -191,7 +194,7 @@ pub(crate) fn open(location: &Location, options: &Options, host: Option<&dyn Hos
 /// target.
 fn native(location: &Location, options: &Options) -> Option<(bool, Result<Target>)> {
     Some(match location {
-        Location::Local(_) | Location::Host(_) => return None,
+        Location::Local(_) | Location::Product { .. } | Location::Host(_) => return None,
         Location::Http { url } | Location::Curl { url, .. } => {
             (!netrc::knows(options.http.netrc.as_deref(), url), Target::http(url, options))
         }

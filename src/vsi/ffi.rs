@@ -271,7 +271,7 @@ unsafe extern "C-unwind" fn on_read_dir(user_data: *mut c_void, name: *const c_c
     guard(mount.gdal, std::ptr::null_mut(), || {
         // SAFETY: as above.
         let name = unsafe { mount.path(name) };
-        string_list(mount.gdal, name.ok().and_then(|name| handler::read_dir(&name)))
+        string_list(mount.gdal, name.ok().and_then(|name| handler::read_dir(mount.gdal, &name)))
     })
 }
 

@@ -159,10 +159,15 @@ pub(super) struct Found {
 
 /// Looks a name up without a message: GDAL stats what it only guesses.
 pub(super) fn stat(host: &'static dyn Host, name: &str) -> Result<Found> {
-    if let Ok(request) = path::parse(name)
-        && matches!(&request.location, Location::Local(folder) if folder.is_dir())
-    {
-        return Ok(Found { size: 0, is_folder: true, last_modified: None });
+    if let Ok(request) = path::parse(name) {
+        let is_folder = match &request.location {
+            Location::Local(folder) => folder.is_dir(),
+            Location::Product { file: None, .. } => product(host, &request).map(|_| true)?,
+            _ => false,
+        };
+        if is_folder {
+            return Ok(Found { size: 0, is_folder, last_modified: None });
+        }
     }
     let file = find(host, name)?.ok_or_else(Error::not_found)?;
     Ok(Found { size: file.size(), is_folder: false, last_modified: file.last_modified() })
@@ -231,11 +236,22 @@ pub(super) fn sibling_files(host: &'static dyn Host, name: &str) -> Option<Vec<S
     Some(siblings)
 }
 
-/// The entries of a local folder; remote ones are not listed.
-pub(super) fn read_dir(name: &str) -> Option<Vec<String>> {
-    let Location::Local(folder) = path::parse(name).ok()?.location else { return None };
-    let entries = std::fs::read_dir(folder).ok()?;
-    Some(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+/// The entries of a local folder, or the files of a product by its name; other folders are not listed.
+pub(super) fn read_dir(host: &'static dyn Host, name: &str) -> Option<Vec<String>> {
+    let request = path::parse(name).ok()?;
+    match &request.location {
+        Location::Local(folder) => {
+            let entries = std::fs::read_dir(folder).ok()?;
+            Some(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+        }
+        Location::Product { file: None, .. } => product(host, &request).ok(),
+        _ => None,
+    }
+}
+
+/// The files of the product that `request` names.
+fn product(host: &'static dyn Host, request: &Request) -> Result<Vec<String>> {
+    file::bands(request, &|path, option| host.option(path, option), Some(&Files(host)))
 }
 
 /// How many reads have failed for good, and what the last one said.

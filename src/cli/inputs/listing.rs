@@ -1,0 +1,31 @@
+//! Prefixes of object stores: what lies there, with the sizes and ETags that the listing tells.
+
+use super::{Found, Input, Selection};
+use crate::error::{Result, ResultExt};
+use crate::options::Options;
+use crate::path::Location;
+use crate::source::list;
+
+/// Whether what lies at `location` is a prefix of a store that can be listed.
+pub(super) fn is_possible(location: &Location) -> bool {
+    matches!(location, Location::S3 { .. } | Location::Gs { .. } | Location::Azure { .. })
+}
+
+/// What is wanted of the objects below `location`. A listing that fails half-way gives what it has, and a failure.
+pub(super) fn expand(location: &Location, selection: &Selection, options: &Options) -> Result<Found> {
+    let prefix = location.with_key(&format!("{}/", location.file_path().trim_end_matches('/')));
+    let mut inputs = Vec::new();
+    let outcome = list(&prefix, options, &mut |page| {
+        let images = page.into_iter().filter(|listed| listed.location.is_jp2());
+        inputs.extend(images.map(|listed| Input { seen: Some(listed.meta), ..Input::new(listed.location) }));
+    });
+    let name = prefix.display();
+    let mut found = Found::default();
+    match outcome.in_file(&name) {
+        Err(error) if inputs.is_empty() => return Err(error),
+        Err(error) => found.fail(&name, error),
+        Ok(()) => {}
+    }
+    found.add(selection.pick(&name, inputs)?);
+    Ok(found)
+}

@@ -1,0 +1,90 @@
+//! Which files of a product are wanted.
+//!
+//! By default the bands, each at the best resolution that is there. What lies in `QI_DATA` (masks, probabilities and the
+//! preview) is wanted with `--masks`, coarser copies of bands with `--all-resolutions`. What lies in AWS's folder `preview` is
+//! never: files of the bands' names that are not the bands.
+
+use std::collections::HashMap;
+
+use super::{Found, Input, names};
+use crate::error::{Error, Result};
+use crate::path::{Key, ProductName, Store, aws_folder};
+
+/// What of a product is wanted.
+#[derive(Debug, Clone, Default)]
+pub(in crate::cli) struct Selection {
+    /// Masks and previews too.
+    pub(in crate::cli) masks: bool,
+    /// Bands at all of their resolutions.
+    pub(in crate::cli) all_resolutions: bool,
+    /// Where products lie that are named alone.
+    pub(in crate::cli) store: Option<Store>,
+}
+
+/// What a file of a product is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Band,
+    Mask,
+    Preview,
+}
+
+impl Selection {
+    /// What is wanted of the files of one folder, prefix or item, in their order. Files of no product are all wanted.
+    ///
+    /// # Errors
+    /// [`Error::Path`] in the name of `place`, where nothing is.
+    pub(super) fn pick(&self, place: &str, inputs: Vec<Input>) -> Result<Found> {
+        let found = inputs.len();
+        let is_wanted = |input: &Input| match part(input) {
+            Part::Band => true,
+            Part::Mask => self.masks,
+            Part::Preview => false,
+        };
+        let mut inputs: Vec<Input> = inputs.into_iter().filter(is_wanted).collect();
+        if !self.all_resolutions {
+            let mut best: HashMap<Key, u32> = HashMap::new();
+            for key in inputs.iter().filter_map(|input| input.key.as_ref()) {
+                if let (Some(name), Some(metres)) = (at_no_resolution(key), key.resolution) {
+                    best.entry(name).and_modify(|least| *least = metres.min(*least)).or_insert(metres);
+                }
+            }
+            inputs.retain(|input| {
+                let key = input.key.as_ref();
+                let least = key.and_then(at_no_resolution).and_then(|name| best.get(&name).copied());
+                least.is_none() || key.and_then(|key| key.resolution).is_none_or(|metres| Some(metres) == least)
+            });
+        }
+        match (inputs.is_empty(), found) {
+            (false, _) => Ok(Found { inputs, ..Found::default() }),
+            (true, 0) => Err(nothing(place, "there is no JP2 in it")),
+            (true, _) => Err(nothing(place, "the JP2s in it are masks and previews alone: add --masks")),
+        }
+    }
+}
+
+fn nothing(place: &str, what: &str) -> Error {
+    Error::Path { path: place.to_owned(), what: what.to_owned() }
+}
+
+/// The name that a band has in common with its copies, for a file of a product.
+fn at_no_resolution(key: &Key) -> Option<Key> {
+    (key.product != ProductName::Unknown).then(|| Key { resolution: None, ..key.clone() })
+}
+
+fn part(input: &Input) -> Part {
+    let path = names(&input.location);
+    let Some(key) = &input.key else { return Part::Band };
+    if key.product == ProductName::Unknown && aws_folder(&path).is_none() {
+        return Part::Band;
+    }
+    let is_in = |name: &str| path.split('/').any(|part| part == name);
+    let is_mask = ["PVI", "CLD", "SNW", "DDV"].contains(&key.band.as_str()) || key.band.starts_with("MSK_");
+    if is_in("preview") || key.band == "preview" {
+        Part::Preview
+    } else if is_mask || is_in("QI_DATA") || is_in("qi") {
+        Part::Mask
+    } else {
+        Part::Band
+    }
+}

@@ -1,0 +1,99 @@
+//! Files by the names of their products: `S2A_MSIL2A_…_T31UDQ_…/B03`. The index says what the file is and what it is
+//! called where its row was made; VSITLM_STORE says where the files lie, and nothing but the user does.
+
+use super::VirtualFile;
+use super::open::{Get, Rows, index_opener, open_at, warn_all};
+use crate::error::{Error, Result, ResultExt};
+use crate::index;
+use crate::options::Options;
+use crate::path::{Key, ProductName, Request, View, parse_file};
+use crate::source::HostFiles;
+
+/// The files of the product that `request` names, in order: `B02.jp2`, `B03_20m.jp2`, ….
+///
+/// # Errors
+/// [`Error::Product`] where no index has any.
+pub(crate) fn bands(request: &Request, get: &Get<'_>, host: Option<&dyn HostFiles>) -> Result<Vec<String>> {
+    let shown = request.location.display();
+    let path = request.location.gdal_path();
+    let options = Options::resolve(&|name| get(&path, name)).in_file(&shown)?;
+    let key = request.key.as_ref().ok_or_else(Error::not_found)?;
+    let names = names(key, &options, get, host).in_file(&shown)?;
+    Ok(names.into_iter().map(|name| name + ".jp2").collect())
+}
+
+/// What the index calls the files of a product.
+fn names(key: &Key, options: &Options, get: &Get<'_>, host: Option<&dyn HostFiles>) -> Result<Vec<String>> {
+    if options.index.is_empty() {
+        return missing("set VSITLM_INDEX to an index that has it".into());
+    }
+    let (names, warnings) = index::bands_of(options, key, &index_opener(get, host));
+    warn_all(host, &warnings);
+    match names.is_empty() {
+        true => missing("no index of VSITLM_INDEX has a row of this product: add it with 'vsitlm index'".into()),
+        false => Ok(names.into_iter().collect()),
+    }
+}
+
+fn missing<T>(what: String) -> Result<T> {
+    Err(Error::Product { what })
+}
+
+/// Opens the file of a product that `request` names, where it lies by the first row and the first place that fit.
+pub(super) fn open(
+    request: &Request,
+    options: &Options,
+    get: &Get<'_>,
+    host: Option<&dyn HostFiles>,
+) -> Result<VirtualFile> {
+    let key = request.key.as_ref().ok_or_else(Error::not_found)?;
+    if !request.location.is_jp2() {
+        let names = names(key, options, get, host)?;
+        return missing(format!("it is a folder: open one of {}", names.join(", ")));
+    }
+    if options.index.is_empty() {
+        names(key, options, get, host)?;
+    }
+    let found = index::find(options, key, "", &index_opener(get, host));
+    warn_all(host, &found.warnings);
+    if found.records.is_empty() {
+        let names = names(key, options, get, host)?;
+        return missing(format!("VSITLM_INDEX has no row of it, but of {}", names.join(", ")));
+    }
+    let Some(store) = &options.store else {
+        return missing(
+            "set VSITLM_STORE to where the products lie: cdse, gcs, aws, or a base such as /data/s2".into(),
+        );
+    };
+    let mut places: Vec<String> = Vec::new();
+    let mut failed = None;
+    for record in &found.records {
+        match store.locate(key, &record.path) {
+            Ok(some) => places.extend(some.into_iter().filter(|place| !places.contains(place)).collect::<Vec<_>>()),
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    for place in &places {
+        let there = parse_file(place)?;
+        let is_sure = matches!(&there.key, Some(Key { product: ProductName::Full(_), .. }));
+        let rows = Rows { records: &found.records, is_one_of_many: places.len() > 1, is_sure };
+        let there = Request { key: Some(key.clone()), view: View::Whole, ..there };
+        let own = Options::resolve(&|name| get(&there.location.gdal_path(), name))?;
+        match open_at(&there, own, get, host, Some(rows)) {
+            Ok(file) => return Ok(VirtualFile { place: Some(there.location), ..file }),
+            // Object stores deny what is not there to those who may not list.
+            Err(error) => match error.root() {
+                Error::NotFound { .. } | Error::Row { .. } | Error::Denied { .. } => {
+                    let error = Err::<(), _>(error).in_file(&there.location.display());
+                    failed = failed.or(error.err());
+                }
+                _ => return Err(error).in_file(&there.location.display()),
+            },
+        }
+    }
+    Err(failed.unwrap_or_else(Error::not_found))
+}
+
+#[cfg(test)]
+#[path = "product_tests.rs"]
+mod tests;

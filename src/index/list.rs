@@ -1,0 +1,56 @@
+//! What the indexes have of a product: the folder that its name stands for.
+
+use std::collections::BTreeSet;
+
+use super::find::{OpenIndex, ask, places};
+use super::read::{Column, IndexFile};
+use super::wanted::Wanted;
+use crate::error::{Error, Result};
+use crate::options::Options;
+use crate::path::{Key, is_product_file};
+
+const NAMES: [Column; 2] = [Column::ProductId, Column::BandId];
+/// A product has some 40 files; an index with more under its name is none of it.
+const MOST_BANDS: usize = 1000;
+
+/// The bands of a product as the index spells them (`B03`, `B03_20m`), in order: those of the first index of the options
+/// that has any. With them the indexes that could not be asked.
+pub(crate) fn bands_of(options: &Options, product: &Key, open: &OpenIndex<'_>) -> (BTreeSet<String>, Vec<Error>) {
+    let wanted = Wanted::new(product, "");
+    let (mut bands, mut warnings) = (BTreeSet::new(), Vec::new());
+    for entry in &options.index {
+        for place in places(entry, product) {
+            match ask(&place, options, open, |file| bands_in(file, &wanted)) {
+                Ok(found) => bands.extend(found.into_iter().flatten()),
+                Err(warning) => warnings.push(warning),
+            }
+        }
+        if !bands.is_empty() {
+            break;
+        }
+    }
+    (bands, warnings)
+}
+
+/// Those in one index. What an index calls a band and nobody could open is none.
+fn bands_in(file: &IndexFile, wanted: &Wanted) -> Result<BTreeSet<String>> {
+    let mut bands = BTreeSet::new();
+    for group in 0..file.groups() {
+        if file.bounds(group, Column::ProductId).is_some_and(|(min, max)| !wanted.may_hold(min, max)) {
+            continue;
+        }
+        let chunks = file.fetch(&[group], &NAMES)?;
+        let mut rows = Vec::new();
+        chunks.each(group, Column::ProductId, |row, product| {
+            if wanted.product(product) && rows.len() < MOST_BANDS {
+                rows.push(row);
+            }
+        })?;
+        let names = chunks.text(group, Column::BandId, &rows)?;
+        bands.extend(names.into_iter().flatten().filter(|name| is_product_file(name)));
+        if bands.len() >= MOST_BANDS {
+            break;
+        }
+    }
+    Ok(bands)
+}
