@@ -123,12 +123,15 @@ def test_osgeo_lists_a_folder(index: dict[str, str]) -> None:
 
 
 @pytest.mark.skipif(gdalio.version() < (3, 11), reason="gdal vsi list is there from GDAL 3.11 on")
-def test_gdal_vsi_list_works(index: dict[str, str], web: Site, sample: Sample) -> None:
+def test_gdal_vsi_list_works(index: dict[str, str], web: Site, small: Sample) -> None:
     options = index | {"VSITLM_STORE": web.url("eodata")}
+    web.reset()
     assert apart.call(folderjobs.vsi_list, "--output-format=text", FOLDER, options=options).split() == BANDS
     long = apart.call(folderjobs.vsi_list, "--output-format=text", "-l", FOLDER, options=options)
     lines = [line.split() for line in long.splitlines()]
     assert [line[-1] for line in lines] == BANDS and all(line[0].startswith("-") for line in lines), long
+    size = str(small.path.stat().st_size)
+    assert len(size) == len(lines[1][-4]) and web.stats()["requests"] == 0, "the index tells all that is shown"
     with pytest.raises(AssertionError, match="does not exist"):
         apart.call(folderjobs.vsi_list, "--output-format=text", FOLDER + "x", options=options)
 
