@@ -10,6 +10,9 @@ use crate::options::Options;
 use crate::path::{Archive, Key, Request, View, parse_file};
 use crate::source::HostFiles;
 
+/// More places than these are not asked, whatever the rows say: a path of AWS has six.
+const MOST_PLACES: usize = 8;
+
 /// The files of the product that `request` names, in order: `B02.jp2`, `B03_20m.jp2`, ….
 ///
 /// # Errors
@@ -99,6 +102,7 @@ pub(super) fn open(
             Err(error) => failed = failed.or(Some(error)),
         }
     }
+    places.truncate(MOST_PLACES);
     for place in &places {
         let there = parse_file(place)?;
         let rows = Rows { records: &records, is_one_of_many: places.len() > 1, is_sure };
