@@ -104,13 +104,12 @@ impl Store {
             _ => {}
         }
         let base = text.trim_end_matches('/');
-        let is_base = !(base.is_empty() || base.ends_with(':'))
-            && !base.contains(['?', '#'])
-            && base.rsplit('/').next().is_some_and(|last| product_name(last).is_none());
-        if !is_base || parse_file(&format!("{base}/x.jp2")).is_err() {
+        let last = base.rsplit('/').next().unwrap_or_default();
+        let is_none =
+            last.is_empty() || last.ends_with(':') || base.contains(['?', '#']) || product_name(last).is_some();
+        if is_none || parse_file(&format!("{base}/x.jp2")).is_err() {
             return None;
         }
-        let last = base.rsplit('/').next().unwrap_or_default();
         // https://sentinel-s2-l1c.s3.amazonaws.com
         let is_host = base.rsplit('/').nth(1) == Some("") && base.contains("://");
         let bucket = if is_host { last.split('.').next().unwrap_or_default() } else { last };
@@ -124,15 +123,15 @@ impl Store {
 
     /// The path of an object with this key, in the grammar of what follows `/vsitlm/`. AWS has a bucket for each level.
     pub(crate) fn join(&self, key: &str, level: Option<&str>) -> String {
-        let mut base = self.base.clone();
-        if let (Some(Archive::Aws), Some((_, wanted))) =
-            (self.archive, AWS_BUCKETS.iter().find(|(known, _)| Some(*known) == level))
-        {
-            for (_, bucket) in AWS_BUCKETS {
-                base = base.replace(bucket, wanted);
+        let (folder, last) = self.base.split_at(self.base.rfind('/').map_or(0, |at| at + 1));
+        let host = AWS_BUCKETS.iter().find_map(|(_, bucket)| last.strip_prefix(bucket));
+        let wanted = AWS_BUCKETS.iter().find(|(known, _)| Some(*known) == level);
+        match (wanted, host) {
+            (Some((_, bucket)), Some(host)) if self.archive == Some(Archive::Aws) => {
+                format!("{folder}{bucket}{host}/{key}")
             }
+            _ => format!("{}/{key}", self.base),
         }
-        format!("{base}/{key}")
     }
 
     /// Where a file lies that an index row calls `key` and whose `path` there is `row_path`: as many places as are
@@ -151,13 +150,15 @@ impl Store {
                 let Some((before, below)) = split_at_product(row_path) else {
                     return Err(missing("the granule's folder, which rows made at AWS and of single files lack"));
                 };
-                let mut folders = archive.product_folders(key)?;
+                let folders = archive.product_folders(key)?;
+                let mut paths: Vec<String> = folders.iter().map(|folder| format!("{folder}/{below}")).collect();
                 // A row made at CDSE tells the collection.
-                let collection = before.split('/').skip_while(|part| *part != "Sentinel-2").nth(2);
-                if let (Archive::Cdse, Some(collection)) = (archive, collection) {
-                    folders.sort_by_key(|folder| folder.split('/').nth(2) != Some(collection));
+                if let (Archive::Cdse, Some(at)) = (archive, before.find("Sentinel-2/")) {
+                    let own = row_path[at..].to_owned();
+                    paths.retain(|path| *path != own);
+                    paths.insert(0, own);
                 }
-                folders.iter().map(|folder| format!("{folder}/{below}")).collect()
+                paths
             }
         };
         Ok(paths.iter().map(join).collect())
