@@ -17,7 +17,7 @@ use once_cell::race::OnceBox;
 use embedded::Embedded;
 pub(crate) use empty::EmptyTile;
 pub(crate) use open::{at_hand, open, wants_side_cars};
-pub(crate) use product::bands;
+pub(crate) use product::{bands, size};
 pub(crate) use read::Ahead;
 pub(crate) use registry::Lease;
 

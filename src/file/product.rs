@@ -4,10 +4,14 @@
 use super::VirtualFile;
 use super::open::{Get, Rows, index_opener, open_at, warn_all};
 use crate::error::{Error, Result, ResultExt};
-use crate::index;
+use crate::index::{self, Record};
+use crate::layout;
 use crate::options::Options;
-use crate::path::{Key, ProductName, Request, View, parse_file};
+use crate::path::{Archive, Key, Request, View, parse_file};
 use crate::source::HostFiles;
+
+/// More places than these are not asked, whatever the rows say: a path of AWS has six.
+const MOST_PLACES: usize = 8;
 
 /// The files of the product that `request` names, in order: `B02.jp2`, `B03_20m.jp2`, ….
 ///
@@ -39,6 +43,37 @@ fn missing<T>(what: String) -> Result<T> {
     Err(Error::Product { what })
 }
 
+/// The rows of the product's file that is called `key`.
+fn rows(key: &Key, options: &Options, get: &Get<'_>, host: Option<&dyn HostFiles>) -> Result<Vec<Record>> {
+    let found = index::find(options, key, "", &index_opener(get, host));
+    warn_all(host, &found.warnings);
+    if found.records.is_empty() {
+        let names = names(key, options, get, host)?;
+        return missing(format!("VSITLM_INDEX has no row of it, but of {}", names.join(", ")));
+    }
+    Ok(found.records)
+}
+
+/// The size in bytes of the product's file that `request` names and when it was last modified, in seconds since 1970, as
+/// the index has it: the archive is not asked. `None` where the row does not tell.
+///
+/// # Errors
+/// [`Error::Product`] where no index has it.
+pub(crate) fn size(
+    request: &Request,
+    get: &Get<'_>,
+    host: Option<&dyn HostFiles>,
+) -> Result<Option<(u64, Option<i64>)>> {
+    let path = request.location.gdal_path();
+    let options = Options::resolve(&|name| get(&path, name))?;
+    let key = request.key.as_ref().ok_or_else(Error::not_found)?;
+    let size = |record: &Record| {
+        let structure = record.structure(record.header.as_ref()?, record.file_size?).ok()?;
+        Some((layout::compose(&structure).ok()?.size(), record.last_modified))
+    };
+    Ok(rows(key, &options, get, host)?.iter().find_map(size))
+}
+
 /// Opens the file of a product that `request` names, where it lies by the first row and the first place that fit.
 pub(super) fn open(
     request: &Request,
@@ -51,32 +86,26 @@ pub(super) fn open(
         let names = names(key, options, get, host)?;
         return missing(format!("it is a folder: open one of {}", names.join(", ")));
     }
-    if options.index.is_empty() {
-        names(key, options, get, host)?;
-    }
-    let found = index::find(options, key, "", &index_opener(get, host));
-    warn_all(host, &found.warnings);
-    if found.records.is_empty() {
-        let names = names(key, options, get, host)?;
-        return missing(format!("VSITLM_INDEX has no row of it, but of {}", names.join(", ")));
-    }
+    let records = rows(key, options, get, host)?;
     let Some(store) = &options.store else {
         return missing(
             "set VSITLM_STORE to where the products lie: cdse, gcs, aws, or a base such as /data/s2".into(),
         );
     };
+    // AWS's paths do not tell the product, so that one can be another's.
+    let is_sure = store.archive() != Some(Archive::Aws);
     let mut places: Vec<String> = Vec::new();
     let mut failed = None;
-    for record in &found.records {
+    for record in &records {
         match store.locate(key, &record.path) {
             Ok(some) => places.extend(some.into_iter().filter(|place| !places.contains(place)).collect::<Vec<_>>()),
             Err(error) => failed = failed.or(Some(error)),
         }
     }
+    places.truncate(MOST_PLACES);
     for place in &places {
         let there = parse_file(place)?;
-        let is_sure = matches!(&there.key, Some(Key { product: ProductName::Full(_), .. }));
-        let rows = Rows { records: &found.records, is_one_of_many: places.len() > 1, is_sure };
+        let rows = Rows { records: &records, is_one_of_many: places.len() > 1, is_sure };
         let there = Request { key: Some(key.clone()), view: View::Whole, ..there };
         let own = Options::resolve(&|name| get(&there.location.gdal_path(), name))?;
         match open_at(&there, own, get, host, Some(rows)) {

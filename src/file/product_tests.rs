@@ -266,5 +266,10 @@ fn a_folder_lists_the_bands_that_can_be_opened() {
         assert_eq!(list(&path).unwrap(), expected, "{path}");
     }
     assert_eq!(list(&world.l1c).unwrap(), ["B03.jp2"]);
+    // Nothing lies anywhere yet: the index tells the size.
+    let told = size(&parse(&world.path()).unwrap(), &world.get("", &[]), None).unwrap().unwrap();
+    world.put(&place, 300);
+    assert_eq!(told.0, world.open(&world.path(), "eodata", &[]).unwrap().size());
+    assert!(size(&parse(&format!("{}/B05", world.l2a)).unwrap(), &world.get("", &[]), None).is_err());
     assert!(list(&world.l1c.replace("31UDQ", "31UDP")).is_err());
 }

@@ -47,9 +47,10 @@ pub fn seeds(codestreams: &[Vec<u8>]) -> Vec<(&'static str, Vec<u8>)> {
         "s3://eodata/Sentinel-2/MSI/L2A/2024/10/16/x.jp2.ovr",
         "?overview=4&url=%2Fvsizip%2F%7B%2Fdata%2Fx.zip%7D%2Fx.jp2",
         "gs://bucket/x.jp2",
+        "S2A_MSIL2A_20241016T105031_N0511_R051_T31UDQ_20241016T151206.SAFE/MSK_CLDPRB_20m.jp2",
     ];
     seeds.extend(paths.into_iter().chain([path_in("x").as_str()]).map(|path| ("path", path.into())));
-    let options = "VSITLM_INDEX=/a.parquet;s3://b/{level}-{mgrs_tile}.parquet\nVSITLM_CACHE_SIZE=64MB\n\
+    let options = "VSITLM_INDEX=/a.parquet;s3://b/{level}-{mgrs_tile}.parquet\nVSITLM_CACHE_SIZE=64MB\nVSITLM_STORE=https://host/eodata\n\
         VSITLM_MERGE_GAP=AUTO\nVSITLM_VERIFY=OPEN\nVSITLM_MAX_CONNECTIONS=8\nGDAL_HTTP_HEADERS=A: b,\"C: d, e\"\n\
         GDAL_HTTP_TIMEOUT=1.5\nGDAL_HTTP_USERPWD=secret-user:word\nAWS_SECRET_ACCESS_KEY=secret-key\n\
         AWS_S3_ENDPOINT=host:9000\nAWS_HTTPS=NO\nAWS_VIRTUAL_HOSTING=FALSE\n";

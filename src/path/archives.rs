@@ -124,15 +124,16 @@ impl Store {
 
     /// The path of an object with this key, in the grammar of what follows `/vsitlm/`. AWS has a bucket for each level.
     pub(crate) fn join(&self, key: &str, level: Option<&str>) -> String {
-        let mut base = self.base.clone();
-        if let (Some(Archive::Aws), Some((_, wanted))) =
-            (self.archive, AWS_BUCKETS.iter().find(|(known, _)| Some(*known) == level))
-        {
-            for (_, bucket) in AWS_BUCKETS {
-                base = base.replace(bucket, wanted);
+        let wanted =
+            AWS_BUCKETS.iter().find(|(known, _)| Some(*known) == level).filter(|_| self.archive == Some(Archive::Aws));
+        let at = AWS_BUCKETS.iter().filter_map(|(_, bucket)| self.base.rfind(bucket)).max();
+        match (wanted, at) {
+            (Some((_, bucket)), Some(at)) => {
+                let (before, after) = (&self.base[..at], &self.base[at + bucket.len()..]);
+                format!("{before}{bucket}{after}/{key}")
             }
+            _ => format!("{}/{key}", self.base),
         }
-        format!("{base}/{key}")
     }
 
     /// Where a file lies that an index row calls `key` and whose `path` there is `row_path`: as many places as are
@@ -151,13 +152,15 @@ impl Store {
                 let Some((before, below)) = split_at_product(row_path) else {
                     return Err(missing("the granule's folder, which rows made at AWS and of single files lack"));
                 };
-                let mut folders = archive.product_folders(key)?;
+                let folders = archive.product_folders(key)?;
+                let mut paths: Vec<String> = folders.iter().map(|folder| format!("{folder}/{below}")).collect();
                 // A row made at CDSE tells the collection.
-                let collection = before.split('/').skip_while(|part| *part != "Sentinel-2").nth(2);
-                if let (Archive::Cdse, Some(collection)) = (archive, collection) {
-                    folders.sort_by_key(|folder| folder.split('/').nth(2) != Some(collection));
+                if let (Archive::Cdse, Some(at)) = (archive, before.find("Sentinel-2/")) {
+                    let own = row_path[at..].to_owned();
+                    paths.retain(|path| *path != own);
+                    paths.insert(0, own);
                 }
-                folders.iter().map(|folder| format!("{folder}/{below}")).collect()
+                paths
             }
         };
         Ok(paths.iter().map(join).collect())

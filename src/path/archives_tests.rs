@@ -96,7 +96,9 @@ fn a_reprocessed_product_has_a_folder_of_its_own_at_cdse() {
     let folders = |product: &str, row: Option<&str>| {
         let below =
             format!("{product}.SAFE/GRANULE/L2A_T31UDQ_A1_20200101T000000/R10m/T31UDQ_20200101T000000_B03_10m.jp2");
-        let path = row.map_or(below.clone(), |collection| format!("Sentinel-2/MSI/{collection}/2020/01/01/{below}"));
+        let path = row.map_or(below.clone(), |collection| {
+            format!("Sentinel-2/MSI/{collection}/{}/01/01/{below}", &product[11..15])
+        });
         let places = store("cdse").locate(&key(&below), &path).unwrap();
         places.iter().map(|place| place.split('/').nth(5).unwrap().to_owned()).collect::<Vec<_>>()
     };
@@ -104,6 +106,7 @@ fn a_reprocessed_product_has_a_folder_of_its_own_at_cdse() {
     assert_eq!(folders(&of(2020, "N0500"), None), ["L2A_N0500", "L2A"]);
     assert_eq!(folders(&of(2022, "N0510"), None), ["L2A_N0500", "L2A"]);
     assert_eq!(folders(&of(2022, "N0510"), Some("L2A")), ["L2A", "L2A_N0500"]);
+    assert_eq!(folders(&of(2022, "N0301"), Some("L2A_NEXT")), ["L2A_NEXT", "L2A"]);
     assert_eq!(folders(&of(2024, "N0510"), None), ["L2A"]);
     assert_eq!(folders(&of(2020, "N0214"), None), ["L2A"]);
 }
@@ -156,6 +159,10 @@ fn a_store_is_an_archive_by_its_bucket() {
         store("https://sentinel-s2-l2a.s3.amazonaws.com").join("tiles/x.jp2", Some("L1C")),
         "https://sentinel-s2-l1c.s3.amazonaws.com/tiles/x.jp2"
     );
+    assert_eq!(
+        store("/sentinel-s2-l2a-mirror/sentinel-s2-l1c").join("x.jp2", Some("L2A")),
+        "/sentinel-s2-l2a-mirror/sentinel-s2-l2a/x.jp2"
+    );
 }
 
 #[test]
@@ -201,6 +208,24 @@ fn a_hostile_path_is_refused() {
         for path in &bad {
             let error = store.locate(&key, path).expect_err(path);
             assert!(matches!(error, Error::Row { .. }), "{path}: {error}");
+        }
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_path_leads_out_of_the_base(path in "[a-zA-Z0-9_./%:?#\\\\@{},\\x00é -]{0,80}", before in "([a-zA-Z0-9_.-]{0,6}/){0,3}") {
+        let good = &files()[0];
+        let key = key(&good[0]);
+        for path in [&path, &format!("{before}{}", good[0]), &format!("{path}/{}", good[1]), &format!("{before}{}", good[2])] {
+            for (text, base) in [("/data/s2", "/data/s2/"), ("cdse", "s3://eodata/"), ("gcs", "https://storage.googleapis.com/gcp-public-data-sentinel-2/"), ("aws", "s3://sentinel-s2-l2a/")] {
+                for place in store(text).locate(&key, path).unwrap_or_default() {
+                    let below = place.strip_prefix(base).expect("below the base");
+                    assert!(below.split('/').all(|part| !["", ".", ".."].contains(&part)), "{place}");
+                    assert!(!below.contains([':', '?', '#', '%', '\\', '\0']), "{place}");
+                    assert_eq!(parse_file(&place).unwrap().key.unwrap().band, "B03");
+                }
+            }
         }
     }
 }

@@ -159,14 +159,19 @@ pub(super) struct Found {
 
 /// Looks a name up without a message: GDAL stats what it only guesses.
 pub(super) fn stat(host: &'static dyn Host, name: &str) -> Result<Found> {
+    let folder = Found { size: 0, is_folder: true, last_modified: None };
     if let Ok(request) = path::parse(name) {
-        let is_folder = match &request.location {
-            Location::Local(folder) => folder.is_dir(),
-            Location::Product { file: None, .. } => product(host, &request).map(|_| true)?,
-            _ => false,
-        };
-        if is_folder {
-            return Ok(Found { size: 0, is_folder, last_modified: None });
+        match &request.location {
+            Location::Local(local) if local.is_dir() => return Ok(folder),
+            Location::Product { file: None, .. } => return product(host, &request).map(|_| folder),
+            // A folder's list asks for the size of each of its files: the index tells it.
+            Location::Product { .. } if request.view == View::Whole && file::at_hand(&request).is_none() => {
+                let get = |path: &str, option: &str| host.option(path, option);
+                if let Some((size, last_modified)) = file::size(&request, &get, Some(&Files(host)))? {
+                    return Ok(Found { size, is_folder: false, last_modified });
+                }
+            }
+            _ => {}
         }
     }
     let file = find(host, name)?.ok_or_else(Error::not_found)?;

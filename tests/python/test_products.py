@@ -85,16 +85,31 @@ def reads(sample: Sample, options: Mapping[str, str], *paths: str) -> None:
         assert np.array_equal(overview, direct), f"{path}: {overview}"
 
 
+def looked_and_read(web: Site, options: Mapping[str, str], path: str) -> tuple[int, int]:
+    """How many requests a window of one tile takes that ask for a file's size, and how many that read."""
+    web.reset()
+    apart.call(jobs.play, ("read", path, ONE_TILE), options=options)
+    lengths = [length for _, length in web.ranges()]
+    return lengths.count(1), len(lengths) - lengths.count(1)
+
+
 @pytest.mark.parametrize("archive", STORES)
 def test_a_band_is_read_over_http(
     web: Site, index: dict[str, str], products: Path, sample: Sample, archive: str
 ) -> None:
     store = {"VSITLM_STORE": web.url(STORES[archive][0])}
-    web.reset()
+    looks = 2 if archive == "aws" else 1  # at the sizes of the day's products
+    assert looked_and_read(web, index | store, f"{FOLDER}/B03") == (looks, 1)
     reads(sample, index | store, f"{FOLDER}/B03")
-    asked = web.stats()
-    assert asked["heads"] <= 2, "the size is asked for, of two products at AWS"
     reads(sample, index | store, f"{FOLDER}.SAFE/B03.jp2", f"{FOLDER}/B03_10m", f"/vsitlm?url={PRODUCT}/B03")
+
+
+@pytest.mark.parametrize("archive", STORES)
+def test_one_index_serves_the_urls_of_every_archive(
+    web: Site, index: dict[str, str], sample: Sample, archive: str
+) -> None:
+    reads(sample, index, "/vsitlm/" + web.url(place(archive, sample)))
+    assert looked_and_read(web, index, "/vsitlm/" + web.url(place(archive, sample))) == (1, 1)
 
 
 @pytest.mark.parametrize("archive", STORES)
@@ -123,12 +138,15 @@ def test_osgeo_lists_a_folder(index: dict[str, str]) -> None:
 
 
 @pytest.mark.skipif(gdalio.version() < (3, 11), reason="gdal vsi list is there from GDAL 3.11 on")
-def test_gdal_vsi_list_works(index: dict[str, str], web: Site, sample: Sample) -> None:
+def test_gdal_vsi_list_works(index: dict[str, str], web: Site, small: Sample) -> None:
     options = index | {"VSITLM_STORE": web.url("eodata")}
+    web.reset()
     assert apart.call(folderjobs.vsi_list, "--output-format=text", FOLDER, options=options).split() == BANDS
     long = apart.call(folderjobs.vsi_list, "--output-format=text", "-l", FOLDER, options=options)
     lines = [line.split() for line in long.splitlines()]
     assert [line[-1] for line in lines] == BANDS and all(line[0].startswith("-") for line in lines), long
+    size = str(small.path.stat().st_size)
+    assert len(size) == len(lines[1][-4]) and web.stats()["requests"] == 0, "the index tells all that is shown"
     with pytest.raises(AssertionError, match="does not exist"):
         apart.call(folderjobs.vsi_list, "--output-format=text", FOLDER + "x", options=options)
 
