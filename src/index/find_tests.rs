@@ -72,7 +72,7 @@ fn key(band: &str) -> Key {
 }
 
 /// Asks an index in memory, under a name that no other test uses.
-fn ask_bytes(name: &str, bytes: impl Into<Bytes>, key: &Key) -> (Found, Arc<Memory>) {
+pub(crate) fn ask_bytes(name: &str, bytes: impl Into<Bytes>, key: &Key) -> (Found, Arc<Memory>) {
     let memory = Arc::new(Memory::new(name, bytes));
     let source = memory.clone();
     (find(&options(name), key, "", &move |_| Ok(source.clone())), memory)

@@ -9,7 +9,9 @@
 
 mod blob;
 mod chunks;
+mod directory;
 mod find;
+mod groups;
 mod heads;
 mod learned;
 mod overviews;

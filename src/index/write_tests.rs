@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::index::find::tests::record;
-use crate::index::read::IndexFile;
+use bytes::Bytes;
+use parquet::file::metadata::ParquetMetaDataReader;
 
 /// A row with the lengths of a 10 m band of 108 MB, each of them somewhere between half and one and a half times the
 /// one that a tile has on average, and times what the scene has in all; nothing about them can be foretold.
@@ -39,10 +40,10 @@ fn a_10_m_row_costs_no_more_than_2_500_bytes() {
     let rows: Vec<_> = (0..512).map(|n| row(&mut noise, n)).collect();
     let bytes = build_index(&rows).unwrap();
     let length = bytes.len() as f64;
-    let file = IndexFile::from_bytes("memory", bytes.into()).unwrap();
+    let footer = ParquetMetaDataReader::new().parse_and_finish(&Bytes::from(bytes)).unwrap();
     let mut columns = 0.0;
-    for (place, column) in file.metadata().file_metadata().schema_descr().columns().iter().enumerate() {
-        let stored: i64 = file.metadata().row_groups().iter().map(|group| group.column(place).compressed_size()).sum();
+    for (place, column) in footer.file_metadata().schema_descr().columns().iter().enumerate() {
+        let stored: i64 = footer.row_groups().iter().map(|group| group.column(place).compressed_size()).sum();
         let each = stored as f64 / rows.len() as f64;
         println!("{:>16} {each:7.1} bytes a row", column.name());
         columns += each;
