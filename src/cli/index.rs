@@ -17,7 +17,7 @@ use super::progress::Progress;
 use super::{complain, open, options, print, size};
 use crate::error::{Error, Result, ResultExt};
 use crate::index::{
-    EmbeddedOverviews, Known, Record, RecordKey, Row, Rows, Scanned, Stage, build_overviews, hash, parse_factor,
+    EmbeddedOverviews, Known, Record, RecordKey, Row, Rows, Scanned, Stage, Wins, build_overviews, hash, parse_factor,
     parse_packets, partition_of, read_heads, scan,
 };
 use crate::jp2::TilePart;
@@ -135,7 +135,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     let overviews = *lock(&scanner.overviews);
     let scanned = stage.len() - resumed;
     rows.add_stage(stage, &mut |error| failures.push((output.display(), error.chain())));
-    let shared = rows.sort();
+    let shared = rows.sort(Wins::New);
     for shared in &shared {
         complain(&format!("{} files are called {}: {}", shared.paths.len(), shared.key, shared.paths.join(", ")));
     }
@@ -198,15 +198,7 @@ fn add_existing(rows: &mut Rows, output: &Output, inputs: &[Input], options: &Op
         true => inputs.iter().filter_map(|input| partition_of(&RecordKey::new(input.key.as_ref()?))).collect(),
         false => [String::new()].into(),
     };
-    for partition in &partitions {
-        if let Some(file) = output.existing(partition, options)? {
-            let mut trouble = None;
-            rows.add_file(&file, false, &mut |error| trouble = Some(error));
-            // Written anew without them, its rows would be lost.
-            trouble.map_or(Ok(()), Err)?;
-        }
-    }
-    Ok(())
+    output.add_existing(rows, &partitions, options)
 }
 
 /// Remote files wait more than they work: as many as their host gives connections.

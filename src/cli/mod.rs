@@ -9,8 +9,11 @@ mod index;
 mod info;
 mod inject;
 mod inputs;
+mod merge;
 mod output;
 mod progress;
+mod shards;
+mod validate;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -36,7 +39,11 @@ struct Arguments {
 enum Command {
     /// Scan JP2 files and write where their tile-parts lie to an index
     Index(index::Arguments),
-    /// Show what a JP2 is made of, and what reading it costs
+    /// Put the rows of several indexes, and those that were learned, into one
+    Merge(merge::Arguments),
+    /// Check an index in itself, and a sample of its rows against the files
+    Validate(validate::Arguments),
+    /// Show what a JP2 is made of and what reading it costs, or what an index holds
     Info(info::Arguments),
     /// Write a JP2 with the TLM marker that it lacks, or that marker alone
     Inject(inject::Arguments),
@@ -56,6 +63,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let outcome = match arguments.command {
         Command::Index(arguments) => index::run(&arguments),
+        Command::Merge(arguments) => merge::run(&arguments),
+        Command::Validate(arguments) => validate::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),
         Command::Inject(arguments) => inject::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),

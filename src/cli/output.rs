@@ -1,15 +1,16 @@
 //! Where an index is written to: one file, or the partition layout below a folder or prefix.
 
+use std::collections::BTreeSet;
 use std::hash::Hasher;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use serde_json::json;
 use twox_hash::XxHash64;
 
-use super::{locate, open};
+use super::locate;
+use super::shards::open_index;
 use crate::error::{Error, Result};
-use crate::index::{IndexFile, Partition, Rows, SHARD, build_index_of, write_index, write_whole};
+use crate::index::{Partition, Rows, SHARD, build_index_of, write_index, write_whole};
 use crate::options::Options;
 use crate::path::Location;
 use crate::source;
@@ -74,18 +75,21 @@ impl Output {
         Ok(folder.join(format!(".{:016x}{slice}.stage", hasher.finish())))
     }
 
-    /// The file of a partition, where it is there already.
+    /// Adds the rows that these partitions of it have already.
     ///
     /// # Errors
-    /// [`Error::Index`] where it is corrupt: writing over it would lose its rows.
-    pub(super) fn existing(&self, partition: &str, options: &Options) -> Result<Option<Arc<IndexFile>>> {
-        let location = self.file(partition)?;
-        let opened = open(&location, options).and_then(|source| IndexFile::open(&location.display(), source, false));
-        match opened {
-            Ok(file) => Ok(Some(Arc::new(file))),
-            Err(error) if matches!(error.root(), Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error),
+    /// [`Error::Index`] where a file is corrupt: written anew without them, its rows would be lost.
+    pub(super) fn add_existing(&self, rows: &mut Rows, partitions: &BTreeSet<String>, options: &Options) -> Result<()> {
+        for partition in partitions {
+            let file = match open_index(&self.file(partition)?, options) {
+                Err(error) if matches!(error.root(), Error::NotFound { .. }) => continue,
+                file => file?,
+            };
+            let mut trouble = None;
+            rows.add_file(&file, false, &mut |error| trouble = Some(error));
+            trouble.map_or(Ok(()), Err)?;
         }
+        Ok(())
     }
 
     /// Writes the rows of a partition under their final name: whole, or not at all. Gives the bytes of the file.

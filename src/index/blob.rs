@@ -6,25 +6,31 @@
 //! blob.
 //!
 //! `resolution_ends`: what stands before the packets of each tile-part and where each resolution's packets end, all
-//! numbers in bytes from the SOT marker's first byte, as unsigned LEB128 varints. One byte of version, 1, then plane
-//! after plane, each with one value a tile-part in the order of `index` (like values side by side compress best):
+//! numbers in bytes from the SOT marker's first byte. One byte of version, 2, then planes ([`super::planes`]), each with
+//! one number a tile-part in the order of `index`:
 //!
-//! 1. shape: 0 where nothing is known of a tile-part (it has no value in the planes that follow), else
+//! 1. shape: 0 where nothing is known of a tile-part (it has no number in the planes that follow), else
 //!    1 + droppable + 2 × closed + 4 × n, n being the number of resolutions whose ends are known;
 //! 2. where the marker segments end that a merged tile must keep;
 //! 3. how many bytes after that the packets begin, just behind the SOD marker;
-//! 4. for r = 0, 1, …: how many bytes the packets of resolution r have, for the tile-parts with r < n. Where `closed`
-//!    is set, those of the last resolution run to the end of the tile-part and are not written.
+//! 4. how many bytes follow the packets of the last of its resolutions, for the tile-parts with n > 0 that are not closed;
+//! 5. for r = most − 2, …, 1, 0, most being the greatest n, the tile-parts with r < n − 1: the packets up to resolution r
+//!    take about the same share of those up to r + 1 in every tile-part of a file. That share, s, in 65536ths, comes first,
+//!    in 17 bits; then a plane of what differs from it: end(r) − packets − floor(s × (end(r + 1) − packets) / 65536).
 //!
-//! Nothing is allocated that the bytes do not pay for: every tile-part costs a byte of input, every resolution another.
+//! Nothing is allocated that the bytes do not pay for: a tile-part costs bytes of `index`, and has 33 resolutions at most.
 
+use super::planes::{Reader, Writer};
 use crate::error::{Error, Result};
 use crate::jp2::{TilePart, TilePartHead, build_tlm, parse_tlm_segments};
 
 /// Bytes before the TLM marker segments.
 const FIXED: usize = 20;
 /// The version of `resolution_ends`.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// All of what a share is of, and the bits of a share.
+const ALL: u32 = 1 << 16;
+const SHARE_BITS: u32 = 17;
 /// T.800 A.6.1: at most 32 decomposition levels, so 33 resolutions.
 const MOST_RESOLUTIONS: u64 = 33;
 
@@ -95,14 +101,6 @@ pub(crate) fn parts_of(entries: &[(u16, u32)], first_sot: u64, file_size: u64) -
     Ok(parts)
 }
 
-fn put(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(0x80 | (value & 0x7F) as u8);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
 /// Builds a `resolution_ends` value; `None` where no tile-part's head is known.
 pub(crate) fn build_resolution_ends(parts: &[TilePart]) -> Option<Vec<u8>> {
     if parts.iter().all(|part| part.head.is_none()) {
@@ -110,50 +108,38 @@ pub(crate) fn build_resolution_ends(parts: &[TilePart]) -> Option<Vec<u8>> {
     }
     let heads = || parts.iter().filter_map(|part| part.head.as_ref().map(|head| (part, head)));
     let is_closed = |part: &TilePart, head: &TilePartHead| head.resolution_ends.last() == Some(&part.length);
-    let mut out = vec![VERSION];
-    for part in parts {
-        let shape = part.head.as_ref().map_or(0, |head| {
-            let flags = u64::from(head.droppable) | u64::from(is_closed(part, head)) << 1;
-            1 + flags + 4 * head.resolution_ends.len() as u64
-        });
-        put(&mut out, shape);
-    }
-    heads().for_each(|(_, head)| put(&mut out, head.kept.into()));
-    heads().for_each(|(_, head)| put(&mut out, head.packets.saturating_sub(head.kept).into()));
+    let mut out = Writer::default();
+    let shape = |part: &TilePart| {
+        part.head.as_ref().map_or(0, |head| {
+            let flags = i64::from(head.droppable) | i64::from(is_closed(part, head)) << 1;
+            1 + flags + 4 * head.resolution_ends.len() as i64
+        })
+    };
+    let less = |from: u32, by: u32| i64::from(from) - i64::from(by);
+    out.plane(&parts.iter().map(shape).collect::<Vec<_>>());
+    out.plane(&heads().map(|(_, head)| head.kept.into()).collect::<Vec<_>>());
+    out.plane(&heads().map(|(_, head)| less(head.packets, head.kept)).collect::<Vec<_>>());
+    let open = heads().filter(|(part, head)| !is_closed(part, head));
+    let rest = open.filter_map(|(part, head)| Some(less(part.length, *head.resolution_ends.last()?)));
+    out.plane(&rest.collect::<Vec<_>>());
     let most = heads().map(|(_, head)| head.resolution_ends.len()).max().unwrap_or(0);
-    for resolution in 0..most {
-        for (part, head) in heads() {
-            let Some(end) = head.resolution_ends.get(resolution) else { continue };
-            if is_closed(part, head) && resolution + 1 == head.resolution_ends.len() {
-                continue;
-            }
-            let start = resolution.checked_sub(1).and_then(|r| head.resolution_ends.get(r)).unwrap_or(&head.packets);
-            put(&mut out, end.saturating_sub(*start).into());
-        }
+    // The bytes of packets up to resolution r, where that is known.
+    let packets =
+        |head: &TilePartHead, r: usize| head.resolution_ends.get(r).map(|end| end.saturating_sub(head.packets));
+    for r in (0..most.saturating_sub(1)).rev() {
+        let pairs: Vec<_> = heads().filter_map(|(_, head)| packets(head, r).zip(packets(head, r + 1))).collect();
+        let sum = |value: fn(&(u32, u32)) -> u32| pairs.iter().map(|pair| u64::from(value(pair))).sum::<u64>();
+        let (lower, upper) = (sum(|(lower, _)| *lower), sum(|(_, upper)| *upper));
+        let share = (u128::from(lower) << 16).checked_div(upper.into()).unwrap_or(0).min(ALL.into()) as u32;
+        out.bits(share.into(), SHARE_BITS);
+        out.plane(&pairs.iter().map(|(lower, upper)| less(*lower, foretold(*upper, share))).collect::<Vec<_>>());
     }
-    Some(out)
+    Some([&[VERSION], &out.into_bytes()[..]].concat())
 }
 
-/// Reads varints of 32 bits.
-struct Varints<'a> {
-    bytes: &'a [u8],
-}
-
-impl Varints<'_> {
-    fn next(&mut self) -> Result<u32> {
-        let mut value = 0u64;
-        for shift in (0..35).step_by(7) {
-            let Some((byte, rest)) = self.bytes.split_first() else {
-                return Err(row("its resolution_ends column is cut"));
-            };
-            self.bytes = rest;
-            value |= u64::from(byte & 0x7F) << shift;
-            if byte & 0x80 == 0 {
-                return u32::try_from(value).map_err(|_| row("a number of more than 32 bits in resolution_ends"));
-            }
-        }
-        Err(row("a number of more than 32 bits in resolution_ends"))
-    }
+/// What resolutions up to r take, where those up to r + 1 take `upper` bytes and `share` is usual, in 65536ths.
+fn foretold(upper: u32, share: u32) -> u32 {
+    u32::try_from(u64::from(upper) * u64::from(share) >> 16).unwrap_or(u32::MAX)
 }
 
 /// Gives `parts` the heads of a `resolution_ends` value.
@@ -164,53 +150,86 @@ pub(crate) fn parse_resolution_ends(bytes: &[u8], parts: &mut [TilePart]) -> Res
     let Some((&VERSION, bytes)) = bytes.split_first() else {
         return Err(row("its resolution_ends column is of a version that this program does not know"));
     };
-    let mut input = Varints { bytes };
-    let mut closed = vec![false; parts.len()];
-    let mut counts = vec![0; parts.len()];
-    for ((part, closed), count) in parts.iter_mut().zip(&mut closed).zip(&mut counts) {
-        let shape = input.next()?;
-        if let Some(shape) = shape.checked_sub(1) {
-            let resolutions = u64::from(shape >> 2);
-            *closed = shape & 2 != 0;
-            if resolutions > MOST_RESOLUTIONS || (*closed && resolutions == 0) {
-                return Err(row(format!("{resolutions} resolutions in a tile-part")));
+    let mut input = Reader::new(bytes);
+    let cut = || row("its resolution_ends column is cut");
+    // How many ends each tile-part has, and whether the last one is its own end.
+    let mut shapes = vec![(0, false); parts.len()];
+    let mut plane = input.plane(parts.len()).ok_or_else(cut)?;
+    for (part, known) in parts.iter_mut().zip(&mut shapes) {
+        let shape = plane.next().ok_or_else(cut)?;
+        part.head = match shape.checked_sub(1).and_then(|shape| u64::try_from(shape).ok()) {
+            None => None,
+            Some(shape) => {
+                *known = (shape >> 2, shape & 2 != 0);
+                if shape >> 2 > MOST_RESOLUTIONS || *known == (0, true) {
+                    return Err(row(format!("{} resolutions in a tile-part", shape >> 2)));
+                }
+                Some(TilePartHead { kept: 0, packets: 0, droppable: shape & 1 != 0, resolution_ends: Vec::new() })
             }
-            *count = resolutions;
-            part.head =
-                Some(TilePartHead { kept: 0, packets: 0, droppable: shape & 1 != 0, resolution_ends: Vec::new() });
-        } else {
-            part.head = None;
+        };
+    }
+    let known = parts.iter().filter(|part| part.head.is_some()).count();
+    let mut plane = input.plane(known).ok_or_else(cut)?;
+    each_head(parts, &shapes, |_, length, head| {
+        head.kept = within(0, plane.next().ok_or_else(cut)?, length)?;
+        Ok(())
+    })?;
+    let mut plane = input.plane(known).ok_or_else(cut)?;
+    each_head(parts, &shapes, |_, length, head| {
+        head.packets = within(head.kept, plane.next().ok_or_else(cut)?, length)?;
+        Ok(())
+    })?;
+    let open = shapes.iter().filter(|(count, closed)| *count > 0 && !closed).count();
+    let mut plane = input.plane(open).ok_or_else(cut)?;
+    each_head(parts, &shapes, |(count, closed), length, head| {
+        if count > 0 {
+            let rest = if closed { 0 } else { plane.next().ok_or_else(cut)? };
+            let end = within(0, i64::from(length).saturating_sub(rest), length)?;
+            head.resolution_ends.push(within(head.packets, i64::from(end) - i64::from(head.packets), length)?);
         }
+        Ok(())
+    })?;
+    let most = shapes.iter().map(|(count, _)| *count).max().unwrap_or(0);
+    for r in (0..most.saturating_sub(1)).rev() {
+        let share = input.bits(SHARE_BITS).and_then(|share| u32::try_from(share).ok()).filter(|share| *share <= ALL);
+        let share = share.ok_or_else(cut)?;
+        let mut plane = input.plane(shapes.iter().filter(|(count, _)| r + 1 < *count).count()).ok_or_else(cut)?;
+        each_head(parts, &shapes, |(count, _), _, head| {
+            // The finest comes first, and is the last in the end.
+            if let Some(upper) = head.resolution_ends.last().copied().filter(|_| r + 1 < count) {
+                let foretold = i64::from(foretold(upper - head.packets, share));
+                let differs = plane.next().ok_or_else(cut)?;
+                head.resolution_ends.push(within(head.packets, foretold.saturating_add(differs), upper)?);
+            }
+            Ok(())
+        })?;
     }
-    for part in parts.iter_mut() {
-        let length = part.length;
-        let Some(head) = &mut part.head else { continue };
-        head.kept = input.next()?;
-        if head.kept > length {
-            return Err(row(format!("a tile-part of {length} bytes whose kept segments end at {}", head.kept)));
-        }
-    }
-    for part in parts.iter_mut() {
-        let length = part.length;
-        let Some(head) = &mut part.head else { continue };
-        head.packets = advance(head.kept, input.next()?, length)?;
-    }
-    for resolution in 0..counts.iter().copied().max().unwrap_or(0) {
-        for ((part, closed), count) in parts.iter_mut().zip(&closed).zip(&counts) {
-            let length = part.length;
-            let Some(head) = part.head.as_mut().filter(|_| resolution < *count) else { continue };
-            let start = head.resolution_ends.last().copied().unwrap_or(head.packets);
-            let is_last = resolution + 1 == *count;
-            head.resolution_ends.push(if is_last && *closed { length } else { advance(start, input.next()?, length)? });
-        }
-    }
-    if input.bytes.is_empty() { Ok(()) } else { Err(row("bytes left over in its resolution_ends column")) }
+    each_head(parts, &shapes, |_, _, head| {
+        head.resolution_ends.reverse();
+        Ok(())
+    })?;
+    if input.is_at_end() { Ok(()) } else { Err(row("bytes left over in its resolution_ends column")) }
 }
 
-fn advance(from: u32, by: u32, length: u32) -> Result<u32> {
-    from.checked_add(by)
-        .filter(|end| *end <= length)
-        .ok_or_else(|| row(format!("a resolution's end outside its tile-part of {length} bytes")))
+/// Calls `each` with the shape, the length and the head of every tile-part that has a head.
+fn each_head(
+    parts: &mut [TilePart],
+    shapes: &[(u64, bool)],
+    mut each: impl FnMut((u64, bool), u32, &mut TilePartHead) -> Result<()>,
+) -> Result<()> {
+    for (part, shape) in parts.iter_mut().zip(shapes) {
+        let length = part.length;
+        if let Some(head) = &mut part.head {
+            each(*shape, length, head)?;
+        }
+    }
+    Ok(())
+}
+
+/// `from` and `by` more, which must not be less than `from` nor beyond `end`.
+fn within(from: u32, by: i64, end: u32) -> Result<u32> {
+    let outside = || row(format!("a resolution's end outside its tile-part, {by} bytes from {from} on, before {end}"));
+    u32::try_from(i64::from(from).saturating_add(by)).ok().filter(|at| by >= 0 && *at <= end).ok_or_else(outside)
 }
 
 #[cfg(test)]

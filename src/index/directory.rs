@@ -31,7 +31,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnDescPtr, ColumnDescriptor, ColumnPath, Type as SchemaType};
 use twox_hash::XxHash64;
 
-use super::groups::{COLUMNS, COUNT, Chunk, Columns, Group, Groups, fits};
+use super::groups::{COLUMNS, COUNT, Chunk, Columns, Group, Groups, fits, rows};
 
 /// The key of its place.
 const KEY: &[u8] = b"vsitlm:directory";
@@ -90,7 +90,7 @@ pub(super) fn build(groups: &Groups, offset: u64) -> Option<Vec<u8>> {
         out.0.extend([*at as u8, kind, u8::from(column.max_def_level() > 0), unit_number(column), codec]);
     }
     out.number(groups.groups().len() as u64);
-    groups.groups().iter().for_each(|group| out.number(group.rows));
+    groups.groups().iter().for_each(|group| out.number(group.rows.into()));
     let mut before: &[u8] = &[];
     for group in groups.groups() {
         let (least, greatest) = group.products.as_ref()?;
@@ -142,7 +142,7 @@ pub(super) fn parse(directory: &[u8], offset: u64, size: u64) -> Option<Groups> 
     if groups.checked_mul(5 + 2 * codecs.len()).is_none_or(|least| least > whole.len()) {
         return None;
     }
-    let rows: Vec<u64> = (0..groups).map(|_| rest.number()).collect::<Option<_>>()?;
+    let rows: Vec<u32> = (0..groups).map(|_| rows(rest.number()?).ok()).collect::<Option<_>>()?;
     let mut products = Vec::new();
     let (mut before, mut text): (Box<[u8]>, _) = (Box::default(), 0);
     for _ in 0..groups {

@@ -132,6 +132,10 @@ fn a_directory_that_does_not_fit_is_none() {
     assert_eq!((inside(100, MOST + 1), inside(10 << 20, 1), inside(u64::MAX, 1)), (None, None, None));
 }
 
+fn rows_of(claimed: u64) -> Option<u32> {
+    crate::index::groups::rows(claimed).ok()
+}
+
 /// A directory around these bytes.
 fn framed(whole: &[u8]) -> Vec<u8> {
     let frame = zstd::bulk::compress(whole, 1).unwrap();
@@ -146,6 +150,7 @@ fn what_a_directory_claims_is_bounded() {
     assert!(parse(&framed(&whole), 7, bytes.len() as u64).is_some());
     assert!(parse(&framed(&[&whole[..], &[0]].concat()), 7, bytes.len() as u64).is_none(), "more than there should be");
     assert!(parse(&framed(&vec![0; MOST_WHOLE as usize + 1]), 7, 1 << 40).is_none());
+    assert_eq!((rows_of(4 << 20), rows_of(u64::MAX)), (Some(4 << 20), None));
     // More row groups than there are bytes of them.
     let columns = 1 + 5 * usize::from(whole[0]);
     let groups = [&whole[..columns], &[0xFF, 0xFF, 0xFF, 0x7F], &[0; 100]].concat();

@@ -10,6 +10,8 @@ use parquet::basic::{Compression, Type};
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
 
+/// The most rows of a row group: other writers make them of some hundred thousands.
+const MOST_ROWS: u32 = 4 << 20;
 /// The largest column chunk, as stored.
 const MOST_CHUNK: u64 = 64 << 20;
 
@@ -100,8 +102,8 @@ fn is_bounded(compression: Compression) -> bool {
 /// A row group.
 #[derive(Debug, PartialEq)]
 pub(super) struct Group {
-    /// Its rows, as they are claimed to be.
-    pub(super) rows: u64,
+    /// Its rows, as they are claimed to be ([`rows`]).
+    pub(super) rows: u32,
     /// The least and the greatest product_id, where they are known.
     pub(super) products: Option<(Box<[u8]>, Box<[u8]>)>,
     /// The chunks of the look-up columns that the file has, in the order of [`Column`].
@@ -133,8 +135,10 @@ impl Groups {
         let (mut out, mut overviews) = (Vec::new(), Vec::new());
         for (number, group) in groups.iter().enumerate() {
             let wrong = |what: String| format!("row group {number}: {what}");
-            let rows = u64::try_from(group.num_rows()).ok().filter(|_| group.num_columns() == schema.num_columns());
-            let rows = rows.ok_or_else(|| wrong("it does not have the columns of the schema".to_owned()))?;
+            if group.num_columns() != schema.num_columns() {
+                return Err(wrong("it does not have the columns of the schema".to_owned()));
+            }
+            let rows = rows(group.num_rows() as u64).map_err(wrong)?;
             let mut chunks = Vec::new();
             for place in places.into_iter().flatten() {
                 let chunk = group.column(place);
@@ -185,6 +189,15 @@ impl Groups {
             .map(|group| size_of::<Group>() + products(group) + group.chunks.len() * size_of::<Chunk>() + 16);
         groups.sum::<usize>() + self.overviews.len() * size_of::<ColumnChunkMetaData>() + 4096
     }
+}
+
+/// How many rows a row group has that claims so many.
+///
+/// # Errors
+/// Where nobody would make it so large.
+pub(super) fn rows(claimed: u64) -> Result<u32, String> {
+    let rows = u32::try_from(claimed).ok().filter(|rows| *rows <= MOST_ROWS);
+    rows.ok_or_else(|| format!("it is said to have {claimed} rows, more than {MOST_ROWS}"))
 }
 
 /// Where the look-up columns stand in a schema.

@@ -8,6 +8,7 @@
 //! Nothing here makes a request by itself: JP2s and indexes are read through [`crate::source::Source`].
 
 mod blob;
+mod check;
 mod chunks;
 mod directory;
 mod find;
@@ -16,6 +17,7 @@ mod heads;
 mod learned;
 mod overviews;
 mod partition;
+mod planes;
 mod read;
 mod recent;
 mod record;
@@ -31,6 +33,7 @@ mod write;
 pub(crate) use blob::build_index_blob;
 #[cfg(fuzzing)]
 pub(crate) use blob::build_resolution_ends;
+pub(crate) use check::{Checked, Described, check_index, describe_index};
 pub(crate) use find::{Found, find};
 pub(crate) use heads::{parse_packets, read_heads};
 pub(crate) use learned::{learned_forget, learned_get, learned_put};
@@ -39,7 +42,7 @@ pub(crate) use partition::{SHARD, partition_of};
 pub(crate) use read::IndexFile;
 pub(crate) use record::{Record, RecordKey};
 pub(crate) use row::Row;
-pub(crate) use rows::{Known, Partition, Rows, hash};
+pub(crate) use rows::{Known, Partition, Rows, Wins, hash, read_group};
 pub(crate) use scan::{Scanned, scan};
 pub(crate) use stage::Stage;
 #[cfg(fuzzing)]

@@ -91,7 +91,7 @@ impl IndexFile {
     }
 
     /// Opens an index that is in memory.
-    pub(super) fn from_bytes(name: &str, bytes: Bytes) -> Result<Self> {
+    pub(crate) fn from_bytes(name: &str, bytes: Bytes) -> Result<Self> {
         let size = bytes.len() as u64;
         let groups = read_groups(name, None, &bytes, size)?;
         Ok(Self::new(name, None, groups, bytes, size))
@@ -114,7 +114,7 @@ impl IndexFile {
     }
 
     /// Its size in bytes.
-    pub(super) fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.size
     }
 
@@ -180,13 +180,13 @@ impl IndexFile {
     }
 
     /// The number of row groups.
-    pub(super) fn groups(&self) -> usize {
+    pub(crate) fn groups(&self) -> usize {
         self.groups.groups().len()
     }
 
     /// The number of rows of a row group.
-    pub(super) fn rows(&self, group: usize) -> usize {
-        self.groups.groups().get(group).map_or(0, |group| usize::try_from(group.rows).unwrap_or(usize::MAX))
+    pub(crate) fn rows(&self, group: usize) -> usize {
+        self.groups.groups().get(group).map_or(0, |group| group.rows as usize)
     }
 
     /// Whether the index has this column.

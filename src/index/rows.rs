@@ -1,7 +1,7 @@
 //! The rows of several index files, and those that wait to be written, as one sorted list without doubles. Of each row
 //! there are some two hundred bytes in memory; the row itself is read when it is written.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hasher;
 use std::ops::Range;
 use std::sync::Arc;
@@ -33,6 +33,11 @@ impl Known {
         Self::of(row, true)
     }
 
+    /// The greatest wins.
+    fn rank(&self, wins: Wins) -> (bool, Option<i64>, bool) {
+        (wins == Wins::New && self.is_new, self.last_modified, self.is_new)
+    }
+
     fn of(row: &Row, is_new: bool) -> Self {
         Self {
             size: row.file_size,
@@ -48,6 +53,15 @@ impl Known {
         let etags = self.etag.zip(etag.map(hash_of_etag));
         self.size == Some(size) && etags.map_or_else(|| same(self.last_modified, last_modified), |(a, b)| a == b)
     }
+}
+
+/// Which of two rows of one file is left; of equals the new one, then the one added last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wins {
+    /// The one that is not in the output yet: the file was just read.
+    New,
+    /// The one whose file was modified last.
+    Newest,
 }
 
 /// Where a row is to be read.
@@ -184,14 +198,13 @@ impl Rows {
         self.entries.iter().filter(|entry| entry.origin != 0).map(|entry| (entry.origin, entry.known)).collect()
     }
 
-    /// Sorts them, and leaves one of those that are of one file: of one key and origin, or of one key and size. The newest
-    /// wins: the one whose file was modified last, and of equals the one added last. Gives the keys that several places
-    /// have a file of.
-    pub(crate) fn sort(&mut self) -> Vec<Shared> {
+    /// Sorts them, and leaves one of those that are of one file: of one key and origin, or of one key and size. Gives the
+    /// keys that several places have a file of.
+    pub(crate) fn sort(&mut self, wins: Wins) -> Vec<Shared> {
         let mut entries = std::mem::take(&mut self.entries);
         // The sort is stable, so of equals the one added last comes first.
         entries.reverse();
-        entries.sort_by(|a, b| a.key().cmp(b.key()).then_with(|| b.known.last_modified.cmp(&a.known.last_modified)));
+        entries.sort_by(|a, b| a.key().cmp(b.key()).then_with(|| b.known.rank(wins).cmp(&a.known.rank(wins))));
         let shared = entries.chunk_by(|a, b| a.key() == b.key()).filter_map(shared_by).collect();
         let mut kept: Vec<Entry> = Vec::with_capacity(entries.len());
         for entry in entries {
@@ -206,6 +219,11 @@ impl Rows {
         }
         self.entries = kept;
         shared
+    }
+
+    /// The names of the partitions of all rows.
+    pub(crate) fn partition_names(&self) -> BTreeSet<String> {
+        self.entries.iter().map(|entry| entry.partition().to_owned()).collect()
     }
 
     /// The partitions, once the rows are sorted; one with an empty name where there is no such layout.
@@ -251,8 +269,11 @@ impl Rows {
     }
 }
 
-/// The rows of a row group.
-pub(super) fn read_group(file: &Arc<IndexFile>, group: usize, warnings: &mut Vec<Error>) -> Result<Vec<Row>> {
+/// All rows of a row group. What is wrong with single ones is added to `warnings`.
+///
+/// # Errors
+/// [`Error::Index`] where it cannot be decoded; whatever reading it fails with.
+pub(crate) fn read_group(file: &Arc<IndexFile>, group: usize, warnings: &mut Vec<Error>) -> Result<Vec<Row>> {
     let chunks = file.fetch(&[group], &ALL)?;
     let rows: Vec<usize> = (0..file.rows(group)).collect();
     Row::read(file, &chunks, group, &rows, warnings)

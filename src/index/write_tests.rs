@@ -34,8 +34,80 @@ fn row(noise: &mut u64, product: u64) -> Record {
     Record { file_size: Some(offset + 2), etag: Some(format!("\"{noise:032x}\"")), ..row }
 }
 
+/// Bands of a product at their best resolution: metres, and the bytes of a tile-part on average.
+const BANDS: [(&str, u32, f64); 16] = [
+    ("AOT", 10, 3_000.0),
+    ("B01", 20, 150_000.0),
+    ("B02", 10, 900_000.0),
+    ("B03", 10, 900_000.0),
+    ("B04", 10, 930_000.0),
+    ("B05", 20, 350_000.0),
+    ("B06", 20, 360_000.0),
+    ("B07", 20, 370_000.0),
+    ("B08", 10, 980_000.0),
+    ("B09", 60, 27_000.0),
+    ("B11", 20, 350_000.0),
+    ("B12", 20, 350_000.0),
+    ("B8A", 20, 370_000.0),
+    ("SCL", 20, 12_000.0),
+    ("TCI", 10, 1_100_000.0),
+    ("WVP", 10, 200_000.0),
+];
+
+/// A row as alike to others as real ones are, by what was measured of real 60 m bands: tile-parts differ by a factor of
+/// two or so, and the share that each resolution has of the next finer one by 3.5, 4.3, 5 and 8 %, the finest first.
+fn real_row(noise: &mut u64, product: &str, (band, metres, mean): (&str, u32, f64)) -> Record {
+    // The sum of twelve uniform numbers is nearly normal.
+    let mut normal = |sigma: f64| {
+        let uniform = (0..12).map(|_| {
+            *noise ^= *noise << 13;
+            *noise ^= *noise >> 7;
+            *noise ^= *noise << 17;
+            (*noise >> 11) as f64 / (1u64 << 53) as f64
+        });
+        (uniform.sum::<f64>() - 6.0) * sigma
+    };
+    let mut row = record(product, band, metres);
+    let scene = normal(0.3).exp();
+    let mut offset = row.first_sot.unwrap();
+    for part in &mut row.parts {
+        let packets = (100.0 + normal(10.0)) as u32;
+        let mut bytes = (mean * scene * normal(0.5).exp()).clamp(200.0, 4e6);
+        let mut ends = vec![packets + bytes as u32];
+        for (share, sigma) in [(0.26, 0.035), (0.265, 0.043), (0.27, 0.05), (0.34, 0.08)] {
+            bytes *= share * (1.0 + normal(sigma));
+            ends.insert(0, packets + bytes as u32);
+        }
+        (part.offset, part.length) = (offset, ends[4]);
+        part.head.as_mut().unwrap().packets = packets;
+        part.head.as_mut().unwrap().resolution_ends = ends;
+        offset = part.end();
+    }
+    Record { file_size: Some(offset + 2), etag: Some(format!("\"{noise:032x}\"")), ..row }
+}
+
+/// What `make bench` measures: a line of JSON.
 #[test]
-fn a_10_m_row_costs_no_more_than_2_500_bytes() {
+#[ignore = "it measures time: run by make bench, in release"]
+fn bench_writing_the_rows_of_a_tile() {
+    let mut noise = 88_172_645_463_325_252;
+    let product = |n: u32| format!("S2A_MSIL2A_2024{:04}T105031_N0511_R051_T31UDQ_20241016T{n:06}", 101 + n % 1_100);
+    let mut rows: Vec<Row> = Vec::new();
+    for n in 0..1_600 {
+        rows.extend(BANDS.map(|band| Row::from(&real_row(&mut noise, &product(n), band))));
+    }
+    rows.sort_by(|a, b| a.key.cmp(&b.key));
+    let (count, start) = (rows.len(), std::time::Instant::now());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tile.parquet");
+    write_index(&path, rows.into_iter().map(Ok), false).unwrap();
+    let seconds = start.elapsed().as_secs_f64();
+    let bytes = std::fs::metadata(&path).unwrap().len();
+    println!("{{\"rows\": {count}, \"seconds\": {seconds:.3}, \"bytes\": {bytes}}}");
+}
+
+#[test]
+fn a_10_m_row_costs_no_more_than_2_000_bytes() {
     let mut noise = 88_172_645_463_325_252;
     let rows: Vec<_> = (0..512).map(|n| row(&mut noise, n)).collect();
     let bytes = build_index(&rows).unwrap();
@@ -50,5 +122,5 @@ fn a_10_m_row_costs_no_more_than_2_500_bytes() {
     }
     let each = length / rows.len() as f64;
     println!("{:>16} {:7.1}\n{:>16} {each:7.1}", "footer", each - columns, "in all");
-    assert!(each < 2_500.0, "{each} bytes a row");
+    assert!(each < 2_000.0, "{each} bytes a row");
 }

@@ -24,7 +24,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 pub(crate) use archives::{Archive, Store};
 pub(crate) use location::{Location, without_secrets};
-pub(crate) use names::{Key, ProductName, best_resolution, key_of_names, level_of, tile_of, year_of};
+pub(crate) use names::{Key, ProductName, best_resolution, key_of_names, level_of, sensing_day, tile_of, year_of};
 
 use crate::error::Result;
 use location::{bad, parse_location};

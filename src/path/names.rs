@@ -70,10 +70,15 @@ pub(crate) fn level_of(product: &str) -> Option<&'static str> {
     ["L1C", "L2A"].into_iter().find(|level| product.contains(&format!("MSI{level}")) || starts(level))
 }
 
-/// The year of sensing in such a name, which may tell the day alone.
-pub(crate) fn year_of(product: &str) -> Option<&str> {
+/// The day of sensing in such a name, which may tell no more: `20241016`.
+pub(crate) fn sensing_day(product: &str) -> Option<&str> {
     let day = |part: &&str| part.len() == 8 && part.bytes().all(|byte| byte.is_ascii_digit());
-    sensing_time(product).or_else(|| product.split('_').find(day))?.get(..4)
+    sensing_time(product).or_else(|| product.split('_').find(day))?.get(..8)
+}
+
+/// The year of that day.
+pub(crate) fn year_of(product: &str) -> Option<&str> {
+    sensing_day(product)?.get(..4)
 }
 
 /// The tile in such a name, where there is one: `31UDQ`.

@@ -1,8 +1,8 @@
-//! `vsitlm info`: what a JP2 is made of, and what reading it costs.
+//! What a JP2 is made of, and what reading it costs.
 
 use serde_json::{Value, json};
 
-use super::{complain, locate, open, options, print, size};
+use crate::cli::{complain, open, print, size};
 use crate::error::{Result, ResultExt};
 use crate::index::{Found, Record, Scanned, find, scan};
 use crate::jp2::{LBox, PROGRESSIONS, TilePart};
@@ -10,38 +10,27 @@ use crate::options::Options;
 use crate::path::{Key, Location, key_of, parse};
 use crate::source::{self, Source};
 
-#[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
-    /// The JP2: a path, a URL or s3://bucket/key
-    path: String,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-/// Whether all could be told.
-pub(super) fn run(arguments: &Arguments) -> Result<bool> {
-    let options = options()?;
-    let location = locate(&arguments.path)?;
+/// Describes the JP2 at `location`.
+pub(super) fn run(location: &Location, json: bool, options: &Options) -> Result<bool> {
     let name = location.display();
-    let source = open(&location, &options)?;
+    let source = open(location, options)?;
     let scanned = scan(&*source).in_file(&name)?;
-    let gap = source::merge_gap(&*source, &options);
+    let gap = source::merge_gap(&*source, options);
     // The names of the folders that a local file lies in tell the product.
-    let whole = match &location {
+    let whole = match location {
         Location::Local(path) => Location::Local(path.canonicalize().unwrap_or_else(|_| path.clone())),
         other => other.clone(),
     };
     let key = key_of(&whole);
     let found = match &key {
-        Some(key) if !options.index.is_empty() => Some(ask(key, &*source, &options)),
+        Some(key) if !options.index.is_empty() => Some(ask(key, &*source, options)),
         _ => None,
     };
     for warning in found.iter().flat_map(|found| &found.warnings) {
         complain(&warning.chain());
     }
     let told = describe(&name, &scanned, key.as_ref(), found.as_ref(), gap);
-    if arguments.json {
+    if json {
         print(&serde_json::to_string_pretty(&told).unwrap_or_default());
     } else {
         print(&text(&told));

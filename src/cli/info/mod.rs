@@ -1,0 +1,33 @@
+//! `vsitlm info`: what a JP2 is made of and what reading it costs, or what an index holds.
+
+mod index;
+mod jp2;
+
+use super::{locate, options};
+use crate::error::Result;
+use crate::path::Location;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// A JP2 or an index: a path, a URL or s3://bucket/key; a folder or prefix is that of an index
+    path: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Whether all could be told.
+pub(super) fn run(arguments: &Arguments) -> Result<bool> {
+    let options = options()?;
+    let location = locate(&arguments.path)?;
+    let name = arguments.path.split('?').next().unwrap_or_default();
+    let is_folder = match &location {
+        Location::Local(path) => path.is_dir(),
+        _ => name.ends_with('/'),
+    };
+    if is_folder || name.ends_with(".parquet") {
+        index::run(&arguments.path, arguments.json, &options)
+    } else {
+        jp2::run(&location, arguments.json, &options)
+    }
+}

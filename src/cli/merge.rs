@@ -1,0 +1,104 @@
+//! `vsitlm merge`: the rows of several indexes, and those that were learned, in one.
+
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::output::Output;
+use super::progress::Progress;
+use super::shards::{open_index, shards};
+use super::{complain, options, print, size};
+use crate::error::{Error, Result};
+use crate::index::{Rows, Wins};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Index files, folders and prefixes of index files
+    #[arg(required_unless_present = "learned")]
+    input: Vec<String>,
+    /// The index: a .parquet file, or a folder or prefix for one file a tile and year; rows that are there are kept
+    #[arg(short, long, value_name = "OUT")]
+    output: String,
+    /// The rows as well that the plugin has learned by scanning files (VSITLM_CACHE_DIR)
+    #[arg(long)]
+    learned: bool,
+    /// Print the summary as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Whether nothing failed.
+pub(super) fn run(arguments: &Arguments) -> Result<bool> {
+    let options = options()?;
+    let start = Instant::now();
+    let output = Output::new(&arguments.output);
+    let mut failures: Vec<(String, String)> = Vec::new();
+    let mut inputs = arguments.input.clone();
+    if arguments.learned {
+        let folder = options.learned.as_ref().map(|folder| folder.join("learned"));
+        match folder.filter(|folder| folder.is_dir()) {
+            Some(folder) => inputs.push(folder.display().to_string()),
+            None => complain("nothing was learned: there is no folder of learned rows (VSITLM_CACHE_DIR)"),
+        }
+    }
+    let mut files = Vec::new();
+    for input in &inputs {
+        match shards(input, &options) {
+            Ok(found) => files.extend(found),
+            Err(error) => fail(&mut failures, input, &error),
+        }
+    }
+    let progress = Progress::new(files.len());
+    let mut rows = Rows::new(output.is_partitioned());
+    for location in &files {
+        let name = location.display();
+        let opened = open_index(location, &options);
+        progress.step(opened.as_ref().err());
+        match opened {
+            Ok(file) => rows.add_file(&file, true, &mut |error| {
+                progress.tell(&error.chain());
+                failures.push((name.clone(), error.chain()));
+            }),
+            Err(error) => failures.push((name.clone(), error.root().chain())),
+        }
+    }
+    progress.finish();
+    let found = rows.len();
+    let partitions = rows.partition_names();
+    output.add_existing(&mut rows, &partitions, &options)?;
+    let shared = rows.sort(Wins::Newest).len();
+    let (mut bytes, mut written) = (0, 0);
+    for partition in rows.partitions().iter().filter(|partition| partition.has_new) {
+        match output.write(&rows, partition, &options) {
+            Ok(length) => {
+                bytes += length;
+                written += 1;
+            }
+            Err(error) => fail(&mut failures, &format!("{} {}", output.display(), partition.name), &error),
+        }
+    }
+    let (count, seconds, place) = (rows.len(), start.elapsed().as_secs_f64(), output.display());
+    if arguments.json {
+        let failed: Vec<_> = failures.iter().map(|(file, error)| json!({"file": file, "error": error})).collect();
+        print(
+            &json!({
+                "output": place, "inputs": files.len(), "rows_read": found, "rows": count, "files_written": written,
+                "bytes": bytes, "seconds": seconds, "failed": failed, "shared_keys": shared,
+            })
+            .to_string(),
+        );
+    } else {
+        let failed = if failures.is_empty() { String::new() } else { format!(", {} failed", failures.len()) };
+        print(&format!(
+            "{place}: {count} rows of {found} in {} files; {written} files written, {}{failed}, {seconds:.1} s",
+            files.len(),
+            size(bytes)
+        ));
+    }
+    Ok(failures.is_empty() && count > 0)
+}
+
+fn fail(failures: &mut Vec<(String, String)>, what: &str, error: &Error) {
+    complain(&error.chain());
+    failures.push((what.to_owned(), error.chain()));
+}
