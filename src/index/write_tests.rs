@@ -124,3 +124,26 @@ fn a_10_m_row_costs_no_more_than_2_000_bytes() {
     println!("{:>16} {:7.1}\n{:>16} {each:7.1}", "footer", each - columns, "in all");
     assert!(each < 2_000.0, "{each} bytes a row");
 }
+
+#[test]
+fn no_product_is_cut_in_two_where_a_row_group_holds_it() {
+    let rows = |sizes: &[usize]| -> Vec<Record> {
+        let of = |(product, files): (usize, &usize)| {
+            let row = |file| record(&format!("S2A_{product:03}"), &format!("B{file:03}"), 60);
+            (0..*files).map(row).collect::<Vec<_>>()
+        };
+        sizes.iter().enumerate().flat_map(of).collect()
+    };
+    for (products, groups) in [
+        (vec![15; 40], vec![255, 255, 90]),
+        (vec![16; 33], vec![256, 256, 16]),
+        (vec![200, 56, 1], vec![256, 1]),
+        (vec![10, 600, 10], vec![10, 256, 256, 98]),
+        (vec![], vec![]),
+    ] {
+        let bytes = Bytes::from(build_index(&rows(&products)).unwrap());
+        let footer = ParquetMetaDataReader::new().parse_and_finish(&bytes).unwrap();
+        let sizes: Vec<_> = footer.row_groups().iter().map(|group| group.num_rows()).collect();
+        assert_eq!(sizes, groups, "{products:?}");
+    }
+}

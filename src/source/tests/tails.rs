@@ -29,6 +29,7 @@ fn servers_that_do_not_count_from_the_end_are_asked_for_the_size() {
         Fault::Status(416, vec![("Content-Range", "bytes */5000".to_owned())]),
         Fault::WholeLarge,
         Fault::OtherRange,
+        Fault::Grown,
         Fault::NoSize,
     ];
     let passing = [status(503), Fault::Cut, Fault::Short, Fault::Long, Fault::Reset];
