@@ -300,7 +300,7 @@ fn rows(file: &Arc<IndexFile>, wanted: &Wanted) -> Result<Found> {
 fn holding(file: &Arc<IndexFile>, groups: &[usize], wanted: &Wanted) -> Result<Vec<usize>> {
     let columns: &[Column] = if wanted.by_origin() { &KEYS } else { &[Column::ProductId] };
     let chunks = file.fetch(groups, columns)?;
-    let mut holding = Vec::new();
+    let mut held = Vec::new();
     for group in groups {
         let mut holds = false;
         if wanted.by_origin() {
@@ -309,10 +309,10 @@ fn holding(file: &Arc<IndexFile>, groups: &[usize], wanted: &Wanted) -> Result<V
             chunks.each(*group, Column::ProductId, |_, product| holds |= wanted.product(product))?;
         }
         if holds {
-            holding.push(*group);
+            held.push(*group);
         }
     }
-    Ok(holding)
+    Ok(held)
 }
 
 /// The first row of an index, whatever its key.

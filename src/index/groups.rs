@@ -99,13 +99,16 @@ fn is_bounded(compression: Compression) -> bool {
     matches!(compression, UNCOMPRESSED | SNAPPY | ZSTD(_) | LZ4_RAW)
 }
 
+/// A least and a greatest value.
+pub(super) type Bounds = (Box<[u8]>, Box<[u8]>);
+
 /// A row group.
 #[derive(Debug, PartialEq)]
 pub(super) struct Group {
     /// Its rows, as they are claimed to be ([`rows`]).
     pub(super) rows: u32,
     /// The least and the greatest product_id, where they are known.
-    pub(super) products: Option<(Box<[u8]>, Box<[u8]>)>,
+    pub(super) products: Option<Bounds>,
     /// The chunks of the look-up columns that the file has, in the order of [`Column`].
     pub(super) chunks: Box<[Chunk]>,
 }
@@ -235,7 +238,7 @@ fn is_overviews(chunk: &ColumnChunkMetaData) -> bool {
 }
 
 /// The least and the greatest value of a string column, as its statistics bound them.
-fn bounds(chunk: &ColumnChunkMetaData) -> Option<(Box<[u8]>, Box<[u8]>)> {
+fn bounds(chunk: &ColumnChunkMetaData) -> Option<Bounds> {
     // Statistics of old writers compare bytes as signed: no use for text.
     let statistics = chunk.statistics().filter(|statistics| !statistics.is_min_max_deprecated())?;
     Some((statistics.min_bytes_opt()?.into(), statistics.max_bytes_opt()?.into()))

@@ -1,12 +1,13 @@
 //! Reading one index file through a [`Source`], no more of it than a look-up needs.
 //!
-//! The footer is read once, with the file's last 64 kB. A look-up then reads the key columns of the row groups whose
-//! statistics can hold the key, and the other columns of those that do: at once where a single, small row group comes
-//! into question. What was read stays in memory (compressed, [`CHUNKS_KEPT`] bytes for the process), so that the other
-//! bands of a product cost no request.
+//! A file is read from its end, by a request that tells its size too. That end has the footer of a shard or a small file;
+//! of a large one it shows where the [`super::directory`] lies. Either becomes the [`Groups`]. A look-up then reads all
+//! columns of the row group that can hold its product, at once; where several can, first their products. What was read
+//! stays in memory (compressed, [`CHUNKS_KEPT`] bytes for the process), so that the other bands of a product cost no
+//! request; shards of up to [`SHARD`] bytes come whole.
 //!
-//! An index is untrusted: sizes in its footer are held against the file's size and fixed bounds before anything is read
-//! or allocated (see also [`super::thrift`]), and a panic in the parquet crate is an error like any other, since the
+//! An index is untrusted: what it claims is held against the file's size and fixed bounds before anything is read or
+//! allocated by it (see [`super::groups`] and [`super::thrift`]), and a panic in the parquet crate is an error like any other, since the
 //! crate asserts some of what it reads and a panic must not get as far as GDAL's callbacks.
 
 use std::collections::HashMap;
