@@ -250,12 +250,21 @@ def describe(path: str) -> dict[str, Any]:
     }
 
 
-def make_jp2(path: Path, pixels: np.ndarray, **creation: str | int) -> Path:
-    """Writes pixels (bands, rows, columns) by GDAL's JP2OpenJPEG driver: lossless, georeferenced, without side-cars."""
+def make_jp2(
+    path: Path,
+    pixels: np.ndarray,
+    epsg: int = 32631,
+    origin: tuple[float, float] = (399960.0, 5400000.0),
+    pixel: float = 10.0,
+    **creation: str | int,
+) -> Path:
+    """Writes pixels (bands, rows, columns) by GDAL's JP2OpenJPEG driver: lossless, without side-cars.
+
+    `origin` is their upper left corner, `pixel` the length of one, in metres.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     creation = {"QUALITY": 100, "REVERSIBLE": "YES", **creation}
     bands, height, width = pixels.shape
-    origin, pixel = (399960.0, 5400000.0), 10.0
     if rasterio:
         profile = {
             "driver": "GTiff",
@@ -263,7 +272,7 @@ def make_jp2(path: Path, pixels: np.ndarray, **creation: str | int) -> Path:
             "height": height,
             "count": bands,
             "dtype": str(pixels.dtype),
-            "crs": "EPSG:32631",
+            "crs": f"EPSG:{epsg}",
             "transform": rasterio.transform.from_origin(*origin, pixel, pixel),
         }
         with rasterio.Env(GDAL_PAM_ENABLED="NO"), MemoryFile() as memory:
@@ -276,7 +285,7 @@ def make_jp2(path: Path, pixels: np.ndarray, **creation: str | int) -> Path:
         source = gdal_array.OpenArray(pixels)
         source.SetGeoTransform((origin[0], pixel, 0, origin[1], 0, -pixel))
         reference = osr.SpatialReference()
-        reference.ImportFromEPSG(32631)
+        reference.ImportFromEPSG(epsg)
         source.SetProjection(reference.ExportToWkt())
         options = [f"{name}={value}" for name, value in creation.items()]
         gdal.GetDriverByName("JP2OpenJPEG").CreateCopy(str(path), source, options=options)
