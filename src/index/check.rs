@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::groups::Column;
 use super::partition::partition_of;
-use super::read::{Column, IndexFile};
+use super::read::IndexFile;
 use super::record::{Record, RecordKey};
 use super::rows::read_group;
 use super::write::ROWS;
@@ -45,7 +46,7 @@ pub(crate) fn check_index(file: &Arc<IndexFile>, folder: Option<&str>) -> Checke
                 "row group {group} has {length} rows: a look-up reads a whole one, of {ROWS} at best"
             ));
         }
-        let bounds = file.bounds(group, Column::ProductId);
+        let bounds = file.products(group);
         for (number, row) in rows.into_iter().enumerate() {
             let at = format!("row {number} of row group {group} ({} {})", row.key.product_id, row.key.band_id);
             let product = row.key.product_id.as_bytes();

@@ -8,10 +8,12 @@ use bytes::{Buf, Bytes};
 use parquet::basic::{LogicalType, TimeUnit, Type};
 use parquet::column::reader::{ColumnReaderImpl, get_column_reader, get_typed_column_reader};
 use parquet::data_type::{ByteArrayType, DataType, Int32Type, Int64Type};
+use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::serialized_reader::SerializedPageReader;
 
-use super::read::{Column, IndexFile};
+use super::groups::Column;
+use super::read::IndexFile;
 use crate::error::{Error, Result};
 
 /// Rows decoded at a time when a key is looked for.
@@ -28,7 +30,7 @@ pub(super) fn guarded<T>(name: &str, run: impl FnOnce() -> Result<T>) -> Result<
 /// Column chunks in memory.
 pub(super) struct Chunks<'a> {
     file: &'a IndexFile,
-    chunks: HashMap<(usize, usize), Bytes>,
+    chunks: HashMap<(usize, Column), Bytes>,
 }
 
 /// One column chunk, at its place in the file.
@@ -71,7 +73,7 @@ impl ChunkReader for Piece {
 
 impl<'a> Chunks<'a> {
     /// Chunks of `file`, by row group and column.
-    pub(super) fn new(file: &'a IndexFile, chunks: HashMap<(usize, usize), Bytes>) -> Self {
+    pub(super) fn new(file: &'a IndexFile, chunks: HashMap<(usize, Column), Bytes>) -> Self {
         Self { file, chunks }
     }
 
@@ -107,8 +109,7 @@ impl<'a> Chunks<'a> {
 
     /// The values of a column of numbers.
     pub(super) fn numbers(&self, group: usize, column: Column, rows: &[usize]) -> Result<Vec<Option<i64>>> {
-        let Some(place) = self.file.place(column) else { return Ok(vec![None; rows.len()]) };
-        let described = self.file.metadata().file_metadata().schema_descr().column(place);
+        let Some(described) = self.file.column(column) else { return Ok(vec![None; rows.len()]) };
         guarded(self.file.name(), || {
             Ok(match described.physical_type() {
                 Type::INT32 => {
@@ -122,8 +123,7 @@ impl<'a> Chunks<'a> {
 
     /// A column of times, in seconds.
     pub(super) fn seconds(&self, group: usize, column: Column, rows: &[usize]) -> Result<Vec<Option<i64>>> {
-        let Some(place) = self.file.place(column) else { return Ok(vec![None; rows.len()]) };
-        let described = self.file.metadata().file_metadata().schema_descr().column(place);
+        let Some(described) = self.file.column(column) else { return Ok(vec![None; rows.len()]) };
         let unit = match described.logical_type_ref() {
             Some(LogicalType::Timestamp(time)) if time.unit == TimeUnit::MILLIS => 1_000,
             Some(LogicalType::Timestamp(time)) if time.unit == TimeUnit::NANOS => 1_000_000_000,
@@ -144,16 +144,20 @@ struct Values<'a, T: DataType> {
 impl<'a, T: DataType> Values<'a, T> {
     fn new(chunks: &Chunks<'a>, group: usize, column: Column) -> Result<Option<Self>> {
         let file = chunks.file;
-        let Some(place) = file.place(column) else { return Ok(None) };
-        let chunk = chunks.chunks.get(&(group, place)).ok_or_else(|| file.bad("a column was not read".into()))?;
-        let group = file.metadata().row_group(group);
-        let described = group.column(place);
-        let piece = Piece { start: described.byte_range().0, bytes: chunk.clone() };
-        let rows = usize::try_from(group.num_rows()).unwrap_or(0);
-        let pages = SerializedPageReader::new(Arc::new(piece), described, rows, None)
-            .map_err(|error| file.bad(error.to_string()))?;
-        let reader = get_typed_column_reader(get_column_reader(described.column_descr_ptr(), Box::new(pages)));
-        Ok(Some(Self { name: file.name(), reader, nullable: described.column_descr().max_def_level() > 0 }))
+        let Some(described) = file.column(column) else { return Ok(None) };
+        let bytes = chunks.chunks.get(&(group, column)).zip(file.chunk(group, column));
+        let (bytes, chunk) = bytes.ok_or_else(|| file.bad("a column was not read".into()))?;
+        let piece = Piece { start: chunk.start, bytes: bytes.clone() };
+        // What the footer says of a chunk, as far as reading its pages takes it. Both numbers are less than 2^63.
+        let told = ColumnChunkMetaData::builder(described.clone())
+            .set_compression(chunk.compression)
+            .set_data_page_offset(chunk.start as i64)
+            .set_total_compressed_size(chunk.length.into())
+            .build();
+        let pages = told.and_then(|told| SerializedPageReader::new(Arc::new(piece), &told, file.rows(group), None));
+        let pages = pages.map_err(|error| file.bad(error.to_string()))?;
+        let reader = get_typed_column_reader(get_column_reader(described.clone(), Box::new(pages)));
+        Ok(Some(Self { name: file.name(), reader, nullable: described.max_def_level() > 0 }))
     }
 
     fn bad(&self, error: impl std::fmt::Display) -> Error {

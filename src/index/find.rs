@@ -14,8 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::chunks::Chunks;
+use super::groups::Column;
 use super::partition::{SHARD, partition};
-use super::read::{Column, IndexFile};
+use super::read::IndexFile;
 use super::recent::Recent;
 use super::record::Record;
 use super::row::Row;
@@ -41,7 +42,7 @@ pub(crate) struct Found {
 }
 
 /// Indexes kept open, by the bytes of their footers.
-const KEPT_OPEN: usize = 64 << 20;
+const KEPT_OPEN: usize = 32 << 20;
 /// How long an index that does not exist, or a remote one that cannot be used, is not asked for again.
 const ABSENT_FOR: Duration = Duration::from_secs(60);
 /// More rows than this for one path are no answer.
@@ -277,22 +278,15 @@ fn opened(id: &Id, name: &str, place: &Place, open: &OpenIndex<'_>) -> Result<Op
 /// The rows of an open index.
 fn rows(file: &Arc<IndexFile>, wanted: &Wanted) -> Result<Found> {
     let candidates: Vec<usize> = (0..file.groups())
-        .filter(|group| file.bounds(*group, Column::ProductId).is_none_or(|(min, max)| wanted.may_hold(min, max)))
+        .filter(|group| file.products(*group).is_none_or(|(min, max)| wanted.may_hold(min, max)))
         .collect();
     let mut found = Found::default();
-    let one_step = matches!(candidates[..], [group] if file.is_small(group));
+    let one_step = matches!(candidates[..], [_]) && file.are_small(&candidates);
     for groups in candidates.chunks(GROUPS_AT_ONCE) {
-        let chunks = file.fetch(groups, if one_step { &ALL } else { &KEYS })?;
-        let mut hits = Vec::new();
+        let groups = if one_step { groups.to_vec() } else { holding(file, groups, wanted)? };
+        let chunks = file.fetch(&groups, &ALL)?;
         for group in groups {
-            let rows = matching(file, &chunks, *group, wanted)?;
-            if !rows.is_empty() {
-                hits.push((*group, rows));
-            }
-        }
-        let with_rows: Vec<usize> = hits.iter().map(|(group, _)| *group).collect();
-        let chunks = file.fetch(&with_rows, &ALL)?;
-        for (group, rows) in hits {
+            let rows = matching(file, &chunks, group, wanted)?;
             read_rows(file, &chunks, group, &rows, &mut found)?;
         }
         if found.records.len() > MOST_ROWS {
@@ -304,6 +298,26 @@ fn rows(file: &Arc<IndexFile>, wanted: &Wanted) -> Result<Found> {
         }
     }
     Ok(found)
+}
+
+/// Those of some row groups that have a row which can be meant, by few columns: where nothing but the origin tells rows
+/// apart by those that are matched, else by the product, which is one small chunk a row group.
+fn holding(file: &Arc<IndexFile>, groups: &[usize], wanted: &Wanted) -> Result<Vec<usize>> {
+    let columns: &[Column] = if wanted.by_origin() { &KEYS } else { &[Column::ProductId] };
+    let chunks = file.fetch(groups, columns)?;
+    let mut held = Vec::new();
+    for group in groups {
+        let mut holds = false;
+        if wanted.by_origin() {
+            holds = !matching(file, &chunks, *group, wanted)?.is_empty();
+        } else {
+            chunks.each(*group, Column::ProductId, |_, product| holds |= wanted.product(product))?;
+        }
+        if holds {
+            held.push(*group);
+        }
+    }
+    Ok(held)
 }
 
 /// The first row of an index, whatever its key.

@@ -72,7 +72,7 @@ fn key(band: &str) -> Key {
 }
 
 /// Asks an index in memory, under a name that no other test uses.
-fn ask_bytes(name: &str, bytes: impl Into<Bytes>, key: &Key) -> (Found, Arc<Memory>) {
+pub(crate) fn ask_bytes(name: &str, bytes: impl Into<Bytes>, key: &Key) -> (Found, Arc<Memory>) {
     let memory = Arc::new(Memory::new(name, bytes));
     let source = memory.clone();
     (find(&options(name), key, "", &move |_| Ok(source.clone())), memory)
@@ -91,8 +91,8 @@ fn a_row_is_found_as_it_was_written() {
     assert!(found.records.is_empty() && found.warnings.is_empty());
 }
 
-/// 1,600 products of 16 files: a tile's archive.
-fn archive() -> Vec<Record> {
+/// Products of 16 files each, in their order.
+fn products(count: u32) -> Vec<Record> {
     let bands = [
         ("AOT", 10),
         ("B01", 20),
@@ -112,7 +112,7 @@ fn archive() -> Vec<Record> {
         ("WVP", 10),
     ];
     let mut rows = Vec::new();
-    for n in 0..1600u32 {
+    for n in 0..count {
         let (month, day, hour) = (1 + n / 140, 1 + n % 28, n / 28 % 24);
         let product = format!("S2A_MSIL2A_2024{month:02}{day:02}T{hour:02}5031_N0511_R051_T31UDQ_20241231T{n:06}");
         rows.extend(bands.iter().map(|(band, resolution)| record(&product, band, *resolution)));
@@ -121,23 +121,103 @@ fn archive() -> Vec<Record> {
     rows
 }
 
+/// The key of the file that a row is of.
+fn key_of(row: &Record) -> Key {
+    let time = row.key.product_id.split('_').nth(2).unwrap();
+    let (band, resolution) = (&row.key.band_id, row.key.resolution);
+    key_of_names(&format!("{}.SAFE/T31UDQ_{time}_{band}_{resolution}m.jp2", row.key.product_id)).unwrap()
+}
+
+/// Shards that come with one request, with two, and not whole.
+#[test]
+fn a_shard_costs_two_requests_and_its_time_series_little_more() {
+    for (name, count, size, requests) in
+        [("small", 30, 0..524_288, 1), ("middle", 70, 524_288..1_200_000, 2), ("large", 240, 1_200_000..5_000_000, 2)]
+    {
+        let rows = products(count);
+        let entry = format!("https://test/shard-{name}");
+        let memory = Arc::new(Memory::new(&entry, build_index(&rows).unwrap()));
+        assert!(size.contains(&memory.bytes.len()), "{name}: {} bytes", memory.bytes.len());
+        let source = memory.clone();
+        let open = move |path: &str| -> Result<Arc<dyn Source>> {
+            assert!(path.ends_with("shard-small/level=L2A/tile=31UDQ/year=2024/part-0.parquet") || name != "small");
+            Ok(source.clone())
+        };
+        let ask = |row: &Record| {
+            let found = find(&options(&entry), &key_of(row), "", &open);
+            assert_eq!(found.records, std::slice::from_ref(row), "{name}: {:?}", found.warnings);
+        };
+        // The first row group, which is the furthest from the end.
+        ask(&rows[3]);
+        let (reads, read) = memory.cost();
+        println!("{name}: {} bytes, {reads} requests, {read} bytes read", memory.bytes.len());
+        assert!(reads == requests && read <= 1_200_000, "{name}: {reads} requests, {read} bytes");
+        assert_eq!(*memory.heads.lock().unwrap(), 0);
+        rows[..256].iter().step_by(5).for_each(ask);
+        assert_eq!(memory.cost().0, reads, "{name}: what came answers");
+        rows.iter().step_by(13).for_each(ask);
+        let groups = if name == "large" { rows.len() / 256 } else { 0 };
+        assert!(memory.cost().0 <= reads + groups, "{name}: {:?}", memory.cost());
+        let all = memory.cost();
+        rows.iter().rev().step_by(17).for_each(ask);
+        assert_eq!(memory.cost(), all, "{name}: each row group once");
+    }
+}
+
+#[test]
+fn a_row_that_is_not_there_is_looked_for_once() {
+    let rows = products(400);
+    let name = "https://test/shard-miss/";
+    let memory = Arc::new(Memory::new(name, build_index(&rows).unwrap()));
+    let source = memory.clone();
+    let open = move |_: &str| -> Result<Arc<dyn Source>> { Ok(source.clone()) };
+    let mut none = rows[100].clone();
+    none.key.product_id.push('X');
+    let misses = |key: &Key| {
+        let found = find(&options(name), key, "", &open);
+        assert!(found.records.is_empty() && found.warnings.is_empty(), "{found:?}");
+    };
+    misses(&key_of(&none));
+    assert!(memory.cost().0 <= 2, "{:?}", memory.cost());
+    let before = memory.cost();
+    misses(&key_of(&none));
+    none.key.band_id = "B11".into();
+    misses(&key_of(&none));
+    // Before and after all of them: the statistics tell.
+    none.key.product_id = "S2Z".to_owned() + &none.key.product_id[3..];
+    misses(&key_of(&none));
+    assert_eq!(memory.cost(), before);
+}
+
+/// Where the path tells no product, the ids say which row group has it.
+#[test]
+fn a_date_alone_reads_the_row_groups_that_have_it() {
+    let mut rows = products(400);
+    let mut other = rows.clone();
+    for row in &mut other {
+        row.key.product_id.replace_range(..3, "S2B");
+        row.key.product_id = row.key.product_id.replace("T31UDQ", "T31UDP");
+        row.key.mgrs_tile = "31UDP".into();
+    }
+    rows.extend(other);
+    let (name, row) = ("https://test/by-date.parquet", &rows[4_003]);
+    let time = row.key.product_id.split('_').nth(2).unwrap();
+    let key = key_of_names(&format!("T31UDQ_{time}_{}_{}m.jp2", row.key.band_id, row.key.resolution)).unwrap();
+    let (found, memory) = ask_bytes(name, build_index(&rows).unwrap(), &key);
+    assert_eq!(found.records, std::slice::from_ref(row), "{:?}", found.warnings);
+    assert!(memory.cost().0 <= 5 && memory.cost().1 < 600_000, "{:?}", memory.reads.lock().unwrap());
+}
+
 #[test]
 fn a_large_index_is_not_read_whole() {
-    let rows = archive();
-    assert_eq!(rows.len(), 25_600);
+    let rows = products(1_600);
     let bytes = build_index(&rows).unwrap();
     let name = "https://test/large.parquet";
     let memory = Arc::new(Memory::new(name, bytes));
     let source = memory.clone();
     let open: Box<OpenIndex<'_>> = Box::new(move |_| Ok(source.clone()));
     let row = &rows[12_345];
-    let key = |row: &Record| {
-        let time = row.key.product_id.split('_').nth(2).unwrap();
-        let band = row.key.band_id.clone();
-        let file = format!("{}.SAFE/T31UDQ_{time}_{band}_{}m.jp2", row.key.product_id, row.key.resolution);
-        key_of_names(&file).unwrap()
-    };
-    let found = find(&options(name), &key(row), "", &open);
+    let found = find(&options(name), &key_of(row), "", &open);
     assert_eq!(found.records, std::slice::from_ref(row));
     let (reads, read) = memory.cost();
     println!("{} bytes of index; first look-up: {reads} reads, {read} bytes", memory.bytes.len());
@@ -145,7 +225,7 @@ fn a_large_index_is_not_read_whole() {
     assert!(memory.bytes.len() < 26 << 20, "{} bytes", memory.bytes.len());
     // The other bands of the product and the same again: nothing more.
     for other in rows.iter().filter(|other| other.key.product_id == row.key.product_id).take(3) {
-        assert_eq!(find(&options(name), &key(other), "", &open).records, std::slice::from_ref(other));
+        assert_eq!(find(&options(name), &key_of(other), "", &open).records, std::slice::from_ref(other));
     }
     assert!(memory.cost().0 <= reads + 1, "{:?}", memory.cost());
 }

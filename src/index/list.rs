@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::find::{OpenIndex, ask, places};
-use super::read::{Column, IndexFile};
+use super::groups::Column;
+use super::read::IndexFile;
 use super::wanted::Wanted;
 use crate::error::{Error, Result};
 use crate::options::Options;
@@ -37,7 +38,7 @@ pub(crate) fn bands_of(options: &Options, product: &Key, open: &OpenIndex<'_>) -
 fn bands_in(file: &IndexFile, wanted: &Wanted, name: &str) -> Result<BTreeSet<String>> {
     let mut bands = BTreeSet::new();
     for group in 0..file.groups() {
-        if file.bounds(group, Column::ProductId).is_some_and(|(min, max)| !wanted.may_hold(min, max)) {
+        if file.products(group).is_some_and(|(min, max)| !wanted.may_hold(min, max)) {
             continue;
         }
         let chunks = file.fetch(&[group], &NAMES)?;

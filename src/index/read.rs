@@ -1,12 +1,13 @@
 //! Reading one index file through a [`Source`], no more of it than a look-up needs.
 //!
-//! The footer is read once, with the file's last 64 kB. A look-up then reads the key columns of the row groups whose
-//! statistics can hold the key, and the other columns of those that do: at once where a single, small row group comes
-//! into question. What was read stays in memory (compressed, [`CHUNKS_KEPT`] bytes for the process), so that the other
-//! bands of a product cost no request.
+//! A file is read from its end, by a request that tells its size too. That end has the footer of a shard or a small file;
+//! of a large one it shows where the [`super::directory`] lies. Either becomes the [`Groups`]. A look-up then reads all
+//! columns of the row group that can hold its product, at once; where several can, first their products. What was read
+//! stays in memory (compressed, [`CHUNKS_KEPT`] bytes for the process), so that the other bands of a product cost no
+//! request; shards of up to [`SHARD`] bytes come whole.
 //!
-//! An index is untrusted: sizes in its footer are held against the file's size and fixed bounds before anything is read
-//! or allocated (see also [`super::thrift`]), and a panic in the parquet crate is an error like any other, since the
+//! An index is untrusted: what it claims is held against the file's size and fixed bounds before anything is read or
+//! allocated by it (see [`super::groups`] and [`super::thrift`]), and a panic in the parquet crate is an error like any other, since the
 //! crate asserts some of what it reads and a panic must not get as far as GDAL's callbacks.
 
 use std::collections::HashMap;
@@ -15,33 +16,37 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use parquet::basic::{Compression, Type};
-use parquet::file::metadata::{ColumnChunkMetaData, FooterTail, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{ColumnChunkMetaData, FooterTail, ParquetMetaDataReader};
+use parquet::schema::types::ColumnDescPtr;
 
 use super::chunks::{Chunks, guarded};
+use super::directory;
+use super::groups::{COLUMNS, Chunk, Column, Groups};
 use super::recent::Recent;
 use super::thrift::{check_pages, footer_is_sound};
 use crate::error::{Error, Result, ResultExt};
 use crate::process::{PerProcess, lock};
-use crate::source::{Meta, Source, SourceOffset};
+use crate::source::{Source, SourceOffset};
+use crate::trace;
 
-/// What is read of the end of a file to get its footer: that of 25,600 rows of a tile fits.
+/// What is read of the end of a file, in bytes: a footer of some thousand rows, or where the directory of more lies.
 const TAIL: u64 = 64 << 10;
 /// The longest footer: that of several million rows.
 const MOST_FOOTER: u64 = 16 << 20;
-/// The largest column chunk, as stored.
-const MOST_CHUNK: u64 = 64 << 20;
-/// A shard of the partition layout is about 1 MB: it is read whole with the first request.
-const SHARD: u64 = 5 << 18;
-/// A row group whose needed columns have no more bytes than this is read in one step.
+/// What is read of the end of a shard of the partition layout: all of a small one.
+const SHARD_TAIL: u64 = 512 << 10;
+/// A shard that is no larger is read whole, by a second request for its beginning. Beyond that, the end and a row group of
+/// 256 rows of 2.5 kB are less.
+const SHARD: u64 = 1_200_000;
+/// Row groups whose needed columns have no more bytes together than this are read in one step.
 const ONE_STEP: u64 = 1 << 20;
 /// Ranges of a row group that are no further apart than this are read as one.
 const GAP: u64 = 32 << 10;
 /// Column chunks kept in memory, in bytes, for the whole process.
-const CHUNKS_KEPT: usize = 64 << 20;
+const CHUNKS_KEPT: usize = 24 << 20;
 
-/// The file, the row group and the column; `usize::MAX` for the offset index of the overviews.
-type ChunkId = (u64, usize, usize);
+/// The file, the row group and the column; none for the offset index of the overviews.
+type ChunkId = (u64, usize, Option<Column>);
 /// Column chunks read by this process.
 struct Kept(Mutex<Recent<ChunkId, Bytes>>);
 
@@ -54,44 +59,6 @@ impl Default for Kept {
 static CHUNKS: PerProcess<Kept> = PerProcess::new();
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
-/// The columns that a look-up knows, by the place of each in [`COLUMNS`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(usize)]
-pub(super) enum Column {
-    ProductId,
-    BandId,
-    MgrsTile,
-    Resolution,
-    Origin,
-    Path,
-    Index,
-    FileSize,
-    Header,
-    ResolutionEnds,
-    Etag,
-    LastModified,
-    OverviewFactor,
-}
-
-/// Names in the order of [`Column`], and whether an index must have the column: v1 files have just those.
-const COLUMNS: [(&str, bool); 13] = [
-    ("product_id", true),
-    ("band_id", true),
-    ("mgrs_tile", false),
-    ("resolution", false),
-    ("origin", false),
-    ("path", false),
-    ("index", true),
-    ("file_size", false),
-    ("header", false),
-    ("resolution_ends", false),
-    ("etag", false),
-    ("last_modified", false),
-    ("overview_factor", false),
-];
-/// The column that a look-up never reads ([`super::overviews`]).
-const OVERVIEWS: &str = "overviews";
-
 /// An open index file.
 pub(crate) struct IndexFile {
     /// What messages call it.
@@ -99,12 +66,11 @@ pub(crate) struct IndexFile {
     id: u64,
     /// Where it is read from; `None` for a file in memory.
     source: Option<Arc<dyn Source>>,
-    metadata: ParquetMetaData,
+    groups: Groups,
     /// The file's size in bytes.
     size: u64,
-    columns: [Option<usize>; COLUMNS.len()],
-    /// The file, where it was read whole.
-    whole: Option<Bytes>,
+    /// The last bytes of the file: all of a small shard and of a file in memory, none of a large file.
+    end: Bytes,
     /// One fetch at a time for a row group; different ones side by side.
     fetching: [Mutex<()>; 16],
     /// Whether it may have been replaced since it was opened.
@@ -112,72 +78,30 @@ pub(crate) struct IndexFile {
 }
 
 impl IndexFile {
-    /// Opens the index behind `source`. `shard` tells that it is probably small enough to be read whole.
+    /// Opens the index behind `source`, which is read from its end. `shard` tells that it is probably small.
     pub(crate) fn open(name: &str, source: Arc<dyn Source>, shard: bool) -> Result<Self> {
-        let mut whole = None;
-        if shard {
-            whole = Some(source.read_up_to(SourceOffset(0), SHARD).in_file(name)?);
+        let (mut end, size) = source.read_tail(if shard { SHARD_TAIL } else { TAIL }).in_file(name)?;
+        if shard && size <= SHARD && (end.len() as u64) < size {
+            let start = SourceOffset(0)..SourceOffset(size - end.len() as u64);
+            let start = source.read_ranges(&[start]).in_file(name)?;
+            end = start.into_iter().chain([end]).collect::<Vec<_>>().concat().into();
         }
-        let size = match source.seen() {
-            Some(Meta { size, .. }) => size,
-            None => source.head().in_file(name)?.size,
-        };
-        let whole = whole.filter(|bytes| bytes.len() as u64 == size);
-        Self::build(name, Some(source), whole, size)
+        let groups = read_groups(name, Some(&source), &end, size)?;
+        let end = if shard { end } else { Bytes::new() };
+        Ok(Self::new(name, Some(source), groups, end, size))
     }
 
     /// Opens an index that is in memory.
     pub(crate) fn from_bytes(name: &str, bytes: Bytes) -> Result<Self> {
         let size = bytes.len() as u64;
-        Self::build(name, None, Some(bytes), size)
+        let groups = read_groups(name, None, &bytes, size)?;
+        Ok(Self::new(name, None, groups, bytes, size))
     }
 
-    fn build(name: &str, source: Option<Arc<dyn Source>>, whole: Option<Bytes>, size: u64) -> Result<Self> {
-        let bad = |what: String| Error::Index { index: name.to_owned(), what };
-        if size < 12 {
-            return Err(bad(format!("it has {size} bytes: no parquet file")));
-        }
-        let read = |start: u64| match (&whole, &source) {
-            (Some(bytes), _) => Ok(bytes.slice(usize::try_from(start).unwrap_or(0)..)),
-            (None, Some(source)) => source.read_up_to(SourceOffset(start), size - start).in_file(name),
-            (None, None) => Ok(Bytes::new()),
-        };
-        let mut tail = read(size - TAIL.min(size))?;
-        let last = tail.last_chunk::<8>().ok_or_else(|| bad("its end cannot be read".into()))?;
-        let footer = FooterTail::try_new(last).map_err(|_| bad("no parquet file: it does not end in PAR1".into()))?;
-        if footer.is_encrypted_footer() {
-            return Err(bad("it is encrypted".into()));
-        }
-        let length = footer.metadata_length() as u64;
-        if length > (size - 12).min(MOST_FOOTER) {
-            return Err(bad(format!("a footer of {length} bytes in a file of {size}")));
-        }
-        if tail.len() as u64 <= length + 8 {
-            tail = read(size - 8 - length)?;
-        }
-        let end = tail.len().saturating_sub(8);
-        let footer = tail.slice(end.saturating_sub(usize::try_from(length).unwrap_or(0))..end);
-        if !footer_is_sound(&footer) {
-            return Err(bad("its footer is corrupt".into()));
-        }
-        let metadata = guarded(name, || {
-            ParquetMetaDataReader::decode_metadata(&footer)
-                .map_err(|error| bad(format!("its footer is corrupt: {error}")))
-        })?;
-        let columns = guarded(name, || check(&metadata, size).map_err(bad))?;
+    fn new(name: &str, source: Option<Arc<dyn Source>>, groups: Groups, end: Bytes, size: u64) -> Self {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let (name, fetching, doubtful) = (name.to_owned(), Default::default(), AtomicBool::new(false));
-        Ok(Self { name, id, source, metadata, size, columns, whole, fetching, doubtful })
-    }
-
-    /// The place of a column in the file's schema.
-    pub(super) fn place(&self, column: Column) -> Option<usize> {
-        self.columns[column as usize]
-    }
-
-    /// The footer.
-    pub(super) fn metadata(&self) -> &ParquetMetaData {
-        &self.metadata
+        Self { name, id, source, groups, size, end, fetching, doubtful }
     }
 
     /// Lets the next look-up open it anew: a read has failed, maybe since the file is another by now.
@@ -197,37 +121,53 @@ impl IndexFile {
 
     /// The chunk of embedded overviews of a row group, as the footer tells of it: nothing of that has been checked.
     pub(super) fn overviews(&self, group: usize) -> Option<&ColumnChunkMetaData> {
-        let mut columns = self.metadata.row_groups().get(group)?.columns().iter();
-        columns.find(|chunk| {
-            let column = chunk.column_descr();
-            let fits = column.max_def_level() <= 1 && column.max_rep_level() == 0;
-            fits && column.physical_type() == Type::BYTE_ARRAY && column.path().parts() == [OVERVIEWS]
-        })
+        self.groups.overviews(group)
+    }
+
+    /// Some bytes of the file, where they are in memory.
+    fn in_memory(&self, range: &Range<u64>) -> Option<Bytes> {
+        let start = self.size - self.end.len() as u64;
+        let at = |offset: u64| usize::try_from(offset.checked_sub(start)?).ok();
+        let part = self.end.get(at(range.start)?..at(range.end)?)?;
+        Some(self.end.slice_ref(part))
     }
 
     /// Some bytes of the file, inside it. They are not kept, and nothing is locked.
     pub(super) fn read_at(&self, range: Range<u64>) -> Result<Bytes> {
-        let wanted = SourceOffset(range.start)..SourceOffset(range.end);
-        let read = match (&self.whole, &self.source) {
-            (Some(bytes), _) => bytes.get(range.start as usize..range.end as usize).map(|part| bytes.slice_ref(part)),
-            (None, Some(source)) => source.read_ranges(&[wanted]).in_file(&self.name)?.pop(),
-            (None, None) => None,
+        self.read_all(&[range])?.pop().ok_or_else(|| self.bad("it could not be read whole".into()))
+    }
+
+    /// The same for several ranges, those that are not in memory with one call of the source.
+    fn read_all(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let known: Vec<_> = ranges.iter().map(|range| self.in_memory(range)).collect();
+        let missing = ranges.iter().zip(&known).filter(|(_, known)| known.is_none());
+        let missing: Vec<_> = missing.map(|(range, _)| SourceOffset(range.start)..SourceOffset(range.end)).collect();
+        let read = match &self.source {
+            Some(source) if !missing.is_empty() => source.read_ranges(&missing).in_file(&self.name)?,
+            _ => Vec::new(),
         };
-        read.ok_or_else(|| self.bad("it could not be read whole".into()))
+        let mut read = read.into_iter();
+        let all: Option<Vec<_>> = known.into_iter().map(|known| known.or_else(|| read.next())).collect();
+        all.ok_or_else(|| self.bad("it could not be read whole".into()))
     }
 
     /// The offset index of the overviews of a row group, which lies in `range`: from memory where it was read before.
     pub(super) fn read_offset_index(&self, group: usize, range: Range<u64>) -> Result<Bytes> {
-        let id = (self.id, group, usize::MAX);
+        let id = (self.id, group, None);
         let kept = lock(&CHUNKS.get().0).get(&id);
         if let Some(bytes) = kept {
             return Ok(bytes);
         }
         let bytes = self.read_at(range)?;
-        if self.whole.is_none() {
+        self.keep(id, &bytes);
+        Ok(bytes)
+    }
+
+    /// Keeps what was read, unless it is part of what is kept with the file.
+    fn keep(&self, id: ChunkId, bytes: &Bytes) {
+        if !self.end.as_ptr_range().contains(&bytes.as_ptr()) {
             lock(&CHUNKS.get().0).put(id, bytes.clone(), bytes.len() + 128);
         }
-        Ok(bytes)
     }
 
     /// What messages call it.
@@ -237,54 +177,58 @@ impl IndexFile {
 
     /// The bytes that keeping this open costs.
     pub(super) fn memory(&self) -> usize {
-        self.metadata.memory_size() + self.whole.as_ref().map_or(0, Bytes::len) + 1024
+        self.groups.memory() + self.end.len() + 1024
     }
 
     /// The number of row groups.
     pub(crate) fn groups(&self) -> usize {
-        self.metadata.num_row_groups()
+        self.groups.groups().len()
     }
 
     /// The number of rows of a row group.
     pub(crate) fn rows(&self, group: usize) -> usize {
-        usize::try_from(self.metadata.row_group(group).num_rows()).unwrap_or(0)
+        self.groups.groups().get(group).map_or(0, |group| group.rows as usize)
     }
 
     /// Whether the index has this column.
     pub(super) fn has(&self, column: Column) -> bool {
-        self.columns[column as usize].is_some()
+        self.column(column).is_some()
     }
 
-    /// The least and the greatest value of a string column in a row group, as its statistics bound them.
-    pub(super) fn bounds(&self, group: usize, column: Column) -> Option<(&[u8], &[u8])> {
-        let chunk = self.metadata.row_group(group).column(self.columns[column as usize]?);
-        // Statistics of old writers compare bytes as signed: no use for text.
-        let statistics = chunk.statistics().filter(|statistics| !statistics.is_min_max_deprecated())?;
-        Some((statistics.min_bytes_opt()?, statistics.max_bytes_opt()?))
+    /// What the schema says of a column.
+    pub(super) fn column(&self, column: Column) -> Option<&ColumnDescPtr> {
+        self.groups.columns()[column as usize].as_ref()
     }
 
-    /// Whether these columns of a row group are little enough to be read in one step.
-    pub(super) fn is_small(&self, group: usize) -> bool {
-        let wanted = self.columns.iter().flatten().map(|column| self.metadata.row_group(group).column(*column));
-        wanted.map(|chunk| u64::try_from(chunk.compressed_size()).unwrap_or(u64::MAX)).fold(0, u64::saturating_add)
-            <= ONE_STEP
+    /// Where the chunk of a column lies.
+    pub(super) fn chunk(&self, group: usize, column: Column) -> Option<&Chunk> {
+        self.groups.chunk(group, column)
+    }
+
+    /// The least and the greatest product_id of a row group, where they are known.
+    pub(super) fn products(&self, group: usize) -> Option<(&[u8], &[u8])> {
+        let (least, greatest) = self.groups.groups().get(group)?.products.as_ref()?;
+        Some((least, greatest))
+    }
+
+    /// Whether the look-up columns of these row groups are little enough to be read in one step.
+    pub(super) fn are_small(&self, groups: &[usize]) -> bool {
+        let chunks = groups.iter().filter_map(|group| self.groups.groups().get(*group)).flat_map(|group| &group.chunks);
+        chunks.map(|chunk| u64::from(chunk.length)).fold(0, u64::saturating_add) <= ONE_STEP
     }
 
     /// The column chunks of some row groups, from memory or with one call of the source.
     pub(super) fn fetch(&self, groups: &[usize], columns: &[Column]) -> Result<Chunks<'_>> {
         let _one = groups.first().map(|group| lock(&self.fetching[group % self.fetching.len()]));
         let mut chunks = HashMap::new();
-        let mut missing: Vec<(Range<u64>, usize, usize)> = Vec::new();
+        let mut missing: Vec<(Range<u64>, usize, Column)> = Vec::new();
         for group in groups {
-            for place in columns.iter().filter_map(|column| self.columns[*column as usize]) {
-                let kept =
-                    if self.whole.is_some() { None } else { lock(&CHUNKS.get().0).get(&(self.id, *group, place)) };
+            for column in columns {
+                let Some(chunk) = self.chunk(*group, *column) else { continue };
+                let kept = lock(&CHUNKS.get().0).get(&(self.id, *group, Some(*column)));
                 match kept {
-                    Some(bytes) => drop(chunks.insert((*group, place), bytes)),
-                    None => {
-                        let (start, length) = self.metadata.row_group(*group).column(place).byte_range();
-                        missing.push((start..start + length, *group, place));
-                    }
+                    Some(bytes) => drop(chunks.insert((*group, *column), bytes)),
+                    None => missing.push((chunk.range(), *group, *column)),
                 }
             }
         }
@@ -296,24 +240,18 @@ impl IndexFile {
                 _ => runs.push(range.clone()),
             }
         }
-        let wanted: Vec<_> = runs.iter().map(|run| SourceOffset(run.start)..SourceOffset(run.end)).collect();
-        let read = match (&self.whole, &self.source) {
-            (Some(bytes), _) => runs.iter().map(|run| bytes.slice(run.start as usize..run.end as usize)).collect(),
-            (None, Some(source)) if !wanted.is_empty() => source.read_ranges(&wanted).in_file(&self.name)?,
-            (None, _) => Vec::new(),
-        };
-        for (range, group, place) in missing {
+        let read = self.read_all(&runs)?;
+        for (range, group, column) in missing {
             let found = runs.iter().zip(&read).find(|(run, _)| run.start <= range.start && range.end <= run.end);
             let bytes = found.and_then(|(run, bytes)| {
                 let (start, end) = ((range.start - run.start) as usize, (range.end - run.start) as usize);
                 (end <= bytes.len()).then(|| bytes.slice(start..end))
             });
             let bytes = bytes.ok_or_else(|| self.bad("it could not be read whole".into()))?;
-            check_pages(&bytes).map_err(|what| self.bad(format!("row group {group}, column {place}: {what}")))?;
-            if self.whole.is_none() {
-                lock(&CHUNKS.get().0).put((self.id, group, place), bytes.clone(), bytes.len() + 128);
-            }
-            chunks.insert((group, place), bytes);
+            let (name, _) = COLUMNS[column as usize];
+            check_pages(&bytes).map_err(|what| self.bad(format!("row group {group}, column {name}: {what}")))?;
+            self.keep((self.id, group, Some(column)), &bytes);
+            chunks.insert((group, column), bytes);
         }
         Ok(Chunks::new(self, chunks))
     }
@@ -324,55 +262,49 @@ impl IndexFile {
     }
 }
 
-/// Holds what a footer claims against the file's size, and finds the columns.
-fn check(metadata: &ParquetMetaData, size: u64) -> Result<[Option<usize>; COLUMNS.len()], String> {
-    let schema = metadata.file_metadata().schema_descr();
-    let mut columns = [None; COLUMNS.len()];
-    for (slot, (name, required)) in columns.iter_mut().zip(COLUMNS) {
-        let found = schema.columns().iter().position(|column| column.path().parts() == [name.to_owned()]);
-        let expected: &[Type] = match name {
-            "resolution" | "file_size" | "last_modified" | "overview_factor" => &[Type::INT32, Type::INT64],
-            _ => &[Type::BYTE_ARRAY],
-        };
-        let fits = |place: &usize| {
-            let column = schema.column(*place);
-            expected.contains(&column.physical_type()) && column.max_def_level() <= 1 && column.max_rep_level() == 0
-        };
-        *slot = found.filter(fits);
-        if required && slot.is_none() {
-            let columns: Vec<_> = schema.columns().iter().take(20).map(|column| column.path().string()).collect();
-            return Err(format!("it has no column {name} of the right type, but {}", columns.join(", ")));
-        }
+/// The row groups of a file of `size` bytes that ends in `end`: by the footer where that is there already, else by the
+/// directory where there is one, else by the footer after all.
+fn read_groups(name: &str, source: Option<&Arc<dyn Source>>, end: &Bytes, size: u64) -> Result<Groups> {
+    let bad = |what: String| Error::Index { index: name.to_owned(), what };
+    if size < 12 {
+        return Err(bad(format!("it has {size} bytes: no parquet file")));
     }
-    for (number, group) in metadata.row_groups().iter().enumerate() {
-        if group.num_columns() != schema.num_columns() || group.num_rows() < 0 {
-            return Err(format!("row group {number} does not have the columns of the schema"));
-        }
-        for place in columns.iter().flatten() {
-            let chunk = group.column(*place);
-            let start = chunk.dictionary_page_offset().unwrap_or_else(|| chunk.data_page_offset());
-            let range = u64::try_from(start).ok().zip(u64::try_from(chunk.compressed_size()).ok());
-            match range {
-                Some((start, length))
-                    if length <= MOST_CHUNK && start.checked_add(length).is_some_and(|end| end <= size) => {}
-                _ => {
-                    return Err(format!(
-                        "row group {number} claims {} bytes at {start} of a file of {size}",
-                        chunk.compressed_size()
-                    ));
-                }
-            }
-            if chunk.column_type() != schema.column(*place).physical_type() {
-                return Err(format!("row group {number} has a column of another type than the schema"));
-            }
-            // The others grow to whatever they like when decompressed.
-            use Compression::{LZ4_RAW, SNAPPY, UNCOMPRESSED, ZSTD};
-            if !matches!(chunk.compression(), UNCOMPRESSED | SNAPPY | ZSTD(_) | LZ4_RAW) {
-                let codec = chunk.compression().to_string();
-                let codec = codec.split('(').next().unwrap_or_default();
-                return Err(format!("it is compressed with {codec}: use zstd or snappy"));
-            }
-        }
+    let last = end.last_chunk::<8>().ok_or_else(|| bad("its end cannot be read".into()))?;
+    let told = FooterTail::try_new(last).map_err(|_| bad("no parquet file: it does not end in PAR1".into()))?;
+    if told.is_encrypted_footer() {
+        return Err(bad("it is encrypted".into()));
     }
-    Ok(columns)
+    let length = told.metadata_length() as u64;
+    if length > size - 12 {
+        return Err(bad(format!("a footer of {length} bytes in a file of {size}")));
+    }
+    let read = |range: Range<u64>| -> Result<Bytes> {
+        let before = size - end.len() as u64;
+        if let Some(at) = range.start.checked_sub(before) {
+            return Ok(end.slice(at as usize..(range.end - before) as usize));
+        }
+        let range = SourceOffset(range.start)..SourceOffset(range.end);
+        let read = source.map(|source| source.read_ranges(&[range])).transpose().in_file(name)?;
+        read.and_then(|mut read| read.pop()).ok_or_else(|| bad("it could not be read whole".into()))
+    };
+    if length + 8 > end.len() as u64
+        && let Some(place) = directory::place(end, size)
+    {
+        let start = place.start;
+        if let Some(groups) = directory::parse(&read(place)?, start, size) {
+            return Ok(groups);
+        }
+        trace::debug(|| format!("index {name}: its directory does not fit, so its footer is read"));
+    }
+    if length > MOST_FOOTER {
+        return Err(bad(format!("a footer of {length} bytes, and no directory: split it")));
+    }
+    let footer = read(size - 8 - length..size - 8)?;
+    if !footer_is_sound(&footer) {
+        return Err(bad("its footer is corrupt".into()));
+    }
+    let decoded = guarded(name, || {
+        ParquetMetaDataReader::decode_metadata(&footer).map_err(|error| bad(format!("its footer is corrupt: {error}")))
+    })?;
+    guarded(name, || Groups::of_footer(decoded.file_metadata().schema_descr(), decoded.row_groups(), size).map_err(bad))
 }

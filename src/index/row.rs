@@ -6,8 +6,9 @@ use bytes::Bytes;
 
 use super::blob::{build_index_blob, build_resolution_ends, parse_index_blob, parse_resolution_ends};
 use super::chunks::Chunks;
+use super::groups::Column;
 use super::overviews::EmbeddedOverviews;
-use super::read::{Column, IndexFile};
+use super::read::IndexFile;
 use super::record::{Record, RecordKey, own_tile_parts};
 use crate::error::{Error, Result};
 use crate::jp2::{Progress, SOT_LENGTH, parse_main_header};

@@ -114,9 +114,11 @@ impl<'a> Wanted<'a> {
         self.products.iter().any(|product| product.may_be_in(min, max))
     }
 
-    /// Whether a product id is one of those looked for.
+    /// Whether a product id is one of those looked for: its name may tell another tile.
     pub(super) fn product(&self, product: &[u8]) -> bool {
-        self.products.iter().any(|wanted| wanted.is(product))
+        let tile = || product.split(|byte| *byte == b'_').find_map(|part| part.strip_prefix(b"T").filter(is_tile));
+        let elsewhere = || self.key.mgrs_tile.as_deref().zip(tile()).is_some_and(|(own, told)| own.as_bytes() != told);
+        self.products.iter().any(|wanted| wanted.is(product)) && !elsewhere()
     }
 
     /// Whether a row with such a product id is meant.
@@ -167,6 +169,12 @@ impl<'a> Wanted<'a> {
     pub(super) fn sort(&self, records: &mut [Record]) {
         records.sort_by_key(|record| (record.origin.as_deref() != Some(self.origin), record.header.is_none()));
     }
+}
+
+/// Whether it can be the name of a tile: `31UDQ`.
+fn is_tile(name: &&[u8]) -> bool {
+    matches!(name, [a, b, rest @ ..] if a.is_ascii_digit() && b.is_ascii_digit()
+        && rest.len() == 3 && rest.iter().all(u8::is_ascii_uppercase))
 }
 
 /// `20m`.

@@ -13,12 +13,13 @@
 //! | `datetime` … `geometry` | may be null | [`super::stac`]: for other tools, no look-up reads them |
 //! | `overview_factor`, `overviews` | int64, binary, may be null | [`super::overviews`]; absent where no row has any |
 //!
-//! Rows are sorted by (product_id, mgrs_tile, band_id, resolution), in row groups of 256, so that a look-up reads one
-//! row group. Only the key columns, the time and the bounding box have statistics, and there is no page index but in files
+//! Rows are sorted by (product_id, mgrs_tile, band_id, resolution), in row groups of at most 256 which cut no product in
+//! two, so that a look-up reads one row group. Only the key columns, the time and the bounding box have statistics, and there is no page index but in files
 //! with overviews: both would make the footer longer, and every look-up reads the footer.
 
 use std::fs::File;
 use std::io::Write;
+use std::iter::Peekable;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,13 +32,14 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::ColumnPath;
 
+use super::directory;
 use super::overviews::EmbeddedOverviews;
 use super::record::Record;
 use super::row::Row;
 use super::stac::{Describer, Stac};
 use crate::error::{Error, Result};
 
-/// Rows of a row group.
+/// Rows of a row group, at most.
 pub(super) const ROWS: usize = 256;
 
 /// A row group that is being written.
@@ -188,8 +190,12 @@ pub(super) fn build_into(
     let mut writer = SerializedFileWriter::new(out, Arc::new(schema), Arc::new(properties(with_overviews)?))?;
     let mut describer = Describer::default();
     let mut rows = rows.peekable();
-    while rows.peek().is_some() {
-        let rows = rows.by_ref().take(ROWS).collect::<Result<Vec<_>, _>>().map_err(external)?;
+    let mut begun = Vec::new();
+    loop {
+        let rows = next_group(&mut rows, &mut begun).map_err(external)?;
+        if rows.is_empty() {
+            break;
+        }
         let mut group = writer.next_row_group()?;
         write_group(&mut group, &rows)?;
         if with_overviews {
@@ -202,7 +208,26 @@ pub(super) fn build_into(
         }
         group.close()?;
     }
+    if !with_overviews {
+        directory::write(&mut writer)?;
+    }
     writer.close().map(drop)
+}
+
+/// The rows of the next row group; none at the end. The rows of a product stay together where a row group can hold them,
+/// so that a look-up reads one: those of a product that would be cut wait in `begun`.
+fn next_group(rows: &mut Peekable<impl Iterator<Item = Result<Row>>>, begun: &mut Vec<Row>) -> Result<Vec<Row>> {
+    let mut group = std::mem::take(begun);
+    for row in rows.by_ref().take(ROWS - group.len()) {
+        group.push(row?);
+    }
+    if let Some(Ok(next)) = rows.peek() {
+        let cut = group.iter().rposition(|row| row.key.product_id != next.key.product_id).map_or(0, |last| last + 1);
+        if cut > 0 {
+            *begun = group.split_off(cut);
+        }
+    }
+    Ok(group)
 }
 
 fn external(error: Error) -> ParquetError {

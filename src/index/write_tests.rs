@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::index::find::tests::record;
-use crate::index::read::IndexFile;
+use bytes::Bytes;
+use parquet::file::metadata::ParquetMetaDataReader;
 
 /// A row with the lengths of a 10 m band of 108 MB, each of them somewhere between half and one and a half times the
 /// one that a tile has on average, and times what the scene has in all; nothing about them can be foretold.
@@ -111,10 +112,10 @@ fn a_10_m_row_costs_no_more_than_2_000_bytes() {
     let rows: Vec<_> = (0..512).map(|n| row(&mut noise, n)).collect();
     let bytes = build_index(&rows).unwrap();
     let length = bytes.len() as f64;
-    let file = IndexFile::from_bytes("memory", bytes.into()).unwrap();
+    let footer = ParquetMetaDataReader::new().parse_and_finish(&Bytes::from(bytes)).unwrap();
     let mut columns = 0.0;
-    for (place, column) in file.metadata().file_metadata().schema_descr().columns().iter().enumerate() {
-        let stored: i64 = file.metadata().row_groups().iter().map(|group| group.column(place).compressed_size()).sum();
+    for (place, column) in footer.file_metadata().schema_descr().columns().iter().enumerate() {
+        let stored: i64 = footer.row_groups().iter().map(|group| group.column(place).compressed_size()).sum();
         let each = stored as f64 / rows.len() as f64;
         println!("{:>16} {each:7.1} bytes a row", column.name());
         columns += each;
@@ -122,4 +123,27 @@ fn a_10_m_row_costs_no_more_than_2_000_bytes() {
     let each = length / rows.len() as f64;
     println!("{:>16} {:7.1}\n{:>16} {each:7.1}", "footer", each - columns, "in all");
     assert!(each < 2_000.0, "{each} bytes a row");
+}
+
+#[test]
+fn no_product_is_cut_in_two_where_a_row_group_holds_it() {
+    let rows = |sizes: &[usize]| -> Vec<Record> {
+        let of = |(product, files): (usize, &usize)| {
+            let row = |file| record(&format!("S2A_{product:03}"), &format!("B{file:03}"), 60);
+            (0..*files).map(row).collect::<Vec<_>>()
+        };
+        sizes.iter().enumerate().flat_map(of).collect()
+    };
+    for (products, groups) in [
+        (vec![15; 40], vec![255, 255, 90]),
+        (vec![16; 33], vec![256, 256, 16]),
+        (vec![200, 56, 1], vec![256, 1]),
+        (vec![10, 600, 10], vec![10, 256, 256, 98]),
+        (vec![], vec![]),
+    ] {
+        let bytes = Bytes::from(build_index(&rows(&products)).unwrap());
+        let footer = ParquetMetaDataReader::new().parse_and_finish(&bytes).unwrap();
+        let sizes: Vec<_> = footer.row_groups().iter().map(|group| group.num_rows()).collect();
+        assert_eq!(sizes, groups, "{products:?}");
+    }
 }

@@ -1,5 +1,5 @@
-//! One thing that is asked of a host, and what came of it: a range of a file, a page of a listing, or that an object be
-//! written.
+//! One thing that is asked of a host, and what came of it: a range of a file or its end, a page of a listing, or that an
+//! object be written.
 
 use std::ops::Range;
 use std::sync::Mutex;
@@ -26,10 +26,12 @@ pub(super) struct Call {
 }
 
 /// What is asked for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum What {
     /// Bytes of a file.
     Range(Asked),
+    /// So many bytes at its end, or all where it has no more; more than 0.
+    Tail(u64),
     /// A page of a listing.
     Page,
     /// That these bytes become an object.
@@ -37,7 +39,7 @@ pub(super) enum What {
 }
 
 /// Bytes of a file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Asked {
     /// The bytes asked for; not empty.
     pub(super) range: Range<u64>,
@@ -83,6 +85,18 @@ pub(super) struct Refusal {
     pub(super) again: bool,
 }
 
+impl What {
+    /// What is asked for, in a few words.
+    pub(super) fn brief(&self) -> String {
+        match self {
+            Self::Range(Asked { range, .. }) => format!("bytes {} to {}", range.start, range.end),
+            Self::Tail(length) => format!("the last {length} bytes"),
+            Self::Page => "a page of a listing".to_owned(),
+            Self::Put(bytes) => format!("{} bytes", bytes.len()),
+        }
+    }
+}
+
 impl Call {
     /// A call that asks for `what`.
     pub(super) fn new(what: What) -> Self {
@@ -93,17 +107,9 @@ impl Call {
     pub(super) fn length(&self) -> u64 {
         match &self.what {
             What::Range(Asked { range, .. }) => range.end - range.start,
+            What::Tail(length) => *length,
             What::Page => 0,
             What::Put(bytes) => bytes.len() as u64,
-        }
-    }
-
-    /// What is asked for, in a few words.
-    pub(super) fn brief(&self) -> String {
-        match &self.what {
-            What::Range(Asked { range, .. }) => format!("bytes {} to {}", range.start, range.end),
-            What::Page => "a page of a listing".to_owned(),
-            What::Put(bytes) => format!("{} bytes", bytes.len()),
         }
     }
 
@@ -134,13 +140,17 @@ impl Call {
             let kind = if again { HttpErrorKind::Interrupted } else { HttpErrorKind::Unknown };
             Err(HttpError::new(kind, std::io::Error::other("see the call")))
         };
-        let stand_in = match (outcome, &self.what) {
-            (Ok(_), What::Range(Asked { range, .. })) => Response::builder()
+        let part = |range: &Range<u64>| {
+            Response::builder()
                 .status(StatusCode::PARTIAL_CONTENT)
                 .header(CONTENT_RANGE, format!("bytes {}-{}/{}", range.start, range.end - 1, range.end))
                 .header(CONTENT_LENGTH, 0)
                 .header(ETAG, "\"stand-in\"")
-                .header(LAST_MODIFIED, "Thu, 01 Jan 1970 00:00:00 GMT"),
+                .header(LAST_MODIFIED, "Thu, 01 Jan 1970 00:00:00 GMT")
+        };
+        let stand_in = match (outcome, &self.what) {
+            (Ok(_), What::Range(Asked { range, .. })) => part(range),
+            (Ok(_), What::Tail(length)) => part(&(0..*length)),
             (Ok(_), What::Page | What::Put(_)) => Response::builder(),
             (Err(failure), _) => return error(failure.again()),
         };
@@ -151,9 +161,9 @@ impl Call {
     /// is in it.
     pub(super) fn error(&self, target: &Target, tries: u64, failure: Failure) -> Error {
         let doing = match &self.what {
-            What::Range(_) => format!("reading {}", self.brief()),
+            What::Range(_) | What::Tail(_) => format!("reading {}", self.what.brief()),
             What::Page => "listing".to_owned(),
-            What::Put(_) => format!("writing {}", self.brief()),
+            What::Put(_) => format!("writing {}", self.what.brief()),
         };
         let after = |cause: &str, advice: &str| {
             let times = if tries == 1 { "once".to_owned() } else { format!("{tries} times") };
@@ -192,15 +202,15 @@ impl Call {
             }
             Failure::Broken { what, again: true } => after(&what, later),
             Failure::Broken { what, again: false } => match &self.what {
-                What::Range(_) => after(&what, "this server cannot be read by ranges; copy the file"),
+                What::Range(_) | What::Tail(_) => after(&what, "this server cannot be read by ranges; copy the file"),
                 What::Page | What::Put(_) => after(&what, "check that the endpoint is that of an object store"),
             },
             // Whoever asks for these bytes has been told that they are there.
             Failure::PastEnd { size: Some(size) } => {
-                Error::Changed { what: format!("it ends at byte {size}, inside or before {}", self.brief()) }
+                Error::Changed { what: format!("it ends at byte {size}, inside or before {}", self.what.brief()) }
             }
             Failure::PastEnd { size: None } => {
-                Error::Changed { what: format!("it ends inside or before {}", self.brief()) }
+                Error::Changed { what: format!("it ends inside or before {}", self.what.brief()) }
             }
         }
     }
@@ -218,6 +228,18 @@ impl Failure {
             Self::Status(refusal) => refusal.again,
             Self::Transport { again, .. } | Self::Broken { again, .. } => *again,
             Self::PastEnd { .. } | Self::Unsent(_) | Self::Paused { .. } => false,
+        }
+    }
+
+    /// Whether a server may have failed so since it does not know ranges that count from a file's end.
+    pub(super) fn may_be_of_tails(&self) -> bool {
+        match self {
+            Self::Status(Refusal { status, .. }) => {
+                [StatusCode::BAD_REQUEST, StatusCode::NOT_IMPLEMENTED].contains(status)
+            }
+            Self::Broken { again, .. } => !again,
+            Self::PastEnd { .. } => true,
+            Self::Transport { .. } | Self::Paused { .. } | Self::Unsent(_) => false,
         }
     }
 

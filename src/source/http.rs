@@ -79,7 +79,9 @@ impl HttpService for Service {
         }
         let outcome = self.attempt(engine, &host, &call, &request).await;
         if let Err(failure) = &outcome {
-            crate::trace::debug(|| format!("{} {}, try {tries}: {}", self.authority, call.brief(), failure.brief()));
+            crate::trace::debug(|| {
+                format!("{} {}, try {tries}: {}", self.authority, call.what.brief(), failure.brief())
+            });
         }
         call.end(outcome)
     }
@@ -104,7 +106,7 @@ impl Service {
         let body = Instant::now();
         let outcome = receive(call, &by, &self.retry_codes, &mut response).await;
         // How long a store takes to list or to write says nothing of the link.
-        if let (Ok(answer), What::Range(_)) = (&outcome, &call.what) {
+        if let (Ok(answer), What::Range(_) | What::Tail(_)) = (&outcome, &call.what) {
             host.measure(first_byte, answer.bytes.len() as u64, body.elapsed());
         }
         crate::trace::debug(|| {
@@ -113,7 +115,7 @@ impl Service {
                 "{} {} {}: HTTP {status} after {spent} ms, sent after {waited} ms",
                 request.method(),
                 display(&url),
-                call.brief()
+                call.what.brief()
             )
         });
         outcome
@@ -175,7 +177,7 @@ impl Service {
             }
             drop(way);
             // What is signed for one host, or is to be written, goes nowhere else: S3 names the region in its answer.
-            let follows = matches!(call.what, What::Range(_)) && response.status().is_redirection();
+            let follows = matches!(call.what, What::Range(_) | What::Tail(_)) && response.status().is_redirection();
             let target = response.headers().get(LOCATION).filter(|_| follows);
             let Some(target) = target.and_then(|target| target.to_str().ok()).and_then(|target| url.join(target).ok())
             else {

@@ -98,6 +98,11 @@ impl Source for Memory {
         ranges.iter().map(|range| self.read(range.start.0, range.end.0)).collect()
     }
 
+    fn read_tail(&self, length: u64) -> Result<(Bytes, u64)> {
+        let size = self.bytes.len() as u64;
+        Ok((self.read(size - length.min(size), size)?, size))
+    }
+
     fn read_up_to(&self, offset: SourceOffset, length: u64) -> Result<Bytes> {
         let end = (offset.0 + length).min(self.bytes.len() as u64);
         self.read(offset.0.min(end), end)

@@ -153,7 +153,11 @@ fn serve(shared: &Shared, stream: &TcpStream) -> Option<()> {
     seen.body.resize(length, 0);
     reader.read_exact(&mut seen.body).ok()?;
     let range = seen.header("range").and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
-    let range = range.map(|(first, last)| (first.parse::<usize>().unwrap(), last.parse::<usize>().unwrap() + 1));
+    let size = shared.file.lock().unwrap().0.len();
+    let range = range.map(|(first, last)| match (first.parse::<usize>(), last.parse::<usize>()) {
+        (Ok(first), last) => (first, last.unwrap() + 1),
+        (Err(_), length) => (size.saturating_sub(length.unwrap()), size),
+    });
     let wanted = seen.header("if-match").map(str::to_owned);
     let fault = {
         let mut state = shared.state.lock().unwrap();

@@ -152,6 +152,20 @@ pub(crate) trait Source: Send + Sync {
     /// Reads at most `length` bytes from `offset` on: fewer only where the file ends there. One request, which
     /// also tells [`Source::seen`]; so a file of unknown size is opened without a HEAD.
     fn read_up_to(&self, offset: SourceOffset, length: u64) -> Result<Bytes>;
+
+    /// Reads the last `length` bytes, or all where the file has no more, and tells the file's size in bytes. One request
+    /// where the server knows ranges that count from the end (RFC 9110 14.1.2), else two.
+    fn read_tail(&self, length: u64) -> Result<(Bytes, u64)> {
+        read_tail_by_size(self, length)
+    }
+}
+
+/// [`Source::read_tail`] by the file's size.
+fn read_tail_by_size<S: Source + ?Sized>(source: &S, length: u64) -> Result<(Bytes, u64)> {
+    let size = source.head()?.size;
+    let range = SourceOffset(size - length.min(size))..SourceOffset(size);
+    let bytes = source.read_ranges(&[range])?.pop().ok_or_else(|| Error::read("no answer to a read"))?;
+    Ok((bytes, size))
 }
 
 /// GDAL's own file systems, as `vsi` hands them down: for what the native transport cannot read.

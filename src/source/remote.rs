@@ -22,7 +22,7 @@ use crate::source::engine;
 use crate::source::host::Host;
 use crate::source::statistics::count;
 use crate::source::target::Target;
-use crate::source::{Meta, Source, SourceOffset, SourceRange, same_etag};
+use crate::source::{Meta, Source, SourceOffset, SourceRange, read_tail_by_size, same_etag};
 
 /// One file behind HTTP or in an S3 store.
 pub(super) struct Remote(Arc<Inner>);
@@ -75,6 +75,19 @@ impl Remote {
         let inner = self.0.clone();
         engine::current().run(async move { inner.get(range, exact).await })?
     }
+
+    /// The end of the file, where the server knows ranges that count from there.
+    fn get_tail(&self, length: u64) -> Result<Option<Answer>> {
+        let inner = self.0.clone();
+        engine::current().run(async move { inner.get_tail(length).await })?
+    }
+}
+
+/// A request that failed for good.
+struct Failed {
+    call: Arc<Call>,
+    tries: u64,
+    failure: Failure,
 }
 
 impl Inner {
@@ -89,22 +102,37 @@ impl Inner {
         (!self.host().misjudges_etags.load(Ordering::Relaxed)).then_some(etag)
     }
 
-    /// Asks for `range`, with all its tries.
     async fn get(&self, range: Range<u64>, exact: bool) -> Result<Answer> {
         if range.is_empty() {
             return Ok(Answer { bytes: Bytes::new(), meta: None });
         }
+        let get_range = GetRange::Bounded(range.clone());
+        self.ask(What::Range(Asked { range, exact }), get_range).await?.map_err(|failed| self.error(failed))
+    }
+
+    async fn get_tail(&self, length: u64) -> Result<Option<Answer>> {
+        match self.ask(What::Tail(length), GetRange::Suffix(length)).await? {
+            Ok(answer) => Ok(Some(answer)),
+            Err(Failed { failure, .. }) if failure.may_be_of_tails() => Ok(None),
+            Err(failed) => Err(self.error(failed)),
+        }
+    }
+
+    fn error(&self, Failed { call, tries, failure }: Failed) -> Error {
+        count(&self.host().counters.read_errors, 1);
+        call.error(&self.target, tries, failure)
+    }
+
+    /// Asks for `what`, which is `range` to object_store, with all its tries.
+    async fn ask(&self, what: What, range: GetRange) -> Result<Result<Answer, Failed>> {
         let mut store = self.moved.get().unwrap_or(&self.store);
         let mut wanted = self.wanted();
         let mut refused = None;
         let mut tries = 0;
         loop {
-            let call = Arc::new(Call::new(What::Range(Asked { range: range.clone(), exact })));
-            let mut options = GetOptions {
-                range: Some(GetRange::Bounded(range.clone())),
-                if_match: wanted.map(str::to_owned),
-                ..GetOptions::default()
-            };
+            let call = Arc::new(Call::new(what.clone()));
+            let mut options =
+                GetOptions { range: Some(range.clone()), if_match: wanted.map(str::to_owned), ..GetOptions::default() };
             options.extensions.insert(call.clone());
             // What object_store makes of the stand-in is of no interest: the call has the outcome.
             let _ = store.get_opts(&self.target.path, options).await;
@@ -117,7 +145,7 @@ impl Inner {
                             self.host().misjudges_etags.store(true, Ordering::Relaxed);
                         }
                     }
-                    return Ok(answer);
+                    return Ok(Ok(answer));
                 }
                 Some(Err(failure)) => failure,
                 None => Failure::Unsent(Error::read(
@@ -138,8 +166,7 @@ impl Inner {
                 store = self.moved.get_or_init(|| Box::new(there));
                 continue;
             }
-            count(&self.host().counters.read_errors, 1);
-            return Err(call.error(&self.target, tries, failure));
+            return Ok(Err(Failed { call, tries, failure }));
         }
     }
 
@@ -243,6 +270,14 @@ impl Source for Remote {
 
     fn read_later(self: Arc<Self>, ranges: Vec<SourceRange>, each: Box<dyn FnMut(usize, Bytes) + Send>) {
         engine::current().spawn_each(self.requests(&ranges), each);
+    }
+
+    fn read_tail(&self, length: u64) -> Result<(Bytes, u64)> {
+        let answer = if self.0.target.knows_tails() && length > 0 { self.get_tail(length)? } else { None };
+        match answer {
+            Some(Answer { bytes, meta: Some(meta) }) => Ok((bytes, meta.size)),
+            _ => read_tail_by_size(self, length),
+        }
     }
 
     fn read_up_to(&self, offset: SourceOffset, length: u64) -> Result<Bytes> {

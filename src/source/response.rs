@@ -1,8 +1,8 @@
 //! What a response must be to be believed: bytes that were not verified are given to nobody.
 //!
-//! A 206 has the Content-Range asked for and a body of exactly that length; a 200 is the whole file, and is cut to the
-//! range where it is small; a 416 that says where the file ends is an answer too. Everything else is a failure. Pages of
-//! listings are taken whole, and are held against what they should be by who reads them (`list`).
+//! A 206 has the Content-Range asked for and a body of exactly that length (of a file's end, it runs up to the size that
+//! it tells); a 200 is the whole file, and is cut to the range where it is small; a 416 that says where the file ends is an
+//! answer too. Everything else is a failure. Pages of listings are taken whole, and are held against what they should be by who reads them (`list`).
 
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
@@ -44,8 +44,15 @@ pub(super) async fn receive(
         return Err(Failure::broken("the server sends the file compressed, so that its bytes have no positions"));
     }
     match (&call.what, response.status()) {
-        (What::Range(asked), StatusCode::PARTIAL_CONTENT) => partial(by, asked, response).await,
-        (What::Range(asked), StatusCode::OK) => whole(by, asked, response).await,
+        (What::Range(_) | What::Tail(_), StatusCode::PARTIAL_CONTENT) => partial(by, &call.what, response).await,
+        (What::Range(_) | What::Tail(_), StatusCode::OK) => whole(by, &call.what, response).await,
+        (What::Tail(_), StatusCode::RANGE_NOT_SATISFIABLE) => {
+            // An empty file has no last bytes (RFC 9110 14.1.2); any other has.
+            match text(headers, CONTENT_RANGE.as_str()).and_then(parse_unsatisfied) {
+                Some(0) => Ok(Answer { bytes: Bytes::new(), meta: Some(meta(headers, 0)) }),
+                size => Err(Failure::PastEnd { size }),
+            }
+        }
         (What::Range(Asked { range, exact }), StatusCode::RANGE_NOT_SATISFIABLE) => {
             let size = text(headers, CONTENT_RANGE.as_str()).and_then(parse_unsatisfied);
             // Without a size in it, the start alone tells: only an empty file has no first byte.
@@ -78,20 +85,33 @@ async fn refusal(by: &Host, status: StatusCode, retry_codes: &RetryCodes, respon
     Refusal { status, code, region, again }
 }
 
-async fn partial(by: &Host, asked: &Asked, response: &mut reqwest::Response) -> Result<Answer, Failure> {
-    let Range { start, end } = asked.range.clone();
+async fn partial(by: &Host, what: &What, response: &mut reqwest::Response) -> Result<Answer, Failure> {
     let headers = response.headers();
     let header =
         text(headers, CONTENT_RANGE.as_str()).ok_or_else(|| Failure::broken("a 206 response without Content-Range"))?;
     let (range, size) =
         parse_content_range(header).ok_or_else(|| Failure::broken("a Content-Range that cannot be read"))?;
-    let shorter = size == Some(range.end) && range.end < end;
-    if range.start != start || range.end > end || (range.end < end && !shorter) {
-        let got = format!("asked for bytes {start} to {end}, the server sent {} to {}", range.start, range.end);
-        return Err(Failure::broken(got));
-    }
-    if shorter && asked.exact {
-        return Err(Failure::PastEnd { size });
+    let other = || {
+        let (start, end) = (range.start, range.end);
+        Failure::broken(format!("asked for {}, the server sent {start} to {end}", what.brief()))
+    };
+    match what {
+        What::Range(Asked { range: asked, exact }) => {
+            let shorter = size == Some(range.end) && range.end < asked.end;
+            if range.start != asked.start || range.end > asked.end || (range.end < asked.end && !shorter) {
+                return Err(other());
+            }
+            if shorter && *exact {
+                return Err(Failure::PastEnd { size });
+            }
+        }
+        What::Tail(length) => {
+            let size = size.ok_or_else(|| Failure::broken("a Content-Range without the file's size"))?;
+            if range != (size.saturating_sub(*length)..size) {
+                return Err(other());
+            }
+        }
+        What::Page | What::Put(_) => return Err(other()),
     }
     let length = range.end - range.start;
     let meta = size.map(|size| meta(headers, size));
@@ -105,7 +125,7 @@ async fn partial(by: &Host, asked: &Asked, response: &mut reqwest::Response) -> 
     Ok(Answer { bytes, meta })
 }
 
-async fn whole(by: &Host, asked: &Asked, response: &mut reqwest::Response) -> Result<Answer, Failure> {
+async fn whole(by: &Host, what: &What, response: &mut reqwest::Response) -> Result<Answer, Failure> {
     let announced = response.content_length();
     if announced.is_some_and(|length| length > MAX_WHOLE) {
         return Err(no_ranges());
@@ -119,11 +139,16 @@ async fn whole(by: &Host, asked: &Asked, response: &mut reqwest::Response) -> Re
     if announced.is_some_and(|announced| announced != size) {
         return Err(wrong_length(announced.unwrap_or(0), size));
     }
-    if asked.exact && size < asked.range.end {
-        return Err(Failure::PastEnd { size: Some(size) });
-    }
+    let Range { start, end } = match what {
+        What::Range(Asked { range, exact: true }) if size < range.end => {
+            return Err(Failure::PastEnd { size: Some(size) });
+        }
+        What::Range(Asked { range, .. }) => range.start.min(size)..range.end.min(size),
+        What::Tail(length) => size.saturating_sub(*length)..size,
+        What::Page | What::Put(_) => 0..size,
+    };
     // Both ends are at most `size`, which is the length of what is in memory.
-    let (start, end) = (asked.range.start.min(size) as usize, asked.range.end.min(size) as usize);
+    let (start, end) = (start as usize, end as usize);
     Ok(Answer { bytes: buffer::copy(bytes.get(start..end).unwrap_or_default()), meta: Some(meta(&headers, size)) })
 }
 

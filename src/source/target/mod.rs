@@ -152,6 +152,11 @@ impl Target {
         }
     }
 
+    /// Whether the server may know ranges that count from a file's end: those of Azure's blobs do not.
+    pub(super) fn knows_tails(&self) -> bool {
+        !matches!(self.kind, Kind::Azure { .. })
+    }
+
     /// Requests that the host gets at the same time.
     pub(super) fn connections(&self) -> usize {
         Url::parse(&self.authority).map_or(1, |url| Quota::at(&url, self.limits).connections)

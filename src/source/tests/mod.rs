@@ -5,6 +5,7 @@ mod changes;
 mod faults;
 mod http2;
 mod requests;
+mod tails;
 
 use std::sync::{Arc, Barrier};
 
@@ -56,6 +57,9 @@ fn keeps_the_contract(source: &Arc<dyn Source>) {
     assert_eq!(source.read_up_to(SourceOffset(4990), 100).unwrap(), content[4990..], "{name}: shorter at the end");
     assert!(source.read_up_to(SourceOffset(5000), 10).unwrap().is_empty(), "{name}: nothing past the end");
     assert!(source.read_up_to(SourceOffset(9000), 10).unwrap().is_empty(), "{name}");
+    assert_eq!(source.read_tail(10).unwrap(), (content[4990..].to_vec().into(), 5000), "{name}");
+    assert_eq!(source.read_tail(9000).unwrap(), (content.clone().into(), 5000), "{name}");
+    assert_eq!(source.read_tail(0).unwrap(), (Bytes::new(), 5000), "{name}");
     let ranges = [range(4000, 5000), range(0, 1), range(7, 7), range(100, 2100)];
     let answers = source.read_ranges(&ranges).unwrap();
     for (asked, answer) in ranges.iter().zip(&answers) {
