@@ -41,7 +41,7 @@ pub(super) struct Arguments {
     /// Go on where a run with the same output was broken off
     #[arg(long)]
     resume: bool,
-    /// Where to list what failed, a JSON object a line [default: OUT.failures.jsonl, OUT/failures.jsonl]
+    /// Where to list what failed, a JSON object a line [default: OUT.failures.jsonl, or in a folder _failures.jsonl]
     #[arg(long, value_name = "FILE")]
     failures: Option<String>,
     /// Files scanned at the same time [default: the processors, as many as connections for remote files]

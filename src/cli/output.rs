@@ -45,12 +45,12 @@ impl Output {
         locate(&format!("{}/{partition}/{SHARD}", self.text.trim_end_matches('/')))
     }
 
-    /// A file beside it.
-    fn beside(&self, name: &str) -> Result<Location> {
+    /// Where what failed is listed. In a folder under a name that readers of datasets pass over.
+    fn failures(&self) -> Result<Location> {
         if self.is_partitioned {
-            return locate(&format!("{}/{name}", self.text.trim_end_matches('/')));
+            return locate(&format!("{}/_failures.jsonl", self.text.trim_end_matches('/')));
         }
-        locate(&format!("{}.{name}", self.text))
+        locate(&format!("{}.failures.jsonl", self.text))
     }
 
     /// Where rows wait until it is written: beside it, or for an output that is not of this machine in the user's cache
@@ -118,7 +118,7 @@ impl Output {
         failures: &[(String, String)],
         options: &Options,
     ) -> Result<Option<String>> {
-        let location = file.map_or_else(|| self.beside("failures.jsonl"), locate)?;
+        let location = file.map_or_else(|| self.failures(), locate)?;
         let lines: String =
             failures.iter().map(|(file, error)| format!("{}\n", json!({"file": file, "error": error}))).collect();
         match &location {

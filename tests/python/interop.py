@@ -135,7 +135,7 @@ def frames() -> None:
 
 def partitions() -> None:
     """The layout has the rows of the file, each in the folder that its columns name."""
-    dataset = ds.dataset("tiles", format="parquet", partitioning="hive", exclude_invalid_files=True)
+    dataset = ds.dataset("tiles", format="parquet", partitioning="hive")
     names = pq.read_schema(INDEX).names
     key = [(name, "ascending") for name in ("product_id", "band_id", "resolution")]
     alike = [table.sort_by(key).to_pylist() for table in (dataset.to_table(columns=names), pq.read_table(INDEX))]
