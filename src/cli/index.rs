@@ -14,7 +14,7 @@ use super::embed::{self, Embedder};
 use super::inputs::{Input, expand};
 use super::{complain, open, options, print, size};
 use crate::error::{Error, Result, ResultExt};
-use crate::index::{Record, RecordKey, Scanned, parse_packets, read_heads, scan, write_index};
+use crate::index::{Effort, Record, RecordKey, Scanned, Strategy, parse_packets, read_heads, scan_by, write_index};
 use crate::jp2::TilePart;
 use crate::options::Options;
 use crate::path::{Key, Location, ProductName};
@@ -32,6 +32,9 @@ pub(super) struct Arguments {
     /// Files scanned at the same time [default: the processors, twice as many for remote files]
     #[arg(short, long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
+    /// How tile-parts are found: auto, hop (one small read each), stream (large reads), resync (several places at once)
+    #[arg(long, default_value = "auto")]
+    strategy: Strategy,
     /// Carry the overviews of factor N and coarser in the index: a power of two from 2
     #[arg(long, value_name = "N", value_parser = embed::factor)]
     embed_overviews: Option<u8>,
@@ -61,7 +64,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     let found = inputs.len();
     let jobs = arguments.jobs.map_or_else(|| default_jobs(&inputs), usize::from);
     let embedder = arguments.embed_overviews.map(|k| Embedder::new(k, &arguments.output, &options)).transpose()?;
-    let scanner = Scanner { options: &options, embedder: embedder.as_ref(), parse_packets: arguments.parse_packets };
+    let scanner = Scanner {
+        options: &options,
+        embedder: embedder.as_ref(),
+        parse_packets: arguments.parse_packets,
+        strategy: arguments.strategy,
+        files: jobs.clamp(1, found.max(1)),
+    };
     let (records, scan_failures) = scan_all(&inputs, &scanner, jobs);
     let failures = [failures, scan_failures].concat();
     let shared = shared_keys(&records);
@@ -140,13 +149,17 @@ struct Scanner<'a> {
     options: &'a Options,
     embedder: Option<&'a Embedder>,
     parse_packets: bool,
+    strategy: Strategy,
+    /// How many files share a host's connections.
+    files: usize,
 }
 
 impl Scanner<'_> {
     fn scan(&self, input: &Input, progress: &Progress) -> Result<Record> {
         let name = input.location.display();
         let source = open(&input.location, self.options)?;
-        let mut scanned = scan(&*source).in_file(&name)?;
+        let effort = Effort { strategy: self.strategy, lanes: (source.lanes() / self.files).max(1) };
+        let mut scanned = scan_by(&*source, effort).in_file(&name)?;
         if let Some(why) = self.find_ends(&source, &mut scanned).in_file(&name)? {
             progress.tell(&format!("{name}: {}", why.chain()));
         }
@@ -245,6 +258,7 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::scan;
     use crate::jp2::made;
     use crate::source::memory::Memory;
 
@@ -254,7 +268,8 @@ mod tests {
         let told = |name: &str, file: Vec<u8>, parse_packets: bool| {
             let source: Arc<dyn Source> = Arc::new(Memory::new(&format!("mem://ends-{name}"), file));
             let mut scanned = scan(&*source).unwrap();
-            let scanner = Scanner { options: &options, embedder: None, parse_packets };
+            let scanner =
+                Scanner { options: &options, embedder: None, parse_packets, strategy: Strategy::Auto, files: 1 };
             scanner.find_ends(&source, &mut scanned).unwrap().map(|error| error.chain())
         };
         let base = made::File { plt: true, ..made::File::default() };

@@ -31,7 +31,7 @@ pub(crate) use heads::{parse_packets, read_heads};
 pub(crate) use learned::{learned_forget, learned_get, learned_put};
 pub(crate) use overviews::{EmbeddedOverviews, build_overviews, parse_factor};
 pub(crate) use record::{Record, RecordKey};
-pub(crate) use scan::{Scanned, scan};
+pub(crate) use scan::{Effort, Scanned, Strategy, scan, scan_by};
 #[cfg(fuzzing)]
 pub(crate) use write::build_index;
 pub(crate) use write::{write_index, write_whole};
