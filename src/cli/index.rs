@@ -16,8 +16,8 @@ use super::progress::Progress;
 use super::{complain, open, options, print, size};
 use crate::error::{Error, Result, ResultExt};
 use crate::index::{
-    EmbeddedOverviews, Known, Record, RecordKey, Row, Rows, Scanned, Stage, Wins, build_overviews, hash, parse_factor,
-    parse_packets, partition_of, read_heads, scan,
+    Effort, EmbeddedOverviews, Known, Record, RecordKey, Row, Rows, Scanned, Stage, Strategy, Wins, build_overviews,
+    hash, parse_factor, parse_packets, partition_of, read_heads, scan_by,
 };
 use crate::jp2::TilePart;
 use crate::options::Options;
@@ -47,6 +47,9 @@ pub(super) struct Arguments {
     /// Files scanned at the same time [default: the processors, as many as connections for remote files]
     #[arg(short, long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
+    /// How tile-parts are found: auto, hop (one small read each), stream (large reads), resync (several places at once)
+    #[arg(long, default_value = "auto")]
+    strategy: Strategy,
     /// Carry the overviews of factor N and coarser in the index: a power of two from 2
     #[arg(long, value_name = "N", value_parser = factor)]
     embed_overviews: Option<u8>,
@@ -122,6 +125,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
         options: &options,
         stage: &stage,
         known: &known,
+        strategy: arguments.strategy,
+        side_by_side: jobs.min(inputs.len()).max(1),
         embed: arguments.embed_overviews,
         parse_packets: arguments.parse_packets,
         checksums: arguments.checksums,
@@ -261,6 +266,9 @@ struct Scanner<'a> {
     stage: &'a Stage,
     /// What the index or an earlier run tells of the files at their origins.
     known: &'a HashMap<u64, Known>,
+    strategy: Strategy,
+    /// Files that are scanned at the same time, and share the connections of their host.
+    side_by_side: usize,
     embed: Option<u8>,
     parse_packets: bool,
     checksums: bool,
@@ -282,7 +290,8 @@ impl Scanner<'_> {
         if self.is_known(input, &*source)? {
             return Ok(None);
         }
-        let mut scanned = scan(&*source)?;
+        let lanes = (source.lanes() / self.side_by_side).max(1);
+        let mut scanned = scan_by(&*source, Effort { strategy: self.strategy, lanes })?;
         if let Some(seen) = &input.seen
             && seen.size != scanned.meta.size
         {
@@ -354,7 +363,8 @@ mod tests {
         let options = Options::resolve(&|_| None).unwrap();
         let told = |name: &str, file: Vec<u8>, parse_packets: bool| {
             let source: Arc<dyn Source> = Arc::new(Memory::new(&format!("mem://ends-{name}"), file));
-            let mut scanned = scan(&*source).unwrap();
+            let effort = Effort { strategy: Strategy::Auto, lanes: 1 };
+            let mut scanned = scan_by(&*source, effort).unwrap();
             let folder = tempfile::tempdir().unwrap();
             let stage = folder.path().join("stage");
             let (stage, _) = Stage::open(&stage, &|path| open(&Location::Local(path.to_owned()), &options)).unwrap();
@@ -363,6 +373,8 @@ mod tests {
                 options: &options,
                 stage: &stage,
                 known: &known,
+                strategy: Strategy::Auto,
+                side_by_side: 1,
                 embed: None,
                 parse_packets,
                 checksums: false,

@@ -139,7 +139,7 @@ pub(crate) fn build_resolution_ends(parts: &[TilePart]) -> Option<Vec<u8>> {
 
 /// What resolutions up to r take, where those up to r + 1 take `upper` bytes and `share` is usual, in 65536ths.
 fn foretold(upper: u32, share: u32) -> u32 {
-    u32::try_from(u64::from(upper) * u64::from(share) >> 16).unwrap_or(u32::MAX)
+    u32::try_from((u64::from(upper) * u64::from(share)) >> 16).unwrap_or(u32::MAX)
 }
 
 /// Gives `parts` the heads of a `resolution_ends` value.

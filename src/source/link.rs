@@ -28,6 +28,21 @@ impl Default for Link {
 }
 
 impl Link {
+    /// A link for tests: seconds to a response's head, bytes a second.
+    #[cfg(test)]
+    pub(crate) fn new(rtt: f64, bandwidth: f64) -> Self {
+        Self { rtt, bandwidth }
+    }
+
+    /// About how many seconds so many requests for `bytes` in all take over `connections`: requests go out side by side,
+    /// bytes share the link, and each request is worth [`GAP_MIN`] bytes besides.
+    pub(crate) fn seconds(&self, requests: usize, bytes: u64, connections: usize) -> f64 {
+        let total = (self.bandwidth * connections.min(FULL_SPEED) as f64).min(FASTEST);
+        let rounds = (requests as f64 / connections.max(1) as f64).max(1.0);
+        let priced = bytes as f64 + requests as f64 * GAP_MIN as f64;
+        rounds * self.rtt + priced / total
+    }
+
     /// How many bytes take as long to read as another request takes.
     pub(super) fn request(&self) -> u64 {
         // A float to integer cast saturates.
@@ -48,19 +63,13 @@ impl Link {
             })
             .collect();
         gaps.sort_unstable();
-        let total = (self.bandwidth * connections.min(FULL_SPEED) as f64).min(FASTEST);
-        let time = |requests: usize, filled: u64| {
-            let rounds = (requests as f64 / connections.max(1) as f64).max(1.0);
-            let priced = filled as f64 + requests as f64 * GAP_MIN as f64;
-            rounds * self.rtt + priced / total
-        };
-        let (mut best, mut filled) = ((time(ranges.len(), 0), 0), 0u64);
+        let (mut best, mut filled) = ((self.seconds(ranges.len(), 0, connections), 0), 0u64);
         for (index, gap) in gaps.iter().enumerate() {
             filled = filled.saturating_add(*gap);
             if gaps.get(index + 1) == Some(gap) {
                 continue; // filled too, if this one is
             }
-            let now = time(ranges.len() - index - 1, filled);
+            let now = self.seconds(ranges.len() - index - 1, filled, connections);
             if now <= best.0 {
                 best = (now, *gap);
             }

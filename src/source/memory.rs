@@ -15,6 +15,9 @@ pub(crate) struct Memory {
     pub(crate) reads: Mutex<Vec<(u64, u64)>>,
     pub(crate) heads: Mutex<usize>,
     rounds: AtomicUsize,
+    cheap: bool,
+    /// After so many reads it is another file, by its ETag.
+    changes_after: AtomicUsize,
     /// What happens before ranges are read.
     pub(crate) before: fn(&Memory) -> Result<()>,
 }
@@ -27,8 +30,25 @@ impl Memory {
             reads: Mutex::default(),
             heads: Mutex::default(),
             rounds: AtomicUsize::new(0),
+            cheap: false,
+            changes_after: AtomicUsize::new(usize::MAX),
             before: |_| Ok(()),
         }
+    }
+
+    /// As a file of this machine is, or one elsewhere.
+    pub(crate) fn cheap(self, cheap: bool) -> Self {
+        Self { cheap, ..self }
+    }
+
+    /// From now on it is another file, by its ETag, once so many more reads were made.
+    pub(crate) fn changes_after(&self, reads: usize) {
+        self.changes_after.store(self.cost().0 + reads, Ordering::Relaxed);
+    }
+
+    fn meta(&self) -> Meta {
+        let etag = if self.cost().0 > self.changes_after.load(Ordering::Relaxed) { "\"f\"" } else { "\"e\"" };
+        Meta { size: self.bytes.len() as u64, etag: Some(etag.into()), last_modified: Some(1_700_000_000) }
     }
 
     /// How many requests, and how many bytes.
@@ -57,7 +77,7 @@ impl Source for Memory {
     }
 
     fn is_cheap(&self) -> bool {
-        false
+        self.cheap
     }
 
     fn lanes(&self) -> usize {
@@ -75,16 +95,12 @@ impl Source for Memory {
 
     fn head(&self) -> Result<Meta> {
         *self.heads.lock().unwrap() += 1;
-        Ok(Meta { size: self.bytes.len() as u64, etag: Some("\"e\"".into()), last_modified: Some(1_700_000_000) })
+        Ok(self.meta())
     }
 
     fn seen(&self) -> Option<Meta> {
         let untouched = self.reads.lock().unwrap().is_empty() && *self.heads.lock().unwrap() == 0;
-        (!untouched).then(|| Meta {
-            size: self.bytes.len() as u64,
-            etag: Some("\"e\"".into()),
-            last_modified: Some(1_700_000_000),
-        })
+        (!untouched).then(|| self.meta())
     }
 
     fn read_into(&self, offset: SourceOffset, buffer: &mut [u8]) -> Result<()> {

@@ -51,13 +51,13 @@ use bytes::Bytes;
 pub(crate) use cache::{fetch_units, is_under_way, keep, merge_gap, peek, prefetch};
 pub(crate) use engine::{host, statistics, statistics_json};
 pub(crate) use host::Host;
+pub(crate) use link::Link;
 pub(crate) use list::{list, put, read_whole};
 pub(crate) use local::meta as local_meta;
 
 use crate::error::{Error, Result};
 use crate::options::{AzureAccess, GsAccess, Options, Transport};
 use crate::path::{Location, without_secrets};
-use link::Link;
 use target::Target;
 
 /// A half-open range of bytes of a source file. The virtual file's offsets are another type

@@ -162,6 +162,143 @@ fn scanning_costs_few_requests_and_bytes() {
     assert!(reads == 1 && read <= size, "{reads} reads, {read} of {size} bytes");
 }
 
+const STRATEGIES: [Strategy; 4] = [Strategy::Auto, Strategy::Hop, Strategy::Stream, Strategy::Resync];
+
+/// What a scan gives, to be compared.
+fn outcome(source: &dyn Source, strategy: Strategy, lanes: usize) -> Result<String, String> {
+    let found = scan_by(source, Effort { strategy, lanes }).map_err(|error| error.chain())?;
+    let Scanned { meta, main, header, parts, has_tlm, whole, doubt } = found;
+    Ok(format!("{meta:?} {main:?} {header:?} {parts:?} {has_tlm} {} {doubt:?}", whole.is_some()))
+}
+
+/// A COM marker segment of the bytes of SOT marker segments, each as if a tile-part of `length` bytes began there.
+fn decoys(length: u32) -> Vec<u8> {
+    let sot = crate::jp2::Sot { tile: 1, length, part: 0, parts: 1 }.build();
+    let body = sot.repeat(12);
+    [&[0xFF, 0x64][..], &(body.len() as u16 + 2).to_be_bytes(), &body].concat()
+}
+
+/// Files that are too large to be read whole, of every structure.
+fn large_files() -> Vec<made::File> {
+    let large = |file: made::File| {
+        // A number of packets that does not depend on their lengths.
+        let (_, packets) = file.make();
+        made::File { packet: 1_700_000 / packets.len() as u32, ..file }
+    };
+    let base = made::File { plt: true, width: 320, height: 320, ..made::File::default() };
+    let mut files = made::File::many();
+    files.extend([
+        base.clone(),
+        made::File { parts: 3, reversed: true, ..base.clone() },
+        made::File { open_end: true, eoc: false, ..base.clone() },
+        made::File { plt: false, tile: 8, ..base.clone() },
+    ]);
+    files.extend([14, 144, 9000, 60_000].map(|length| made::File { tile_segments: decoys(length), ..base.clone() }));
+    files.into_iter().map(large).collect()
+}
+
+#[test]
+fn every_strategy_finds_the_same() {
+    for file in large_files() {
+        let bytes = Bytes::from(file.bytes());
+        assert!(bytes.len() > 1 << 20);
+        // Cut in a packet, in a header, and not at all.
+        let main_end = scan(&Memory::new("https://h/x.jp2", bytes.clone())).unwrap().main.end as usize;
+        let cuts = [bytes.len() - 500, bytes.len() * 2 / 3, main_end + 14, main_end + 5];
+        for (length, cheap) in
+            [(bytes.len(), false), (bytes.len(), true)].into_iter().chain(cuts.map(|cut| (cut, false)))
+        {
+            let by = |strategy, lanes| {
+                let source = Memory::new("https://h/x.jp2", bytes.slice(..length)).cheap(cheap);
+                outcome(&source, strategy, lanes)
+            };
+            let expected = by(Strategy::Hop, 1);
+            // A last tile-part whose length is left open ends wherever the file does.
+            assert!(expected.is_ok() == (length == bytes.len()) || file.open_end, "{file:?}");
+            for (strategy, lanes) in [
+                (Strategy::Auto, 1),
+                (Strategy::Auto, 16),
+                (Strategy::Stream, 1),
+                (Strategy::Stream, 3),
+                (Strategy::Resync, 3),
+                (Strategy::Resync, 16),
+            ] {
+                assert_eq!(by(strategy, lanes), expected, "{strategy:?} {lanes} {file:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn resync_takes_few_rounds_and_bytes() {
+    // 121 tile-parts, like a 10 m band at a fifth of its size.
+    let file = made::File { plt: true, width: 352, height: 352, packet: 60_000, ..made::File::default() };
+    let bytes = Bytes::from(file.bytes());
+    let size = bytes.len() as u64;
+    for (lanes, most_rounds) in [(4, 38), (16, 15)] {
+        let source = Memory::new("https://h/x.jp2", bytes.clone());
+        scan_by(&source, Effort { strategy: Strategy::Resync, lanes }).unwrap();
+        let ((requests, read), rounds) = (source.cost(), source.rounds());
+        assert!(rounds <= most_rounds && requests <= 121 + 4 * lanes, "{rounds} rounds, {requests} requests");
+        assert!((read - (256 << 10)) * 100 <= 12 * size, "{read} of {size} bytes");
+        // The walk has found everything at hand: it reads one by one.
+        let by_rounds = requests - 1;
+        assert!(by_rounds >= rounds && rounds > 0);
+    }
+}
+
+#[test]
+fn a_cheap_source_is_asked_for_headers_alone() {
+    let file = made::File { plt: true, packet: 30_000, ..made::File::default() };
+    let source = Memory::new("file:///x.jp2", file.bytes()).cheap(true);
+    assert!(scan(&source).unwrap().whole.is_none());
+    let (reads, read) = source.cost();
+    assert!(reads <= 7 && read <= 7 * 1024 + 8192 && source.rounds() == 0, "{reads} reads, {read} bytes");
+}
+
+/// Tile-parts of 14 bytes, each as short as one can be, cost no read each.
+#[test]
+fn chains_of_tiny_tile_parts_end() {
+    let file = made::File { width: 8 * 250, height: 8 * 250, tile: 8, packet: 1, ..made::File::default() };
+    let bytes = file.bytes();
+    let main = scanned(&bytes).unwrap().main;
+    let mut stream = bytes[..main.end as usize].to_vec();
+    for number in 0..120_000u32 {
+        let sot = crate::jp2::Sot { tile: (number % 62_500) as u16, length: 14, part: 0, parts: 0 };
+        stream.extend_from_slice(&sot.build());
+        stream.extend_from_slice(&[0xFF, 0x93]);
+    }
+    let stream = Bytes::from(stream);
+    let expected = outcome(&Memory::new("https://h/x.jp2", stream.clone()), Strategy::Hop, 1);
+    assert!(expected.is_ok());
+    for strategy in STRATEGIES {
+        let source = Memory::new("https://h/x.jp2", stream.clone());
+        assert_eq!(outcome(&source, strategy, 16), expected);
+        let (requests, read) = source.cost();
+        assert!(requests < 2000 && read < 3 * stream.len() as u64, "{strategy:?}: {requests} requests, {read} bytes");
+    }
+}
+
+#[test]
+fn a_file_that_changes_meanwhile_is_told() {
+    let file = made::File { plt: true, width: 320, height: 320, packet: 9000, ..made::File::default() };
+    let bytes = Bytes::from(file.bytes());
+    for cheap in [false, true] {
+        for strategy in STRATEGIES {
+            let source = Memory::new("https://h/x.jp2", bytes.clone()).cheap(cheap);
+            source.changes_after(1);
+            let error = outcome(&source, strategy, 4).unwrap_err();
+            assert!(error.contains("the file has changed"), "{strategy:?}: {error}");
+        }
+    }
+}
+
+#[test]
+fn strategies_have_names() {
+    assert_eq!(["auto", "hop", "stream", "resync"].map(|name| name.parse::<Strategy>().unwrap()), STRATEGIES);
+    assert!("walk".parse::<Strategy>().unwrap_err().to_string().contains("auto, hop, stream or resync"));
+}
+
 fn data() -> Option<PathBuf> {
     let folder = std::env::var_os("VSITLM_TEST_DATA")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);

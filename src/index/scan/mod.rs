@@ -1,0 +1,170 @@
+//! Walking a JP2 from tile-part to tile-part, once, to make its index row.
+//!
+//! ```text
+//! scan ─► main header ─► plan ─► resync ─► walk ─► Scanned
+//!                                   └─► pieces ◄─┘
+//! ```
+//!
+//! One walk along Psot, from SOT to SOT (T.800 A.4.2), makes the row and checks every link. What differs is how the bytes
+//! come that it looks at: `plan` chooses by what requests and bytes cost, `resync` fetches them from several places at the
+//! same time, `pieces` holds them and fetches what is missing. So the row is the same whichever way it was made, and a
+//! guess that was wrong costs time alone.
+
+mod pieces;
+mod plan;
+mod resync;
+mod walk;
+
+use std::str::FromStr;
+
+use bytes::Bytes;
+
+use super::heads::{are_wrong, set_heads};
+use super::record::own_tile_parts;
+use crate::error::{Error, Result};
+use crate::jp2::{MainHeader, Progress, SOT_LENGTH, TilePart, parse_main_header};
+use crate::source::{Meta, Source};
+use pieces::Pieces;
+use plan::Plan;
+
+/// What a scan found.
+#[derive(Debug, Clone)]
+pub(crate) struct Scanned {
+    /// Size, ETag and date of the file as it was read.
+    pub(crate) meta: Meta,
+    /// The main header.
+    pub(crate) main: MainHeader,
+    /// The file up to the end of the first SOT marker segment.
+    pub(crate) header: Bytes,
+    /// The tile-parts in source order; every tile has at least one.
+    pub(crate) parts: Vec<TilePart>,
+    /// Whether the file has a TLM of its own that fits it. Then `parts` may be made from that, without heads.
+    pub(crate) has_tlm: bool,
+    /// The file, where it was read whole: small remote ones are.
+    pub(crate) whole: Option<Bytes>,
+    /// What is wrong with the lengths of packets that the file tells (PLT), where something is. It is then served without
+    /// reduced views.
+    pub(crate) doubt: Option<Error>,
+}
+
+/// How the headers of tile-parts are come by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Strategy {
+    /// Whichever takes the shortest time, by what requests and bytes cost.
+    #[default]
+    Auto,
+    /// One small read a tile-part.
+    Hop,
+    /// Everything, in large reads.
+    Stream,
+    /// Hops from several places at the same time, each found by looking for an SOT marker segment.
+    Resync,
+}
+
+impl FromStr for Strategy {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Ok(match name {
+            "auto" => Self::Auto,
+            "hop" => Self::Hop,
+            "stream" => Self::Stream,
+            "resync" => Self::Resync,
+            _ => {
+                return Err(Error::Option {
+                    name: "--strategy",
+                    value: name.to_owned(),
+                    expected: "auto, hop, stream or resync",
+                });
+            }
+        })
+    }
+}
+
+/// How one file is scanned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Effort {
+    /// How the headers of its tile-parts are come by.
+    pub(crate) strategy: Strategy,
+    /// How many requests for it are made at the same time, at most.
+    pub(crate) lanes: usize,
+}
+
+/// Reads a file's headers, as fast as its source allows.
+///
+/// # Errors
+/// As [`scan_by`].
+pub(crate) fn scan(source: &dyn Source) -> Result<Scanned> {
+    scan_by(source, Effort { strategy: Strategy::Auto, lanes: source.lanes() })
+}
+
+/// Reads a file's headers. What comes out depends on the file alone, not on `effort`.
+///
+/// # Errors
+/// [`Error::Malformed`] with the offset of what breaks the standard; [`Error::Changed`] where the file does not stay what
+/// it is; whatever `source` fails with.
+pub(crate) fn scan_by(source: &dyn Source, effort: Effort) -> Result<Scanned> {
+    let mut pieces = Pieces::new(source)?;
+    let main = main_header(&mut pieces)?;
+    let meta = pieces.meta().clone();
+    // Rows are kept, and a slice would keep all that was read with it: of a small file the whole.
+    let header = header(&mut pieces, main.end + SOT_LENGTH)?;
+    let end = codestream_end(&main, meta.size)?;
+    let whole = pieces.whole();
+    let own = if main.has_tlm() { own_tile_parts(&main, &header, meta.size).ok() } else { None };
+    let told = |parts: &[TilePart]| parts.iter().map(|part| (part.tile, part.length)).collect::<Vec<_>>();
+    let (has_tlm, parts, doubt) = match own {
+        Some(parts) if !source.is_cheap() => (true, parts, None),
+        // Where a walk costs nothing, a TLM is not taken at its word.
+        own => {
+            match plan::choose(effort, &pieces, &main, end) {
+                Plan::Hop => {}
+                Plan::Stream { requests } => pieces.stream(requests, end),
+                Plan::Resync { chains } => resync::explore(&mut pieces, &main, end, chains)?,
+            }
+            let (mut found, headers) = walk::tile_parts(&mut pieces, &main, end)?;
+            let divided = set_heads(&main, &mut found, &headers);
+            let doubt = divided.err().filter(|_| are_wrong(&main, &headers));
+            (own.is_some_and(|own| told(&own) == told(&found)), found, doubt)
+        }
+    };
+    pieces.check_unchanged()?;
+    Ok(Scanned { meta, main, header, parts, has_tlm, whole, doubt })
+}
+
+fn main_header(pieces: &mut Pieces<'_>) -> Result<MainHeader> {
+    let size = pieces.meta().size;
+    let mut need = 0;
+    loop {
+        let prefix = pieces.at(0, need)?;
+        match parse_main_header(prefix, size)? {
+            Progress::Done(main) => return Ok(main),
+            // Doubling: a header that asks byte by byte costs few reads all the same.
+            Progress::Need(end) => need = end.max((prefix.len() as u64).saturating_mul(2)),
+        }
+    }
+}
+
+/// A copy of the file's first `length` bytes, which end with the first SOT marker segment.
+fn header(pieces: &mut Pieces<'_>, length: u64) -> Result<Bytes> {
+    let cut = || Error::malformed(length - SOT_LENGTH, "A.4.2", "the file ends in its first SOT: it is cut");
+    let bytes = pieces.at(0, length)?;
+    let whole = usize::try_from(length).ok().and_then(|length| bytes.get(..length));
+    whole.map(Bytes::copy_from_slice).ok_or_else(cut)
+}
+
+/// Where the codestream ends, inside a file of `size` bytes.
+fn codestream_end(main: &MainHeader, size: u64) -> Result<u64> {
+    match main.codestream_end {
+        Some(end) if end > size => {
+            let at = main.jp2c.map_or(0, |(offset, _)| offset);
+            let what = format!("a jp2c box that ends at {end}, the file at {size}: it is cut");
+            Err(Error::malformed(at, "I.4", what))
+        }
+        Some(end) => Ok(end),
+        None => Ok(size),
+    }
+}
+
+#[cfg(test)]
+mod tests;
