@@ -7,7 +7,7 @@ use crate::error::{Error, Result, ResultExt};
 use crate::index::{self, Record};
 use crate::layout;
 use crate::options::Options;
-use crate::path::{Archive, Key, Request, View, parse_file};
+use crate::path::{Archive, Key, ProductName, Request, View, parse_file};
 use crate::source::HostFiles;
 
 /// More places than these are not asked, whatever the rows say: a path of AWS has six.
@@ -34,7 +34,9 @@ fn names(key: &Key, options: &Options, get: &Get<'_>, host: Option<&dyn HostFile
     let (names, warnings) = index::bands_of(options, key, &index_opener(get, host));
     warn_all(host, &warnings);
     match names.is_empty() {
-        true => missing("no index of VSITLM_INDEX has a row of this product: add it with 'vsitlm index'".into()),
+        true => {
+            missing("no index of VSITLM_INDEX has a row that names this product: add it with 'vsitlm index'".into())
+        }
         false => Ok(names.into_iter().collect()),
     }
 }
@@ -43,10 +45,11 @@ fn missing<T>(what: String) -> Result<T> {
     Err(Error::Product { what })
 }
 
-/// The rows of the product's file that is called `key`.
+/// The rows of the product's file that is called `key`. Those that name the day or the time alone may be another product's.
 fn rows(key: &Key, options: &Options, get: &Get<'_>, host: Option<&dyn HostFiles>) -> Result<Vec<Record>> {
-    let found = index::find(options, key, "", &index_opener(get, host));
+    let mut found = index::find(options, key, "", &index_opener(get, host));
     warn_all(host, &found.warnings);
+    found.records.retain(|record| key.product == ProductName::Full(record.key.product_id.clone()));
     if found.records.is_empty() {
         let names = names(key, options, get, host)?;
         return missing(format!("VSITLM_INDEX has no row of it, but of {}", names.join(", ")));

@@ -208,6 +208,20 @@ fn views_of_a_product_path_are_those_of_the_file() {
 }
 
 #[test]
+fn a_row_that_does_not_name_the_product_is_none_of_it() {
+    let world = World::new();
+    let [[_, _, place], _] = world.places(0);
+    world.put(&place, 300);
+    for product_id in ["L2A_T31UDQ_20211016", "L2A_T31UDQ_20211016T105031", ""] {
+        let mut nameless = row(&world.l2a, split(&place).1, 300);
+        nameless.key.product_id = product_id.into();
+        world.index(vec![nameless]);
+        let error = world.refused(&world.path(), "sentinel-s2-l2a", &[]);
+        assert!(error.contains("no index of VSITLM_INDEX has a row that names this product"), "{error}");
+    }
+}
+
+#[test]
 fn what_is_missing_is_said() {
     let world = World::new();
     let [[place, ..], _] = world.places(0);
@@ -219,7 +233,7 @@ fn what_is_missing_is_said() {
         (&path, "eodata", &[], "not found"),
         (&path, "eodata", &[("VSITLM_STORE", "https://u:sesame@h/b?sesame")], "VSITLM_STORE=https://h/b is not valid"),
         (&format!("{}/B04", world.l2a), "eodata", &[], "no row of it, but of B03_20m"),
-        (&format!("{}/B04", world.l1c), "eodata", &[], "no index of VSITLM_INDEX has a row of this product"),
+        (&format!("{}/B04", world.l1c), "eodata", &[], "no index of VSITLM_INDEX has a row that names this product"),
         (&world.l2a, "eodata", &[], "it is a folder: open one of B03_20m"),
     ] {
         let error = world.refused(path, store, set);

@@ -7,7 +7,7 @@ use super::read::{Column, IndexFile};
 use super::wanted::Wanted;
 use crate::error::{Error, Result};
 use crate::options::Options;
-use crate::path::{Key, is_product_file};
+use crate::path::{Key, ProductName, is_product_file};
 
 const NAMES: [Column; 2] = [Column::ProductId, Column::BandId];
 /// A product has some 40 files; an index with more under its name is none of it.
@@ -16,11 +16,12 @@ const MOST_BANDS: usize = 1000;
 /// The bands of a product as the index spells them (`B03`, `B03_20m`), in order: those of the first index of the options
 /// that has any. With them the indexes that could not be asked.
 pub(crate) fn bands_of(options: &Options, product: &Key, open: &OpenIndex<'_>) -> (BTreeSet<String>, Vec<Error>) {
+    let ProductName::Full(name) = &product.product else { return Default::default() };
     let wanted = Wanted::new(product, "");
     let (mut bands, mut warnings) = (BTreeSet::new(), Vec::new());
     for entry in &options.index {
         for place in places(entry, product) {
-            match ask(&place, options, open, |file| bands_in(file, &wanted)) {
+            match ask(&place, options, open, |file| bands_in(file, &wanted, name)) {
                 Ok(found) => bands.extend(found.into_iter().flatten()),
                 Err(warning) => warnings.push(warning),
             }
@@ -33,7 +34,7 @@ pub(crate) fn bands_of(options: &Options, product: &Key, open: &OpenIndex<'_>) -
 }
 
 /// Those in one index. What an index calls a band and nobody could open is none.
-fn bands_in(file: &IndexFile, wanted: &Wanted) -> Result<BTreeSet<String>> {
+fn bands_in(file: &IndexFile, wanted: &Wanted, name: &str) -> Result<BTreeSet<String>> {
     let mut bands = BTreeSet::new();
     for group in 0..file.groups() {
         if file.bounds(group, Column::ProductId).is_some_and(|(min, max)| !wanted.may_hold(min, max)) {
@@ -42,7 +43,7 @@ fn bands_in(file: &IndexFile, wanted: &Wanted) -> Result<BTreeSet<String>> {
         let chunks = file.fetch(&[group], &NAMES)?;
         let mut rows = Vec::new();
         chunks.each(group, Column::ProductId, |row, product| {
-            if wanted.product(product) && rows.len() < MOST_BANDS {
+            if product == name.as_bytes() && rows.len() < MOST_BANDS {
                 rows.push(row);
             }
         })?;

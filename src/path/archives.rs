@@ -104,13 +104,12 @@ impl Store {
             _ => {}
         }
         let base = text.trim_end_matches('/');
-        let is_base = !(base.is_empty() || base.ends_with(':'))
-            && !base.contains(['?', '#'])
-            && base.rsplit('/').next().is_some_and(|last| product_name(last).is_none());
-        if !is_base || parse_file(&format!("{base}/x.jp2")).is_err() {
+        let last = base.rsplit('/').next().unwrap_or_default();
+        let is_none =
+            last.is_empty() || last.ends_with(':') || base.contains(['?', '#']) || product_name(last).is_some();
+        if is_none || parse_file(&format!("{base}/x.jp2")).is_err() {
             return None;
         }
-        let last = base.rsplit('/').next().unwrap_or_default();
         // https://sentinel-s2-l1c.s3.amazonaws.com
         let is_host = base.rsplit('/').nth(1) == Some("") && base.contains("://");
         let bucket = if is_host { last.split('.').next().unwrap_or_default() } else { last };
@@ -124,13 +123,12 @@ impl Store {
 
     /// The path of an object with this key, in the grammar of what follows `/vsitlm/`. AWS has a bucket for each level.
     pub(crate) fn join(&self, key: &str, level: Option<&str>) -> String {
-        let wanted =
-            AWS_BUCKETS.iter().find(|(known, _)| Some(*known) == level).filter(|_| self.archive == Some(Archive::Aws));
-        let at = AWS_BUCKETS.iter().filter_map(|(_, bucket)| self.base.rfind(bucket)).max();
-        match (wanted, at) {
-            (Some((_, bucket)), Some(at)) => {
-                let (before, after) = (&self.base[..at], &self.base[at + bucket.len()..]);
-                format!("{before}{bucket}{after}/{key}")
+        let (folder, last) = self.base.split_at(self.base.rfind('/').map_or(0, |at| at + 1));
+        let host = AWS_BUCKETS.iter().find_map(|(_, bucket)| last.strip_prefix(bucket));
+        let wanted = AWS_BUCKETS.iter().find(|(known, _)| Some(*known) == level);
+        match (wanted, host) {
+            (Some((_, bucket)), Some(host)) if self.archive == Some(Archive::Aws) => {
+                format!("{folder}{bucket}{host}/{key}")
             }
             _ => format!("{}/{key}", self.base),
         }
