@@ -126,7 +126,7 @@ def test_a_product_is_taken_by_its_manifest(
     told = indexed(tmp_path / "y.parquet", site.url(f"{safe}?sig=opensesame"))
     assert (told["rows"], told["failed"]) == (2, [])
     # The manifest, and each band with one request, since they are small.
-    assert site.stats()["gets"] == 3
+    assert len(site.ranges()) == 3
 
 
 @pytest.mark.parametrize("place", ["s3", "disk"])
@@ -161,7 +161,7 @@ def test_products_are_found_in_an_archive_by_their_names(s3: dict[str, Any], tmp
 
 
 def test_the_items_of_stac_are_taken(s3: dict[str, Any], site: Site, archive: Path, tmp_path: Path) -> None:
-    near = site.put(archive / CDSE / BANDS[1], "items/bands/B04.jp2")
+    site.put(archive / CDSE / BANDS[1], "items/bands/B04.jp2")
     asset = {"type": "image/jp2; application=x"}
     item = {
         "id": "near and far",
@@ -177,8 +177,8 @@ def test_the_items_of_stac_are_taken(s3: dict[str, Any], site: Site, archive: Pa
     index = tmp_path / "x.parquet"
     told = indexed(index, url, options=s3["reader"])
     assert told["rows"] == 2 and [each["file"].endswith("items.json: bare") for each in told["failed"]] == [True]
-    for path in (near, f"s3://eodata/{CDSE}/{BANDS[1]}"):
-        assert PRODUCT in [row["product_id"] for row in rows(index, path, s3["reader"])]
+    for band in BANDS[:2]:
+        assert PRODUCT in [row["product_id"] for row in rows(index, f"s3://eodata/{CDSE}/{band}", s3["reader"])]
 
 
 def test_an_index_is_written_to_a_bucket(s3: dict[str, Any], archive: Path) -> None:
