@@ -59,7 +59,7 @@ fn the_newest_row_of_a_file_is_left() {
     let path = |path: &str, row: Record| Record { path: path.into(), ..row };
     let aged = |modified, row: Record| Record { last_modified: Some(modified), ..row };
     let elsewhere = |row: Record| Record { origin: Some("gs://other/B02".into()), ..row };
-    let left = |files: &[&[Record]]| {
+    let left = |files: &[Vec<Record>]| {
         let mut rows = Rows::new(false);
         files
             .iter()
@@ -70,16 +70,16 @@ fn the_newest_row_of_a_file_is_left() {
         (paths, shared.into_iter().map(|shared| shared.paths.len()).collect::<Vec<_>>())
     };
     let (one, two) = (path("one", base.clone()), path("two", base.clone()));
-    assert_eq!(left(&[&[one.clone()], &[two.clone()]]), (vec!["two".into()], vec![]), "the later of equals");
-    assert_eq!(left(&[&[aged(9_999_999_999, one.clone())], &[two.clone()]]).0, ["one"], "the newer file");
+    assert_eq!(left(&[vec![one.clone()], vec![two.clone()]]), (vec!["two".into()], vec![]), "the later of equals");
+    assert_eq!(left(&[vec![aged(9_999_999_999, one.clone())], vec![two.clone()]]).0, ["one"], "the newer file");
     // A copy at another place: one row serves both. Another file of the same name is none.
-    assert_eq!(left(&[&[one.clone()], &[elsewhere(two.clone())]]), (vec!["two".into()], vec![2]));
+    assert_eq!(left(&[vec![one.clone()], vec![elsewhere(two.clone())]]), (vec!["two".into()], vec![2]));
     let longer = record(PRODUCT, "B02", 20);
     let longer = Record { key: base.key.clone(), ..path("longer", elsewhere(longer)) };
-    assert_eq!(left(&[&[one.clone()], &[longer]]).0.len(), 2);
+    assert_eq!(left(&[vec![one.clone()], vec![longer]]).0.len(), 2);
     // Files whose names tell nothing are told apart by where they lie.
     let nameless = |row: Record| Record { key: RecordKey { band_id: "x".into(), ..RecordKey::default() }, ..row };
-    assert_eq!(left(&[&[nameless(one.clone()), nameless(elsewhere(two))], &[nameless(one)]]).0.len(), 2);
+    assert_eq!(left(&[vec![nameless(one.clone()), nameless(elsewhere(two))], vec![nameless(one)]]).0.len(), 2);
 }
 
 #[test]
