@@ -324,6 +324,9 @@ impl Scanner<'_> {
 
     /// Whether the file has a row already and is still what it was then. A row of the run before is taken at its word.
     fn is_known(&self, input: &Input, source: &dyn Source) -> Result<bool> {
+        if self.checksums && input.checksum.is_some() {
+            return Ok(false);
+        }
         let Some(known) = self.known.get(&hash(source.origin())) else { return Ok(false) };
         if known.is_new && !source.is_cheap() {
             return Ok(true);

@@ -26,7 +26,7 @@ def codestream(length, plt=False):
     for tile in range(4):
         psot = length + 100 * tile
         fine = psot - 14 - 20 - 8
-        lengths = struct.pack(">HHBBBB", 0xFF58, 6, 0, 20, 0x80 | fine >> 7, fine & 0x7F)[: 8 if plt else 0]
+        lengths = struct.pack(">HHBBBB", 0xFF58, 6, 0, 20, 0x80 | fine >> 7, fine & 0x7F) if plt else b""
         packets = bytes(1 + tile for _ in range(20)) + bytes(psot - 14 - 20 - len(lengths))
         sot = struct.pack(">HHHIBB", 0xFF90, 10, tile, psot, 0, 1)
         tiles += sot + lengths + b"\xff\x93" + packets
@@ -47,7 +47,7 @@ def product(tmp_path_factory):
         path = images / f"R{band[4:]}" / f"T31UDQ_20241016T105031_{band}.jp2"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(codestream(50 + number))
-    made = run("index", folder / f"{PRODUCT}.SAFE", "-o", folder / "index.parquet", "--json")
+    made = run("index", folder / f"{PRODUCT}.SAFE", "--all-resolutions", "-o", folder / "index.parquet", "--json")
     assert made.returncode == 0, made.stderr
     assert json.loads(made.stdout)["rows"] == 3
     return folder

@@ -139,7 +139,7 @@ def test_what_a_manifest_says_and_is_not_so_is_told(
     why = {Path(each["file"]).name.rsplit("_", 2)[1]: each["error"] for each in told["failed"]}
     assert told["rows"] == 2 and set(why) == {"B03", "B08"}
     assert "not found" in why["B08"] and " 1 " in f"{why['B03']} " and "bytes" in why["B03"], why
-    told = indexed(tmp_path / "x.parquet", path, "--checksums", "--all-resolutions", options=s3["reader"])
+    told = indexed(tmp_path / "y.parquet", path, "--checksums", "--all-resolutions", options=s3["reader"])
     assert told["rows"] == 0 and "0" * 32 in json.dumps(told["failed"])
 
 
