@@ -22,10 +22,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import rasterio
+from bench_index import bench_indexing
 from bench_report import Readings, Report, in_turns, ratio, say, seconds
 from bench_transport import MANY, bench_files, bench_whole, many_files
 from measure import COG, LOCAL, PLAIN, SPARSE, VSITLM, Case, Measurement, Peer, Reading
-from sample import JP2_PATH, make, make_many, make_tci
+from sample import JP2_PATH, make, make_coarse, make_many, make_tci
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 FIRST = str(JP2_PATH)
@@ -255,13 +256,18 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("target/sample"), help="where made files are kept")
     parser.add_argument("--rtt-ms", type=float, default=50, help="round trip of the server in milliseconds")
     parser.add_argument("--repeat", type=int, default=5, help="reads of each kind")
-    parser.add_argument("--only", choices=["network"], help="many files at once and whole files, and nothing else")
+    parser.add_argument("--only", choices=["network", "index"], help="many files at once and whole files; indexing")
     parser.add_argument("--write", type=Path, help="file to put the table into, between its marker lines")
     arguments = parser.parse_args()
     say("sample files (made once, a few minutes)")
     jp2, cog = make(arguments.folder)
     assert cog
     report = Report()
+    if arguments.only == "index":
+        coarse = make_coarse(arguments.folder)
+        bench_indexing(arguments.vsitlm, jp2, coarse, arguments.rtt_ms, arguments.repeat, report)
+        finish(arguments, report)
+        return
     files, cogs = {FIRST: jp2, SECOND: jp2, TCI: make_tci(arguments.folder)}, dict.fromkeys(COGS.values(), cog)
     files[MANY] = make_many(arguments.folder)
     command = (arguments.plugin, arguments.vsitlm, arguments.rtt_ms)
@@ -274,7 +280,17 @@ def main() -> None:
             bench_overviews(measurement, arguments.repeat, report)
             bench_tci(measurement, report)
             bench_local(measurement, arguments.repeat, report)
-    text = report.markdown("make bench", arguments.repeat, described(arguments.rtt_ms))
+    if not arguments.only:
+        bench_indexing(
+            arguments.vsitlm, jp2, make_coarse(arguments.folder), arguments.rtt_ms, arguments.repeat, report
+        )
+    finish(arguments, report)
+
+
+def finish(arguments: argparse.Namespace, report: Report) -> None:
+    """Prints the tables, and writes them where they are wanted."""
+    command = f"scripts/bench.py --only {arguments.only}" if arguments.only else "make bench"
+    text = report.markdown(command, arguments.repeat, described(arguments.rtt_ms))
     print(text)
     if arguments.write:
         replace_section(arguments.write, text)

@@ -11,6 +11,12 @@ from measure import COG, LOCAL, Reading
 Readings = dict[str, list[Reading]]
 
 
+READ_HEADER = (
+    "| read | through | seconds | GET | HEAD | bytes | in flight | pixels |",
+    "|---|---|---|---|---|---|---|---|",
+)
+
+
 class Report:
     """The table of measurements and the table of targets, as they grow."""
 
@@ -18,6 +24,7 @@ class Report:
         self.measured: list[str] = []
         self.targets: list[str] = []
         self.wrong: list[str] = []
+        self.notes: list[str] = []
         self.reduced: set[str] = set()
         """Cases that read overviews."""
 
@@ -52,6 +59,10 @@ class Report:
         bound = ("" if exact else "≥ " if least else "≤ ") + form.format(limit)
         self.targets.append(f"| {what} | {bound} | {form.format(reached)} | {'PASS' if fine else '**MISS**'} |")
 
+    def note(self, what: str) -> None:
+        """What was measured beside, for comparison."""
+        self.notes.append(what)
+
     def markdown(self, command: str, repeat: int, described: str) -> str:
         """Both tables, with the command that made them."""
         wrong = [f"\n**Wrong pixels:** {'; '.join(self.wrong)}." if self.wrong else ""]
@@ -63,9 +74,10 @@ class Report:
                 "|---|---|---|---|",
                 *self.targets,
                 "",
-                "| read | through | seconds | GET | HEAD | bytes | in flight | pixels |",
-                "|---|---|---|---|---|---|---|---|",
+                *(READ_HEADER if self.measured else []),
                 *self.measured,
+                *(["", "For comparison:", ""] if self.notes else []),
+                *[f"- {note}" for note in self.notes],
                 *wrong,
             ]
         ).rstrip()

@@ -65,6 +65,15 @@ TCI_PROFILE = JP2_PROFILE | {
     "YCC": "YES",
 }
 """As the true colour images of products up to 2022: 1,849 tiles."""
+COARSE_PX = 1830
+COARSE_PROFILE = JP2_PROFILE | {
+    "BLOCKXSIZE": 192,
+    "BLOCKYSIZE": 192,
+    "PRECINCTS": ",".join(["{64,64}"] * 5),
+    "CODEBLOCK_WIDTH": 16,
+    "CODEBLOCK_HEIGHT": 16,
+}
+"""As a 60 m band: 100 tiles, some 3 MB."""
 MANY_PX, MANY_TILE_PX = 5760, 128
 MANY_PROFILE = JP2_PROFILE | {
     "BLOCKXSIZE": MANY_TILE_PX,
@@ -176,6 +185,14 @@ def make_many(folder: Path) -> Path:
     if not jp2.exists():
         noise = np.random.default_rng(1).integers(0, 256, (MANY_PX, MANY_PX), np.uint8)
         write_jp2(jp2, [noise], MANY_PROFILE)
+    return jp2
+
+
+def make_coarse(folder: Path) -> Path:
+    """A 60 m band below `folder`, made if it is not there."""
+    jp2 = folder / "coarse" / str(JP2_PATH).replace("10m", "60m")
+    if not jp2.exists():
+        write_jp2(jp2, [landscape(COARSE_PX)], COARSE_PROFILE)
     return jp2
 
 
