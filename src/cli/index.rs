@@ -4,6 +4,7 @@
 //! `--resume`; the output itself is written at the end, each file of it whole under its final name or not at all.
 
 use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -11,7 +12,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::inputs::{Input, Selection, Slice, expand};
-use super::output::Output;
+use super::output::{Output, as_json};
 use super::progress::Progress;
 use super::{complain, open, options, print, size};
 use crate::error::{Error, Result, ResultExt};
@@ -90,13 +91,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     let output = Output::new(&arguments.output);
     let slice = arguments.slice.map_or_else(String::new, |slice| slice.to_string());
     let stage_path = output.stage(&slice, &options)?;
-    let (stage, staged) = Stage::open(&stage_path, &|path| open(&Location::Local(path.to_owned()), &options))?;
-    if !staged.is_empty() && !arguments.resume {
+    let mut staged = HashMap::new();
+    let open_local = |path: &Path| open(&Location::Local(path.to_owned()), &options);
+    let stage = Stage::open(&stage_path, &open_local, &mut |row| {
+        staged.extend(row.origin.as_deref().map(|origin| (hash(origin), Known::staged(row))));
+    })?;
+    let resumed = stage.len();
+    if resumed > 0 && !arguments.resume {
         return Err(Error::Index {
             index: output.display(),
             what: format!(
-                "a run into it was broken off after {} files: go on with --resume, or remove {}",
-                staged.len(),
+                "a run into it was broken off after {resumed} files: go on with --resume, or remove {}",
                 stage_path.display()
             ),
         });
@@ -117,9 +122,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     let mut rows = Rows::new(output.is_partitioned());
     add_existing(&mut rows, &output, &inputs, &options)?;
     let mut known = rows.known();
-    known.extend(staged.iter().filter_map(|row| Some((hash(row.origin.as_deref()?), Known::staged(row)))));
-    let resumed = staged.len();
-    drop(staged);
+    known.extend(staged);
     let jobs = arguments.jobs.map_or_else(|| default_jobs(&inputs, &options), usize::from);
     let scanner = Scanner {
         options: &options,
@@ -141,27 +144,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     for shared in &shared {
         complain(&format!("{} files are called {}: {}", shared.paths.len(), shared.key, shared.paths.join(", ")));
     }
-    let mut bytes = 0;
-    let mut is_whole = true;
-    for partition in rows.partitions().iter().filter(|partition| partition.has_new) {
-        match output.write(&rows, partition, &options) {
-            Ok(written) => bytes += written,
-            Err(error) => {
-                complain(&error.chain());
-                is_whole = false;
-                failures.push((format!("{} {}", output.display(), partition.name), error.chain()));
-            }
-        }
-    }
+    let written = output.write(&rows, &options);
     let count = rows.len();
-    if let (true, Some(stage)) = (is_whole, rows.into_stage()) {
+    if let (true, Some(stage)) = (written.failures.is_empty(), rows.into_stage()) {
         stage.remove();
     }
+    let bytes = written.bytes;
+    failures.extend(written.failures);
     let listed = output.write_failures(arguments.failures.as_deref(), &failures, &options)?;
     let seconds = start.elapsed().as_secs_f64();
     let embedded = arguments.embed_overviews.map(|k| (1u64 << k, overviews.rows, overviews.bytes));
     if arguments.json {
-        let failed: Vec<_> = failures.iter().map(|(file, error)| json!({"file": file, "error": error})).collect();
+        let failed = as_json(&failures);
         let shared: Vec<_> = shared.iter().map(|shared| json!({"key": shared.key, "paths": shared.paths})).collect();
         let overviews = embedded.map(|(factor, rows, bytes)| json!({"factor": factor, "rows": rows, "bytes": bytes}));
         let asked: serde_json::Value = serde_json::from_str(&crate::source::statistics_json()).unwrap_or_default();
@@ -370,7 +364,8 @@ mod tests {
             let mut scanned = scan_by(&*source, effort).unwrap();
             let folder = tempfile::tempdir().unwrap();
             let stage = folder.path().join("stage");
-            let (stage, _) = Stage::open(&stage, &|path| open(&Location::Local(path.to_owned()), &options)).unwrap();
+            let open_local = |path: &Path| open(&Location::Local(path.to_owned()), &options);
+            let stage = Stage::open(&stage, &open_local, &mut |_| ()).unwrap();
             let (known, overviews) = (HashMap::new(), Mutex::default());
             let scanner = Scanner {
                 options: &options,

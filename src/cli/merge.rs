@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::output::Output;
+use super::output::{Output, Written, as_json};
 use super::progress::Progress;
 use super::shards::{open_index, shards};
 use super::{complain, options, print, size};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::index::{Rows, Wins};
 
 #[derive(Debug, clap::Args)]
@@ -45,7 +45,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     for input in &inputs {
         match shards(input, &options) {
             Ok(found) => files.extend(found),
-            Err(error) => fail(&mut failures, input, &error),
+            Err(error) => {
+                complain(&error.chain());
+                failures.push((input.clone(), error.chain()));
+            }
         }
     }
     let progress = Progress::new(files.len());
@@ -67,19 +70,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     let partitions = rows.partition_names();
     output.add_existing(&mut rows, &partitions, &options)?;
     let shared = rows.sort(Wins::Newest).len();
-    let (mut bytes, mut written) = (0, 0);
-    for partition in rows.partitions().iter().filter(|partition| partition.has_new) {
-        match output.write(&rows, partition, &options) {
-            Ok(length) => {
-                bytes += length;
-                written += 1;
-            }
-            Err(error) => fail(&mut failures, &format!("{} {}", output.display(), partition.name), &error),
-        }
-    }
+    let Written { files: written, bytes, failures: unwritten } = output.write(&rows, &options);
+    failures.extend(unwritten);
     let (count, seconds, place) = (rows.len(), start.elapsed().as_secs_f64(), output.display());
     if arguments.json {
-        let failed: Vec<_> = failures.iter().map(|(file, error)| json!({"file": file, "error": error})).collect();
+        let failed = as_json(&failures);
         print(
             &json!({
                 "output": place, "inputs": files.len(), "rows_read": found, "rows": count, "files_written": written,
@@ -96,9 +91,4 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
         ));
     }
     Ok(failures.is_empty() && count > 0)
-}
-
-fn fail(failures: &mut Vec<(String, String)>, what: &str, error: &Error) {
-    complain(&error.chain());
-    failures.push((what.to_owned(), error.chain()));
 }

@@ -1,16 +1,14 @@
 //! Where an index is written to: one file, or the partition layout below a folder or prefix.
 
 use std::collections::BTreeSet;
-use std::hash::Hasher;
 use std::path::PathBuf;
 
-use serde_json::json;
-use twox_hash::XxHash64;
+use serde_json::{Value, json};
 
-use super::locate;
 use super::shards::open_index;
+use super::{complain, locate};
 use crate::error::{Error, Result};
-use crate::index::{Partition, Rows, SHARD, build_index_of, write_index, write_whole};
+use crate::index::{Partition, Rows, SHARD, build_index_of, hash, write_index, write_whole};
 use crate::options::Options;
 use crate::path::Location;
 use crate::source;
@@ -20,6 +18,20 @@ pub(super) struct Output {
     /// As the user has written it.
     text: String,
     is_partitioned: bool,
+}
+
+/// What came of writing it.
+#[derive(Default)]
+pub(super) struct Written {
+    pub(super) files: usize,
+    pub(super) bytes: u64,
+    /// Files that could not be written, and why.
+    pub(super) failures: Vec<(String, String)>,
+}
+
+/// What failed, as it is told to machines.
+pub(super) fn as_json(failures: &[(String, String)]) -> Vec<Value> {
+    failures.iter().map(|(file, error)| json!({"file": file, "error": error})).collect()
 }
 
 impl Output {
@@ -56,13 +68,13 @@ impl Output {
     /// Where rows wait until it is written: beside it, or for an output that is not of this machine in the user's cache
     /// folder. `slice` tells the parts of one output apart.
     pub(super) fn stage(&self, slice: &str, options: &Options) -> Result<PathBuf> {
-        let folder = match self.file("")? {
+        let folder = match locate(&self.text)? {
             // The folder of a single file is the user's to make: a name that is mistyped should not become one.
             Location::Local(path) if !self.is_partitioned => {
                 let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
                 return Ok(path.with_file_name(format!(".{name}{slice}.stage")));
             }
-            Location::Local(_) => PathBuf::from(&self.text),
+            Location::Local(folder) => folder,
             _ => options.learned.clone().unwrap_or_else(std::env::temp_dir).join("stage"),
         };
         let cannot = |error: std::io::Error| Error::Index {
@@ -70,9 +82,7 @@ impl Output {
             what: format!("the folder {} cannot be made: {error}", folder.display()),
         };
         std::fs::create_dir_all(&folder).map_err(cannot)?;
-        let mut hasher = XxHash64::with_seed(0);
-        hasher.write(self.text.as_bytes());
-        Ok(folder.join(format!(".{:016x}{slice}.stage", hasher.finish())))
+        Ok(folder.join(format!(".{:016x}{slice}.stage", hash(&self.text))))
     }
 
     /// Adds the rows that these partitions of it have already.
@@ -92,8 +102,26 @@ impl Output {
         Ok(())
     }
 
+    /// Writes each of its files that `rows`, which are sorted, have something new for. One that fails stops no other.
+    pub(super) fn write(&self, rows: &Rows, options: &Options) -> Written {
+        let mut written = Written::default();
+        for partition in rows.partitions().iter().filter(|partition| partition.has_new) {
+            match self.write_partition(rows, partition, options) {
+                Ok(bytes) => {
+                    written.files += 1;
+                    written.bytes += bytes;
+                }
+                Err(error) => {
+                    complain(&error.chain());
+                    written.failures.push((format!("{} {}", self.display(), partition.name), error.chain()));
+                }
+            }
+        }
+        written
+    }
+
     /// Writes the rows of a partition under their final name: whole, or not at all. Gives the bytes of the file.
-    pub(super) fn write(&self, rows: &Rows, partition: &Partition, options: &Options) -> Result<u64> {
+    fn write_partition(&self, rows: &Rows, partition: &Partition, options: &Options) -> Result<u64> {
         let location = self.file(&partition.name)?;
         let rows = rows.iter(partition.rows.clone());
         let Location::Local(path) = &location else {
@@ -119,8 +147,7 @@ impl Output {
         options: &Options,
     ) -> Result<Option<String>> {
         let location = file.map_or_else(|| self.failures(), locate)?;
-        let lines: String =
-            failures.iter().map(|(file, error)| format!("{}\n", json!({"file": file, "error": error}))).collect();
+        let lines: String = as_json(failures).iter().map(|failure| format!("{failure}\n")).collect();
         match &location {
             Location::Local(path) if failures.is_empty() => {
                 let _ = std::fs::remove_file(path);

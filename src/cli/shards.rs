@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{locate, open};
 use crate::error::{Error, Result, ResultExt};
-use crate::index::IndexFile;
+use crate::index::{IndexFile, is_index_name};
 use crate::options::Options;
 use crate::path::Location;
 use crate::source;
@@ -24,14 +24,14 @@ pub(super) fn shards(text: &str, options: &Options) -> Result<Vec<Location>> {
     let mut found = Vec::new();
     match &location {
         Location::Local(path) if path.is_dir() => walk(path, 0, &mut found),
-        _ if is_shard(text.split('?').next().unwrap_or_default()) => return Ok(vec![location]),
+        _ if is_index_name(text.split('?').next().unwrap_or_default()) => return Ok(vec![location]),
         Location::Local(path) if path.is_file() => return Ok(vec![location]),
         Location::Local(_) => return Err(Error::not_found()).in_file(&location.display()),
         _ => {
             let prefix = locate(&format!("{}/", text.trim_end_matches('/')))?;
             source::list(&prefix, options, &mut |page| {
                 let shards = page.into_iter().map(|listed| listed.location);
-                found.extend(shards.filter(|location| is_shard(&location.display())));
+                found.extend(shards.filter(|location| is_index_name(&location.display())));
             })
             .in_file(&location.display())?;
         }
@@ -43,15 +43,10 @@ pub(super) fn shards(text: &str, options: &Options) -> Result<Vec<Location>> {
     Ok(found)
 }
 
-fn is_shard(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or_default();
-    name.ends_with(".parquet") && !name.starts_with('.')
-}
-
 fn walk(folder: &Path, depth: u32, found: &mut Vec<Location>) {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let (folders, files): (Vec<PathBuf>, Vec<PathBuf>) = entries.partition(|path| path.is_dir());
-    found.extend(files.into_iter().filter(|path| is_shard(&path.to_string_lossy())).map(Location::Local));
+    found.extend(files.into_iter().filter(|path| is_index_name(&path.to_string_lossy())).map(Location::Local));
     if depth < MOST_DEPTH {
         folders.iter().for_each(|folder| walk(folder, depth + 1, found));
     }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::chunks::Chunks;
 use super::groups::Column;
-use super::partition::{SHARD, partition};
+use super::partition::{SHARD, is_index_name, partition};
 use super::read::IndexFile;
 use super::recent::Recent;
 use super::record::Record;
@@ -146,11 +146,7 @@ pub(super) fn places(entry: &str, key: &Key) -> Vec<Place> {
 /// The parquet files of a folder, in the order of their names.
 fn listed(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let is_shard = |path: &PathBuf| {
-        path.extension().is_some_and(|extension| extension == "parquet")
-            && !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
-    };
-    let mut files: Vec<_> = entries.filter(is_shard).collect();
+    let mut files: Vec<_> = entries.filter(|path| is_index_name(&path.to_string_lossy())).collect();
     files.sort();
     files
 }

@@ -4,17 +4,16 @@
 //! Everything here is best effort: a disk that is full or read-only costs a debug message, a file that cannot be read
 //! is removed and the JP2 is scanned again. Processes share the folder: files appear whole, by rename.
 
-use std::hash::Hasher;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use twox_hash::XxHash64;
 
 use super::find::first_row;
 use super::read::IndexFile;
 use super::recent::Recent;
 use super::record::Record;
+use super::rows::hash;
 use super::write::{build_index, write_atomically};
 use crate::error::{Error, Result};
 use crate::options::Options;
@@ -51,9 +50,7 @@ fn id(options: &Options, origin: &str) -> Id {
 
 /// Where the record of `origin` lies: spread over 256 folders, named by a hash that stays the same (XXH64).
 fn file(folder: &Path, origin: &str) -> PathBuf {
-    let mut hasher = XxHash64::with_seed(0);
-    hasher.write(origin.as_bytes());
-    let name = format!("{:016x}.parquet", hasher.finish());
+    let name = format!("{:016x}.parquet", hash(origin));
     folder.join("learned").join(&name[..2]).join(name)
 }
 

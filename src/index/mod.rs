@@ -43,7 +43,7 @@ pub(crate) use heads::{parse_packets, read_heads};
 pub(crate) use learned::{learned_forget, learned_get, learned_put};
 pub(crate) use list::bands_of;
 pub(crate) use overviews::{EmbeddedOverviews, build_overviews, parse_factor};
-pub(crate) use partition::{SHARD, partition_of};
+pub(crate) use partition::{SHARD, is_index_name, partition_of};
 pub(crate) use read::IndexFile;
 pub(crate) use record::{Record, RecordKey};
 pub(crate) use row::Row;

@@ -6,6 +6,12 @@ use crate::path::{level_of, tile_of, year_of};
 /// The file of a partition that a look-up asks where folders cannot be listed.
 pub(crate) const SHARD: &str = "part-0.parquet";
 
+/// Whether a path's name is that of an index file, and not of one that is being written.
+pub(crate) fn is_index_name(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    name.ends_with(".parquet") && !name.starts_with('.')
+}
+
 /// `level=L2A/tile=31UDQ/year=2024`; `None` where the key does not tell all three.
 pub(crate) fn partition_of(key: &RecordKey) -> Option<String> {
     let tile = if key.mgrs_tile.is_empty() { tile_of(&key.product_id)? } else { &key.mgrs_tile };

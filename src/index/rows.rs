@@ -295,7 +295,7 @@ fn shared_by(entries: &[Entry]) -> Option<Shared> {
     (places.len() > 1).then(|| Shared { key: format!("{product} {band}"), paths })
 }
 
-/// How an origin is remembered.
+/// How an origin is remembered: by a hash that stays the same (XXH64).
 pub(crate) fn hash(origin: &str) -> u64 {
     let mut hasher = XxHash64::with_seed(0);
     hasher.write(origin.as_bytes());

@@ -100,7 +100,7 @@ fn rows_that_wait_come_with_those_of_files() {
     let folder = tempfile::tempdir().unwrap();
     let options = Options::resolve(&|_| None).unwrap();
     let open = |path: &std::path::Path| source::open(&Location::Local(path.to_owned()), &options, None);
-    let (stage, _) = Stage::open(&folder.path().join("stage"), &open).unwrap();
+    let stage = Stage::open(&folder.path().join("stage"), &open, &mut |_| ()).unwrap();
     // What was just read is right, also where an older file has taken the place of the one in the index.
     let changed = Record { path: "changed".into(), last_modified: Some(1), ..record(PRODUCT, "B02", 10) };
     stage.append(&Row::from(&record(PRODUCT, "B8A", 20))).unwrap();

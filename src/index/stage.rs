@@ -61,11 +61,16 @@ impl Frame {
 }
 
 impl Stage {
-    /// Opens the journal at `path`, or makes it; `open` opens a file of this machine. Gives the rows that it holds as well.
+    /// Opens the journal at `path`, or makes it; `open` opens a file of this machine. The rows that it holds are given to
+    /// `each`, one by one, since they can be more than memory holds.
     ///
     /// # Errors
     /// [`Error::Index`] where the folder cannot be written to, or the file is no journal.
-    pub(crate) fn open(path: &Path, open: &dyn Fn(&Path) -> Result<Arc<dyn Source>>) -> Result<(Self, Vec<Row>)> {
+    pub(crate) fn open(
+        path: &Path,
+        open: &dyn Fn(&Path) -> Result<Arc<dyn Source>>,
+        each: &mut dyn FnMut(&Row),
+    ) -> Result<Self> {
         let bad = |error: std::io::Error| cannot_keep(path, &error.to_string());
         let file = File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(bad)?;
         file.try_lock().map_err(|_| cannot_keep(path, "another run writes to the same output"))?;
@@ -81,16 +86,16 @@ impl Stage {
         }
         let source = open(path)?;
         let stage = Self { path: path.to_owned(), file, frames: Mutex::new((MAGIC.len() as u64, Vec::new())), source };
-        let rows = stage.recover(size).map_err(bad)?;
-        Ok((stage, rows))
+        stage.recover(size, each).map_err(bad)?;
+        Ok(stage)
     }
 
     /// Finds the frames of a run before this one, and cuts off what follows the last whole one.
-    fn recover(&self, size: u64) -> std::io::Result<Vec<Row>> {
+    fn recover(&self, size: u64, each: &mut dyn FnMut(&Row)) -> std::io::Result<()> {
         let mut reader = BufReader::with_capacity(1 << 20, &self.file);
         let mut at = MAGIC.len() as u64;
         reader.seek(SeekFrom::Start(at))?;
-        let (mut frames, mut rows) = (Vec::new(), Vec::new());
+        let mut frames = Vec::new();
         while at + FRAME <= size {
             let mut head = [0; FRAME as usize];
             reader.read_exact(&mut head)?;
@@ -104,11 +109,11 @@ impl Stage {
             let Some(row) = row.flatten() else { break };
             at = frame.end();
             frames.push(frame);
-            rows.push(row);
+            each(&row);
         }
         self.file.set_len(at)?;
         *lock(&self.frames) = (at, frames);
-        Ok(rows)
+        Ok(())
     }
 
     /// The number of rows.
@@ -275,7 +280,9 @@ mod tests {
 
     fn open(path: &Path) -> Result<(Stage, Vec<Row>)> {
         let options = Options::resolve(&|_| None).unwrap();
-        Stage::open(path, &|path| source::open(&Location::Local(path.to_owned()), &options, None))
+        let mut rows = Vec::new();
+        let open = |path: &Path| source::open(&Location::Local(path.to_owned()), &options, None);
+        Ok((Stage::open(path, &open, &mut |row| rows.push(row.clone()))?, rows))
     }
 
     fn rows() -> Vec<Row> {
