@@ -72,6 +72,20 @@ pub enum Error {
         /// Why, and which there are.
         what: String,
     },
+    /// A window that the image does not have.
+    #[error("the window of {width} x {height} pixels from column {x}, row {y} on is not within the image of {} x {} pixels", image.0, image.1)]
+    Window {
+        /// The window's first column.
+        x: u32,
+        /// The window's first row.
+        y: u32,
+        /// Its width in pixels.
+        width: u32,
+        /// Its height in pixels.
+        height: u32,
+        /// Width and height of the image in pixels.
+        image: (u32, u32),
+    },
     /// The source has no such object.
     #[error("not found{detail}: check {check}")]
     NotFound {
@@ -138,7 +152,11 @@ impl Error {
     pub fn errno(&self) -> i32 {
         match self {
             Self::Path { .. } | Self::NotFound { .. } | Self::Product { .. } | Self::NoOverview { .. } => libc::ENOENT,
-            Self::Option { .. } | Self::Malformed { .. } | Self::Row { .. } | Self::Index { .. } => libc::EINVAL,
+            Self::Option { .. }
+            | Self::Window { .. }
+            | Self::Malformed { .. }
+            | Self::Row { .. }
+            | Self::Index { .. } => libc::EINVAL,
             Self::Miss => libc::ENOENT,
             Self::Denied { .. } => libc::EACCES,
             Self::ReadOnly { .. } => libc::EROFS,

@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use crate::error::{Error, Result};
 use crate::jp2::{
-    MainHeader, PartPackets, Progress, Run, Sot, TilePart, TilePartHeader, by_tile, divide, packet_lengths,
-    parse_tile_part_header, resolution_ends,
+    MainHeader, PartLengths, PartPackets, Progress, Run, Sot, TilePackets, TilePart, TilePartHeader, by_tile, divide,
+    packet_lengths, parse_tile_part_header, resolution_ends,
 };
 use crate::options::Options;
 use crate::source::{Source, SourceOffset, SourceRange, fetch_units};
@@ -72,12 +72,54 @@ pub(crate) fn read_heads(
         headers.push(header);
     }
     let runs = set_heads(main, parts, &headers)?;
-    let packets = headers.iter().zip(&bytes).zip(runs).map(|((header, bytes), runs)| {
-        // Behind the SOT marker segment, before SOD.
-        let segments = bytes.get(12..header.packets.saturating_sub(2) as usize).unwrap_or_default();
-        PartPackets { segments: Bytes::copy_from_slice(segments), packets: header.packets, runs }
+    let packets = headers.iter().zip(&bytes).zip(runs).map(|((header, bytes), runs)| PartPackets {
+        segments: segments(bytes, header),
+        packets: header.packets,
+        runs,
     });
     Ok(packets.collect())
+}
+
+/// The packets of `tiles` one by one, by the headers of their tile-parts, which are read from the file side by side.
+///
+/// # Errors
+/// As [`read_heads`]; that the lengths fit is for [`TilePackets::checked`] to find out.
+pub(crate) fn read_lengths(
+    source: &Arc<dyn Source>,
+    main: &MainHeader,
+    parts: &[TilePart],
+    tiles: &[u16],
+    options: &Options,
+) -> Result<Vec<(u16, TilePackets)>> {
+    let (numbers, wanted): (Vec<usize>, Vec<TilePart>) = parts
+        .iter()
+        .enumerate()
+        .filter(|(_, part)| tiles.contains(&part.tile))
+        .map(|(n, part)| (n, part.clone()))
+        .unzip();
+    let bytes = fetch_headers(source, main, &wanted, options)?;
+    let mut found: Vec<(u16, TilePackets)> = Vec::new();
+    for ((bytes, part), number) in bytes.iter().zip(&wanted).zip(numbers) {
+        let header = parse(bytes, main, part)?
+            .map_err(|_| Error::NoOverview { what: format!("a tile-part header of more than {LONGEST} bytes") })?;
+        header.check_hindrance(part.tile)?;
+        let lengths = PartLengths {
+            number,
+            segments: segments(bytes, &header),
+            packets: header.packets,
+            lengths: header.lengths,
+        };
+        match found.iter_mut().find(|(tile, _)| *tile == part.tile) {
+            Some((_, tile)) => tile.parts.push(lengths),
+            None => found.push((part.tile, TilePackets { coding: header.coding?.into_owned(), parts: vec![lengths] })),
+        }
+    }
+    Ok(found)
+}
+
+/// What stands behind the SOT marker segment and before SOD.
+fn segments(bytes: &[u8], header: &TilePartHeader<'_>) -> Bytes {
+    Bytes::copy_from_slice(bytes.get(12..header.packets.saturating_sub(2) as usize).unwrap_or_default())
 }
 
 /// Gives `parts` the heads that reading all packets of the file makes, where PLT does not tell of them: a packet's length

@@ -1,0 +1,155 @@
+//! Windows of a JP2, and the JP2 as cells: datasets that read small windows for the packets that these need.
+//!
+//! ```text
+//! ?window=…, ?cells=… ─► a VRT text ─► ?packets=…: a JP2 that is right within one window ─► the file's packets
+//! ```
+//!
+//! Which packets these are is known by the length of each: from the index (`vsitlm index --packets`), or from the PLT
+//! marker segment of the tile's own header, for one small request. Where the file does not tell them, the VRT shows a part
+//! of the whole image: right, at the price of whole tiles.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use once_cell::race::OnceBox;
+
+use super::overviews::main_header;
+use super::{Known, VirtualFile};
+use crate::error::{Error, Result};
+use crate::index;
+use crate::jp2::{MainHeader, TilePackets};
+use crate::layout::{self, Layout, Part, Vrt, georeference};
+use crate::options::Options;
+use crate::path::{Request, View, Window};
+
+/// The most sources that a VRT of cells lists: each costs some hundred bytes, and time at every open.
+const MOST_CELLS: u64 = 1 << 16;
+
+/// The packets of each tile, found out when they are first needed.
+#[derive(Default)]
+pub(super) struct Lengths(OnceBox<Vec<OnceBox<Arc<TilePackets>>>>);
+
+impl Lengths {
+    /// The place of a tile, of so many.
+    fn of(&self, tile: u16, tiles: u32) -> Option<&OnceBox<Arc<TilePackets>>> {
+        let places = || Box::new(std::iter::repeat_with(OnceBox::new).take(tiles as usize).collect());
+        self.0.get_or_init(places).get(usize::from(tile))
+    }
+}
+
+impl VirtualFile {
+    /// The text of a VRT that shows `window` of the image at 1/factor.
+    pub(super) fn window(&self, known: &Known, request: &Request, factor: u32, window: &Window) -> Result<Layout> {
+        let main = main_header(&known.structure)?;
+        let k = exponent(factor, &main)?;
+        let size = layout::size_at(&main, k)?;
+        window.check(size)?;
+        let part = match self.packets_of_window(known, k, window) {
+            Ok((view, inside)) => Part {
+                path: path(request, View::Packets(factor, *window)),
+                size: view.view().map_or((0, 0), |tiles| tiles.image),
+                tile: layout::tile_at(&main, k),
+                from: inside,
+                to: (0, 0),
+            },
+            Err(Error::NoOverview { .. }) => {
+                let view = if factor == 1 { View::Whole } else { View::Reduced(factor) };
+                Part { from: *window, ..Part::whole(path(request, view), size, &main, k) }
+            }
+            Err(error) => return Err(error),
+        };
+        let header = &known.structure.header;
+        let georeference = georeference(header, &main, size, (window.x, window.y))?;
+        let size = (window.width, window.height);
+        let vrt = Vrt { header, main: &main, size, georeference, parts: vec![part], overviews: Vec::new() };
+        Ok(layout::text(vrt.build().as_bytes()))
+    }
+
+    /// The text of a VRT that shows the image as cells of `side` pixels, with the reduced views as its overviews.
+    pub(super) fn cells(&self, known: &Known, request: &Request, side: u32) -> Result<Layout> {
+        let main = main_header(&known.structure)?;
+        let header = &known.structure.header;
+        let size = layout::size_at(&main, 0)?;
+        let georeference = georeference(header, &main, size, (0, 0))?;
+        let parts = match self.packets(known) {
+            Ok(_) if layout::has_windows(&main) => {
+                let cells = layout::cells(&main, side);
+                let count = cells.count().saturating_mul(main.siz.components.len() as u64);
+                if side == 0 || count > MOST_CELLS {
+                    let what =
+                        format!("cells of {side} pixels would be {count}, more than {MOST_CELLS}: make them larger");
+                    return Err(Error::NoOverview { what });
+                }
+                let part = |(window, tile): (Window, Window)| Part {
+                    path: path(request, View::Packets(1, window)),
+                    size: (tile.width, tile.height),
+                    tile: layout::tile_at(&main, 0),
+                    from: Window { x: window.x - tile.x, y: window.y - tile.y, ..window },
+                    to: (window.x, window.y),
+                };
+                cells.iter().map(part).collect()
+            }
+            Ok(_) | Err(Error::NoOverview { .. }) => vec![Part::whole(path(request, View::Whole), size, &main, 0)],
+            Err(error) => return Err(error),
+        };
+        let levels = self.overview_levels(known).unwrap_or_default();
+        let overviews = levels.iter().map(|level| path(request, View::Reduced(1 << level.k))).collect();
+        let vrt = Vrt { header, main: &main, size, georeference, parts, overviews };
+        Ok(layout::text(vrt.build().as_bytes()))
+    }
+
+    /// The JP2 that is right within `window` of the image at 1/factor.
+    pub(super) fn window_packets(&self, known: &Known, factor: u32, window: &Window) -> Result<Layout> {
+        let main = main_header(&known.structure)?;
+        self.packets_of_window(known, exponent(factor, &main)?, window).map(|(view, _)| view)
+    }
+
+    fn packets_of_window(&self, known: &Known, k: u8, window: &Window) -> Result<(Layout, Window)> {
+        let main = main_header(&known.structure)?;
+        let tiles = layout::tiles_of_window(&known.structure, k, window)?;
+        self.find_lengths(known, &main, &tiles)?;
+        let all = known.structure.tile_parts.tiles();
+        let packets = |tile: u16| known.lengths.of(tile, all)?.get().map(|found| &**found);
+        layout::window(&known.structure, k, window, &packets, self.options.merge_gap)
+    }
+
+    /// Finds out the lengths of the packets of `tiles`, of those that are not known yet side by side.
+    fn find_lengths(&self, known: &Known, main: &MainHeader, tiles: &[u16]) -> Result<()> {
+        let all = known.structure.tile_parts.tiles();
+        let place = |tile: u16| known.lengths.of(tile, all);
+        let missing: Vec<u16> =
+            tiles.iter().copied().filter(|tile| place(*tile).is_some_and(|place| place.get().is_none())).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let parts = known.structure.tile_parts.parts();
+        for (tile, packets) in index::read_lengths(&self.source, main, parts, &missing, &self.options)? {
+            let packets = packets.checked(main, tile, parts)?;
+            if let Some(place) = place(tile) {
+                place.get_or_init(|| Box::new(Arc::new(packets)));
+            }
+        }
+        self.confirm()
+    }
+
+    /// The options by which units are fetched: those of a window's view are the requests that are worth making.
+    pub(super) fn fetching(&self) -> Cow<'_, Options> {
+        match self.layout.view().is_some_and(|view| view.is_window) {
+            true => Cow::Owned(Options { merge_gap: Some(0), ..self.options.clone() }),
+            false => Cow::Borrowed(&self.options),
+        }
+    }
+}
+
+/// k of a factor 2^k that the image has.
+fn exponent(factor: u32, main: &MainHeader) -> Result<u8> {
+    let levels = main.coding.default.levels;
+    let k = factor.checked_ilog2().filter(|_| factor.is_power_of_two()).and_then(|k| u8::try_from(k).ok());
+    k.filter(|k| *k <= levels).ok_or_else(|| crate::jp2::no_factor(levels))
+}
+
+/// The path of a view of the file that `request` names.
+fn path(request: &Request, view: View) -> String {
+    let name = request.with(view).name();
+    if name.starts_with('?') { format!("/vsitlm{name}") } else { format!("/vsitlm/{name}") }
+}
