@@ -164,7 +164,7 @@ pub(super) fn main_header(structure: &Structure) -> Result<MainHeader> {
 
 /// The packets by what a row keeps of the tile-parts' headers, or that it is certain that these do not tell; `None` where
 /// the headers themselves may tell more.
-fn by_heads(main: &MainHeader, parts: &[TilePart]) -> Option<Result<Arc<[PartPackets]>>> {
+pub(super) fn by_heads(main: &MainHeader, parts: &[TilePart]) -> Option<Result<Arc<[PartPackets]>>> {
     let levels = main.coding.default.levels;
     let part = |part: &TilePart| PartPackets::by_resolution(part.head.as_ref()?, levels);
     let packets: Option<Arc<[PartPackets]>> = parts.iter().map(part).collect();

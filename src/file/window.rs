@@ -1,7 +1,7 @@
 //! Windows of a JP2, and the JP2 as cells: datasets that read small windows for the packets that these need.
 //!
 //! ```text
-//! ?window=…, ?cells=… ─► a VRT text ─► ?packets=…: a JP2 that is right within one window ─► the file's packets
+//! ?cells=… ─► a VRT text ─► ?window=… ─► a VRT text ─► ?packets=…: a JP2 that is right within it ─► the file's packets
 //! ```
 //!
 //! Which packets these are is known by the length of each: from the index (`vsitlm index --packets`), or from the PLT
@@ -13,12 +13,12 @@ use std::sync::Arc;
 
 use once_cell::race::OnceBox;
 
-use super::overviews::main_header;
+use super::overviews::{by_heads, main_header};
 use super::{Known, VirtualFile};
 use crate::error::{Error, Result};
 use crate::index;
 use crate::jp2::{MainHeader, TilePackets};
-use crate::layout::{self, Layout, Part, Vrt, georeference};
+use crate::layout::{self, Layout, Part, Place, Vrt, georeference};
 use crate::options::Options;
 use crate::path::{Request, View, Window};
 
@@ -44,10 +44,11 @@ impl VirtualFile {
         let k = exponent(factor, &main)?;
         let size = layout::size_at(&main, k)?;
         window.check(size)?;
-        let part = match self.packets_of_window(known, k, window) {
-            Ok((view, inside)) => Part {
+        let place = layout::place(&known.structure, k, window);
+        let part = match place.and_then(|place| self.check_told(known, &main, &place).map(|()| place)) {
+            Ok(Place { image, inside, .. }) => Part {
                 path: path(request, View::Packets(factor, *window)),
-                size: view.view().map_or((0, 0), |tiles| tiles.image),
+                size: image,
                 tile: layout::tile_at(&main, k),
                 from: inside,
                 to: (0, 0),
@@ -61,8 +62,13 @@ impl VirtualFile {
         let header = &known.structure.header;
         let georeference = georeference(header, &main, size, (window.x, window.y))?;
         let size = (window.width, window.height);
-        let vrt = Vrt { header, main: &main, size, georeference, parts: vec![part], overviews: Vec::new() };
-        Ok(layout::text(vrt.build().as_bytes()))
+        let vrt = |part: Part, georeference| {
+            Vrt { header, main: &main, size, georeference, parts: vec![part], overviews: Vec::new() }.build()
+        };
+        // GDAL lists the sources of a VRT by their names. So the source is a VRT in itself, whose text is its name: what
+        // users are shown has the window's pixels, and no others.
+        let inner = Part::whole(vrt(part, None), size, &main, k);
+        Ok(layout::text(vrt(inner, georeference).as_bytes()))
     }
 
     /// The text of a VRT that shows the image as cells of `side` pixels, with the reduced views as its overviews.
@@ -80,12 +86,9 @@ impl VirtualFile {
                         format!("cells of {side} pixels would be {count}, more than {MOST_CELLS}: make them larger");
                     return Err(Error::NoOverview { what });
                 }
-                let part = |(window, tile): (Window, Window)| Part {
-                    path: path(request, View::Packets(1, window)),
-                    size: (tile.width, tile.height),
-                    tile: layout::tile_at(&main, 0),
-                    from: Window { x: window.x - tile.x, y: window.y - tile.y, ..window },
-                    to: (window.x, window.y),
+                let part = |cell: Window| Part {
+                    to: (cell.x, cell.y),
+                    ..Part::whole(path(request, View::Window(1, cell)), (cell.width, cell.height), &main, 0)
                 };
                 cells.iter().map(part).collect()
             }
@@ -98,16 +101,21 @@ impl VirtualFile {
         Ok(layout::text(vrt.build().as_bytes()))
     }
 
+    /// Whether the lengths of the packets of a window's tiles are told: by the row, if it tells where resolutions end,
+    /// which is of those lengths, else by the tiles' own headers.
+    fn check_told(&self, known: &Known, main: &MainHeader, place: &Place) -> Result<()> {
+        match by_heads(main, known.structure.tile_parts.parts()) {
+            Some(told) => told.map(drop),
+            None => self.find_lengths(known, main, &place.tiles),
+        }
+    }
+
     /// The JP2 that is right within `window` of the image at 1/factor.
     pub(super) fn window_packets(&self, known: &Known, factor: u32, window: &Window) -> Result<Layout> {
         let main = main_header(&known.structure)?;
-        self.packets_of_window(known, exponent(factor, &main)?, window).map(|(view, _)| view)
-    }
-
-    fn packets_of_window(&self, known: &Known, k: u8, window: &Window) -> Result<(Layout, Window)> {
-        let main = main_header(&known.structure)?;
-        let tiles = layout::tiles_of_window(&known.structure, k, window)?;
-        self.find_lengths(known, &main, &tiles)?;
+        let k = exponent(factor, &main)?;
+        let place = layout::place(&known.structure, k, window)?;
+        self.find_lengths(known, &main, &place.tiles)?;
         let all = known.structure.tile_parts.tiles();
         let packets = |tile: u16| known.lengths.of(tile, all)?.get().map(|found| &**found);
         layout::window(&known.structure, k, window, &packets, self.options.merge_gap)

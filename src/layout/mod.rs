@@ -23,7 +23,7 @@ pub(crate) use compose::{compose, pass, text};
 pub(crate) use georef::georeference;
 pub(crate) use reduced::{Level, levels, reduce};
 pub(crate) use vrt::{Part, Vrt, build_overviews};
-pub(crate) use window::{cells, has_windows, size_at, tile_at, tiles_of_window, window};
+pub(crate) use window::{Place, cells, has_windows, place, size_at, tile_at, window};
 
 use crate::error::{Error, Result};
 use crate::jp2::Sot;
@@ -102,8 +102,6 @@ pub(crate) struct ViewTiles {
     pub(crate) across: u32,
     /// Whether it is a window's: its units are the requests that are worth making.
     pub(crate) is_window: bool,
-    /// Width and height of the view's image in pixels.
-    pub(crate) image: (u32, u32),
 }
 
 /// A virtual file.

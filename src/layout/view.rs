@@ -159,7 +159,7 @@ pub(super) fn assemble(
         }
     }
     layout.push_inline(&EOC);
-    let view = ViewTiles { across: grid.siz.tiles_across(), is_window, image: grid.siz.size() };
+    let view = ViewTiles { across: grid.siz.tiles_across(), is_window };
     Ok(Layout { view: Some(view), ..layout.build(units(structure, stretches)) })
 }
 

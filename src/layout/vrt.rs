@@ -57,7 +57,7 @@ fn colours(header: &[u8], main: &MainHeader) -> Vec<Option<&'static str>> {
 
 /// A part of a VRT's area that a dataset shows.
 pub(crate) struct Part {
-    /// The dataset's path.
+    /// The dataset's path, or the text of a VRT.
     pub(crate) path: String,
     /// Its width and height, and those of its tiles, in pixels.
     pub(crate) size: (u32, u32),

@@ -23,13 +23,25 @@ const RANGES: usize = 4;
 /// A gap of this part of what is needed, or less, is not worth a request.
 const WORTHLESS: u64 = 32;
 
-/// The tiles of the file that `window` of the image at 1/2^k touches.
+/// Where a window lies.
+pub(crate) struct Place {
+    /// The tiles of the file that it touches.
+    pub(crate) tiles: Vec<u16>,
+    /// The size of the window view in pixels.
+    pub(crate) image: (u32, u32),
+    /// The window in it.
+    pub(crate) inside: Window,
+}
+
+/// Where `window` of the image at 1/2^k lies.
 ///
 /// # Errors
 /// [`Error::Window`] where it is empty or reaches out of the image; [`Error::NoOverview`] where the file has no such view.
-pub(crate) fn tiles_of_window(structure: &Structure, k: u8, window: &Window) -> Result<Vec<u16>> {
+pub(crate) fn place(structure: &Structure, k: u8, window: &Window) -> Result<Place> {
     let (main, _) = check(structure)?;
-    crop(&main, k, window).map(|(grid, _)| grid.tiles)
+    let (ReducedGrid { siz, tiles }, area) = crop(&main, k, window)?;
+    let inside = Window { x: area.0.start - siz.x0, y: area.1.start - siz.y0, ..*window };
+    Ok(Place { tiles, image: siz.size(), inside })
 }
 
 /// Whether windows of the image can be made of packets, as far as its main header tells.
@@ -51,16 +63,10 @@ pub(crate) fn tile_at(main: &MainHeader, k: u8) -> (u32, u32) {
     (tile(main.siz.tile_width), tile(main.siz.tile_height))
 }
 
-/// An image in cells.
+/// An image in cells: their columns and rows, in pixels.
 pub(crate) struct Cells {
-    columns: Vec<Span>,
-    rows: Vec<Span>,
-}
-
-/// A cell along one axis, and the tile that it is a part of, in pixels.
-struct Span {
-    cell: Range<u32>,
-    tile: Range<u32>,
+    columns: Vec<Range<u32>>,
+    rows: Vec<Range<u32>>,
 }
 
 /// The image in cells of `side` pixels, or fewer at the edges of tiles: none is of two tiles, which both would be decoded.
@@ -77,12 +83,11 @@ pub(crate) fn cells(main: &MainHeader, side: u32) -> Cells {
             let first = (tile.start + 1).saturating_sub(shift).div_ceil(side.max(1)) * side + shift;
             let inner = (first..tile.end).step_by(side.max(1) as usize);
             let borders: Vec<u32> = std::iter::once(tile.start).chain(inner).chain([tile.end]).collect();
-            let pixels = |range: Range<u32>| range.start - origin..range.end - origin;
-            let span = |pair: &[u32]| match pair {
-                [start, end] => Some(Span { cell: pixels(*start..*end), tile: pixels(tile.clone()) }),
+            let cell = |pair: &[u32]| match pair {
+                [start, end] => Some(start - origin..end - origin),
                 _ => None,
             };
-            borders.windows(2).filter_map(span).collect::<Vec<_>>()
+            borders.windows(2).filter_map(cell).collect::<Vec<_>>()
         };
         tiles.into_iter().flat_map(cells).collect()
     };
@@ -98,16 +103,15 @@ impl Cells {
         self.columns.len() as u64 * self.rows.len() as u64
     }
 
-    /// Each cell and its tile, row by row.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Window, Window)> {
-        let window = |x: &Range<u32>, y: &Range<u32>| Window {
+    /// Each cell, row by row.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Window> {
+        let cell = |x: &Range<u32>, y: &Range<u32>| Window {
             x: x.start,
             y: y.start,
             width: x.end - x.start,
             height: y.end - y.start,
         };
-        let cell = move |row: &Span, column: &Span| (window(&column.cell, &row.cell), window(&column.tile, &row.tile));
-        self.rows.iter().flat_map(move |row| self.columns.iter().map(move |column| cell(row, column)))
+        self.rows.iter().flat_map(move |row| self.columns.iter().map(move |column| cell(column, row)))
     }
 }
 
@@ -124,19 +128,18 @@ fn crop(main: &MainHeader, k: u8, window: &Window) -> Result<(ReducedGrid, Area)
     Ok((grid.crop(&area), area))
 }
 
-/// The window view of the image at 1/2^k, and where the window lies in it. `packets` gives the packets of a tile that
-/// [`tiles_of_window`] names. `gap` is up to how many bytes between two ranges are fetched with them; `None`: as many as
+/// The window view of the image at 1/2^k. `packets` gives the packets of a tile that [`place`] names. `gap` is up to how many bytes between two ranges are fetched with them; `None`: as many as
 /// are not worth a request.
 ///
 /// # Errors
-/// As [`tiles_of_window`]; [`Error::Row`] where the packets contradict the structure.
+/// As [`place`]; [`Error::Row`] where the packets contradict the structure.
 pub(crate) fn window<'a>(
     structure: &Structure,
     k: u8,
     window: &Window,
     packets: &dyn Fn(u16) -> Option<&'a TilePackets>,
     gap: Option<u64>,
-) -> Result<(Layout, Window)> {
+) -> Result<Layout> {
     let (main, _) = check(structure)?;
     let (grid, area) = crop(&main, k, window)?;
     let image = Image { structure, main: &main, grid: &grid, k };
@@ -150,8 +153,7 @@ pub(crate) fn window<'a>(
     }
     let size = grid.siz.size();
     let boxes = boxes(&structure.header, &main, size, None);
-    let inside = Window { x: area.0.start - grid.siz.x0, y: area.1.start - grid.siz.y0, ..*window };
-    assemble(&image, &boxes, &tiles.tiles, stretches, false, true).map(|layout| (layout, inside))
+    assemble(&image, &boxes, &tiles.tiles, stretches, false, true)
 }
 
 /// Puts the packets of the file's tile `number` into `tile`: what `area` needs as it is, what it does not need as empty

@@ -26,7 +26,7 @@ mod curl;
 mod location;
 mod names;
 
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 pub(crate) use archives::{Archive, Store};
 pub(crate) use location::{Location, without_secrets};
@@ -127,9 +127,14 @@ impl Request {
             View::Packets(factor, window) => format!("{}packets={window}&", of(factor)),
             View::Cells(size) => format!("cells={size}&"),
         };
-        format!("?{options}url={}", percent_encode(self.file.as_bytes(), NON_ALPHANUMERIC))
+        format!("?{options}url={}", percent_encode(self.file.as_bytes(), ENCODED))
     }
 }
+
+/// What is percent-encoded after `url=`. Slashes are not: GDAL calls lstat() on the path of a VRT, and takes no name of more
+/// than 255 bytes between two of them.
+const ENCODED: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'/').remove(b':').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// What GDAL puts behind a file's name to look for overviews.
 const OVERVIEWS: &str = ".ovr";
