@@ -82,3 +82,120 @@ fn reach(coded: &ComponentCoding, window: &Range<u32>, k: u8, extent: &dyn Fn(u8
     ranges.reverse();
     ranges
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::super::markers::Component;
+    use super::super::progression::Packets;
+    use super::super::progression::tests::{coding, siz};
+    use super::*;
+
+    /// F.3.6 to F.3.8 word by word: which interleaved samples the samples `wanted` are made of, by lifting steps; those
+    /// outside `has` are mirrored at its ends.
+    fn lifted(wanted: &BTreeSet<i64>, has: &Range<i64>, reversible: bool) -> BTreeSet<i64> {
+        let mirror = |mut at: i64| {
+            while !has.contains(&at) && has.end - has.start > 1 {
+                at = if at < has.start { 2 * has.start - at } else { 2 * (has.end - 1) - at };
+            }
+            if has.contains(&at) { at } else { has.start }
+        };
+        let steps = if reversible { 2 } else { 4 };
+        // The last step makes the odd samples of the even ones beside them, the one before the even ones of the odd ones.
+        let mut samples = wanted.clone();
+        for step in 0..steps {
+            let odd = if step % 2 == 0 { 1 } else { 0 };
+            let sides = samples.iter().filter(|at| at.rem_euclid(2) == odd).flat_map(|at| [at - 1, at + 1]);
+            let sides: Vec<i64> = sides.map(mirror).collect();
+            samples.extend(sides);
+        }
+        samples
+    }
+
+    /// The samples of each resolution of an axis that `window` is made of, the coarsest first.
+    fn naive(window: &Range<u32>, extents: &[Range<u32>], reversible: bool) -> Vec<BTreeSet<u32>> {
+        let finest = extents.last().unwrap();
+        let mut wanted: BTreeSet<i64> = window.clone().filter(|at| finest.contains(at)).map(i64::from).collect();
+        let mut out = Vec::new();
+        for extent in extents.iter().skip(1).rev() {
+            let samples = lifted(&wanted, &(extent.start.into()..extent.end.into()), reversible);
+            out.push(samples.iter().map(|at| *at as u32).collect());
+            wanted = samples.into_iter().filter(|at| at % 2 == 0).map(|at| at / 2).collect();
+        }
+        out.push(wanted.into_iter().map(|at| at as u32).collect());
+        out.reverse();
+        out
+    }
+
+    proptest! {
+        /// Every packet that a sample of the window depends on is needed.
+        #[test]
+        fn no_packet_is_missing(
+            mut siz in siz(), mut coding in coding(0u8..5, 5), tile: u32, reversible: bool, k in 0u8..3,
+            at in (0u32..90, 0u32..90), size in (1u32..30, 1u32..30),
+        ) {
+            siz.components.iter_mut().for_each(|component| *component = Component { dx: 1, dy: 1, ..*component });
+            coding.default.reversible = reversible;
+            coding.exceptions.values_mut().for_each(|coding| coding.reversible = reversible);
+            let tile = tile % siz.tiles();
+            let window = (at.0..at.0 + size.0, at.1..at.1 + size.1);
+            let support = Support::new(&siz, &coding, tile, &window, k);
+            for packet in Packets::new(&siz, &coding, tile) {
+                let coded = coding.component(packet.component);
+                let Some(finest) = coded.levels.checked_sub(k) else { continue };
+                let grid = |r: u8| Resolution::new(&siz, &coding, tile, packet.component, r).unwrap();
+                let needed = packet.resolution <= finest && {
+                    let axis = |extent: &dyn Fn(u8) -> Range<u32>, window: &Range<u32>| {
+                        naive(window, &(0..=finest).map(extent).collect::<Vec<_>>(), reversible)
+                            .swap_remove(packet.resolution.into())
+                    };
+                    let columns = axis(&|r| grid(r).x.extent(), &window.0);
+                    let rows = axis(&|r| grid(r).y.extent(), &window.1);
+                    let here = grid(packet.resolution);
+                    let touched = |x: u32, y: u32| here.touches(packet.precinct, &(x..x + 1), &(y..y + 1));
+                    columns.iter().any(|x| rows.iter().any(|y| touched(*x, *y)))
+                };
+                prop_assert!(!needed || support.needs(&packet), "{:?}", packet);
+                prop_assert!(packet.resolution <= finest || !support.needs(&packet));
+            }
+        }
+    }
+
+    #[test]
+    fn a_small_window_needs_few_packets() {
+        // A tile of 1024 samples as Sentinel-2's 10 m bands have it: 1 + 1 + 1 + 4 + 16 packets.
+        let (x1, y1) = (1024, 1024);
+        let components = vec![Component { depth: 14, dx: 1, dy: 1 }];
+        let siz = Siz { x0: 0, y0: 0, x1, y1, tile_width: x1, tile_height: y1, tile_x0: 0, tile_y0: 0, components };
+        let default =
+            ComponentCoding { levels: 4, code_block: (6, 6), style: 0, reversible: true, precincts: vec![(8, 8); 5] };
+        let coding = TileCoding {
+            progression: 0,
+            layers: 1,
+            multiple_component_transform: false,
+            sop: false,
+            eph: false,
+            default,
+            exceptions: Default::default(),
+        };
+        let needed = |x: Range<u32>, y: Range<u32>, k: u8| {
+            let support = Support::new(&siz, &coding, 0, &(x, y), k);
+            let mut counts = [0; 5];
+            for packet in Packets::new(&siz, &coding, 0).filter(|packet| support.needs(packet)) {
+                counts[usize::from(packet.resolution)] += 1;
+            }
+            counts
+        };
+        assert_eq!(needed(100..164, 100..164, 0), [1, 1, 1, 1, 1]);
+        assert_eq!(needed(2..254, 2..254, 0), [1, 1, 1, 1, 1], "up to two samples from the precinct's border");
+        assert_eq!(needed(1..255, 2..254, 0), [1, 1, 1, 1, 2]);
+        assert_eq!(needed(480..544, 480..544, 0), [1, 1, 1, 4, 4], "where precincts of two resolutions meet");
+        assert_eq!(needed(0..1024, 0..1024, 0), [1, 1, 1, 4, 16]);
+        assert_eq!(needed(100..164, 100..164, 1), [1, 1, 1, 1, 0]);
+        assert_eq!(needed(0..0, 0..10, 0), [0; 5]);
+        assert_eq!(needed(2000..2010, 0..10, 0), [0; 5], "another tile's");
+    }
+}

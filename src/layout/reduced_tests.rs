@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::jp2::{
-    LBox, Progress, TilePartHeader, divide, made, parse_main_header, parse_tile_part_header, parse_tlm_segments,
+    EOC, LBox, Progress, TilePartHeader, divide, made, parse_main_header, parse_tile_part_header, parse_tlm_segments,
 };
 use crate::layout::compose::tests::{materialise, structure};
-use crate::layout::{Content, VirtualOffset};
+use crate::layout::{Content, ExpectedSot, VirtualOffset};
 
 /// The tile-parts' headers as the file has them.
 fn headers<'m>(file: &[u8], structure: &Structure, main: &'m MainHeader) -> Vec<TilePartHeader<'m>> {

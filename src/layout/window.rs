@@ -81,7 +81,8 @@ pub(crate) fn cells(main: &MainHeader, side: u32) -> Cells {
         let cells = |tile: Range<u32>| {
             // The first border behind the tile's edge.
             let first = (tile.start + 1).saturating_sub(shift).div_ceil(side.max(1)) * side + shift;
-            let inner = (first..tile.end).step_by(side.max(1) as usize);
+            let end = if tile.end - tile.start > side { tile.end } else { tile.start };
+            let inner = (first..end).step_by(side.max(1) as usize);
             let borders: Vec<u32> = std::iter::once(tile.start).chain(inner).chain([tile.end]).collect();
             let cell = |pair: &[u32]| match pair {
                 [start, end] => Some(start - origin..end - origin),
