@@ -185,7 +185,10 @@ fn fetch_headers(
     parts: &[TilePart],
     options: &Options,
 ) -> Result<Vec<Bytes>> {
-    let mut wanted: Vec<u64> = parts.iter().map(|part| FIRST.min(part.length.into())).collect();
+    // As long as the row says that it is.
+    let first =
+        |part: &TilePart| part.head.as_ref().map_or(FIRST, |head| u64::from(head.packets).clamp(FIRST, LONGEST));
+    let mut wanted: Vec<u64> = parts.iter().map(|part| first(part).min(part.length.into())).collect();
     let mut found = vec![Bytes::new(); parts.len()];
     loop {
         let missing: Vec<usize> = (0..parts.len()).filter(|n| found[*n].len() as u64 != wanted[*n]).collect();

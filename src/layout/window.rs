@@ -13,7 +13,8 @@ use super::reduced::grid_of;
 use super::view::{Image, Stretch, Tile, Tiles, assemble, boxes};
 use crate::error::{Error, Result};
 use crate::jp2::{
-    Area, MainHeader, Packets, ReducedGrid, SOT_LENGTH, Structure, Support, TilePackets, TilePart, reduce_tile_segments,
+    Area, MainHeader, Packets, ReducedGrid, SOT_LENGTH, Siz, Structure, Support, TilePackets, TilePart,
+    reduce_tile_segments,
 };
 use crate::path::Window;
 
@@ -46,7 +47,14 @@ pub(crate) fn place(structure: &Structure, k: u8, window: &Window) -> Result<Pla
 
 /// Whether windows of the image can be made of packets, as far as its main header tells.
 pub(crate) fn has_windows(main: &MainHeader) -> bool {
-    main.hindrance().is_none() && main.siz.components.iter().all(|component| (component.dx, component.dy) == (1, 1))
+    main.hindrance().is_none()
+        && main.siz.components.iter().all(|component| (component.dx, component.dy) == (1, 1))
+        && is_aligned(&main.siz)
+}
+
+/// Whether tiles begin where the image does. GDAL takes that for granted, and mixes up the tiles of other files.
+fn is_aligned(siz: &Siz) -> bool {
+    (siz.x0 == siz.tile_x0 || siz.tiles_across() == 1) && (siz.y0 == siz.tile_y0 || siz.tiles_down() == 1)
 }
 
 /// The size of the image at 1/2^k in pixels.
@@ -118,12 +126,15 @@ impl Cells {
 
 /// The grid of the window's tiles, and the window as an area of it.
 fn crop(main: &MainHeader, k: u8, window: &Window) -> Result<(ReducedGrid, Area)> {
-    if !has_windows(main) {
-        let what = "its components are sub-sampled, or a marker of its main header forbids it";
-        return Err(Error::NoOverview { what: what.to_owned() });
+    main.check_hindrance()?;
+    if main.siz.components.iter().any(|component| (component.dx, component.dy) != (1, 1)) {
+        return Err(Error::NoOverview { what: "its components are sub-sampled".to_owned() });
     }
     let grid = grid_of(main, k)?;
     window.check(grid.siz.size())?;
+    if !is_aligned(&grid.siz) {
+        return Err(Error::NoOverview { what: "its first tile is cut by the image's edge".to_owned() });
+    }
     let span = |origin: u32, start: u32, length: u32| origin + start..origin + start + length;
     let area = (span(grid.siz.x0, window.x, window.width), span(grid.siz.y0, window.y, window.height));
     Ok((grid.crop(&area), area))

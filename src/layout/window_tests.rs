@@ -104,7 +104,8 @@ fn check_units(layout: &Layout, gap: Option<u64>) {
 
 #[test]
 fn views_are_files_of_the_packets_that_a_window_needs() {
-    for made in made::File::many().into_iter().filter(|made| made.components.iter().all(|dx| *dx == 1)) {
+    let is_plain = |made: &made::File| made.components.iter().all(|dx| *dx == 1) && made.origin == made.tile_origin;
+    for made in made::File::many().into_iter().filter(is_plain) {
         let file = made.bytes();
         let (width, height) = main_of(&file).siz.size();
         for (x, y, w, h) in [(0, 0, 1, 1), (30, 20, 10, 10), (width - 1, height - 1, 1, 1), (0, 0, width, height)] {
@@ -152,7 +153,7 @@ proptest! {
         (x0, y0) in (0u32..16, 0u32..16),
     ) {
         let made = made::File {
-            width: width + x0, height: height + y0, origin: (x0, y0), tile, precincts, levels: 1, ..made::File::default()
+            width: width + x0, height: height + y0, origin: (x0, y0), tile_origin: (x0, y0), tile, precincts, levels: 1, ..made::File::default()
         };
         let main = main_of(&made.bytes());
         let cells = cells(&main, side);
@@ -161,8 +162,8 @@ proptest! {
         for cell in cells.iter() {
             cell.check((width, height)).unwrap();
             prop_assert!(cell.width <= side && cell.height <= side);
-            prop_assert_eq!((cell.x + x0) / tile, (cell.x + x0 + cell.width - 1) / tile);
-            prop_assert_eq!((cell.y + y0) / tile, (cell.y + y0 + cell.height - 1) / tile);
+            prop_assert_eq!(cell.x / tile, (cell.x + cell.width - 1) / tile);
+            prop_assert_eq!(cell.y / tile, (cell.y + cell.height - 1) / tile);
             for y in cell.y..cell.y + cell.height {
                 (cell.x..cell.x + cell.width).for_each(|x| seen[(y * width + x) as usize] += 1);
             }
@@ -185,6 +186,9 @@ fn what_is_no_window_is_refused() {
     let sub_sampled = made::File { plt: true, components: vec![1, 2], ..made::File::default() }.bytes();
     let error = view(&sub_sampled, 0, &Window { x: 0, y: 0, width: 1, height: 1 }, None).unwrap_err();
     assert!(error.to_string().contains("sub-sampled"), "{error}");
+    let cut = made::File { plt: true, origin: (5, 5), ..made::File::default() }.bytes();
+    let error = view(&cut, 0, &Window { x: 0, y: 0, width: 1, height: 1 }, None).unwrap_err();
+    assert!(error.to_string().contains("cut by the image's edge"), "{error}");
 }
 
 #[test]
