@@ -59,6 +59,38 @@ pub(crate) fn read_heads(
     parts: &mut [TilePart],
     options: &Options,
 ) -> Result<Vec<PartPackets>> {
+    let (bytes, headers) = read_headers(source, main, parts, options)?;
+    let runs = set_heads(main, parts, &headers)?;
+    let packets = headers.iter().zip(&bytes).zip(runs).map(|((header, bytes), runs)| {
+        // Behind the SOT marker segment, before SOD.
+        let segments = bytes.get(12..header.packets.saturating_sub(2) as usize).unwrap_or_default();
+        PartPackets { segments: Bytes::copy_from_slice(segments), packets: header.packets, runs }
+    });
+    Ok(packets.collect())
+}
+
+/// The lengths in bytes of all packets of every tile-part, read in the same way. `parts` get their heads.
+///
+/// # Errors
+/// As [`read_heads`].
+pub(crate) fn read_lengths(
+    source: &Arc<dyn Source>,
+    main: &MainHeader,
+    parts: &mut [TilePart],
+    options: &Options,
+) -> Result<Vec<Vec<u32>>> {
+    let (_, headers) = read_headers(source, main, parts, options)?;
+    set_heads(main, parts, &headers)?;
+    Ok(headers.into_iter().map(|header| header.lengths).collect())
+}
+
+/// The headers of all tile-parts: their bytes, perhaps with some that follow, and what they say.
+fn read_headers<'m>(
+    source: &Arc<dyn Source>,
+    main: &'m MainHeader,
+    parts: &[TilePart],
+    options: &Options,
+) -> Result<(Vec<Bytes>, Vec<TilePartHeader<'m>>)> {
     let bytes = fetch_headers(source, main, parts, options)?;
     let mut headers = Vec::with_capacity(parts.len());
     let mut lengths = 0;
@@ -71,21 +103,15 @@ pub(crate) fn read_heads(
         }
         headers.push(header);
     }
-    let runs = set_heads(main, parts, &headers)?;
-    let packets = headers.iter().zip(&bytes).zip(runs).map(|((header, bytes), runs)| {
-        // Behind the SOT marker segment, before SOD.
-        let segments = bytes.get(12..header.packets.saturating_sub(2) as usize).unwrap_or_default();
-        PartPackets { segments: Bytes::copy_from_slice(segments), packets: header.packets, runs }
-    });
-    Ok(packets.collect())
+    Ok((bytes, headers))
 }
 
-/// Gives `parts` the heads that reading all packets of the file makes, where PLT does not tell of them: a packet's length
-/// stands nowhere but in its own header, in front of the next one's.
+/// The lengths in bytes of all packets of every tile-part, found by reading the packets, where PLT does not tell of them: a
+/// packet's length stands nowhere but in its own header, in front of the next one's. `parts` get their heads.
 ///
 /// # Errors
 /// [`Error::NoOverview`] and [`Error::Malformed`] where the packets cannot be understood; whatever reading fails with.
-pub(crate) fn parse_packets(source: &dyn Source, main: &MainHeader, parts: &mut [TilePart]) -> Result<()> {
+pub(crate) fn parse_packets(source: &dyn Source, main: &MainHeader, parts: &mut [TilePart]) -> Result<Vec<Vec<u32>>> {
     main.check_hindrance()?;
     let mut headers: Vec<Option<TilePartHeader<'_>>> = vec![None; parts.len()];
     for (tile, numbers) in by_tile(parts) {
@@ -117,11 +143,7 @@ pub(crate) fn parse_packets(source: &dyn Source, main: &MainHeader, parts: &mut 
     }
     let headers: Vec<_> = headers.into_iter().flatten().collect();
     set_heads(main, parts, &headers)?;
-    if parts.iter().any(|part| part.head.as_ref().is_none_or(|head| head.resolution_ends.is_empty())) {
-        let what = "its progression mixes resolutions, which a row cannot tell: PLT in the file itself could";
-        return Err(Error::NoOverview { what: what.into() });
-    }
-    Ok(())
+    Ok(headers.into_iter().map(|header| header.lengths).collect())
 }
 
 /// A tile-part's header, or how many bytes of the tile-part are needed for it.
