@@ -96,6 +96,35 @@ proptest! {
 }
 
 #[test]
+fn the_documented_layout_is_kept() {
+    let (one, lengths) = part(0, &[vec![4, 7], vec![7]], true);
+    // 2 and 1 packets, each plane of one number: 000011 100 111111, 000010 10 111111. Of 11 bytes for two packets the
+    // first is foretold to have 5: 000001 1 111111.
+    let value = [VERSION, 0x0E, 0x7E, 0x15, 0xF8, 0x3F, 0xC0];
+    assert_eq!(build_packets(&[one], &[lengths]), Ok((3, value.to_vec())));
+    // Twice 2 packets: 000011 100 111111; then the one of 3 bits, 000001 1 111111, before that of 6: 000101 10011 111111.
+    let ((large, far), (small, near)) = (part(0, &[vec![40, 60]], true), part(120, &[vec![4, 7]], true));
+    let value = [VERSION, 0x0E, 0x7E, 0x0F, 0xF1, 0x67, 0xF8];
+    assert_eq!(build_packets(&[large, small], &[far, near]), Ok((4, value.to_vec())));
+}
+
+#[test]
+fn a_section_without_packets_has_no_bytes() {
+    let (part, _) = part(0, &[vec![4, 7], vec![7]], true);
+    let parse = |counts: [i64; 2]| {
+        let mut out = Writer::default();
+        counts.iter().for_each(|count| out.plane(&[*count]));
+        let value = [&[VERSION], &out.into_bytes()[..]].concat();
+        parse_packets(&value, counts.iter().sum::<i64>() as u32, std::slice::from_ref(&part))
+    };
+    assert_eq!(parse([1, 1]), Ok(vec![vec![11, 7]]));
+    assert_eq!(parse([0, 0]), Ok(vec![vec![]]));
+    assert!(parse([1, 0]).unwrap_err().contains("do not end"));
+    assert!(parse([0, 1]).unwrap_err().contains("do not end"));
+    assert!(parse([-1, 2]).unwrap_err().contains("-1 packets"));
+}
+
+#[test]
 fn lengths_that_do_not_add_up_are_not_written() {
     let (good, lengths) = part(0, &[vec![5, 6], vec![7]], true);
     let parts = [good];
