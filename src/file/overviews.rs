@@ -148,6 +148,7 @@ impl VirtualFile {
             origin: Some(self.source.origin().to_owned()),
             etag,
             last_modified,
+            packets: None,
             overviews: None,
             ..known.record.clone()
         };

@@ -11,16 +11,18 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use once_cell::race::OnceBox;
 
 use super::overviews::{by_heads, main_header};
 use super::{Known, VirtualFile};
 use crate::error::{Error, Result};
 use crate::index;
-use crate::jp2::{MainHeader, TilePackets};
+use crate::jp2::{MainHeader, PartLengths, TilePackets, by_tile, no_factor};
 use crate::layout::{self, Layout, Part, Place, Vrt, georeference};
 use crate::options::Options;
 use crate::path::{Request, View, Window};
+use crate::trace;
 
 /// The most sources that a VRT of cells lists: each costs some hundred bytes, and time at every open.
 const MOST_CELLS: u64 = 1 << 16;
@@ -121,21 +123,32 @@ impl VirtualFile {
         layout::window(&known.structure, k, window, &packets, self.options.merge_gap)
     }
 
-    /// Finds out the lengths of the packets of `tiles`, of those that are not known yet side by side.
+    /// Finds out the lengths of the packets of `tiles`: from the row, else from the tiles' own headers, those that are not
+    /// known yet side by side.
     fn find_lengths(&self, known: &Known, main: &MainHeader, tiles: &[u16]) -> Result<()> {
-        let all = known.structure.tile_parts.tiles();
-        let place = |tile: u16| known.lengths.of(tile, all);
-        let missing: Vec<u16> =
-            tiles.iter().copied().filter(|tile| place(*tile).is_some_and(|place| place.get().is_none())).collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
         let parts = known.structure.tile_parts.parts();
-        for (tile, packets) in index::read_lengths(&self.source, main, parts, &missing, &self.options)? {
+        let place = |tile: u16| known.lengths.of(tile, known.structure.tile_parts.tiles());
+        let is_missing = |tile: &u16| place(*tile).is_some_and(|place| place.get().is_none());
+        let keep = |tile: u16, packets: TilePackets| {
             let packets = packets.checked(main, tile, parts)?;
             if let Some(place) = place(tile) {
                 place.get_or_init(|| Box::new(Arc::new(packets)));
             }
+            Ok(())
+        };
+        if !tiles.iter().any(is_missing) {
+            return Ok(());
+        }
+        for (tile, packets) in told_by_row(known, main) {
+            // What the row tells wrongly, the tile's own header tells.
+            let _: Result<()> = keep(tile, packets);
+        }
+        let missing: Vec<u16> = tiles.iter().copied().filter(is_missing).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        for (tile, packets) in index::read_tiles(&self.source, main, parts, &missing, &self.options)? {
+            keep(tile, packets)?;
         }
         self.confirm()
     }
@@ -149,11 +162,35 @@ impl VirtualFile {
     }
 }
 
+/// The packets of the tiles whose headers hold nothing but PLT and COM, as far as the row tells them.
+fn told_by_row(known: &Known, main: &MainHeader) -> Vec<(u16, TilePackets)> {
+    let parts = known.structure.tile_parts.parts();
+    let lengths = known.record.packets.as_ref().map(|packets| packets.lengths(parts));
+    let lengths = match lengths {
+        Some(Ok(lengths)) => lengths,
+        Some(Err(error)) => {
+            trace::debug(|| error.chain());
+            return Vec::new();
+        }
+        None => return Vec::new(),
+    };
+    let of_part = |number: &usize| {
+        let head = parts.get(*number)?.head.as_ref().filter(|head| head.is_plain())?;
+        let lengths = lengths.get(*number)?.clone();
+        Some(PartLengths { number: *number, segments: Bytes::new(), packets: head.packets, lengths })
+    };
+    let of_tile = |(tile, numbers): (u16, Vec<usize>)| {
+        let parts = numbers.iter().map(of_part).collect::<Option<_>>()?;
+        Some((tile, TilePackets { coding: main.coding.clone(), parts }))
+    };
+    by_tile(parts).into_iter().filter_map(of_tile).collect()
+}
+
 /// k of a factor 2^k that the image has.
 fn exponent(factor: u32, main: &MainHeader) -> Result<u8> {
     let levels = main.coding.default.levels;
     let k = factor.checked_ilog2().filter(|_| factor.is_power_of_two()).and_then(|k| u8::try_from(k).ok());
-    k.filter(|k| *k <= levels).ok_or_else(|| crate::jp2::no_factor(levels))
+    k.filter(|k| *k <= levels).ok_or_else(|| no_factor(levels))
 }
 
 /// The path of a view of the file that `request` names.

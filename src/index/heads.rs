@@ -59,18 +59,7 @@ pub(crate) fn read_heads(
     parts: &mut [TilePart],
     options: &Options,
 ) -> Result<Vec<PartPackets>> {
-    let bytes = fetch_headers(source, main, parts, options)?;
-    let mut headers = Vec::with_capacity(parts.len());
-    let mut lengths = 0;
-    for (bytes, part) in bytes.iter().zip(parts.iter()) {
-        let header = parse(bytes, main, part)?
-            .map_err(|_| Error::NoOverview { what: format!("a tile-part header of more than {LONGEST} bytes") })?;
-        lengths += header.lengths.len();
-        if lengths > MOST_PACKETS {
-            return Err(Error::NoOverview { what: format!("it has more than {MOST_PACKETS} packets") });
-        }
-        headers.push(header);
-    }
+    let (bytes, headers) = read_headers(source, main, parts, options)?;
     let runs = set_heads(main, parts, &headers)?;
     let packets = headers.iter().zip(&bytes).zip(runs).map(|((header, bytes), runs)| PartPackets {
         segments: segments(bytes, header),
@@ -80,35 +69,40 @@ pub(crate) fn read_heads(
     Ok(packets.collect())
 }
 
-/// The packets of `tiles` one by one, by the headers of their tile-parts, which are read from the file side by side.
+/// The lengths in bytes of all packets of every tile-part, read in the same way. `parts` get their heads.
+///
+/// # Errors
+/// As [`read_heads`].
+pub(crate) fn read_lengths(
+    source: &Arc<dyn Source>,
+    main: &MainHeader,
+    parts: &mut [TilePart],
+    options: &Options,
+) -> Result<Vec<Vec<u32>>> {
+    let (_, headers) = read_headers(source, main, parts, options)?;
+    set_heads(main, parts, &headers)?;
+    Ok(headers.into_iter().map(|header| header.lengths).collect())
+}
+
+/// The packets of `tiles` one by one, read in the same way from the headers of their tile-parts alone.
 ///
 /// # Errors
 /// As [`read_heads`]; that the lengths fit is for [`TilePackets::checked`] to find out.
-pub(crate) fn read_lengths(
+pub(crate) fn read_tiles(
     source: &Arc<dyn Source>,
     main: &MainHeader,
     parts: &[TilePart],
     tiles: &[u16],
     options: &Options,
 ) -> Result<Vec<(u16, TilePackets)>> {
-    let (numbers, wanted): (Vec<usize>, Vec<TilePart>) = parts
-        .iter()
-        .enumerate()
-        .filter(|(_, part)| tiles.contains(&part.tile))
-        .map(|(n, part)| (n, part.clone()))
-        .unzip();
-    let bytes = fetch_headers(source, main, &wanted, options)?;
+    let of_tiles = parts.iter().enumerate().filter(|(_, part)| tiles.contains(&part.tile));
+    let (numbers, wanted): (Vec<usize>, Vec<TilePart>) = of_tiles.map(|(number, part)| (number, part.clone())).unzip();
+    let (bytes, headers) = read_headers(source, main, &wanted, options)?;
     let mut found: Vec<(u16, TilePackets)> = Vec::new();
-    for ((bytes, part), number) in bytes.iter().zip(&wanted).zip(numbers) {
-        let header = parse(bytes, main, part)?
-            .map_err(|_| Error::NoOverview { what: format!("a tile-part header of more than {LONGEST} bytes") })?;
+    for (((bytes, header), part), number) in bytes.iter().zip(headers).zip(&wanted).zip(numbers) {
         header.check_hindrance(part.tile)?;
-        let lengths = PartLengths {
-            number,
-            segments: segments(bytes, &header),
-            packets: header.packets,
-            lengths: header.lengths,
-        };
+        let (segments, packets) = (segments(bytes, &header), header.packets);
+        let lengths = PartLengths { number, segments, packets, lengths: header.lengths };
         match found.iter_mut().find(|(tile, _)| *tile == part.tile) {
             Some((_, tile)) => tile.parts.push(lengths),
             None => found.push((part.tile, TilePackets { coding: header.coding?.into_owned(), parts: vec![lengths] })),
@@ -122,12 +116,34 @@ fn segments(bytes: &[u8], header: &TilePartHeader<'_>) -> Bytes {
     Bytes::copy_from_slice(bytes.get(12..header.packets.saturating_sub(2) as usize).unwrap_or_default())
 }
 
-/// Gives `parts` the heads that reading all packets of the file makes, where PLT does not tell of them: a packet's length
-/// stands nowhere but in its own header, in front of the next one's.
+/// The headers of all tile-parts: their bytes, perhaps with some that follow, and what they say.
+fn read_headers<'m>(
+    source: &Arc<dyn Source>,
+    main: &'m MainHeader,
+    parts: &[TilePart],
+    options: &Options,
+) -> Result<(Vec<Bytes>, Vec<TilePartHeader<'m>>)> {
+    let bytes = fetch_headers(source, main, parts, options)?;
+    let mut headers = Vec::with_capacity(parts.len());
+    let mut lengths = 0;
+    for (bytes, part) in bytes.iter().zip(parts.iter()) {
+        let header = parse(bytes, main, part)?
+            .map_err(|_| Error::NoOverview { what: format!("a tile-part header of more than {LONGEST} bytes") })?;
+        lengths += header.lengths.len();
+        if lengths > MOST_PACKETS {
+            return Err(Error::NoOverview { what: format!("it has more than {MOST_PACKETS} packets") });
+        }
+        headers.push(header);
+    }
+    Ok((bytes, headers))
+}
+
+/// The lengths in bytes of all packets of every tile-part, found by reading the packets, where PLT does not tell of them: a
+/// packet's length stands nowhere but in its own header, in front of the next one's. `parts` get their heads.
 ///
 /// # Errors
 /// [`Error::NoOverview`] and [`Error::Malformed`] where the packets cannot be understood; whatever reading fails with.
-pub(crate) fn parse_packets(source: &dyn Source, main: &MainHeader, parts: &mut [TilePart]) -> Result<()> {
+pub(crate) fn parse_packets(source: &dyn Source, main: &MainHeader, parts: &mut [TilePart]) -> Result<Vec<Vec<u32>>> {
     main.check_hindrance()?;
     let mut headers: Vec<Option<TilePartHeader<'_>>> = vec![None; parts.len()];
     for (tile, numbers) in by_tile(parts) {
@@ -159,11 +175,7 @@ pub(crate) fn parse_packets(source: &dyn Source, main: &MainHeader, parts: &mut 
     }
     let headers: Vec<_> = headers.into_iter().flatten().collect();
     set_heads(main, parts, &headers)?;
-    if parts.iter().any(|part| part.head.as_ref().is_none_or(|head| head.resolution_ends.is_empty())) {
-        let what = "its progression mixes resolutions, which a row cannot tell: PLT in the file itself could";
-        return Err(Error::NoOverview { what: what.into() });
-    }
-    Ok(())
+    Ok(headers.into_iter().map(|header| header.lengths).collect())
 }
 
 /// A tile-part's header, or how many bytes of the tile-part are needed for it.
