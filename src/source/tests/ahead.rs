@@ -50,8 +50,8 @@ impl Source for OneByOne {
         self.memory.link()
     }
 
-    fn read_later(self: Arc<Self>, ranges: Vec<SourceRange>, mut each: Box<dyn FnMut(usize, Bytes) + Send>) {
-        std::thread::spawn(move || self.read_each(&ranges, &mut each));
+    fn read_later(self: Arc<Self>, ranges: Vec<SourceRange>, mut each: Each) {
+        std::thread::spawn(move || self.read_each(&ranges, &mut |number, bytes| drop(each(number, bytes))));
     }
 
     fn head(&self) -> Result<Meta> {
