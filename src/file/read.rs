@@ -106,7 +106,7 @@ impl VirtualFile {
                         self.confirm()?;
                         self.check_sot_in(fetched.first(), &wanted)?;
                         copy(fetched.first(), wanted.start.0, here)?;
-                    } else if crosses {
+                    } else if crosses && !self.is_at_hand(&wanted) {
                         // GDAL_INGESTED_BYTES_AT_OPEN reads on from the header: it gets what it asks, not the tile-part.
                         // With the beginning of the tile-part that it is of, which tells whether the table is true.
                         let first = self.unit_at(from).unwrap_or(self.units());
@@ -124,6 +124,12 @@ impl VirtualFile {
             }
         }
         usize::try_from(length).map_err(|_| Error::read("a read of more bytes than there is memory"))
+    }
+
+    /// Whether the unit that holds `wanted` is at hand.
+    fn is_at_hand(&self, wanted: &SourceRange) -> bool {
+        let unit = self.unit_at(wanted.start.0).map(|number| self.unit_range(number));
+        unit.is_some_and(|unit| wanted.end <= unit.end && peek(&*self.source, &unit).is_some())
     }
 
     /// The whole file, where it is worth no more than another request: it is fetched at once, for all its views.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::open;
 use super::open::{Get, index_opener};
-use crate::error::{Error, Result, ResultExt};
+use crate::error::{Result, ResultExt};
 use crate::index::{self, Found};
 use crate::options::Options;
 use crate::path::{Key, Location, ProductName, Request, key_of_names};

@@ -9,7 +9,7 @@ use crate::source::link::Link;
 const APART: (&str, &str) = ("VSITLM_MERGE_GAP", "0");
 
 /// Waits for what another thread will do.
-fn until(what: &str, done: impl Fn() -> bool) {
+pub(super) fn until(what: &str, done: impl Fn() -> bool) {
     let start = Instant::now();
     while !done() {
         assert!(start.elapsed() < Duration::from_secs(20), "{what}");
