@@ -22,6 +22,7 @@ use crate::jp2::{MainHeader, PartLengths, TilePackets, by_tile, no_factor};
 use crate::layout::{self, Layout, Part, Place, Vrt, georeference};
 use crate::options::Options;
 use crate::path::{Request, View, Window};
+use crate::source::SourceRange;
 use crate::trace;
 
 /// The most sources that a VRT of cells lists: each costs some hundred bytes, and time at every open.
@@ -151,6 +152,19 @@ impl VirtualFile {
             keep(tile, packets)?;
         }
         self.confirm()
+    }
+
+    /// The headers of tile-parts that [`VirtualFile::window_packets`] will read.
+    pub(super) fn missing_headers(&self, factor: u32, window: &Window) -> Result<Vec<SourceRange>> {
+        let Some(known) = self.known.as_ref().filter(|_| !self.source.is_cheap()) else { return Ok(Vec::new()) };
+        let main = main_header(&known.structure)?;
+        let Place { tiles, .. } = layout::place(&known.structure, exponent(factor, &main)?, window)?;
+        let all = known.structure.tile_parts.tiles();
+        let is_missing = |tile: u16| known.lengths.of(tile, all).is_some_and(|place| place.get().is_none());
+        let told = known.record.packets.is_some();
+        let parts = known.structure.tile_parts.parts().iter();
+        let missing = parts.filter(|part| !told && tiles.contains(&part.tile) && is_missing(part.tile));
+        Ok(missing.map(index::header_range).collect())
     }
 
     /// The options by which units are fetched: those of a window's view are the requests that are worth making.

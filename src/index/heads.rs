@@ -190,6 +190,17 @@ fn parse<'m>(bytes: &[u8], main: &'m MainHeader, part: &TilePart) -> Result<Resu
     })
 }
 
+/// What is read first of a tile-part's header: as much as the row says that it has.
+fn first_length(part: &TilePart) -> u64 {
+    let told = part.head.as_ref().map_or(FIRST, |head| u64::from(head.packets).clamp(FIRST, LONGEST));
+    told.min(part.length.into())
+}
+
+/// Where that lies in the file.
+pub(crate) fn header_range(part: &TilePart) -> SourceRange {
+    SourceOffset(part.offset)..SourceOffset(part.offset + first_length(part))
+}
+
 /// Every tile-part from its first byte to its SOD marker, and perhaps further.
 fn fetch_headers(
     source: &Arc<dyn Source>,
@@ -197,10 +208,7 @@ fn fetch_headers(
     parts: &[TilePart],
     options: &Options,
 ) -> Result<Vec<Bytes>> {
-    // As long as the row says that it is.
-    let first =
-        |part: &TilePart| part.head.as_ref().map_or(FIRST, |head| u64::from(head.packets).clamp(FIRST, LONGEST));
-    let mut wanted: Vec<u64> = parts.iter().map(|part| first(part).min(part.length.into())).collect();
+    let mut wanted: Vec<u64> = parts.iter().map(first_length).collect();
     let mut found = vec![Bytes::new(); parts.len()];
     loop {
         let missing: Vec<usize> = (0..parts.len()).filter(|n| found[*n].len() as u64 != wanted[*n]).collect();
