@@ -14,7 +14,8 @@ pyo3::import_exception!(vsitlm._errors, UnsupportedError);
 /// The extension module.
 #[pymodule]
 mod _vsitlm {
-    use std::ffi::CString;
+    use std::ffi::{CString, OsString};
+    use std::os::unix::ffi::OsStringExt;
     use std::path::PathBuf;
 
     use pyo3::exceptions::{PyOSError, PyValueError};
@@ -30,9 +31,10 @@ mod _vsitlm {
 
     /// Takes the core that the process has, or the first of `candidates` that can be loaded.
     #[pyfunction]
-    fn load(py: Python<'_>, candidates: Vec<PathBuf>) -> PyResult<(PathBuf, String)> {
+    fn load(py: Python<'_>, candidates: Vec<PathBuf>) -> PyResult<(OsString, String)> {
         let core = py.detach(|| Core::load(&candidates)).map_err(PyOSError::new_err)?;
-        Ok((core.path.clone(), core.version.clone()))
+        // As text: a path would import pathlib, which takes longer than all the rest.
+        Ok((core.path.clone().into(), core.version.clone()))
     }
 
     /// Serves the libgdals that were loaded since.
@@ -65,8 +67,7 @@ mod _vsitlm {
 
     /// Runs the command line; the program's name comes first.
     #[pyfunction]
-    fn command(py: Python<'_>, arguments: Vec<std::ffi::OsString>) -> PyResult<i32> {
-        use std::os::unix::ffi::OsStringExt;
+    fn command(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<i32> {
         let arguments: Result<Vec<CString>, _> =
             arguments.into_iter().map(|argument| CString::new(argument.into_vec())).collect();
         let arguments = arguments.map_err(|_| PyValueError::new_err("an argument holds a NUL character"))?;

@@ -39,19 +39,20 @@ if TYPE_CHECKING:
 
     __version__: str
 
-_MODULES = {
+_NAMES = {
     "_errors": (
-        "ChangedError DeniedError Error IndexFileError IndexingError MalformedError MissError NotFoundError OptionError "
-        "OverviewError PathError ProductError ReadError UnsupportedError VsitlmWarning WindowError"
+        "ChangedError DeniedError Error IndexFileError IndexingError MalformedError MissError NotFoundError "
+        "OptionError OverviewError PathError ProductError ReadError UnsupportedError VsitlmWarning WindowError"
     ),
     "_index": "Index Row Scan Summary index scan",
     "_info": "Gdal Info info statistics",
     "_open": "open",
     "_path": "path",
 }
-_HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
+"""In which module each public name stands: it is imported when the name is first used."""
 
-__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604
+__all__ = [*_MODULES, "__version__"]
 
 
 def __getattr__(name: str) -> object:
@@ -59,11 +60,11 @@ def __getattr__(name: str) -> object:
         from importlib.metadata import version
 
         return version("vsitlm")
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
     globals()[name] = value
     return value
 

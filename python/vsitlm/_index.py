@@ -97,7 +97,9 @@ class Index:
         return f"Index({self.paths!r})"
 
     def find(self, path_or_url_or_product: AnyPath, band: str | None = None) -> list[Row]:
-        """The rows of a file; of a product without `band`, those of all its files. Warns of indexes that cannot be used.
+        """The rows of a file; of a product without `band`, those of all its files.
+
+        An index that cannot be used is warned of, and the next one is asked.
 
         Raises:
             Error: What the core failed with, as the class of its kind.
@@ -111,10 +113,10 @@ class Index:
         """The rows as a table, read by pyarrow.
 
         Args:
-            columns: Which ones; by default all but `overviews`, `header`, `index`, `resolution_ends` and `packets`, which
-                are most of the bytes and only for `/vsitlm/` to read.
-            filters: An expression of pyarrow's, or a list of `(column, operator, value)`. In the partition layout `level`,
-                `tile` and `year` are columns too, by which only the files that can match are read.
+            columns: Which ones; by default all but those that only `/vsitlm/` can read, which are most of the bytes:
+                `header`, `index`, `resolution_ends`, `overviews` and `packets`.
+            filters: An expression of pyarrow's, or a list of `(column, operator, value)`. In the partition layout
+                `level`, `tile` and `year` are columns too, by which only the files that can match are read.
 
         Raises:
             IndexFileError: pyarrow cannot read one of the paths, such as a template or a URL.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import _core
-from ._errors import Error
+from ._errors import Error, UnsupportedError
 from ._path import path
 
 if TYPE_CHECKING:
@@ -50,13 +50,18 @@ def open(
         try:
             return rasterio.open(name)
         except RasterioIOError as error:
-            raise _error_of(name, settings, error) from error
+            known = _failure(name, settings)
+            if known is None:
+                raise
+            raise known from error
 
 
-def _error_of(name: str, settings: dict[str, str], error: Exception) -> Exception:
-    """What the core says of a file that could not be opened; `error` itself where it has nothing against it."""
+def _failure(name: str, settings: dict[str, str]) -> Error | None:
+    """What the core has against a file that could not be opened, as an exception that tells its kind."""
     try:
         _core.ask("describe", name, settings)
-    except Error as known:
-        return known
-    return error
+    except UnsupportedError:
+        return None
+    except Error as error:
+        return error
+    return None

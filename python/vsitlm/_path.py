@@ -57,13 +57,13 @@ def path(
     opened, and no core is needed.
 
     Args:
-        path_or_url_or_product: A URL, `s3://bucket/key`, `/vsis3/bucket/key` or another path of GDAL's, a local path, the
-            name of a product, or what begins with `/vsitlm` already. A folder that has a product's name is written
-            `./S2A_….SAFE`, or given as a `pathlib.Path`.
+        path_or_url_or_product: A URL, `s3://bucket/key`, `/vsis3/bucket/key` or another path of GDAL's, a local path,
+            the name of a product, or what begins with `/vsitlm` already. A folder that has a product's name is
+            written `./S2A_….SAFE`, or given as a `pathlib.Path`.
         band: The file of the product: `"B03"`, `"B03_20m"`, `"TCI"`, `"MSK_DETFOO_B02"`.
         overview: The image at 1/2, 1/4, 1/8, …; None, 0 and 1 give it at full size.
-        window: Only this window of it, in pixels of the overview where there is one: x, y, width and height, or a window
-            of rasterio's.
+        window: Only this window of it, in pixels of the overview where there is one: x, y, width and height, or a
+            window of rasterio's.
         cells: The whole image, laid out as cells of so many pixels that are read one by one.
 
     Raises:
