@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::core;
@@ -78,6 +78,13 @@ pub(crate) fn close(py: Python<'_>) {
     });
 }
 
+/// What the core gives where it can ask nothing.
+const NONE: u64 = 0;
+
+fn failed() -> PyErr {
+    PyRuntimeError::new_err("the plugin has met a bug and cannot answer this question; please report it")
+}
+
 fn to_c(question: &str) -> PyResult<CString> {
     CString::new(question).map_err(|_| PyValueError::new_err("a question holds a NUL character"))
 }
@@ -95,6 +102,7 @@ pub(crate) fn ask(py: Python<'_>, question: &str, callback: Py<PyAny>) -> PyResu
     pending(py, |pending| pending.insert(number, Pending { callback, question: None }));
     // SAFETY: the number is no pointer, and `on_answer` looks it up.
     let asked = py.detach(|| unsafe { core.ask(&question, on_answer, std::ptr::without_provenance_mut(number)) });
+    let asked = asked.and_then(|asked| if asked == NONE { Err(failed()) } else { Ok(asked) });
     let dropped = pending(py, |pending| match &asked {
         Ok(asked) => {
             if let Some(pending) = pending.get_mut(&number) {
@@ -159,6 +167,9 @@ pub(crate) fn ask_and_wait(py: Python<'_>, question: &str) -> PyResult<String> {
         drop(unsafe { Arc::<Awaited>::from_raw(std::ptr::with_exposed_provenance(user)) });
     };
     let number = asked.inspect_err(|_| release())?;
+    if number == NONE {
+        return Err(failed());
+    }
     loop {
         let came = py.detach(|| {
             let answer = lock(&awaited.answer);
