@@ -102,6 +102,12 @@ pub enum Error {
         /// Both values that disagree.
         what: String,
     },
+    /// A question of a program's (`vsitlm_ask` in include/vsitlm.h) that is none.
+    #[error("cannot understand the question: {what}")]
+    Question {
+        /// What is wrong with it.
+        what: String,
+    },
     /// An operation that a read-only file system does not have.
     #[error("/vsitlm/ is read-only: cannot open with mode '{mode}'")]
     ReadOnly {
@@ -138,12 +144,37 @@ impl Error {
     pub fn errno(&self) -> i32 {
         match self {
             Self::Path { .. } | Self::NotFound { .. } | Self::Product { .. } | Self::NoOverview { .. } => libc::ENOENT,
-            Self::Option { .. } | Self::Malformed { .. } | Self::Row { .. } | Self::Index { .. } => libc::EINVAL,
+            Self::Option { .. }
+            | Self::Malformed { .. }
+            | Self::Row { .. }
+            | Self::Index { .. }
+            | Self::Question { .. } => libc::EINVAL,
             Self::Miss => libc::ENOENT,
             Self::Denied { .. } => libc::EACCES,
             Self::ReadOnly { .. } => libc::EROFS,
             Self::Read { .. } | Self::Changed { .. } => libc::EIO,
             Self::InFile { source, .. } => source.errno(),
+        }
+    }
+
+    /// The variant's name, without the file names around it: what programs tell errors apart by.
+    pub fn kind(&self) -> &'static str {
+        match self.root() {
+            Self::Path { .. } => "Path",
+            Self::Option { .. } => "Option",
+            Self::Malformed { .. } => "Malformed",
+            Self::Row { .. } => "Row",
+            Self::Index { .. } => "Index",
+            Self::Miss => "Miss",
+            Self::Product { .. } => "Product",
+            Self::NoOverview { .. } => "NoOverview",
+            Self::NotFound { .. } => "NotFound",
+            Self::Denied { .. } => "Denied",
+            Self::Read { .. } => "Read",
+            Self::Changed { .. } => "Changed",
+            Self::Question { .. } => "Question",
+            Self::ReadOnly { .. } => "ReadOnly",
+            Self::InFile { .. } => "InFile",
         }
     }
 

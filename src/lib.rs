@@ -17,11 +17,13 @@
 //! | `layout` | structure → ordered segments | IO |
 //! | `index` | key → `Record` | a network of its own: it reads through `source` |
 //! | `file` | offset, length → bytes | GDAL types |
-//! | `vsi` | GDAL's callbacks → `VirtualFile` | logic |
 //! | `cli` | arguments → calls | logic |
+//! | `ask` | a program's question → its answer, without blocking | logic |
+//! | `vsi` | GDAL's callbacks → `VirtualFile` | logic |
 //!
 //! Users of GDAL need no Rust: see README.md. The C entry points are declared in `include/vsitlm.h`.
 
+mod ask;
 pub mod cli;
 mod error;
 mod file;

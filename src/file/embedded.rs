@@ -43,6 +43,11 @@ impl Embedded {
         (start <= end && end <= held.len()).then(|| held.slice(start..end))
     }
 
+    /// Whether asking for bytes asks the index no more.
+    pub(super) fn is_read(&self) -> bool {
+        self.packets.get().is_some()
+    }
+
     fn packets(&self) -> Option<&Vec<Bytes>> {
         if self.packets.get().is_none() {
             let _one = lock(READING.get());

@@ -1,12 +1,15 @@
 //! The virtual file: a layout, read through a source, shared by every handle on its path.
 
+mod describe;
 mod embedded;
 mod empty;
+mod fetch;
 mod open;
 mod overviews;
 mod product;
 mod read;
 mod registry;
+mod rows;
 mod view;
 
 use std::sync::Arc;
@@ -14,12 +17,14 @@ use std::sync::atomic::AtomicBool;
 
 use once_cell::race::OnceBox;
 
+pub(crate) use describe::{Description, describe};
 use embedded::Embedded;
 pub(crate) use empty::EmptyTile;
-pub(crate) use open::{at_hand, open, wants_side_cars};
+pub(crate) use open::{Get, at_hand, index_opener, open, wants_side_cars};
 pub(crate) use product::{bands, size};
 pub(crate) use read::Ahead;
 pub(crate) use registry::Lease;
+pub(crate) use rows::{rows, source_of};
 
 use crate::error::Result;
 use crate::index::Record;
@@ -119,6 +124,9 @@ impl VirtualFile {
         Some(body.0 - offset).filter(|inline| *inline < length)
     }
 }
+
+#[cfg(test)]
+mod fetch_tests;
 
 #[cfg(test)]
 mod tests;

@@ -90,10 +90,10 @@ pub(super) fn open_at(
 }
 
 /// Gives an option as it holds for a path of GDAL's.
-pub(super) type Get<'a> = dyn Fn(&str, &str) -> Option<String> + 'a;
+pub(crate) type Get<'a> = dyn Fn(&str, &str) -> Option<String> + 'a;
 
 /// Opens the indexes of VSITLM_INDEX.
-pub(super) fn index_opener<'a>(
+pub(crate) fn index_opener<'a>(
     get: &'a Get<'a>,
     host: Option<&'a dyn HostFiles>,
 ) -> impl Fn(&str) -> Result<Arc<dyn Source>> + 'a {

@@ -106,7 +106,7 @@ impl VirtualFile {
                         self.confirm()?;
                         self.check_sot_in(fetched.first(), &wanted)?;
                         copy(fetched.first(), wanted.start.0, here)?;
-                    } else if crosses {
+                    } else if crosses && !self.is_at_hand(&wanted) {
                         // GDAL_INGESTED_BYTES_AT_OPEN reads on from the header: it gets what it asks, not the tile-part.
                         // With the beginning of the tile-part that it is of, which tells whether the table is true.
                         let first = self.unit_at(from).unwrap_or(self.units());
@@ -126,8 +126,14 @@ impl VirtualFile {
         usize::try_from(length).map_err(|_| Error::read("a read of more bytes than there is memory"))
     }
 
+    /// Whether the unit that holds `wanted` is at hand.
+    fn is_at_hand(&self, wanted: &SourceRange) -> bool {
+        let unit = self.unit_at(wanted.start.0).map(|number| self.unit_range(number));
+        unit.is_some_and(|unit| wanted.end <= unit.end && peek(&*self.source, &unit).is_some())
+    }
+
     /// The whole file, where it is worth no more than another request: it is fetched at once, for all its views.
-    fn small_file(&self) -> Option<SourceRange> {
+    pub(super) fn small_file(&self) -> Option<SourceRange> {
         let size = self.expected.size.filter(|size| *size <= merge_gap(&*self.source, &self.options))?;
         Some(SourceOffset(0)..SourceOffset(size))
     }
@@ -141,7 +147,7 @@ impl VirtualFile {
 
     /// Holds the tile-parts from `first` on whose SOT marker segments are in `bytes`, which lie at `start` of the source,
     /// against the table.
-    fn check_sots(&self, first: usize, start: u64, bytes: &[u8]) -> Result<()> {
+    pub(super) fn check_sots(&self, first: usize, start: u64, bytes: &[u8]) -> Result<()> {
         for number in first..self.layout.units().len() {
             let skip = usize::try_from(self.unit_range(number).start.0.saturating_sub(start)).unwrap_or(usize::MAX);
             match bytes.get(skip..).filter(|sot| sot.len() >= SOT_LENGTH as usize) {
@@ -245,7 +251,7 @@ impl VirtualFile {
     }
 
     /// The number of units: tile-parts, or blocks where the file's structure is unknown.
-    fn units(&self) -> usize {
+    pub(super) fn units(&self) -> usize {
         match self.layout.units() {
             [] => usize::try_from(self.size().div_ceil(BLOCK)).unwrap_or(usize::MAX),
             units => units.len(),
@@ -264,7 +270,7 @@ impl VirtualFile {
     }
 
     /// A unit's range.
-    fn unit_range(&self, number: usize) -> SourceRange {
+    pub(super) fn unit_range(&self, number: usize) -> SourceRange {
         match self.layout.units() {
             [] => {
                 let start = (number as u64).saturating_mul(BLOCK);

@@ -14,6 +14,16 @@ pub(crate) struct Grid {
     pub(crate) steps: [[f64; 2]; 2],
 }
 
+impl Grid {
+    /// The affine transform of its pixels, `scale` times as large, from the same corner: of columns and rows, counted from
+    /// that corner, x = a·column + b·row + c and y = d·column + e·row + f, in this order.
+    pub(crate) fn transform(&self, scale: [f64; 2]) -> [f64; 6] {
+        let Self { origin: [x, y], steps: [[cx, cy], [rx, ry]], .. } = self;
+        let [sx, sy] = scale;
+        [cx * sx, rx * sy, x - (cx + rx) / 2.0, cy * sx, ry * sy, y - (cy + ry) / 2.0]
+    }
+}
+
 /// The grid of the image of `main`, whose file begins with `header`; `None` where the file does not tell it by GMLJP2, or in
 /// a way that is not understood.
 pub(crate) fn grid_of(header: &[u8], main: &MainHeader) -> Option<Grid> {

@@ -30,21 +30,17 @@ pub(super) fn build_geojp2(header: &[u8], main: &MainHeader, size: (u32, u32)) -
             let at = bytes.windows(GEOJP2.len()).position(|uuid| uuid == GEOJP2).filter(|at| matches!(at, 8 | 16))?;
             rescale(bytes.get(at + GEOJP2.len()..)?, scale)
         })
-        .or_else(|| build_geotiff(&grid_of(header, main)?, scale))?;
+        .or_else(|| Some(build_geotiff(&grid_of(header, main)?, scale)))?;
     let length = u32::try_from(8 + GEOJP2.len() + geotiff.len()).ok()?;
     Some([&length.to_be_bytes(), &b"uuid"[..], &GEOJP2, &geotiff].concat())
 }
 
 /// The GeoTIFF of GeoJP2, an image of one pixel that has the tags: those of `grid`, with pixels `scale` times as large.
-fn build_geotiff(grid: &Grid, scale: [f64; 2]) -> Option<Vec<u8>> {
-    let Grid { epsg, origin, steps: [column, row] } = grid;
-    let corner = |axis: usize| Some(origin.get(axis)? - (column.get(axis)? + row.get(axis)?) / 2.0);
-    let [x, y] = [corner(0)?, corner(1)?];
-    let [sx, sy] = scale;
-    let [[cx, cy], [rx, ry]] = [*column, *row];
-    let matrix = [cx * sx, rx * sy, 0., x, cy * sx, ry * sy, 0., y, 0., 0., 0., 0., 0., 0., 0., 1.];
+fn build_geotiff(grid: &Grid, scale: [f64; 2]) -> Vec<u8> {
+    let [a, b, c, d, e, f] = grid.transform(scale);
+    let matrix = [a, b, 0., c, d, e, 0., f, 0., 0., 0., 0., 0., 0., 0., 1.];
     // GTModelTypeGeoKey = 1 (projected), GTRasterTypeGeoKey = 1 (pixel is area), ProjectedCRSGeoKey.
-    let keys: [u16; 16] = [1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, *epsg];
+    let keys: [u16; 16] = [1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, grid.epsg];
     const SHORT: u16 = 3;
     const LONG: u16 = 4;
     const ENTRIES: u16 = 11;
@@ -76,7 +72,7 @@ fn build_geotiff(grid: &Grid, scale: [f64; 2]) -> Option<Vec<u8>> {
     matrix.iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
     keys.iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
     out.push(0);
-    Some(out)
+    out
 }
 
 /// A GeoTIFF whose pixels become `scale` times as large.
@@ -137,21 +133,21 @@ mod tests {
 
     #[test]
     fn a_grid_keeps_its_corner() {
-        let tiff = build_geotiff(&GRID, [2.0, 4.0]).unwrap();
+        let tiff = build_geotiff(&GRID, [2.0, 4.0]);
         assert_eq!(doubles(&tiff, 146, 8), [120., 0., 0., 499_980., 0., -240., 0., 5_900_040.]);
         assert_eq!(tiff[tiff.len() - 3..tiff.len() - 1], 32629u16.to_le_bytes());
     }
 
     #[test]
     fn a_geotiff_is_rescaled_in_place() {
-        let tiff = build_geotiff(&GRID, [1.0, 1.0]).unwrap();
+        let tiff = build_geotiff(&GRID, [1.0, 1.0]);
         let twice = rescale(&tiff, [2.0, 4.0]).unwrap();
-        assert_eq!(twice, build_geotiff(&GRID, [2.0, 4.0]).unwrap());
+        assert_eq!(twice, build_geotiff(&GRID, [2.0, 4.0]));
     }
 
     #[test]
     fn a_tag_that_stands_twice_is_refused() {
-        let tiff = build_geotiff(&GRID, [1.0, 1.0]).unwrap();
+        let tiff = build_geotiff(&GRID, [1.0, 1.0]);
         let entry = 10 + 12 * 9;
         assert_eq!(tiff[entry..entry + 2], TRANSFORMATION.to_le_bytes());
         for (tag, understood) in [(280, true), (TIEPOINT, true), (TRANSFORMATION, false), (KEYS, false)] {
@@ -168,7 +164,7 @@ mod tests {
             let _ = rescale(&bytes, [2.0, 2.0]);
             bytes.splice(0..0, *b"II\x2A\0\x08\0\0\0");
             let _ = rescale(&bytes, [2.0, 2.0]);
-            let mut tiff = build_geotiff(&GRID, [1.0, 1.0]).unwrap();
+            let mut tiff = build_geotiff(&GRID, [1.0, 1.0]);
             if let Some(place) = tiff.get_mut(at) { *place = byte; }
             let _ = rescale(&tiff, [2.0, 2.0]);
         }

@@ -18,7 +18,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 pub(crate) use compose::{compose, pass, text};
-pub(crate) use overviews::{Level, build_overviews};
+pub(crate) use overviews::{Level, build_overviews, data_type};
 pub(crate) use reduced::{levels, reduce};
 
 use crate::error::{Error, Result};

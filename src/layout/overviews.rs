@@ -19,7 +19,7 @@ pub(crate) struct Level {
 }
 
 /// GDAL's name for the type of a component's samples, as its JP2OpenJPEG driver has it.
-fn data_type(component: &Component) -> &'static str {
+pub(crate) fn data_type(component: &Component) -> &'static str {
     let signed = component.depth & 0x80 != 0;
     match ((component.depth & 0x7F) + 1, signed) {
         (..=8, _) => "Byte",

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use crate::error::{Error, Result};
 use crate::options::Options;
@@ -20,7 +21,7 @@ use crate::source::engine;
 use crate::source::link::GAP_MIN;
 use crate::source::merge::{Merged, plan_merge, request_size};
 use crate::source::statistics::count;
-use crate::source::store::{File, Led, Store, Taken};
+use crate::source::store::{File, Landing, Led, Store, Taken};
 use crate::source::{Source, SourceRange};
 
 /// The cache of one process.
@@ -48,11 +49,9 @@ pub(crate) fn fetch_units(source: &Arc<dyn Source>, units: &[SourceRange], optio
         return source.read_ranges(units);
     }
     let store = &engine::current().cache.store;
-    let Taken { mut answers, followed, led } = store.take(|| version_of(source.as_ref()), units, u64::MAX);
-    if let Some(host) = source.host() {
-        count(&host.counters.cache_hits, answers.iter().flatten().count() as u64);
-        count(&host.counters.shared_fetches, followed.len() as u64);
-    }
+    let taken = store.take(|| version_of(source.as_ref()), units, u64::MAX);
+    count_taken(source.as_ref(), &taken);
+    let Taken { mut answers, followed, led } = taken;
     for (index, bytes) in fetch(led, source, options)? {
         if let Some(place) = answers.get_mut(index) {
             *place = Some(bytes);
@@ -60,14 +59,9 @@ pub(crate) fn fetch_units(source: &Arc<dyn Source>, units: &[SourceRange], optio
     }
     for (index, flight) in followed {
         let (Some(unit), Some(place)) = (units.get(index), answers.get_mut(index)) else { continue };
-        let landing = flight.wait();
-        let file = version_of(source.as_ref());
-        *place = Some(match landing {
-            Ok((bytes, landed)) if file.version.is_empty() || file.version == landed => bytes,
-            Err(Some(error)) => return Err(error),
-            // The other thread has another version of the file open, and this one must hear of that by itself; or it has
-            // failed at another unit.
-            Ok(_) | Err(None) => {
+        *place = Some(match landed(source.as_ref(), flight.wait())? {
+            Some(bytes) => bytes,
+            None => {
                 let own = source.read_ranges(std::slice::from_ref(unit))?.pop();
                 let own = own.ok_or_else(|| Error::read("a read gave fewer ranges than asked for"))?;
                 store.keep(&version_of(source.as_ref()), unit, own.clone(), options.cache_size);
@@ -77,6 +71,106 @@ pub(crate) fn fetch_units(source: &Arc<dyn Source>, units: &[SourceRange], optio
     }
     // Every unit was a hit, led or followed.
     Ok(answers.into_iter().map(Option::unwrap_or_default).collect())
+}
+
+fn count_taken(source: &dyn Source, taken: &Taken) {
+    if let Some(host) = source.host() {
+        count(&host.counters.cache_hits, taken.answers.iter().flatten().count() as u64);
+        count(&host.counters.shared_fetches, taken.followed.len() as u64);
+    }
+}
+
+/// What another thread's fetch of a unit means for this one; `None` where it must read the unit by itself: the other has
+/// another version of the file open, and this one must hear of that, or it has failed at another unit.
+fn landed(source: &dyn Source, landing: Landing) -> Result<Option<Bytes>> {
+    let file = version_of(source);
+    match landing {
+        Ok((bytes, landed)) if file.version.is_empty() || file.version == landed => Ok(Some(bytes)),
+        Err(Some(error)) => Err(error),
+        Ok(_) | Err(None) => Ok(None),
+    }
+}
+
+/// What a fetch has taken: what others were fetching already, and what was at hand, cost nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Fetched {
+    /// Bytes of the ranges that were asked for.
+    pub(crate) bytes: u64,
+    /// How many ranges those were.
+    pub(crate) requests: u64,
+}
+
+impl Fetched {
+    fn of(requests: &[SourceRange]) -> Self {
+        let bytes =
+            requests.iter().fold(0u64, |sum, range| sum.saturating_add(range.end.0.saturating_sub(range.start.0)));
+        Self { bytes, requests: requests.len() as u64 }
+    }
+}
+
+/// Brings `units` into the cache as [`fetch_units`] does, without blocking a thread: for tasks of the engine's runtime.
+/// `check` gets each unit by its number, in any order; its failure is that of the fetch. Dropping the future ends the
+/// requests, and gives up what has not come.
+pub(crate) async fn fetch_units_async(
+    source: &Arc<dyn Source>,
+    units: &[SourceRange],
+    options: &Options,
+    check: impl Fn(usize, &Bytes) -> Result<()> + Clone + Send + Sync + 'static,
+) -> Result<Fetched> {
+    if source.is_cheap() {
+        return Ok(Fetched::default());
+    }
+    let store = &engine::current().cache.store;
+    let taken = store.take(|| version_of(source.as_ref()), units, u64::MAX);
+    count_taken(source.as_ref(), &taken);
+    let Taken { answers, followed, led } = taken;
+    for (index, bytes) in answers.iter().enumerate() {
+        bytes.as_ref().map_or(Ok(()), |bytes| check(index, bytes))?;
+    }
+    drop(answers);
+    let mut fetched = Fetched::default();
+    if !led.is_done() {
+        let mut delivery = Delivery::new(led, source.as_ref(), options);
+        let requests = delivery.requests();
+        fetched = Fetched::of(&requests);
+        let (of, check) = (source.clone(), check.clone());
+        let each = move |number, body| {
+            let mut checked = Ok(());
+            let is_whole = delivery.deliver(of.as_ref(), number, &body, &mut |index, bytes| {
+                if checked.is_ok() {
+                    checked = check(index, &bytes);
+                }
+            });
+            checked.and(if is_whole { Ok(()) } else { Err(short()) })
+        };
+        source.clone().read_async(requests, Box::new(each)).await?;
+    }
+    let mut own = Vec::new();
+    for (index, flight) in followed {
+        let (sender, receiver) = oneshot::channel();
+        flight.tell(move |landing| drop(sender.send(landing)));
+        match landed(source.as_ref(), receiver.await.unwrap_or(Err(None)))? {
+            Some(bytes) => check(index, &bytes)?,
+            None => own.extend(units.get(index).map(|unit| (index, unit.clone()))),
+        }
+    }
+    if !own.is_empty() {
+        let requests: Vec<SourceRange> = own.iter().map(|(_, unit)| unit.clone()).collect();
+        let Fetched { bytes, requests: count } = Fetched::of(&requests);
+        fetched = Fetched { bytes: fetched.bytes.saturating_add(bytes), requests: fetched.requests + count };
+        let (of, limit) = (source.clone(), options.cache_size);
+        let each = move |number: usize, bytes: Bytes| {
+            let (index, unit) = own.get(number).ok_or_else(short)?;
+            store.keep(&version_of(of.as_ref()), unit, bytes.clone(), limit);
+            check(*index, &bytes)
+        };
+        source.clone().read_async(requests, Box::new(each)).await?;
+    }
+    Ok(fetched)
+}
+
+fn short() -> Error {
+    Error::read("a read gave fewer bytes than asked for")
 }
 
 /// Begins to fetch what of `units` is neither at hand nor on its way; who reads it later waits only for the rest of the
@@ -98,6 +192,7 @@ pub(crate) fn prefetch(source: &Arc<dyn Source>, units: &[SourceRange], options:
     let each = move |number, body| {
         let _counted = &ahead;
         delivery.deliver(of.as_ref(), number, &body, &mut |_, _| {});
+        Ok(())
     };
     source.clone().read_later(requests, Box::new(each));
 }
@@ -166,7 +261,6 @@ fn fetch(led: Led, source: &Arc<dyn Source>, options: &Options) -> Result<Vec<(u
     let read = source.read_each(&delivery.requests(), &mut |number, body| {
         delivery.deliver(source.as_ref(), number, &body, &mut |index, bytes| fetched.push((index, bytes)));
     });
-    let short = || Error::read("a read gave fewer bytes than asked for");
     match read.and_then(|()| if delivery.led.is_done() { Ok(()) } else { Err(short()) }) {
         Ok(()) => Ok(fetched),
         Err(error) => {
@@ -204,22 +298,32 @@ impl Delivery {
     }
 
     /// Lands the units of the request `number`, and hands each to `each` by its index among the caller's. A body that is
-    /// too short for a unit lands nothing of it.
-    fn deliver(&mut self, source: &dyn Source, number: usize, body: &Bytes, each: &mut dyn FnMut(usize, Bytes)) {
-        let Some(request) = self.plan.get(number) else { return };
+    /// too short for a unit lands nothing of it. Whether all of them have landed.
+    fn deliver(
+        &mut self,
+        source: &dyn Source,
+        number: usize,
+        body: &Bytes,
+        each: &mut dyn FnMut(usize, Bytes),
+    ) -> bool {
+        let Some(request) = self.plan.get(number) else { return false };
         let file = version_of(source);
+        let mut is_whole = true;
         for index in request.members.clone() {
             let Some(unit) = self.units.get(index) else { continue };
             let from = unit.start.0.saturating_sub(request.range.start.0);
             let to = unit.end.0.saturating_sub(request.range.start.0);
             let range = usize::try_from(from).ok().zip(usize::try_from(to).ok());
-            let Some(slice) = range.and_then(|(from, to)| body.get(from..to)) else { continue };
-            let whole = slice.len() == body.len();
-            let bytes = if whole { body.clone() } else { buffer::copy(slice) };
+            let Some(slice) = range.and_then(|(from, to)| body.get(from..to)) else {
+                is_whole = false;
+                continue;
+            };
+            let bytes = if slice.len() == body.len() { body.clone() } else { buffer::copy(slice) };
             if let Some(place) = self.led.land(index, &file, &bytes, self.cache_size) {
                 each(place, bytes);
             }
         }
+        is_whole
     }
 }
 

@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
-use tokio::task::JoinSet;
+use tokio::sync::Semaphore;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::error::{Error, Result};
 use crate::options::{HttpOptions, Proxies, Secret};
@@ -24,6 +25,9 @@ use crate::source::statistics::{self, Statistics};
 
 /// Threads of the runtime. They only move bytes: decoding is the callers' work.
 const WORKERS: usize = 2;
+
+/// Threads that read at the same time, where a source has no way of reading without one.
+const READERS: usize = 4;
 
 /// Hosts that are told apart. A server that redirects to ever new names must not fill the memory.
 const MAX_HOSTS: usize = 4096;
@@ -48,6 +52,29 @@ pub(super) struct Engine {
     regions: Mutex<HashMap<String, String>>,
     /// The units that were fetched, and those under way.
     pub(super) cache: Cache,
+    /// What reads for tasks, where a source has no other way.
+    pub(super) readers: Blocking<READERS>,
+}
+
+/// Work that blocks, on threads that tasks of the runtime wait for: at most `N` at a time.
+pub(crate) struct Blocking<const N: usize>(Arc<Semaphore>);
+
+impl<const N: usize> Default for Blocking<N> {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(N)))
+    }
+}
+
+impl<const N: usize> Blocking<N> {
+    /// Runs `work` when a thread may. What has begun goes on when the future is dropped. A panic is an error.
+    pub(crate) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        let permit = self.0.clone().acquire_owned().await.map_err(|_| panicked())?;
+        let working = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work()
+        });
+        working.await.map_err(|_| panicked())
+    }
 }
 
 /// The options that make one HTTP client differ from another. Connections are shared by all that agree on them.
@@ -221,23 +248,9 @@ impl Engine {
         Ok(())
     }
 
-    /// The same without waiting: each outcome is given on a thread of the runtime, until one is a failure. `each` is
-    /// dropped at the end.
-    pub(super) fn spawn_each<T: Send + 'static>(
-        &self,
-        futures: impl Iterator<Item = impl Future<Output = Result<T>> + Send + 'static>,
-        mut each: Box<dyn FnMut(usize, T) + Send>,
-    ) {
-        let Ok(runtime) = self.runtime() else { return };
-        let mut tasks = JoinSet::new();
-        for (number, future) in futures.enumerate() {
-            tasks.spawn_on(async move { future.await.map(|outcome| (number, outcome)) }, runtime.handle());
-        }
-        runtime.spawn(async move {
-            while let Some(Ok(Ok((number, outcome)))) = tasks.join_next().await {
-                each(number, outcome);
-            }
-        });
+    /// Runs `future` on the runtime, without waiting.
+    pub(super) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> Result<AbortHandle> {
+        Ok(self.runtime()?.spawn(future).abort_handle())
     }
 
     /// The client for `key`, made when it is first asked for.
@@ -287,6 +300,31 @@ impl Engine {
     pub(super) fn learn_region(&self, bucket: &str, region: &str) {
         lock(&self.regions).insert(bucket.to_owned(), region.to_owned());
     }
+}
+
+/// The same as [`Engine::run_each`] for a task of the runtime. A failure, one of `each` too, ends the others, as does
+/// dropping the future.
+pub(super) async fn join_each<T: Send + 'static>(
+    futures: impl Iterator<Item = impl Future<Output = Result<T>> + Send + 'static>,
+    each: &mut (dyn FnMut(usize, T) -> Result<()> + Send),
+) -> Result<()> {
+    let mut tasks = JoinSet::new();
+    for (number, future) in futures.enumerate() {
+        tasks.spawn(async move { future.await.map(|outcome| (number, outcome)) });
+    }
+    while let Some(joined) = tasks.join_next().await {
+        let (number, outcome) = joined.map_err(|_| panicked())??;
+        each(number, outcome)?;
+    }
+    Ok(())
+}
+
+/// Runs `future` on the runtime of this process, without waiting for it.
+///
+/// # Errors
+/// [`Error::Read`] where the system gives no threads.
+pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Result<AbortHandle> {
+    current().spawn(future)
 }
 
 fn panicked() -> Error {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
-use crate::source::{Meta, Source, SourceOffset, SourceRange};
+use crate::source::{Each, Meta, Source, SourceOffset, SourceRange};
 
 /// The file.
 pub(crate) struct Memory {
@@ -89,8 +89,8 @@ impl Source for Memory {
         Ok(())
     }
 
-    fn read_later(self: Arc<Self>, ranges: Vec<SourceRange>, mut each: Box<dyn FnMut(usize, Bytes) + Send>) {
-        std::thread::spawn(move || self.read_each(&ranges, &mut each));
+    fn read_later(self: Arc<Self>, ranges: Vec<SourceRange>, mut each: Each) {
+        std::thread::spawn(move || self.read_each(&ranges, &mut |number, bytes| drop(each(number, bytes))));
     }
 
     fn head(&self) -> Result<Meta> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// What goes wrong with one request.
 #[derive(Debug, Clone)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// A status and headers, with a short body.
     Status(u16, Vec<(&'static str, String)>),
     /// This body, in place of the file.
@@ -48,15 +48,15 @@ pub(super) enum Fault {
 
 /// One request as it came: its first line, headers and body.
 #[derive(Debug, Clone)]
-pub(super) struct Seen {
-    pub(super) method: String,
-    pub(super) target: String,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Seen {
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Seen {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 }
@@ -69,7 +69,7 @@ struct State {
     most_waiting: usize,
 }
 
-pub(super) struct Mock {
+pub(crate) struct Mock {
     address: SocketAddr,
     shared: Arc<Shared>,
 }
@@ -84,12 +84,12 @@ struct Shared {
 }
 
 impl Mock {
-    pub(super) fn new(file: &[u8]) -> Self {
+    pub(crate) fn new(file: &[u8]) -> Self {
         Self::holding(file, 1)
     }
 
     /// A server that answers nobody before `together` requests wait at the same time (or ten seconds are over).
-    pub(super) fn holding(file: &[u8], together: usize) -> Self {
+    pub(crate) fn holding(file: &[u8], together: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let file = Mutex::new((file.to_vec(), "\"one\"".to_owned()));
@@ -104,30 +104,30 @@ impl Mock {
         Self { address, shared }
     }
 
-    pub(super) fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    pub(super) fn fault(&self, faults: impl IntoIterator<Item = Fault>) {
+    pub(crate) fn fault(&self, faults: impl IntoIterator<Item = Fault>) {
         self.shared.state.lock().unwrap().faults.extend(faults);
     }
 
     /// Puts another version of the file in the place of this one.
-    pub(super) fn replace(&self, file: &[u8], etag: &str) {
+    pub(crate) fn replace(&self, file: &[u8], etag: &str) {
         *self.shared.file.lock().unwrap() = (file.to_vec(), etag.to_owned());
     }
 
-    pub(super) fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.shared.state.lock().unwrap().seen.clone()
     }
 
     /// Requests so far.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.shared.state.lock().unwrap().seen.len()
     }
 
     /// The most requests that were there at the same time.
-    pub(super) fn most_together(&self) -> usize {
+    pub(crate) fn most_together(&self) -> usize {
         self.shared.state.lock().unwrap().most_waiting
     }
 }

@@ -27,7 +27,7 @@ mod local;
 pub(crate) mod memory;
 mod merge;
 #[cfg(test)]
-mod mock;
+pub(crate) mod mock;
 #[cfg(test)]
 mod mock_http2;
 mod netrc;
@@ -43,13 +43,15 @@ mod target;
 mod tests;
 mod turns;
 
+use std::future::Future;
 use std::ops::Range;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub(crate) use cache::{fetch_units, is_under_way, keep, merge_gap, peek, prefetch};
-pub(crate) use engine::{host, statistics, statistics_json};
+pub(crate) use cache::{Fetched, fetch_units, fetch_units_async, is_under_way, keep, merge_gap, peek, prefetch};
+pub(crate) use engine::{Blocking, host, spawn, statistics, statistics_json};
 pub(crate) use host::Host;
 pub(crate) use link::Link;
 pub(crate) use list::{list, put, read_whole};
@@ -84,11 +86,14 @@ pub(crate) fn same_etag(one: &str, other: &str) -> bool {
     one.strip_prefix("W/").unwrap_or(one) == other.strip_prefix("W/").unwrap_or(other)
 }
 
+/// What takes the answers to several ranges, each with its range's number, in any order. A failure ends the others.
+pub(crate) type Each = Box<dyn FnMut(usize, Bytes) -> Result<()> + Send>;
+
 /// One file somewhere: on a disk, behind HTTP, in an object store, or behind one of GDAL's own file systems.
 ///
 /// The trait is blocking: GDAL's callbacks are. Implementations retry, limit and time out by themselves; an error
 /// that comes out is final. They are used by many threads at once.
-pub(crate) trait Source: Send + Sync {
+pub(crate) trait Source: Send + Sync + 'static {
     /// The canonical location: scheme, host, bucket and key, without query string, user info or credentials.
     /// It is what messages name and what the index stores as `origin`.
     fn origin(&self) -> &str;
@@ -145,8 +150,27 @@ pub(crate) trait Source: Send + Sync {
 
     /// The same without an outcome, and without waiting where the source has threads of its own for it: the caller's
     /// otherwise, which options hold for and which do not outlive GDAL when the process ends. A failure ends it.
-    fn read_later(self: Arc<Self>, ranges: Vec<SourceRange>, mut each: Box<dyn FnMut(usize, Bytes) + Send>) {
-        let _ = self.read_each(&ranges, &mut each);
+    fn read_later(self: Arc<Self>, ranges: Vec<SourceRange>, mut each: Each) {
+        let _ = self.read_each(&ranges, &mut |number, bytes| drop(each(number, bytes)));
+    }
+
+    /// The same for a task of the engine's runtime, with an outcome; `each` is gone when that is there. Dropping the future
+    /// ends the requests, where the source makes them without a thread for each read.
+    fn read_async(
+        self: Arc<Self>,
+        ranges: Vec<SourceRange>,
+        mut each: Each,
+    ) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> {
+        let read = move || {
+            let mut taken = Ok(());
+            let read = self.read_each(&ranges, &mut |number, bytes| {
+                if taken.is_ok() {
+                    taken = each(number, bytes);
+                }
+            });
+            read.and(taken)
+        };
+        Box::pin(async move { engine::current().readers.run(read).await? })
     }
 
     /// Reads at most `length` bytes from `offset` on: fewer only where the file ends there. One request, which

@@ -8,6 +8,7 @@
 //!   be read after it (see [`super::engine`]).
 
 use std::ops::Range;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,7 +23,7 @@ use crate::source::engine;
 use crate::source::host::Host;
 use crate::source::statistics::count;
 use crate::source::target::Target;
-use crate::source::{Meta, Source, SourceOffset, SourceRange, read_tail_by_size, same_etag};
+use crate::source::{Each, Meta, Source, SourceOffset, SourceRange, read_tail_by_size, same_etag};
 
 /// One file behind HTTP or in an S3 store.
 pub(super) struct Remote(Arc<Inner>);
@@ -268,8 +269,18 @@ impl Source for Remote {
         engine::current().run_each(self.requests(ranges), each)
     }
 
-    fn read_later(self: Arc<Self>, ranges: Vec<SourceRange>, each: Box<dyn FnMut(usize, Bytes) + Send>) {
-        engine::current().spawn_each(self.requests(&ranges), each);
+    fn read_later(self: Arc<Self>, ranges: Vec<SourceRange>, each: Each) {
+        let read = self.read_async(ranges, each);
+        // Nobody waits for an outcome.
+        let _ = engine::spawn(async move { drop(read.await) });
+    }
+
+    fn read_async(
+        self: Arc<Self>,
+        ranges: Vec<SourceRange>,
+        mut each: Each,
+    ) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> {
+        Box::pin(async move { engine::join_each(self.requests(&ranges), &mut *each).await })
     }
 
     fn read_tail(&self, length: u64) -> Result<(Bytes, u64)> {

@@ -65,20 +65,43 @@ pub(super) type Landing = Result<(Bytes, Arc<str>), Option<Error>>;
 /// A unit under way.
 #[derive(Default)]
 pub(super) struct Flight {
-    outcome: Mutex<Option<Landing>>,
+    state: Mutex<FlightState>,
     landed: Condvar,
+}
+
+#[derive(Default)]
+struct FlightState {
+    outcome: Option<Landing>,
+    /// Those who wait without a thread.
+    told: Vec<Box<dyn FnOnce(Landing) + Send>>,
 }
 
 impl Flight {
     /// Waits for whoever has taken it on.
     pub(super) fn wait(&self) -> Landing {
-        let outcome = wait_while(&self.landed, lock(&self.outcome), |outcome| outcome.is_none());
-        outcome.clone().unwrap_or(Err(None))
+        let state = wait_while(&self.landed, lock(&self.state), |state| state.outcome.is_none());
+        state.outcome.clone().unwrap_or(Err(None))
+    }
+
+    /// Tells `then` how it ends: on the thread that ends it, or at once where it has ended.
+    pub(super) fn tell(&self, then: impl FnOnce(Landing) + Send + 'static) {
+        let mut state = lock(&self.state);
+        match state.outcome.clone() {
+            None => state.told.push(Box::new(then)),
+            Some(outcome) => {
+                drop(state);
+                then(outcome);
+            }
+        }
     }
 
     fn land(&self, outcome: Landing) {
-        *lock(&self.outcome) = Some(outcome);
+        let mut state = lock(&self.state);
+        state.outcome = Some(outcome.clone());
+        let told = std::mem::take(&mut state.told);
+        drop(state);
         self.landed.notify_all();
+        told.into_iter().for_each(|then| then(outcome.clone()));
     }
 }
 
@@ -217,7 +240,7 @@ impl Led {
 }
 
 impl Drop for Led {
-    /// Has something to do only after a panic, or where what was fetched ahead has failed.
+    /// Has something to do only after a panic, or where what was fetched ahead or by a task has failed or was given up.
     fn drop(&mut self) {
         let error = "the thread that fetched this failed by a panic, which is an error of this program: report it";
         self.abandon(std::thread::panicking().then(|| Error::read(error)).as_ref());

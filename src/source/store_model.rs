@@ -49,8 +49,16 @@ fn bytes_of(unit: &SourceRange) -> Bytes {
     Bytes::from(vec![unit.start.0 as u8; (unit.end.0 - unit.start.0) as usize])
 }
 
-/// Gets `units` as `cache::fetch_units` does; what it takes on fails where `fails`.
+/// How a flight ends, as who waits for it without a thread is told.
+fn told(flight: &store::Flight) -> store::Landing {
+    let (sender, receiver) = shuttle::sync::mpsc::channel();
+    flight.tell(move |landing| sender.send(landing).expect("somebody waits"));
+    receiver.recv().expect("told once")
+}
+
+/// Gets `units` as `cache::fetch_units` does, or as the fetch of a task; what it takes on fails where `fails`.
 fn fetch(store: &Arc<Store>, units: &[SourceRange], limit: u64, fetches: &AtomicUsize, fails: bool) {
+    let by_thread = units.len() > 1;
     let Taken { mut answers, followed, mut led } = store.take(file, units, u64::MAX);
     let own = led.units();
     fetches.fetch_add(own.len(), Ordering::Relaxed);
@@ -64,7 +72,7 @@ fn fetch(store: &Arc<Store>, units: &[SourceRange], limit: u64, fetches: &Atomic
         answers[index] = Some(bytes_of(unit));
     }
     for (index, flight) in followed {
-        match flight.wait() {
+        match if by_thread { flight.wait() } else { told(&flight) } {
             Ok((bytes, version)) => {
                 assert_eq!(&*version, "1");
                 answers[index] = Some(bytes);

@@ -7,8 +7,10 @@
 //! The types are a mirror of `cpl_vsi.h` rather than gdal-sys's, which needs GDAL's headers and library to build, and
 //! whose struct has the fields of that one version: this binary serves them all. A test compares the mirror with gdal-sys.
 //!
-//! Every callback runs in [`guard`]: no panic crosses into C, and what it has to say is said afterwards.
+//! Here are GDAL's callbacks; `exports` has the functions for programs. Every callback runs in [`guard`]: no panic crosses
+//! into C, and what it has to say is said afterwards.
 
+mod exports;
 mod gdal;
 mod loader;
 mod tell;
@@ -27,71 +29,6 @@ struct Mount {
     gdal: &'static Gdal,
     /// What stands between `/vsitlm` and the name that callbacks get: `/vsitlm?url=…` is served beside `/vsitlm/…`.
     query: bool,
-}
-
-/// GDAL's entry point for plugins: installs `/vsitlm/` in every libgdal of the process that does not have it yet.
-/// GDAL calls it in every GDALAllRegister(); any number of calls is fine.
-#[unsafe(no_mangle)]
-pub extern "C-unwind" fn GDALRegister_vsitlm() {
-    let _ = catch_unwind(loader::install_everywhere).is_ok();
-    tell::tell();
-}
-
-/// The entry point's other name, for hosts that look for it.
-#[unsafe(no_mangle)]
-pub extern "C-unwind" fn GDALRegisterMe() {
-    GDALRegister_vsitlm();
-}
-
-/// The plugin's version, such as "0.1.0": a static string.
-#[unsafe(no_mangle)]
-pub extern "C" fn vsitlm_version() -> *const c_char {
-    concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
-}
-
-/// How many reads have failed for good in this process.
-#[unsafe(no_mangle)]
-pub extern "C" fn vsitlm_read_errors() -> u64 {
-    handler::read_errors().0
-}
-
-/// Copies the message of the last read that failed for good in this process, on whatever thread, into `buffer` of `size`
-/// bytes, cut to fit and ended by NUL. Gives the message's length without the NUL; 0 where no read has failed.
-///
-/// # Safety
-/// `buffer` is null or has room for `size` bytes.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn vsitlm_last_error(buffer: *mut c_char, size: usize) -> usize {
-    // SAFETY: promised by the caller.
-    unsafe { hand_out(&handler::read_errors().1, buffer, size) }
-}
-
-/// Copies what this process has asked of each host, as JSON, into `buffer` of `size` bytes, cut to fit and ended by NUL.
-/// Gives the text's length without the NUL.
-///
-/// # Safety
-/// `buffer` is null or has room for `size` bytes.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn vsitlm_statistics(buffer: *mut c_char, size: usize) -> usize {
-    let json = catch_unwind(crate::source::statistics_json).unwrap_or_default();
-    // SAFETY: promised by the caller.
-    unsafe { hand_out(&json, buffer, size) }
-}
-
-/// Copies `text` into `buffer` of `size` bytes, cut to fit and ended by NUL, and gives its whole length.
-///
-/// # Safety
-/// `buffer` is null or has room for `size` bytes.
-unsafe fn hand_out(text: &str, buffer: *mut c_char, size: usize) -> usize {
-    if !buffer.is_null() && size > 0 {
-        let kept = text.len().min(size - 1);
-        // SAFETY: the caller promises room for `size` bytes, of which `kept + 1` are written.
-        unsafe {
-            std::ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast(), kept);
-            *buffer.add(kept) = 0;
-        }
-    }
-    text.len()
 }
 
 /// Fills and installs the callbacks. The struct is the host's own, of the host's size: a field that the host's version

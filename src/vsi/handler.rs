@@ -39,6 +39,8 @@ pub(super) trait Host: Send + Sync {
     fn restore_cache(&self);
     /// The configuration options that hold on this thread alone.
     fn thread_options(&self) -> ThreadOptions;
+    /// Those that hold on every thread, where a program has set them.
+    fn process_options(&self) -> ThreadOptions;
     /// Runs `work` once with `options` in place of this thread's own, which come back afterwards.
     fn with_thread_options(&self, options: &ThreadOptions, work: &mut dyn FnMut());
     /// Forgets this thread's last error, so that [`Host::last_error`] tells of what comes.
@@ -48,7 +50,7 @@ pub(super) trait Host: Send + Sync {
 }
 
 /// GDAL's own file systems, for `source`.
-struct Files(&'static dyn Host);
+pub(super) struct Files(pub(super) &'static dyn Host);
 
 impl HostFiles for Files {
     fn open(&self, path: &str) -> Result<Arc<dyn Source>> {

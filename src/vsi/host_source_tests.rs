@@ -75,6 +75,10 @@ impl Host for &'static Made {
         OPTIONS.with_borrow(Clone::clone)
     }
 
+    fn process_options(&self) -> ThreadOptions {
+        vec![c"B=process".into()]
+    }
+
     fn with_thread_options(&self, options: &ThreadOptions, work: &mut dyn FnMut()) {
         let before = OPTIONS.replace(options.clone());
         work();

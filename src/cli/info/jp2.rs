@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::cli::{complain, open, print, size};
-use crate::error::{Result, ResultExt};
-use crate::index::{Found, Record, Scanned, find, scan};
+use crate::error::{Error, Result, ResultExt};
+use crate::index::{Found, OpenIndex, Record, Scanned, find, scan};
 use crate::jp2::{LBox, PROGRESSIONS, TilePart};
 use crate::options::Options;
 use crate::path::{Key, Location, key_of, parse};
@@ -12,24 +12,12 @@ use crate::source::{self, Source};
 
 /// Describes the JP2 at `location`.
 pub(super) fn run(location: &Location, json: bool, options: &Options) -> Result<bool> {
-    let name = location.display();
     let source = open(location, options)?;
-    let scanned = scan(&*source).in_file(&name)?;
-    let gap = source::merge_gap(&*source, options);
-    // The names of the folders that a local file lies in tell the product.
-    let whole = match location {
-        Location::Local(path) => Location::Local(path.canonicalize().unwrap_or_else(|_| path.clone())),
-        other => other.clone(),
-    };
-    let key = key_of(&whole);
-    let found = match &key {
-        Some(key) if !options.index.is_empty() => Some(ask(key, &*source, options)),
-        _ => None,
-    };
-    for warning in found.iter().flat_map(|found| &found.warnings) {
+    let by_path = |index: &str| source::open(&parse(index)?.location, options, None);
+    let (told, warnings) = scan_jp2(location, &*source, options, &by_path)?;
+    for warning in warnings {
         complain(&warning.chain());
     }
-    let told = describe(&name, &scanned, key.as_ref(), found.as_ref(), gap);
     if json {
         print(&serde_json::to_string_pretty(&told).unwrap_or_default());
     } else {
@@ -38,8 +26,32 @@ pub(super) fn run(location: &Location, json: bool, options: &Options) -> Result<
     Ok(true)
 }
 
-fn ask(key: &Key, source: &dyn Source, options: &Options) -> Found {
-    find(options, key, source.origin(), &|index| source::open(&parse(index)?.location, options, None))
+/// Scans the JP2 at `location`, which `source` reads, and tells everything, as JSON; with it what an index of the options,
+/// opened by `open`, could not answer.
+///
+/// # Errors
+/// As [`scan`].
+pub(crate) fn scan_jp2(
+    location: &Location,
+    source: &dyn Source,
+    options: &Options,
+    open: &OpenIndex<'_>,
+) -> Result<(Value, Vec<Error>)> {
+    let name = location.display();
+    let scanned = scan(source).in_file(&name)?;
+    let gap = source::merge_gap(source, options);
+    // The names of the folders that a local file lies in tell the product.
+    let whole = match location {
+        Location::Local(path) => Location::Local(path.canonicalize().unwrap_or_else(|_| path.clone())),
+        other => other.clone(),
+    };
+    let key = key_of(&whole);
+    let found = match &key {
+        Some(key) if !options.index.is_empty() => Some(find(options, key, source.origin(), open)),
+        _ => None,
+    };
+    let told = describe(&name, &scanned, key.as_ref(), found.as_ref(), gap);
+    Ok((told, found.map_or_else(Vec::new, |found| found.warnings)))
 }
 
 /// Everything, as JSON.

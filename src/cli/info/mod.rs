@@ -3,6 +3,8 @@
 mod index;
 mod jp2;
 
+pub(crate) use jp2::scan_jp2;
+
 use super::{locate, options};
 use crate::error::Result;
 use crate::path::Location;

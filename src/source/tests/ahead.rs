@@ -9,7 +9,7 @@ use crate::source::link::Link;
 const APART: (&str, &str) = ("VSITLM_MERGE_GAP", "0");
 
 /// Waits for what another thread will do.
-fn until(what: &str, done: impl Fn() -> bool) {
+pub(super) fn until(what: &str, done: impl Fn() -> bool) {
     let start = Instant::now();
     while !done() {
         assert!(start.elapsed() < Duration::from_secs(20), "{what}");
@@ -50,8 +50,8 @@ impl Source for OneByOne {
         self.memory.link()
     }
 
-    fn read_later(self: Arc<Self>, ranges: Vec<SourceRange>, mut each: Box<dyn FnMut(usize, Bytes) + Send>) {
-        std::thread::spawn(move || self.read_each(&ranges, &mut each));
+    fn read_later(self: Arc<Self>, ranges: Vec<SourceRange>, mut each: Each) {
+        std::thread::spawn(move || self.read_each(&ranges, &mut |number, bytes| drop(each(number, bytes))));
     }
 
     fn head(&self) -> Result<Meta> {

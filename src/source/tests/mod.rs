@@ -6,6 +6,7 @@ mod faults;
 mod http2;
 mod requests;
 mod tails;
+mod tasks;
 
 use std::sync::{Arc, Barrier};
 

@@ -87,6 +87,7 @@ gdal_functions! {
     cache_max: "GDALGetCacheMax64", unsafe extern "C" fn() -> i64;
     set_cache_max: "GDALSetCacheMax64", unsafe extern "C" fn(i64);
     thread_options: "CPLGetThreadLocalConfigOptions", unsafe extern "C" fn() -> *mut *mut c_char;
+    process_options: "CPLGetConfigOptions", unsafe extern "C" fn() -> *mut *mut c_char;
     set_thread_options: "CPLSetThreadLocalConfigOptions", unsafe extern "C" fn(*const *const c_char);
     free_list: "CSLDestroy", unsafe extern "C" fn(*mut *mut c_char);
     error_reset: "CPLErrorReset", unsafe extern "C" fn();
@@ -222,18 +223,13 @@ impl Host for Gdal {
     }
 
     fn thread_options(&self) -> ThreadOptions {
-        // SAFETY: the function gives a copy of this thread's list, which ends in null, or null.
-        unsafe {
-            let list = (self.functions.thread_options)();
-            let mut options = ThreadOptions::new();
-            let mut at = list;
-            while !at.is_null() && !(*at).is_null() {
-                options.push(CStr::from_ptr(*at).to_owned());
-                at = at.add(1);
-            }
-            (self.functions.free_list)(list);
-            options
-        }
+        // SAFETY: the function gives a copy of this thread's list.
+        unsafe { self.take_list((self.functions.thread_options)()) }
+    }
+
+    fn process_options(&self) -> ThreadOptions {
+        // SAFETY: the function gives a copy of the list.
+        unsafe { self.take_list((self.functions.process_options)()) }
     }
 
     fn with_thread_options(&self, options: &ThreadOptions, work: &mut dyn FnMut()) {
@@ -263,6 +259,24 @@ impl Host for Gdal {
 }
 
 impl Gdal {
+    /// The entries of a list of the host's, which is freed.
+    ///
+    /// # Safety
+    /// `list` is null, or a list of C strings that ends in null and is the caller's.
+    unsafe fn take_list(&self, list: *mut *mut c_char) -> ThreadOptions {
+        let mut options = ThreadOptions::new();
+        let mut at = list;
+        // SAFETY: promised by the caller.
+        unsafe {
+            while !at.is_null() && !(*at).is_null() {
+                options.push(CStr::from_ptr(*at).to_owned());
+                at = at.add(1);
+            }
+            (self.functions.free_list)(list);
+        }
+        options
+    }
+
     /// Makes `options` those of this thread alone; none where the list is empty.
     fn set_thread_options(&self, options: &ThreadOptions) {
         let mut list: Vec<*const c_char> = options.iter().map(|option| option.as_ptr()).collect();

@@ -1,30 +1,45 @@
 //! Finding the libgdals of the process, and installing the file system in each.
 
-use std::ffi::{CStr, CString, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::mem::transmute_copy;
 use std::panic::catch_unwind;
+use std::ptr::NonNull;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
+
+use serde_json::json;
 
 use super::gdal::{Functions, Gdal, borrow};
 use super::{Mount, install, tell};
 use crate::vsi::end;
 use crate::vsi::handler::{Host, Severity};
 
-/// libgdals by the address of their GDALVersionInfo; `None` for those that cannot be served.
-type Hosts = Vec<(usize, Option<&'static Gdal>)>;
+/// A libgdal of the process.
+#[derive(Clone)]
+struct Found {
+    /// The address of its GDALVersionInfo, by which it is told apart.
+    address: usize,
+    /// The object that it lies in.
+    path: String,
+    /// Its version, such as "3.6.2".
+    version: String,
+    /// The version of the OpenJPEG that it is linked with, where that can be told.
+    openjpeg: Option<String>,
+    /// The same as it is served, or why it is not.
+    served: Result<&'static Gdal, String>,
+}
 
 /// The libgdals that have been served, or refused, so far.
-static HOSTS: Mutex<Hosts> = Mutex::new(Vec::new());
+static HOSTS: Mutex<Vec<Found>> = Mutex::new(Vec::new());
 
 /// A library of this process that stays loaded.
 pub(super) struct Library(*mut c_void);
 
 impl Library {
     /// A symbol of the library or of one that it depends on. `name` ends with NUL.
-    pub(super) fn symbol(&self, name: &'static str) -> Option<std::ptr::NonNull<c_void>> {
+    pub(super) fn symbol(&self, name: &'static str) -> Option<NonNull<c_void>> {
         // SAFETY: the handle is open, and the name ends with NUL.
-        std::ptr::NonNull::new(unsafe { libc::dlsym(self.0, name.as_ptr().cast()) })
+        NonNull::new(unsafe { libc::dlsym(self.0, name.as_ptr().cast()) })
     }
 }
 
@@ -47,7 +62,7 @@ fn loaded_objects() -> Vec<CString> {
 
 /// The libgdals, once no other thread is at them. A fork while one was leaves the child a lock that nobody opens: then
 /// what was installed stays, and nothing more is.
-fn hosts() -> Option<MutexGuard<'static, Hosts>> {
+fn hosts() -> Option<MutexGuard<'static, Vec<Found>>> {
     for _ in 0..200 {
         match HOSTS.try_lock() {
             Ok(hosts) => return Some(hosts),
@@ -59,7 +74,12 @@ fn hosts() -> Option<MutexGuard<'static, Hosts>> {
 
 /// The libgdal at this place among those that are served.
 pub(super) fn host(place: usize) -> Option<&'static Gdal> {
-    HOSTS.try_lock().ok()?.iter().filter_map(|(_, gdal)| *gdal).nth(place)
+    HOSTS.try_lock().ok()?.iter().filter_map(|found| found.served.as_ref().ok().copied()).nth(place)
+}
+
+/// The first libgdal that is served.
+pub(super) fn first_host() -> Option<&'static Gdal> {
+    hosts()?.iter().find_map(|found| found.served.as_ref().ok().copied())
 }
 
 /// Installs `/vsitlm/` in every libgdal of the process that does not have it yet.
@@ -75,13 +95,10 @@ pub(super) fn install_everywhere() {
         if library.0.is_null() {
             continue;
         }
-        let known = |address: usize, hosts: &[(usize, Option<&Gdal>)]| hosts.iter().any(|(seen, _)| *seen == address);
-        match library.symbol("GDALVersionInfo\0").map(|symbol| symbol.as_ptr() as usize) {
+        let known = |address: usize, hosts: &[Found]| hosts.iter().any(|found| found.address == address);
+        match library.symbol(VERSION_INFO) {
             // A libgdal seen for the first time: its handle stays open, so that the functions stay where they are.
-            Some(address) if !known(address, &hosts) => {
-                let served = serve(&library);
-                hosts.push((address, served));
-            }
+            Some(symbol) if !known(symbol.as_ptr() as usize, &hosts) => hosts.push(look_at(&library, symbol)),
             // SAFETY: the handle was opened above, and nothing of it is kept.
             _ => unsafe {
                 libc::dlclose(library.0);
@@ -90,15 +107,59 @@ pub(super) fn install_everywhere() {
     }
 }
 
+const VERSION_INFO: &str = "GDALVersionInfo\0";
+
+/// Serves the libgdal whose GDALVersionInfo is `symbol`, found by `library`: it, or an object that depends on it.
+fn look_at(library: &Library, symbol: NonNull<c_void>) -> Found {
+    // SAFETY: a struct of pointers, for which all zeros are valid.
+    let mut object: libc::Dl_info = unsafe { std::mem::zeroed() };
+    // SAFETY: the address is that of a loaded function, and the struct is the loader's to fill.
+    let is_told = unsafe { libc::dladdr(symbol.as_ptr(), &raw mut object) } != 0 && !object.dli_fname.is_null();
+    // SAFETY: the loader's names are C strings, and the object stays loaded.
+    let path = is_told.then(|| unsafe { CStr::from_ptr(object.dli_fname) }.to_owned()).unwrap_or_default();
+    // SAFETY: the name is a C string; RTLD_NOLOAD runs no code of the library. The handle stays open, as the object does.
+    let own = Library(unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD) });
+    // The program itself is no object by its name.
+    let own = if own.0.is_null() { library } else { &own };
+    // SAFETY: as in `Functions::resolve`.
+    let version_info: unsafe extern "C" fn(*const c_char) -> *const c_char = unsafe { transmute_copy(&symbol) };
+    // SAFETY: it takes a C string and gives a static one, or null.
+    let version = unsafe { borrow(version_info(c"RELEASE_NAME".as_ptr())) };
+    let openjpeg = own.symbol("opj_version\0").and_then(|symbol| {
+        // SAFETY: OpenJPEG's function of this name has this type in every version of 2.
+        let opj_version: unsafe extern "C" fn() -> *const c_char = unsafe { transmute_copy(&symbol) };
+        // SAFETY: no arguments; it gives a static string.
+        unsafe { borrow(opj_version()) }.map(str::to_owned)
+    });
+    Found {
+        address: symbol.as_ptr() as usize,
+        path: path.to_string_lossy().into_owned(),
+        version: version.unwrap_or_default().to_owned(),
+        openjpeg,
+        served: serve(own),
+    }
+}
+
+/// The libgdals found so far, as JSON: see `vsitlm_gdals()` in include/vsitlm.h.
+pub(super) fn gdals_json() -> String {
+    let found = hosts().map_or_else(Vec::new, |hosts| hosts.clone());
+    let gdal = |found: &Found| {
+        json!({
+            "path": found.path, "version": found.version, "openjpeg": found.openjpeg,
+            "served": found.served.is_ok(), "reason": found.served.as_ref().err(),
+        })
+    };
+    json!({"version": env!("CARGO_PKG_VERSION"), "gdals": found.iter().map(gdal).collect::<Vec<_>>()}).to_string()
+}
+
 /// Installs the file system in one libgdal, or says why it cannot be done and lets the program go on.
-fn serve(library: &Library) -> Option<&'static Gdal> {
+fn serve(library: &Library) -> Result<&'static Gdal, String> {
     let functions = match Functions::resolve(library) {
         Ok(functions) => functions,
         Err(missing) => {
-            eprintln!(
-                "vsitlm: this GDAL has no function {missing}: /vsitlm/ needs GDAL 3.0 or later and is not available"
-            );
-            return None;
+            let reason = format!("this GDAL has no function {missing}: /vsitlm/ needs GDAL 3.0 or later");
+            eprintln!("vsitlm: {reason} and is not available");
+            return Err(reason);
         }
     };
     // SAFETY: GDALVersionInfo takes a C string and gives a static one, or null.
@@ -115,11 +176,12 @@ fn serve(library: &Library) -> Option<&'static Gdal> {
     end_with_the_process();
     for (prefix, query) in [(c"/vsitlm/", false), (c"/vsitlm?", true)] {
         if !install(gdal, prefix, Box::leak(Box::new(Mount { gdal, query }))) {
-            gdal.report("cannot install the file system /vsitlm/: this GDAL refuses it", Severity::Warning);
-            return None;
+            let reason = "cannot install the file system /vsitlm/: this GDAL refuses it";
+            gdal.report(reason, Severity::Warning);
+            return Err(reason.to_owned());
         }
     }
-    Some(gdal)
+    Ok(gdal)
 }
 
 /// Sees to it that nothing is told any more, and that the statistics are written, when the process ends.

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::mem::{offset_of, size_of};
 
+use super::exports::vsitlm_last_error;
 use super::gdal::{Callbacks, Functions};
 use super::*;
 use crate::jp2::made;
@@ -153,6 +154,11 @@ unsafe extern "C" fn fake_free_list(list: *mut *mut c_char) {
     }
 }
 
+unsafe extern "C" fn fake_process_options() -> *mut *mut c_char {
+    // SAFETY: room for one pointer, zeroed: an empty list.
+    unsafe { libc::calloc(1, size_of::<*mut c_char>()).cast() }
+}
+
 unsafe extern "C" fn fake_error_reset() {}
 
 unsafe extern "C" fn fake_last_error() -> *const c_char {
@@ -199,6 +205,7 @@ fn gdal(version: u32) -> &'static Gdal {
         cache_max: fake_cache_max,
         set_cache_max: fake_set_cache_max,
         thread_options: fake_thread_options,
+        process_options: fake_process_options,
         set_thread_options: fake_set_thread_options,
         free_list: fake_free_list,
         error_reset: fake_error_reset,

@@ -1,0 +1,129 @@
+//! Answers, by the rooms below.
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+
+use super::question::{Kind, Question};
+use super::{Asker, STATE};
+use crate::cli::scan_jp2;
+use crate::error::{Error, Result};
+use crate::file::{self, Description, Get, Lease};
+use crate::index::{Found, Record};
+use crate::options::Options;
+use crate::path::Request;
+use crate::process::lock;
+use crate::source::{Fetched, HostFiles, Source};
+
+/// Answers `question`, as a task of the engine's runtime.
+pub(super) async fn answer(question: Arc<Question>, asker: Arc<dyn Asker>) -> Result<Value> {
+    let (answer, warnings) = match question.kind {
+        Kind::Describe => block(question, asker, describe).await?,
+        Kind::Rows => block(question, asker, rows).await?,
+        Kind::Scan => block(question, asker, scan).await?,
+        Kind::Fetch => {
+            let (file, warnings) = match file::at_hand(&question.request).filter(|file| file.is_ready()) {
+                Some(file) => (file, Vec::new()),
+                None => block(question, asker, open).await?,
+            };
+            let Fetched { bytes, requests } = file.fetch_all().await?;
+            (json!({"bytes": bytes, "requests": requests}), warnings)
+        }
+    };
+    Ok(with_warnings(answer, warnings))
+}
+
+/// An answer with what did not stop it, where there is any.
+fn with_warnings(mut answer: Value, warnings: Vec<String>) -> Value {
+    if let Some(members) = answer.as_object_mut()
+        && !warnings.is_empty()
+    {
+        let told = members.entry("warnings").or_insert_with(|| json!([]));
+        told.as_array_mut().into_iter().for_each(|told| told.extend(warnings.iter().map(|warning| json!(warning))));
+    }
+    answer
+}
+
+/// What asks for a file, with options and GDAL's own file systems.
+type Work<T> = fn(&Request, &Get<'_>, Option<&dyn HostFiles>) -> Result<T>;
+
+/// Does `work`, which may block, on a thread for that: what it gives, and the warnings.
+async fn block<T: Send + 'static>(
+    question: Arc<Question>,
+    asker: Arc<dyn Asker>,
+    work: Work<T>,
+) -> Result<(T, Vec<String>)> {
+    let run = move || {
+        let warnings = Mutex::default();
+        let mut outcome = Err(Error::read("nothing was done for the question"));
+        asker.with(&question.options, &mut |get, files| {
+            let get = |path: &str, name: &str| question.option(name).or_else(|| get(path, name));
+            let files = files.map(|files| Heard { files, warnings: &warnings });
+            outcome = work(&question.request, &get, files.as_ref().map(|files| -> &dyn HostFiles { files }));
+        });
+        outcome.map(|told| (told, std::mem::take(&mut *lock(&warnings))))
+    };
+    STATE.get().openers.run(run).await?
+}
+
+/// GDAL's own file systems; warnings are for the answer, since no program listens on this thread.
+struct Heard<'a> {
+    files: &'a dyn HostFiles,
+    warnings: &'a Mutex<Vec<String>>,
+}
+
+impl HostFiles for Heard<'_> {
+    fn open(&self, path: &str) -> Result<Arc<dyn Source>> {
+        self.files.open(path)
+    }
+
+    fn warn(&self, message: &str) {
+        lock(self.warnings).push(message.to_owned());
+    }
+}
+
+fn open(request: &Request, get: &Get<'_>, host: Option<&dyn HostFiles>) -> Result<Arc<Lease>> {
+    let file = file::open(request, get, host)?;
+    file.make_ready();
+    Ok(file)
+}
+
+fn describe(request: &Request, get: &Get<'_>, host: Option<&dyn HostFiles>) -> Result<Value> {
+    let Description { size, bands, data_type, grid, tile, overviews, bytes } = file::describe(request, get, host)?;
+    let dtype = match data_type {
+        "Byte" => "uint8".to_owned(),
+        other => other.to_ascii_lowercase(),
+    };
+    Ok(json!({
+        "width": size.0, "height": size.1, "count": bands, "dtype": dtype,
+        "epsg": grid.map(|(epsg, _)| epsg), "transform": grid.map(|(_, transform)| transform),
+        "tile_shape": [tile.1, tile.0], "overviews": overviews, "size": bytes,
+    }))
+}
+
+fn rows(request: &Request, get: &Get<'_>, host: Option<&dyn HostFiles>) -> Result<Value> {
+    let Found { records, warnings } = file::rows(request, get, host)?;
+    let warnings: Vec<String> = warnings.iter().map(Error::chain).collect();
+    Ok(json!({"rows": records.iter().map(row).collect::<Vec<_>>(), "warnings": warnings}))
+}
+
+fn row(record: &Record) -> Value {
+    // A file with a TLM of its own has its tile-parts there.
+    let counted = || Some(record.structure(record.header.as_ref()?, record.file_size?).ok()?.tile_parts.parts().len());
+    let tile_parts = Some(record.parts.len()).filter(|count| *count > 0).or_else(counted);
+    json!({
+        "product_id": record.key.product_id, "mgrs_tile": record.key.mgrs_tile, "band_id": record.key.band_id,
+        "resolution": record.key.resolution, "path": record.path, "origin": record.origin, "etag": record.etag,
+        "file_size": record.file_size, "last_modified": record.last_modified, "tile_parts": tile_parts,
+        "has_tlm": record.has_tlm, "overview_factor": record.overviews.as_ref().map(|embedded| 1u64 << embedded.k()),
+        "has_packets": false,
+    })
+}
+
+fn scan(request: &Request, get: &Get<'_>, host: Option<&dyn HostFiles>) -> Result<Value> {
+    let path = request.location.gdal_path();
+    let options = Options::resolve(&|name| get(&path, name))?;
+    let source = file::source_of(request, get, host)?;
+    let (told, warnings) = scan_jp2(&request.location, &*source, &options, &file::index_opener(get, host))?;
+    Ok(with_warnings(told, warnings.iter().map(Error::chain).collect()))
+}

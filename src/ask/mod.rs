@@ -1,0 +1,123 @@
+//! Questions of programs: what a file is, where it lies in an index, that it be fetched. JSON in, JSON out; see
+//! `vsitlm_ask` in include/vsitlm.h.
+//!
+//! ```text
+//! ask ─► Question::parse ─► task of the engine's runtime ─► answer ─► one thread that tells
+//! ```
+//!
+//! Invariants:
+//! - A question is answered once, or cancelled: whoever takes it out of the table does that. What failed is an answer too,
+//!   be it by a panic.
+//! - Nothing waits on the caller's thread, and nothing blocks on the runtime's: what may block has a few threads of its
+//!   own, and one thread tells all answers, since who is told may wait for a lock of the program's.
+//! - After fork() the child has a table of its own: it answers none of its parent's questions. Their numbers are never
+//!   given again.
+
+mod answer;
+mod question;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use tokio::task::AbortHandle;
+
+use crate::error::{Error, Result};
+use crate::file::Get;
+use crate::process::{PerProcess, lock};
+use crate::source::{self, Blocking, HostFiles};
+use question::Question;
+
+/// Who asks: gives the options that held on the thread that has asked, and GDAL's own file systems where there is GDAL.
+pub(crate) trait Asker: Send + Sync {
+    /// Runs `work` once with them on this thread; `options`, those of the question, go before them.
+    fn with(&self, options: &[(String, String)], work: &mut dyn FnMut(&Get<'_>, Option<&dyn HostFiles>));
+}
+
+/// Takes an answer.
+pub(crate) type Answer = Box<dyn FnOnce(String) + Send>;
+
+/// Files that are opened or looked at at the same time: that may block.
+const OPENERS: usize = 4;
+
+static STATE: PerProcess<State> = PerProcess::new();
+
+#[derive(Default)]
+struct State {
+    pending: Mutex<HashMap<u64, Pending>>,
+    openers: Blocking<OPENERS>,
+    teller: Blocking<1>,
+}
+
+/// A question without an answer.
+struct Pending {
+    answer: Answer,
+    /// What works on it; not yet known at first.
+    task: Option<AbortHandle>,
+}
+
+/// Asks `question`, and gives its number: never 0.
+pub(crate) fn ask(question: &str, asker: Arc<dyn Asker>, answer: Answer) -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let question = match Question::parse(question) {
+        Ok(question) => Arc::new(question),
+        Err(error) => {
+            answer(text(Err(error)));
+            return number;
+        }
+    };
+    let state = STATE.get();
+    lock(&state.pending).insert(number, Pending { answer, task: None });
+    let task = source::spawn(async move {
+        let _panic = Unanswered(number);
+        let told = text(answer::answer(question, asker).await);
+        let _ = STATE.get().teller.run(move || tell(number, told)).await;
+    });
+    match task {
+        Ok(task) => {
+            if let Some(pending) = lock(&state.pending).get_mut(&number) {
+                pending.task = Some(task);
+            }
+        }
+        Err(error) => tell(number, text(Err(error))),
+    }
+    number
+}
+
+/// Ends the question `number`: whether it will never be answered.
+pub(crate) fn cancel(number: u64) -> bool {
+    let Some(pending) = lock(&STATE.get().pending).remove(&number) else { return false };
+    pending.task.inspect(AbortHandle::abort);
+    true
+}
+
+/// Answers the question, unless that was done or it was cancelled.
+fn tell(number: u64, told: String) {
+    let pending = lock(&STATE.get().pending).remove(&number);
+    if let Some(pending) = pending {
+        (pending.answer)(told);
+    }
+}
+
+/// A question that is worked on: answered in any case.
+struct Unanswered(u64);
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        let error = Error::read("the question ended by a panic, which is an error of this program: report it");
+        tell(self.0, text(Err(error)));
+    }
+}
+
+/// An answer as it is told.
+fn text(outcome: Result<Value>) -> String {
+    match outcome {
+        Ok(answer) => answer,
+        Err(error) => json!({"error": {"kind": error.kind(), "message": error.chain()}}),
+    }
+    .to_string()
+}

@@ -1,0 +1,142 @@
+//! Questions as programs write them.
+
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+use crate::path::{self, Request};
+
+/// What is asked of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// What image it is.
+    Describe,
+    /// That it be at hand.
+    Fetch,
+    /// What the indexes have of it.
+    Rows,
+    /// What it is made of.
+    Scan,
+}
+
+/// A question, understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Question {
+    pub(super) kind: Kind,
+    pub(super) request: Request,
+    /// Options that go before those that hold otherwise.
+    pub(super) options: Vec<(String, String)>,
+}
+
+fn bad<T>(what: impl Into<String>) -> Result<T> {
+    Err(Error::Question { what: what.into() })
+}
+
+impl Question {
+    /// Parses `{"ask": …, "path": …, "options": {…}}`.
+    ///
+    /// # Errors
+    /// [`Error::Question`] for what is no question; [`Error::Path`] for a path that names nothing.
+    pub(super) fn parse(text: &str) -> Result<Self> {
+        let value: Value = match serde_json::from_str(text) {
+            Ok(value) => value,
+            Err(error) => return bad(format!("it is no JSON ({error})")),
+        };
+        let Value::Object(mut members) = value else { return bad("it is no JSON object") };
+        let mut take = |name: &str| match members.remove(name) {
+            Some(Value::String(text)) => Ok(text),
+            _ => bad(format!("it has no text \"{name}\"")),
+        };
+        let kind = match take("ask")?.as_str() {
+            "describe" => Kind::Describe,
+            "fetch" => Kind::Fetch,
+            "rows" => Kind::Rows,
+            "scan" => Kind::Scan,
+            _ => return bad("\"ask\" is one of describe, fetch, rows, scan"),
+        };
+        let path = take("path")?;
+        let options = match members.remove("options") {
+            None => Vec::new(),
+            Some(Value::Object(options)) => parse_options(options)?,
+            Some(_) => return bad("\"options\" is no object"),
+        };
+        if let Some(name) = members.keys().next() {
+            return bad(format!("\"{name}\" is not known"));
+        }
+        Ok(Self { kind, request: parse_path(&path)?, options })
+    }
+
+    /// The option `name`, where the question has it.
+    pub(super) fn option(&self, name: &str) -> Option<String> {
+        self.options.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone())
+    }
+}
+
+fn parse_options(options: Map<String, Value>) -> Result<Vec<(String, String)>> {
+    let option = |(name, value)| match value {
+        Value::String(value) if !String::is_empty(&name) && !name.contains('=') => Ok((name, value)),
+        _ => bad(format!("the option \"{name}\" is no text")),
+    };
+    options.into_iter().map(option).collect()
+}
+
+/// A whole path of GDAL's: `/vsitlm/…` or `/vsitlm?…`.
+fn parse_path(path: &str) -> Result<Request> {
+    match path.strip_prefix("/vsitlm") {
+        Some(rest) if rest.starts_with('?') => path::parse(rest),
+        Some(rest) if rest.starts_with('/') => path::parse(rest.get(1..).unwrap_or_default()),
+        _ => Err(Error::Path {
+            path: path::without_secrets(path),
+            what: "it does not begin with /vsitlm/ or /vsitlm?".into(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::path::View;
+
+    #[test]
+    fn questions_are_understood() {
+        let question = Question::parse(
+            r#"{"ask": "fetch", "path": "/vsitlm?overview=4&url=%2Fa.jp2", "options": {"VSITLM_INDEX": "i"}}"#,
+        )
+        .unwrap();
+        assert_eq!((question.kind, question.request.view), (Kind::Fetch, View::Reduced(4)));
+        assert_eq!(question.request.location.display(), "/a.jp2");
+        assert_eq!((question.option("vsitlm_index"), question.option("X")), (Some("i".into()), None));
+        let local = Question::parse(r#"{"ask": "rows", "path": "/vsitlm//data/a.jp2"}"#).unwrap();
+        assert_eq!(local.request.location.display(), "/data/a.jp2");
+    }
+
+    #[test]
+    fn what_is_no_question_is_refused() {
+        for (text, kind, said) in [
+            ("", "Question", "no JSON"),
+            ("[]", "Question", "no JSON object"),
+            (r#"{"path": "/vsitlm/a.jp2"}"#, "Question", "\"ask\""),
+            (r#"{"ask": "wait", "path": "/vsitlm/a.jp2"}"#, "Question", "describe, fetch"),
+            (r#"{"ask": "rows"}"#, "Question", "\"path\""),
+            (r#"{"ask": "rows", "path": 7}"#, "Question", "\"path\""),
+            (r#"{"ask": "rows", "path": "/vsitlm/a.jp2", "options": []}"#, "Question", "options"),
+            (r#"{"ask": "rows", "path": "/vsitlm/a.jp2", "options": {"A": 1}}"#, "Question", "\"A\""),
+            (r#"{"ask": "rows", "path": "/vsitlm/a.jp2", "options": {"A=B": "1"}}"#, "Question", "\"A=B\""),
+            (r#"{"ask": "rows", "path": "/vsitlm/a.jp2", "more": 1}"#, "Question", "\"more\""),
+            (r#"{"ask": "rows", "path": "https://me:word@h/a.jp2?sig=secret"}"#, "Path", "/vsitlm"),
+            (r#"{"ask": "rows", "path": "/vsitlm?overview=x&url=a"}"#, "Path", "factor"),
+        ] {
+            let error = Question::parse(text).unwrap_err();
+            assert_eq!(error.kind(), kind, "{text}");
+            let message = error.chain();
+            assert!(message.contains(said) && !message.contains("secret") && !message.contains("word"), "{message}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "\\PC{0,80}") {
+            let _ = Question::parse(&text);
+            let _ = Question::parse(&format!("{{\"ask\":\"rows\",\"path\":{}}}", Value::String(text)));
+        }
+    }
+}

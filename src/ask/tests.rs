@@ -1,0 +1,203 @@
+//! Questions about files of this machine and of a server.
+
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::*;
+use crate::jp2::made;
+use crate::source::mock::{Fault, Mock};
+
+/// Options, without GDAL.
+struct Fixed(Vec<(&'static str, String)>);
+
+impl Asker for Fixed {
+    fn with(&self, _: &[(String, String)], work: &mut dyn FnMut(&Get<'_>, Option<&dyn HostFiles>)) {
+        let get = |_: &str, name: &str| self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
+        work(&get, None);
+    }
+}
+
+const PRODUCT: &str = "S2A_MSIL2A_20241016T105031_N0511_R051_T31UDQ_20241016T151206";
+const GML: &str = r#"<?xml version='1.0'?><gml:FeatureCollection xmlns:gml="http://www.opengis.net/gml">
+    <gml:RectifiedGrid><gml:origin><gml:Point srsName="urn:ogc:def:crs:EPSG::32631"><gml:pos>500005 5900035</gml:pos>
+    </gml:Point></gml:origin><gml:offsetVector>10 0</gml:offsetVector><gml:offsetVector>0 -10</gml:offsetVector>
+    </gml:RectifiedGrid></gml:FeatureCollection>"#;
+
+fn box_of(kind: &[u8; 4], contents: &[u8]) -> Vec<u8> {
+    [&(contents.len() as u32 + 8).to_be_bytes(), &kind[..], contents].concat()
+}
+
+/// 75 by 55 pixels in six tiles.
+fn file() -> made::File {
+    let boxes = box_of(b"asoc", &box_of(b"asoc", &box_of(b"xml ", GML.as_bytes())));
+    made::File { width: 75, height: 55, packet: 3000, plt: true, boxes, ..made::File::default() }
+}
+
+/// The question's number, and where its answer comes.
+fn begin(kind: &str, path: &str, options: &[(&'static str, &str)]) -> (u64, mpsc::Receiver<Value>) {
+    let (sender, answer) = mpsc::channel();
+    let fixed = [("VSITLM_CACHE_DIR", "NO"), ("VSITLM_MERGE_GAP", "0"), ("GDAL_HTTP_RETRY_DELAY", "0.001")];
+    let options = fixed.iter().chain(options).map(|(name, value)| (*name, (*value).to_owned())).collect();
+    let question = json!({"ask": kind, "path": path}).to_string();
+    let told = move |text: String| sender.send(serde_json::from_str(&text).unwrap()).unwrap();
+    (ask(&question, Arc::new(Fixed(options)), Box::new(told)), answer)
+}
+
+fn answer(kind: &str, path: &str, options: &[(&'static str, &str)]) -> Value {
+    begin(kind, path, options).1.recv_timeout(Duration::from_secs(20)).unwrap()
+}
+
+/// An index of `path`, which is put in `folder`.
+fn index(folder: &Path, path: &str) -> String {
+    let index = folder.join("index.parquet").to_str().unwrap().to_owned();
+    let arguments = ["vsitlm", "index", path, "-o", &index].map(std::ffi::OsString::from);
+    assert_eq!(crate::cli::exit_code(arguments), 0);
+    index
+}
+
+#[test]
+fn an_image_is_described() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.jp2").to_str().unwrap().to_owned();
+    std::fs::write(&path, file().bytes()).unwrap();
+    let described = answer("describe", &format!("/vsitlm/{path}"), &[]);
+    // A TLM marker segment of six entries, with Ztlm and Stlm.
+    let size = file().bytes().len() + 6 + 6 * 3;
+    let mut expected = json!({
+        "width": 75, "height": 55, "count": 1, "dtype": "uint16", "epsg": 32631,
+        "transform": [10., 0., 500_000., 0., -10., 5_900_040.], "tile_shape": [32, 32], "overviews": [2, 4],
+        "size": size,
+    });
+    assert_eq!(described, expected);
+    let reduced = answer("describe", &format!("/vsitlm?overview=2&url={path}"), &[]);
+    let transform: Vec<f64> = serde_json::from_value(reduced["transform"].clone()).unwrap();
+    let scaled = [75. / 38. * 10., 0., 500_000., 0., 55. / 28. * -10., 5_900_040.];
+    assert!(transform.iter().zip(scaled).all(|(told, is)| (told - is).abs() < 1e-9), "{transform:?}");
+    for (member, value) in [
+        ("width", json!(38)),
+        ("height", json!(28)),
+        ("transform", json!(transform)),
+        ("tile_shape", json!([16, 16])),
+        ("overviews", json!([2])),
+        ("size", reduced["size"].clone()),
+    ] {
+        expected[member] = value;
+    }
+    assert_eq!(reduced, expected);
+    // A file that is served as it is, by its own header.
+    std::fs::write(&path, made::File { components: vec![1, 1, 1], ..made::File::default() }.bytes()).unwrap();
+    let passed = answer("describe", &format!("/vsitlm?url={path}"), &[("VSITLM_ON_MISS", "pass")]);
+    assert_eq!((&passed["count"], &passed["overviews"], &passed["epsg"]), (&json!(3), &json!([]), &Value::Null));
+}
+
+#[test]
+fn rows_are_found_by_path_and_by_product() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join(format!("{PRODUCT}.SAFE/GRANULE/L2A_T31UDQ_A1_2/IMG_DATA/R10m"));
+    std::fs::create_dir_all(&images).unwrap();
+    for band in ["B02", "B03"] {
+        std::fs::write(images.join(format!("T31UDQ_20241016T105031_{band}_10m.jp2")), file().bytes()).unwrap();
+    }
+    let index = index(folder.path(), folder.path().join(format!("{PRODUCT}.SAFE")).to_str().unwrap());
+    let options = [("VSITLM_INDEX", index.as_str())];
+    let path = images.join("T31UDQ_20241016T105031_B03_10m.jp2").display().to_string();
+    let by_path = answer("rows", &format!("/vsitlm/{path}"), &options);
+    let row = &by_path["rows"][0];
+    for (member, value) in [
+        ("product_id", json!(PRODUCT)),
+        ("mgrs_tile", json!("31UDQ")),
+        ("band_id", json!("B03")),
+        ("resolution", json!(10)),
+        ("file_size", json!(file().bytes().len())),
+        ("tile_parts", json!(6)),
+        ("has_tlm", json!(false)),
+        ("overview_factor", Value::Null),
+        ("has_packets", json!(false)),
+    ] {
+        assert_eq!(row[member], value, "{member}");
+    }
+    assert_eq!((row.as_object().unwrap().len(), &by_path["warnings"]), (13, &json!([])));
+    assert_eq!(answer("rows", &format!("/vsitlm/{PRODUCT}/B03"), &options), by_path);
+    let all = answer("rows", &format!("/vsitlm/{PRODUCT}"), &options);
+    assert_eq!((all["rows"].as_array().unwrap().len(), &all["rows"][1]), (2, row));
+    assert_eq!(answer("rows", &format!("/vsitlm/{PRODUCT}/B04"), &options)["rows"], json!([]));
+    let warned = answer("rows", &format!("/vsitlm/{path}"), &[("VSITLM_INDEX", "/absent.parquet")]);
+    assert!(warned["warnings"][0].as_str().unwrap().contains("/absent.parquet"), "{warned}");
+}
+
+#[test]
+fn a_scan_is_what_the_command_line_tells() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.jp2").to_str().unwrap().to_owned();
+    std::fs::write(&path, file().bytes()).unwrap();
+    let scanned = answer("scan", &format!("/vsitlm/{path}"), &[]);
+    assert_eq!((&scanned["image"]["width"], &scanned["tile_parts"]["count"]), (&json!(75), &json!(6)));
+    assert_eq!(scanned["file"], json!(path));
+}
+
+#[test]
+fn failures_are_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.jp2").to_str().unwrap().to_owned();
+    for (kind, expected) in [("describe", "NotFound"), ("fetch", "NotFound"), ("scan", "NotFound"), ("x", "Question")] {
+        let told = answer(kind, &format!("/vsitlm/{path}"), &[]);
+        assert_eq!(told["error"]["kind"], json!(expected), "{told}");
+    }
+    std::fs::write(&path, b"<html>").unwrap();
+    assert_eq!(answer("describe", &format!("/vsitlm/{path}"), &[])["error"]["kind"], json!("Malformed"));
+    assert_eq!(answer("fetch", &format!("/vsitlm?overview=4&url={path}"), &[])["error"]["kind"], json!("Malformed"));
+}
+
+/// The server's file has been indexed before, and is asked for no more than is fetched.
+#[test]
+fn a_view_is_fetched_once_and_a_changed_file_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let mock = Mock::new(&file().bytes());
+    let url = mock.url("/ask/a.jp2");
+    let index = index(folder.path(), &url);
+    let options = [("VSITLM_INDEX", index.as_str())];
+    let before = mock.count();
+    let path = format!("/vsitlm?overview=2&url={url}");
+    let fetched = answer("fetch", &path, &options);
+    assert_eq!(fetched["requests"].as_u64(), Some((mock.count() - before) as u64), "{fetched}");
+    assert!(fetched["requests"].as_u64() > Some(0) && fetched["bytes"].as_u64() > Some(0));
+    let before = mock.count();
+    assert_eq!(answer("fetch", &path, &options), json!({"bytes": 0, "requests": 0}));
+    assert_eq!(mock.count(), before);
+    mock.replace(&file().bytes(), "\"two\"");
+    let changed = answer("fetch", &format!("/vsitlm/{url}"), &options);
+    assert_eq!(changed["error"]["kind"], json!("Changed"), "{changed}");
+}
+
+#[test]
+fn who_is_cancelled_hears_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mock = Mock::new(&file().bytes());
+    let url = mock.url("/ask/b.jp2");
+    let index = index(folder.path(), &url);
+    mock.fault(std::iter::repeat_n(Fault::Stall, 6));
+    let before = mock.count();
+    let (number, answer) = begin("fetch", &format!("/vsitlm/{url}"), &[("VSITLM_INDEX", &index)]);
+    while mock.count() == before {
+        std::thread::yield_now();
+    }
+    assert!(cancel(number));
+    assert!(!cancel(number) && !cancel(0));
+    // Whoever would tell is gone.
+    assert_eq!(answer.recv_timeout(Duration::from_secs(20)), Err(mpsc::RecvTimeoutError::Disconnected));
+}
+
+#[test]
+fn a_panic_is_an_answer() {
+    struct Panics;
+    impl Asker for Panics {
+        fn with(&self, _: &[(String, String)], _: &mut dyn FnMut(&Get<'_>, Option<&dyn HostFiles>)) {
+            panic!("on purpose")
+        }
+    }
+    let (sender, answer) = mpsc::channel();
+    let question = json!({"ask": "rows", "path": "/vsitlm/a.jp2"}).to_string();
+    ask(&question, Arc::new(Panics), Box::new(move |text| sender.send(text).unwrap()));
+    assert!(answer.recv_timeout(Duration::from_secs(20)).unwrap().contains("panic"));
+}

@@ -1,0 +1,72 @@
+//! Fetching all that decoding a file reads, without blocking a thread.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Lease, VirtualFile};
+use crate::error::{Result, ResultExt};
+use crate::layout::{Content, VirtualOffset};
+use crate::source::{Fetched, SourceRange, fetch_units_async};
+
+impl VirtualFile {
+    /// Whether [`Lease::fetch_all`] asks nobody on the caller's thread.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.embedded.as_ref().is_none_or(|embedded| embedded.is_read())
+    }
+
+    /// Reads what of the file the index carries: blocks.
+    pub(crate) fn make_ready(&self) {
+        if !self.is_ready() {
+            let _ = self.missing();
+        }
+    }
+
+    /// The units that reading the file from its first byte to its last asks the source for. None for a text, which has no
+    /// bytes of the source, nor for packets that the index carries.
+    fn missing(&self) -> Vec<usize> {
+        let embedded = |range: &SourceRange| self.embedded.as_ref().is_some_and(|all| all.bytes(range).is_some());
+        let mut units: Vec<usize> = Vec::new();
+        for (_, content) in self.layout.segments_from(VirtualOffset(0)) {
+            let Content::Source(range) = content else { continue };
+            if embedded(range) {
+                continue;
+            }
+            let first = self.unit_at(range.start.0).unwrap_or(self.units());
+            let within = |unit: &usize| self.unit_range(*unit).start < range.end;
+            units.extend((first..self.units()).take_while(within));
+        }
+        units.sort_unstable();
+        units.dedup();
+        units
+    }
+}
+
+impl Lease {
+    /// Brings into the cache what decoding the file reads, for a task of the engine's runtime; see [`VirtualFile::is_ready`].
+    /// Dropping the future ends its requests. It is there to be read as long as the cache keeps it.
+    ///
+    /// # Errors
+    /// As those of [`VirtualFile::read_at`].
+    pub(crate) async fn fetch_all(self: &Arc<Self>) -> Result<Fetched> {
+        let numbers = if self.source.is_cheap() { Vec::new() } else { self.missing() };
+        let whole = self.small_file().filter(|_| !numbers.is_empty());
+        let ranges: Vec<SourceRange> = match &whole {
+            Some(whole) => vec![whole.clone()],
+            None => numbers.iter().map(|number| self.unit_range(*number)).collect(),
+        };
+        let file = self.clone();
+        let is_whole = whole.is_some();
+        let numbers: Arc<[usize]> = numbers.into();
+        let check = move |index: usize, bytes: &Bytes| {
+            file.confirm()?;
+            match numbers.get(index) {
+                _ if is_whole => file.check_sots(0, 0, bytes),
+                Some(number) => file.check_sot(*number, bytes),
+                None => Ok(()),
+            }
+        };
+        let fetched = fetch_units_async(&self.source, &ranges, &self.options, check).await;
+        fetched.inspect_err(|error| self.doubt_row(error)).in_file(&self.name)
+    }
+}

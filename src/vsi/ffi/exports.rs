@@ -1,0 +1,155 @@
+//! The functions for programs, as include/vsitlm.h declares them.
+
+use std::ffi::{CStr, OsString, c_char, c_int, c_void};
+use std::os::unix::ffi::OsStringExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use super::gdal::{borrow, to_c};
+use super::{loader, tell};
+use crate::ask::{self, Asker};
+use crate::vsi::asker::{Environment, Thread};
+use crate::vsi::handler;
+use crate::{cli, source};
+
+/// GDAL's entry point for plugins: installs `/vsitlm/` in every libgdal of the process that does not have it yet.
+/// GDAL calls it in every GDALAllRegister(); any number of calls is fine.
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn GDALRegister_vsitlm() {
+    let _ = catch_unwind(loader::install_everywhere).is_ok();
+    tell::tell();
+}
+
+/// The entry point's other name, for hosts that look for it.
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn GDALRegisterMe() {
+    GDALRegister_vsitlm();
+}
+
+/// The plugin's version, such as "0.1.0": a static string.
+#[unsafe(no_mangle)]
+pub extern "C" fn vsitlm_version() -> *const c_char {
+    concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
+}
+
+/// How many reads have failed for good in this process.
+#[unsafe(no_mangle)]
+pub extern "C" fn vsitlm_read_errors() -> u64 {
+    handler::read_errors().0
+}
+
+/// Copies the message of the last read that failed for good in this process, on whatever thread, into `buffer` of `size`
+/// bytes, cut to fit and ended by NUL. Gives the message's length without the NUL; 0 where no read has failed.
+///
+/// # Safety
+/// `buffer` is null or has room for `size` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vsitlm_last_error(buffer: *mut c_char, size: usize) -> usize {
+    // SAFETY: promised by the caller.
+    unsafe { hand_out(&handler::read_errors().1, buffer, size) }
+}
+
+/// Copies what this process has asked of each host, as JSON, into `buffer` of `size` bytes, cut to fit and ended by NUL.
+/// Gives the text's length without the NUL.
+///
+/// # Safety
+/// `buffer` is null or has room for `size` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vsitlm_statistics(buffer: *mut c_char, size: usize) -> usize {
+    let json = catch_unwind(source::statistics_json).unwrap_or_default();
+    // SAFETY: promised by the caller.
+    unsafe { hand_out(&json, buffer, size) }
+}
+
+/// Copies which libgdals were found and whether they are served, as JSON, into `buffer` of `size` bytes, cut to fit and
+/// ended by NUL. Gives the text's length without the NUL.
+///
+/// # Safety
+/// `buffer` is null or has room for `size` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vsitlm_gdals(buffer: *mut c_char, size: usize) -> usize {
+    let json = catch_unwind(loader::gdals_json).unwrap_or_default();
+    // SAFETY: promised by the caller.
+    unsafe { hand_out(&json, buffer, size) }
+}
+
+/// What a Rust program's exit code is that panics.
+const PANICKED: c_int = 101;
+
+/// Runs the command line with `count` arguments, the program's name first, and gives its exit code.
+///
+/// # Safety
+/// `arguments` has `count` C strings.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vsitlm_command(count: c_int, arguments: *const *const c_char) -> c_int {
+    let mut own: Vec<OsString> = Vec::new();
+    for place in 0..usize::try_from(count).unwrap_or(0) {
+        // SAFETY: promised by the caller.
+        let argument = unsafe { CStr::from_ptr(*arguments.add(place)) };
+        own.push(OsString::from_vec(argument.to_bytes().to_vec()));
+    }
+    catch_unwind(|| c_int::from(cli::exit_code(own))).unwrap_or(PANICKED)
+}
+
+/// `vsitlm_answer`.
+type Answer = unsafe extern "C" fn(*mut c_void, *const c_char);
+
+/// Who is told an answer.
+struct Told {
+    answer: Answer,
+    user: *mut c_void,
+}
+
+// SAFETY: the header says that `answer` is called on any thread, with `user`, which is the program's.
+unsafe impl Send for Told {}
+
+impl Told {
+    fn tell(self, json: &str) {
+        let json = to_c(json);
+        // SAFETY: a function of the program's, called as the header has it.
+        unsafe { (self.answer)(self.user, json.as_ptr()) };
+    }
+}
+
+/// Asks a question, in JSON; `answer` is called with `user` and the answer, in JSON. Gives the question's number, or 0
+/// where `answer` is null.
+///
+/// # Safety
+/// `question` is null or a C string; `answer` may be called with `user` on any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vsitlm_ask(question: *const c_char, answer: Option<Answer>, user: *mut c_void) -> u64 {
+    let Some(answer) = answer else { return 0 };
+    // SAFETY: promised by the caller.
+    let question = unsafe { borrow(question) }.unwrap_or_default();
+    let told = Told { answer, user };
+    let ask = || {
+        let asker: Arc<dyn Asker> = match loader::first_host() {
+            Some(gdal) => Arc::new(Thread::of(gdal)),
+            None => Arc::new(Environment),
+        };
+        ask::ask(question, asker, Box::new(move |json| told.tell(&json)))
+    };
+    catch_unwind(AssertUnwindSafe(ask)).unwrap_or(0)
+}
+
+/// Ends a question. 1: `answer` is never called; 0: it was or will be called, or there is no such question.
+#[unsafe(no_mangle)]
+pub extern "C" fn vsitlm_cancel(question: u64) -> c_int {
+    catch_unwind(|| ask::cancel(question)).map_or(0, c_int::from)
+}
+
+/// Copies `text` into `buffer` of `size` bytes, cut to fit and ended by NUL, and gives its whole length.
+///
+/// # Safety
+/// `buffer` is null or has room for `size` bytes.
+unsafe fn hand_out(text: &str, buffer: *mut c_char, size: usize) -> usize {
+    if !buffer.is_null() && size > 0 {
+        let kept = text.len().min(size - 1);
+        // SAFETY: the caller promises room for `size` bytes, of which `kept + 1` are written.
+        unsafe {
+            std::ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast(), kept);
+            *buffer.add(kept) = 0;
+        }
+    }
+    text.len()
+}
