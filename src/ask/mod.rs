@@ -2,14 +2,14 @@
 //! `vsitlm_ask` in include/vsitlm.h.
 //!
 //! ```text
-//! ask ─► Question::parse ─► task of the engine's runtime ─► answer ─► one thread that tells
+//! ask ─► Question::parse ─► task of the engine's runtime ─► answer ─► tell
 //! ```
 //!
 //! Invariants:
 //! - A question is answered once, or cancelled: whoever takes it out of the table does that. What failed is an answer too,
 //!   be it by a panic.
 //! - Nothing waits on the caller's thread, and nothing blocks on the runtime's: what may block has a few threads of its
-//!   own, and one thread tells all answers, since who is told may wait for a lock of the program's.
+//!   own, and so have the answers, told one after the other, since who is told may wait for a lock of the program's.
 //! - After fork() the child has a table of its own: it answers none of its parent's questions. Their numbers are never
 //!   given again.
 

@@ -13,7 +13,7 @@ use crate::source::{self, HostFiles, Source};
 /// The rows of the indexes for the file that `request` names, the likeliest first; for a product those of its files.
 ///
 /// # Errors
-/// [`Error::Option`] for options that cannot be. What an index could not answer is a warning of what was found.
+/// [`crate::Error::Option`] for options that cannot be. What an index could not answer is a warning of what was found.
 pub(crate) fn rows(request: &Request, get: &Get<'_>, host: Option<&dyn HostFiles>) -> Result<Found> {
     let shown = request.location.display();
     let path = request.location.gdal_path();

@@ -29,6 +29,9 @@ const WORKERS: usize = 2;
 /// Threads that read at the same time, where a source has no way of reading without one.
 const READERS: usize = 4;
 
+/// Threads for work that blocks: more than all [`Blocking`] let run, so that looking up the names of hosts has some too.
+const BLOCKING: usize = 16;
+
 /// Hosts that are told apart. A server that redirects to ever new names must not fill the memory.
 const MAX_HOSTS: usize = 4096;
 
@@ -201,6 +204,7 @@ impl Engine {
             .get_or_init(|| {
                 tokio::runtime::Builder::new_multi_thread()
                     .worker_threads(WORKERS)
+                    .max_blocking_threads(BLOCKING)
                     .thread_name("vsitlm")
                     .enable_all()
                     .build()

@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <gdal.h>
 #include <cpl_vsi.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,6 +12,19 @@
 
 /* A symbol of the plugin, with the type that the header declares. */
 #define SYMBOL(plugin, name) ((__typeof__(&name))dlsym(plugin, #name))
+
+/* Takes the answer to a question. */
+struct answer {
+    sem_t told;
+    char json[4096];
+};
+
+static void take(void *user, const char *json)
+{
+    struct answer *answer = user;
+    snprintf(answer->json, sizeof answer->json, "%s", json);
+    sem_post(&answer->told);
+}
 
 static int fail(const char *what)
 {
@@ -32,7 +46,11 @@ int main(int count, char **arguments)
     const char *(*version)(void) = SYMBOL(plugin, vsitlm_version);
     uint64_t (*read_errors)(void) = SYMBOL(plugin, vsitlm_read_errors);
     size_t (*last_error)(char *, size_t) = SYMBOL(plugin, vsitlm_last_error);
-    if (!by_name || !by_default || !version || !read_errors || !last_error)
+    size_t (*gdals)(char *, size_t) = SYMBOL(plugin, vsitlm_gdals);
+    int (*command)(int, const char *const *) = SYMBOL(plugin, vsitlm_command);
+    uint64_t (*ask)(const char *, vsitlm_answer, void *) = SYMBOL(plugin, vsitlm_ask);
+    int (*cancel)(uint64_t) = SYMBOL(plugin, vsitlm_cancel);
+    if (!by_name || !by_default || !version || !read_errors || !last_error || !gdals || !command || !ask || !cancel)
         return fail("a function of vsitlm.h is missing");
 
     by_name();
@@ -50,6 +68,30 @@ int main(int count, char **arguments)
         printf("%d %d %lld\n", GDALGetRasterXSize(dataset), GDALGetRasterYSize(dataset), (long long)stat.st_size);
         GDALClose(dataset);
     }
+
+    char json[4096];
+    if (gdals(json, sizeof json) != strlen(json))
+        return fail("vsitlm_gdals is cut");
+    printf("%s\n", json);
+
+    struct answer answer;
+    sem_init(&answer.told, 0, 0);
+    char question[4096];
+    snprintf(question, sizeof question, "{\"ask\": \"describe\", \"path\": \"%s\"}", arguments[2]);
+    uint64_t number = ask(question, take, &answer);
+    if (number == 0 || sem_wait(&answer.told) != 0)
+        return fail("a question is not answered");
+    printf("%s\n", answer.json);
+    if (cancel(number) != 0 || ask(question, NULL, NULL) != 0)
+        return fail("a question that was answered is cancelled, or nobody's is asked");
+    if (ask("{", take, &answer) == 0 || sem_trywait(&answer.told) != 0)
+        return fail("what is no question is not answered at once");
+    printf("%s\n", answer.json);
+
+    const char *const version_of[] = {"vsitlm", "--version"}, *const nonsense[] = {"vsitlm", "--nonsense"};
+    fflush(stdout);
+    if (command(2, version_of) != 0 || command(2, nonsense) != 2)
+        return fail("vsitlm_command gives other exit codes");
 
     char buffer[8] = "unset";
     if (read_errors() != 0 || last_error(NULL, 0) != 0 || last_error(buffer, sizeof buffer) != 0 || buffer[0] != '\0')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -34,8 +35,18 @@ def test_a_c_program_compiles_against_the_header_and_calls_the_plugin(
         timeout=apart.KILL_AFTER,
     )
     assert done.returncode == 0, done.stderr
-    width, height, size = map(int, done.stdout.split())
+    opened, gdals, described, refused, version = done.stdout.splitlines()
+    width, height, size = map(int, opened.split())
     assert (height, width) == small.pixels.shape[1:] and size > small.stream.size
+    told = json.loads(gdals)
+    [gdal] = told["gdals"]
+    assert "libgdal" in gdal["path"] and gdal["served"] and gdal["reason"] is None
+    assert gdal["version"] == config("--version")[0] and gdal["openjpeg"].startswith("2.")
+    image = json.loads(described)
+    assert (image["width"], image["height"], image["size"]) == (width, height, size)
+    assert json.loads(refused)["error"]["kind"] == "Question"
+    assert version == f"vsitlm {told['version']}"
+    assert "--nonsense" in done.stderr
 
 
 OLD_GDAL = """

@@ -116,8 +116,8 @@ fn look_at(library: &Library, symbol: NonNull<c_void>) -> Found {
     // SAFETY: the address is that of a loaded function, and the struct is the loader's to fill.
     let is_told = unsafe { libc::dladdr(symbol.as_ptr(), &raw mut object) } != 0 && !object.dli_fname.is_null();
     // SAFETY: the loader's names are C strings, and the object stays loaded.
-    let path = is_told.then(|| unsafe { CStr::from_ptr(object.dli_fname) }.to_owned()).unwrap_or_default();
-    // SAFETY: the name is a C string; RTLD_NOLOAD runs no code of the library. The handle stays open, as the object does.
+    let path = if is_told { unsafe { CStr::from_ptr(object.dli_fname) } } else { c"" };
+    // SAFETY: as above; RTLD_NOLOAD runs no code of the library. The handle stays open, as the object does.
     let own = Library(unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD) });
     // The program itself is no object by its name.
     let own = if own.0.is_null() { library } else { &own };
