@@ -64,9 +64,11 @@ def run(
     """Runs code in a process of its own; `folder` goes before all others that modules are looked for in."""
     # An interpreter that the wheel is not installed in has it as if it were.
     path = folder or (None if Path(python) == Path(sys.executable) else SITE)
+    # What the package has set in this process would be found by the other.
+    kept = {name: value for name, value in os.environ.items() if name != "GDAL_DRIVER_PATH"}
     done = subprocess.run(
         [str(python), "-c", code, *map(str, arguments)],
-        env={**os.environ, **({"PYTHONPATH": str(path)} if path else {}), **(options or {})},
+        env={**kept, **({"PYTHONPATH": str(path)} if path else {}), **(options or {})},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -85,7 +85,7 @@ def test_osgeo_before_and_after(order: str, files: Path) -> None:
 
 
 @only_once
-@pytest.mark.parametrize("order", itertools.permutations(["vsitlm", "rasterio", "pyogrio", "fiona"]), ids="-".join)
+@pytest.mark.parametrize("order", list(itertools.permutations(["vsitlm", "rasterio", "pyogrio", "fiona"])), ids="-".join)
 def test_several_gdals_in_one_process(order: tuple[str, ...], files: Path) -> None:
     if order.index("vsitlm") == 0 and list(order[1:]) != sorted(order[1:]):
         pytest.skip("nothing that the other orders do not have")
@@ -203,7 +203,7 @@ assert vsitlm.path("x.jp2") == "/vsitlm/x.jp2"
     [
         ("plugin/gdal_vsitlm.so", None, "cannot open shared object file"),
         ("plugin/gdal_vsitlm.so", b"\x7fELF for another machine", "file too short"),
-        ("_vsitlm.abi3.so", b"\x7fELF" + bytes(4096), "invalid ELF header"),
+        ("_vsitlm.abi3.so", bytes(4096), "invalid ELF header"),
         ("_vsitlm.abi3.so", None, "_vsitlm"),
     ],
 )

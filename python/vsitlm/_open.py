@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from . import _core
 from ._errors import Error, UnsupportedError
-from ._path import path
+from ._path import path, without_query
 
 if TYPE_CHECKING:
-    import os
-
     from rasterio.io import DatasetReader
 
 
@@ -50,10 +49,16 @@ def open(
         try:
             return rasterio.open(name)
         except RasterioIOError as error:
-            known = _failure(name, settings)
+            known = _failure(name, settings) if _is_jp2(path_or_url_or_product) else None
             if known is None:
                 raise
             raise known from error
+
+
+def _is_jp2(given: str | os.PathLike[str]) -> bool:
+    """Whether a name is that of a JP2, or does not tell: the core has nothing to say about other files."""
+    suffix = os.path.splitext(without_query(os.fspath(given)))[1].lower()
+    return suffix in {"", ".jp2", ".j2k", ".j2c", ".jpx"}
 
 
 def _failure(name: str, settings: dict[str, str]) -> Error | None:
