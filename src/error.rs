@@ -72,6 +72,20 @@ pub enum Error {
         /// Why, and which there are.
         what: String,
     },
+    /// A window that the image does not have.
+    #[error("the window of {width} x {height} pixels from column {x}, row {y} on is not within the image of {} x {} pixels", image.0, image.1)]
+    Window {
+        /// The window's first column.
+        x: u32,
+        /// The window's first row.
+        y: u32,
+        /// Its width in pixels.
+        width: u32,
+        /// Its height in pixels.
+        height: u32,
+        /// Width and height of the image in pixels.
+        image: (u32, u32),
+    },
     /// The source has no such object.
     #[error("not found{detail}: check {check}")]
     NotFound {
@@ -145,6 +159,7 @@ impl Error {
         match self {
             Self::Path { .. } | Self::NotFound { .. } | Self::Product { .. } | Self::NoOverview { .. } => libc::ENOENT,
             Self::Option { .. }
+            | Self::Window { .. }
             | Self::Malformed { .. }
             | Self::Row { .. }
             | Self::Index { .. }
@@ -168,6 +183,7 @@ impl Error {
             Self::Miss => "Miss",
             Self::Product { .. } => "Product",
             Self::NoOverview { .. } => "NoOverview",
+            Self::Window { .. } => "Window",
             Self::NotFound { .. } => "NotFound",
             Self::Denied { .. } => "Denied",
             Self::Read { .. } => "Read",

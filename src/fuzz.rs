@@ -145,7 +145,7 @@ pub fn path(data: &[u8]) {
     let again = match request.view {
         View::Overviews => path::parse(&request.name()),
         // A file may be called as the list of another's overviews is.
-        View::Whole | View::Reduced(_) => path::parse_file(&request.name()),
+        _ => path::parse_file(&request.name()),
     };
     assert_eq!(again.expect("a name is a path"), request);
     let location = &request.location;

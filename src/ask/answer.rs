@@ -11,26 +11,52 @@ use crate::error::{Error, Result};
 use crate::file::{self, Description, Get, Lease};
 use crate::index::{Found, Record};
 use crate::options::Options;
-use crate::path::Request;
+use crate::path::{Request, View};
 use crate::process::lock;
 use crate::source::{Fetched, HostFiles, Source};
 
 /// Answers `question`, as a task of the engine's runtime.
 pub(super) async fn answer(question: Arc<Question>, asker: Arc<dyn Asker>) -> Result<Value> {
-    let (answer, warnings) = match question.kind {
-        Kind::Describe => block(question, asker, describe).await?,
-        Kind::Rows => block(question, asker, rows).await?,
-        Kind::Scan => block(question, asker, scan).await?,
-        Kind::Fetch => {
-            let (file, warnings) = match file::at_hand(&question.request).filter(|file| file.is_ready()) {
-                Some(file) => (file, Vec::new()),
-                None => block(question, asker, open).await?,
-            };
-            let Fetched { bytes, requests } = file.fetch_all().await?;
-            (json!({"bytes": bytes, "requests": requests}), warnings)
-        }
+    let asked = Asked { question, asker };
+    let (answer, warnings) = match asked.question.kind {
+        Kind::Describe => asked.block(describe).await?,
+        Kind::Rows => asked.block(rows).await?,
+        Kind::Scan => asked.block(scan).await?,
+        Kind::Fetch => fetch(asked).await?,
     };
     Ok(with_warnings(answer, warnings))
+}
+
+/// Brings into the cache what decoding the file or view reads.
+async fn fetch(asked: Asked) -> Result<(Value, Vec<String>)> {
+    let request = &asked.question.request;
+    let told = |Fetched { bytes, requests }| json!({"bytes": bytes, "requests": requests});
+    let View::Window(factor, window) = request.view else {
+        let (file, warnings) = asked.at_hand(request).await?;
+        return Ok((told(file.fetch_all().await?), warnings));
+    };
+    // What a window is made of, for which the headers of its tiles may be needed first.
+    let (whole, warnings) = asked.at_hand(&request.with(View::Whole)).await?;
+    let fetched = async {
+        let headers = whole.fetch_headers(factor, &window).await?;
+        let (packets, _) = asked.at_hand(&request.with(View::Packets(factor, window))).await?;
+        let Fetched { bytes, requests } = packets.fetch_all().await?;
+        Ok::<_, Error>(Fetched { bytes: headers.bytes + bytes, requests: headers.requests + requests })
+    };
+    match fetched.await {
+        Ok(fetched) => Ok((told(fetched), warnings)),
+        // Then it is a part of the whole image, whose tiles are fetched as they are read.
+        Err(error) if matches!(error.root(), Error::NoOverview { .. }) => {
+            Ok((told(Fetched { bytes: 0, requests: 0 }), warnings))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A question and who has asked it.
+struct Asked {
+    question: Arc<Question>,
+    asker: Arc<dyn Asker>,
 }
 
 /// An answer with what did not stop it, where there is any.
@@ -47,23 +73,35 @@ fn with_warnings(mut answer: Value, warnings: Vec<String>) -> Value {
 /// What asks for a file, with options and GDAL's own file systems.
 type Work<T> = fn(&Request, &Get<'_>, Option<&dyn HostFiles>) -> Result<T>;
 
-/// Does `work`, which may block, on a thread for that: what it gives, and the warnings.
-async fn block<T: Send + 'static>(
-    question: Arc<Question>,
-    asker: Arc<dyn Asker>,
-    work: Work<T>,
-) -> Result<(T, Vec<String>)> {
-    let run = move || {
-        let warnings = Mutex::default();
-        let mut outcome = Err(Error::read("nothing was done for the question"));
-        asker.with(&question.options, &mut |get, files| {
-            let get = |path: &str, name: &str| question.option(name).or_else(|| get(path, name));
-            let files = files.map(|files| Heard { files, warnings: &warnings });
-            outcome = work(&question.request, &get, files.as_ref().map(|files| -> &dyn HostFiles { files }));
-        });
-        outcome.map(|told| (told, std::mem::take(&mut *lock(&warnings))))
-    };
-    STATE.get().openers.run(run).await?
+impl Asked {
+    /// Does `work`, which may block, on a thread for that: what it gives, and the warnings.
+    async fn block<T: Send + 'static>(&self, work: Work<T>) -> Result<(T, Vec<String>)> {
+        self.block_on(self.question.request.clone(), work).await
+    }
+
+    /// The same for another view of the question's file.
+    async fn block_on<T: Send + 'static>(&self, request: Request, work: Work<T>) -> Result<(T, Vec<String>)> {
+        let (question, asker) = (self.question.clone(), self.asker.clone());
+        let run = move || {
+            let warnings = Mutex::default();
+            let mut outcome = Err(Error::read("nothing was done for the question"));
+            asker.with(&question.options, &mut |get, files| {
+                let get = |path: &str, name: &str| question.option(name).or_else(|| get(path, name));
+                let files = files.map(|files| Heard { files, warnings: &warnings });
+                outcome = work(&request, &get, files.as_ref().map(|files| -> &dyn HostFiles { files }));
+            });
+            outcome.map(|told| (told, std::mem::take(&mut *lock(&warnings))))
+        };
+        STATE.get().openers.run(run).await?
+    }
+
+    /// What `request` names, opened unless it is open, and the warnings.
+    async fn at_hand(&self, request: &Request) -> Result<(Arc<Lease>, Vec<String>)> {
+        match file::at_hand(request).filter(|file| file.is_ready()) {
+            Some(file) => Ok((file, Vec::new())),
+            None => self.block_on(request.clone(), open).await,
+        }
+    }
 }
 
 /// GDAL's own file systems; warnings are for the answer, since no program listens on this thread.
@@ -116,7 +154,7 @@ fn row(record: &Record) -> Value {
         "resolution": record.key.resolution, "path": record.path, "origin": record.origin, "etag": record.etag,
         "file_size": record.file_size, "last_modified": record.last_modified, "tile_parts": tile_parts,
         "has_tlm": record.has_tlm, "overview_factor": record.overviews.as_ref().map(|embedded| 1u64 << embedded.k()),
-        "has_packets": false,
+        "has_packets": record.packets.is_some(),
     })
 }
 

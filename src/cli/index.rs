@@ -17,8 +17,8 @@ use super::progress::Progress;
 use super::{complain, open, options, print, size};
 use crate::error::{Error, Result, ResultExt};
 use crate::index::{
-    Effort, EmbeddedOverviews, Known, Record, RecordKey, Row, Rows, Scanned, Stage, Strategy, Wins, build_overviews,
-    hash, parse_factor, parse_packets, partition_of, read_heads, scan_by,
+    Effort, EmbeddedOverviews, Known, PacketLengths, Record, RecordKey, Row, Rows, Scanned, Stage, Strategy, Wins,
+    build_overviews, hash, parse_factor, parse_packets, partition_of, read_lengths, scan_by,
 };
 use crate::jp2::TilePart;
 use crate::options::Options;
@@ -54,7 +54,11 @@ pub(super) struct Arguments {
     /// Carry the overviews of factor N and coarser in the index: a power of two from 2
     #[arg(long, value_name = "N", value_parser = factor)]
     embed_overviews: Option<u8>,
-    /// Where a file does not tell how long its packets are (no PLT), read all of it to find out: its overviews need it
+    /// Carry the length of every packet in the index: windows smaller than a tile then take a part of its bytes
+    #[arg(long)]
+    packets: bool,
+    /// Where a file does not tell how long its packets are (no PLT), read all of it to find out: overviews and --packets
+    /// need it
     #[arg(long)]
     parse_packets: bool,
     /// Take the masks and previews of products too
@@ -131,13 +135,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
         strategy: arguments.strategy,
         side_by_side: jobs.min(inputs.len()).max(1),
         embed: arguments.embed_overviews,
+        packets: arguments.packets,
         parse_packets: arguments.parse_packets,
         checksums: arguments.checksums,
+        packed: Mutex::default(),
         overviews: Mutex::default(),
     };
     let outcome = scan_all(&inputs, &scanner, jobs)?;
     failures.extend(outcome.failures);
-    let overviews = *lock(&scanner.overviews);
+    let (packed, overviews) = (*lock(&scanner.packed), *lock(&scanner.overviews));
     let scanned = stage.len() - resumed;
     rows.add_stage(stage, &mut |error| failures.push((output.display(), error.chain())));
     let shared = rows.sort(Wins::New);
@@ -153,24 +159,30 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     failures.extend(written.failures);
     let listed = output.write_failures(arguments.failures.as_deref(), &failures, &options)?;
     let seconds = start.elapsed().as_secs_f64();
-    let embedded = arguments.embed_overviews.map(|k| (1u64 << k, overviews.rows, overviews.bytes));
+    let packed = arguments.packets.then_some(packed);
+    let embedded = arguments.embed_overviews.map(|k| (1u64 << k, overviews));
     if arguments.json {
         let failed = as_json(&failures);
         let shared: Vec<_> = shared.iter().map(|shared| json!({"key": shared.key, "paths": shared.paths})).collect();
-        let overviews = embedded.map(|(factor, rows, bytes)| json!({"factor": factor, "rows": rows, "bytes": bytes}));
+        let overviews =
+            embedded.map(|(factor, Sum { rows, bytes })| json!({"factor": factor, "rows": rows, "bytes": bytes}));
+        let packets = packed.map(|Sum { rows, bytes }| json!({"rows": rows, "bytes": bytes}));
         let asked: serde_json::Value = serde_json::from_str(&crate::source::statistics_json()).unwrap_or_default();
         print(
             &json!({
                 "output": (count > 0).then(|| output.display()),
                 "files": inputs.len(), "scanned": scanned, "resumed": resumed, "unchanged": outcome.unchanged,
                 "rows": count, "bytes": bytes, "seconds": seconds, "failed": failed, "failures": listed,
-                "shared_keys": shared, "overviews": overviews, "asked": asked["total"],
+                "shared_keys": shared, "packets": packets, "overviews": overviews,
+                "asked": asked["total"],
             })
             .to_string(),
         );
     } else if count > 0 {
-        let more =
-            embedded.map_or_else(String::new, |(_, rows, bytes)| format!(", overviews of {rows} in {}", size(bytes)));
+        let more = [("packets", packed), ("overviews", embedded.map(|(_, overviews)| overviews))];
+        let more = more.iter().filter_map(|(what, sum)| Some((what, (*sum)?)));
+        let more: String =
+            more.map(|(what, Sum { rows, bytes })| format!(", {what} of {rows} in {}", size(bytes))).collect();
         let told = [(resumed, "of the run before"), (outcome.unchanged, "unchanged"), (failures.len(), "failed")];
         let told: String = told.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {n} {what}")).collect();
         let place = output.display();
@@ -264,16 +276,25 @@ struct Scanner<'a> {
     /// Files that are scanned at the same time, and share the connections of their host.
     side_by_side: usize,
     embed: Option<u8>,
+    packets: bool,
     parse_packets: bool,
     checksums: bool,
-    overviews: Mutex<Overviews>,
+    packed: Mutex<Sum>,
+    overviews: Mutex<Sum>,
 }
 
-/// Overviews that were embedded.
+/// What rows carry beside what a look-up reads.
 #[derive(Debug, Default, Clone, Copy)]
-struct Overviews {
+struct Sum {
     rows: usize,
     bytes: u64,
+}
+
+impl Sum {
+    fn add(&mut self, value: &[u8]) {
+        self.rows += 1;
+        self.bytes += value.len() as u64;
+    }
 }
 
 impl Scanner<'_> {
@@ -301,13 +322,21 @@ impl Scanner<'_> {
         let unknown = Key { product: ProductName::Unknown, mgrs_tile: None, band: String::new(), resolution: None };
         let key = RecordKey::new(input.key.as_ref().unwrap_or(&unknown));
         let whole = scanned.whole.clone();
+        let lengths = std::mem::take(&mut scanned.lengths);
         let mut record = Record::from_scan(key, &input.path, source.origin(), scanned);
+        if self.packets {
+            match PacketLengths::new(&record.parts, &lengths) {
+                Ok(packets) => {
+                    lock(&self.packed).add(&packets.value()?);
+                    record.packets = Some(packets);
+                }
+                Err(why) => progress.tell(&format!("{name}: a row without packets: {why}")),
+            }
+        }
         if let Some(k) = self.embed {
             match build_overviews(&record.parts, k, &source, whole.as_ref(), self.options)? {
                 Ok(value) => {
-                    let mut overviews = lock(&self.overviews);
-                    overviews.rows += 1;
-                    overviews.bytes += value.len() as u64;
+                    lock(&self.overviews).add(&value);
                     record.overviews = Some(EmbeddedOverviews::of_bytes(k, value.into()));
                 }
                 Err(why) => progress.tell(&format!("{name}: a row without overviews: {why}")),
@@ -316,12 +345,13 @@ impl Scanner<'_> {
         Ok(Some(Row::from(&record)))
     }
 
-    /// Whether the file has a row already and is still what it was then. A row of the run before is taken at its word.
+    /// Whether the file has a row already, with packets where they are asked for, and is still what it was then. A row of the run before is taken at its word.
     fn is_known(&self, input: &Input, source: &dyn Source) -> Result<bool> {
         if self.checksums && input.checksum.is_some() {
             return Ok(false);
         }
-        let Some(known) = self.known.get(&hash(source.origin())) else { return Ok(false) };
+        let known = self.known.get(&hash(source.origin())).filter(|known| known.has_packets || !self.packets);
+        let Some(known) = known else { return Ok(false) };
         if known.is_new && !source.is_cheap() {
             return Ok(true);
         }
@@ -331,17 +361,23 @@ impl Scanner<'_> {
         Ok(known.is_still(meta.size, meta.etag.as_deref(), meta.last_modified))
     }
 
-    /// Finds out where resolutions end, where the scan has not. What stands against it is no failure.
+    /// Finds out how long packets are and where resolutions end, where the scan has not. What stands against it is no failure.
     fn find_ends(&self, source: &Arc<dyn Source>, scanned: &mut Scanned) -> Result<Option<Error>> {
-        let Scanned { main, parts, doubt, .. } = scanned;
-        let mut against = doubt.take();
+        let Scanned { main, parts, lengths, doubt, .. } = scanned;
+        let mut found = doubt.take().map_or(Ok(()), Err);
         if parts.iter().any(|part| part.head.is_none()) {
-            against = read_heads(source, main, parts, self.options).err();
+            found = read_lengths(source, main, parts, self.options).map(|found| *lengths = found);
         }
-        let is_known = |part: &TilePart| part.head.as_ref().is_some_and(|head| !head.resolution_ends.is_empty());
-        if self.parse_packets && !parts.iter().all(is_known) {
-            against = parse_packets(&**source, main, parts).err();
+        if self.parse_packets && lengths.is_empty() {
+            found = parse_packets(&**source, main, parts).map(|found| *lengths = found);
+            let is_known = |part: &TilePart| part.head.as_ref().is_some_and(|head| !head.resolution_ends.is_empty());
+            if found.is_ok() && !parts.iter().all(is_known) {
+                let what =
+                    "its progression mixes resolutions, so overviews are not found: PLT in the file itself could";
+                found = Err(Error::NoOverview { what: what.into() });
+            }
         }
+        let against = found.err();
         match against {
             None | Some(Error::NoOverview { .. } | Error::Malformed { .. }) => Ok(against),
             Some(failure) => Err(failure),
@@ -366,7 +402,7 @@ mod tests {
             let stage = folder.path().join("stage");
             let open_local = |path: &Path| open(&Location::Local(path.to_owned()), &options);
             let stage = Stage::open(&stage, &open_local, &mut |_| ()).unwrap();
-            let (known, overviews) = (HashMap::new(), Mutex::default());
+            let known = HashMap::new();
             let scanner = Scanner {
                 options: &options,
                 stage: &stage,
@@ -374,9 +410,11 @@ mod tests {
                 strategy: Strategy::Auto,
                 side_by_side: 1,
                 embed: None,
+                packets: false,
                 parse_packets,
                 checksums: false,
-                overviews,
+                packed: Mutex::default(),
+                overviews: Mutex::default(),
             };
             scanner.find_ends(&source, &mut scanned).unwrap().map(|error| error.chain())
         };

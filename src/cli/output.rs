@@ -125,7 +125,7 @@ impl Output {
         let location = self.file(&partition.name)?;
         let rows = rows.iter(partition.rows.clone());
         let Location::Local(path) = &location else {
-            let bytes = build_index_of(rows, partition.with_overviews)?;
+            let bytes = build_index_of(rows, partition.carried)?;
             let length = bytes.len() as u64;
             source::put(&location, bytes.into(), options)?;
             return Ok(length);
@@ -134,7 +134,7 @@ impl Output {
         path.parent()
             .map_or(Ok(()), |folder| if self.is_partitioned { std::fs::create_dir_all(folder) } else { Ok(()) })
             .map_err(bad)?;
-        write_index(path, rows, partition.with_overviews)?;
+        write_index(path, rows, partition.carried)?;
         Ok(std::fs::metadata(path).map_err(bad)?.len())
     }
 

@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use super::*;
+use crate::index::scan;
 use crate::jp2::made;
 use crate::path::parse;
+use crate::source::memory::Memory;
 
 const PRODUCT: &str = "S2A_MSIL2A_20241016T105031_N0511_R051_T31UDQ_20241016T151206";
 
@@ -145,6 +147,76 @@ fn packets_are_parsed_where_the_file_does_not_tell() {
     // PLT that tells is taken at its word: these packets are noise.
     let plt = indexed(&made::File { plt: true, ..made::File::default() }.bytes(), &["--parse-packets"]).unwrap();
     assert_eq!(ends(&plt), 6);
+}
+
+#[test]
+fn packets_are_carried_where_they_are_asked_for() {
+    let made = made::File { plt: true, levels: 3, ..made::File::default() };
+    let told = scan(&Memory::new("https://h/x.jp2", made.bytes())).unwrap().lengths;
+    let carried = |file: &[u8], options: &[&str]| indexed(file, options).unwrap().packets;
+    assert_eq!(carried(&made.bytes(), &[]), None);
+    assert_eq!(carried(&made::File { plt: false, ..made.clone() }.bytes(), &["--packets"]), None);
+    for options in [&["--packets"][..], &["--packets", "--embed-overviews", "4"]] {
+        let row = indexed(&made.bytes(), options).unwrap();
+        let packets = row.packets.unwrap();
+        assert_eq!(packets.count() as usize, told.iter().map(Vec::len).sum::<usize>());
+        assert_eq!(row.overviews.is_some(), options.len() > 1);
+    }
+    // What reading the packets finds; a row can tell it whatever the progression.
+    for encoded in [
+        &include_bytes!("../../tests/data/packets/rlcp_styles.j2k")[..],
+        include_bytes!("../../tests/data/packets/lrcp_layers.j2k"),
+    ] {
+        let told = scan(&Memory::new("https://h/x.j2k", encoded.to_vec())).unwrap();
+        let mut file = encoded.to_vec();
+        for part in &told.parts {
+            file[part.offset as usize + 13] = 0x64;
+        }
+        assert_eq!(carried(&file, &["--packets"]), None);
+        let count = carried(&file, &["--packets", "--parse-packets"]).unwrap().count();
+        assert_eq!(count as usize, told.lengths.iter().map(Vec::len).sum::<usize>());
+    }
+}
+
+#[test]
+fn packets_are_added_to_rows_merged_and_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let files = ["T31UDQ_20241016T105031_B03_10m.jp2", "T31UDQ_20241016T105031_B04_10m.jp2"].map(path);
+    for file in &files {
+        std::fs::write(file, made::File { plt: true, ..made::File::default() }.bytes()).unwrap();
+    }
+    let (index, merged) = (path("index.parquet"), path("merged.parquet"));
+    let with_packets = |index: &std::path::Path| {
+        let file = crate::index::IndexFile::from_bytes("i", std::fs::read(index).unwrap().into()).unwrap();
+        let rows = crate::index::read_group(&file.into(), 0, &mut Vec::new()).unwrap();
+        let read = |row: crate::index::Row| {
+            let row = row.record().unwrap();
+            row.packets.map(|packets| packets.lengths(&row.parts).unwrap())
+        };
+        rows.into_iter().map(read).collect::<Vec<_>>()
+    };
+    let add = |file: &std::path::Path, options: &[&str]| {
+        assert!(succeeds(&[&["index", text(file), "-o", text(&index)], options].concat()));
+        with_packets(&index)
+    };
+    assert_eq!(add(&files[0], &[]), [None]);
+    assert!(matches!(&add(&files[0], &["--packets"])[..], [Some(_)]), "a row without is made anew");
+    let both = add(&files[1], &[]);
+    assert!(matches!(&both[..], [Some(lengths), None] if lengths.len() == 6), "{both:?}");
+    assert_eq!(add(&files[0], &[]), both, "what a row has it keeps");
+    assert!(succeeds(&["merge", text(&index), "-o", text(&merged)]));
+    assert_eq!(with_packets(&merged), both);
+    assert!(succeeds(&["validate", text(&merged)]) && succeeds(&["info", text(&merged)]));
+    // Another count of packets in the value: the first plane's usual value.
+    let mut bytes = std::fs::read(&merged).unwrap();
+    let file = crate::index::IndexFile::from_bytes("i", bytes.clone().into()).unwrap();
+    let row = crate::index::read_group(&file.into(), 0, &mut Vec::new()).unwrap().remove(0);
+    let value = row.packets.unwrap().value().unwrap();
+    let at = bytes.windows(value.len()).position(|window| window == value).unwrap();
+    bytes[at + 1] ^= 1 << 1;
+    std::fs::write(&merged, bytes).unwrap();
+    assert!(!succeeds(&["validate", text(&merged)]));
 }
 
 #[test]

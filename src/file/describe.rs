@@ -31,30 +31,49 @@ pub(crate) struct Description {
 /// What a file of unknown structure begins with is read by this many bytes at first.
 const STEP: u64 = 16 << 10;
 
-/// Describes the file, or the view at 1/2^k, that `request` names.
+/// Describes the file, or the view of it, that `request` names.
 ///
 /// # Errors
 /// As [`super::open()`]; [`Error::Malformed`] for what is no JPEG 2000 file.
 pub(crate) fn describe(request: &Request, get: &Get<'_>, host: Option<&dyn HostFiles>) -> Result<Description> {
     let shown = request.location.display();
-    let file = open(request, get, host)?;
+    let (view, window) = match request.view {
+        View::Window(1, window) => (View::Whole, Some(window)),
+        View::Window(factor, window) => (View::Reduced(factor), Some(window)),
+        View::Cells(_) => (View::Whole, None),
+        view => (view, None),
+    };
+    let file = open(&request.with(view), get, host)?;
     let (_, main) = file.main_header().in_file(&shown)?;
     let whole = open(&request.with(View::Whole), get, host)?;
     let (header, full) = whole.main_header().in_file(&shown)?;
     let size = main.siz.size();
     let scale = [f64::from(full.siz.size().0) / f64::from(size.0), f64::from(full.siz.size().1) / f64::from(size.1)];
-    let factor = match request.view {
+    let factor = match view {
         View::Reduced(factor) => factor,
         _ => 1,
     };
     let first = main.siz.components.first();
+    if let Some(window) = window {
+        window.check(size).in_file(&shown)?;
+    }
+    let moved = |[a, b, c, d, e, f]: [f64; 6]| {
+        let (column, row) = window.map_or((0., 0.), |window| (window.x.into(), window.y.into()));
+        [a, b, c + column * a + row * b, d, e, f + column * d + row * e]
+    };
+    let has_overviews = window.is_none();
     Ok(Description {
-        size,
+        size: window.map_or(size, |window| (window.width, window.height)),
         bands: main.siz.components.len(),
         data_type: first.map(data_type).ok_or_else(|| Error::read("an image without bands")).in_file(&shown)?,
-        grid: grid_of(&header, &full).map(|grid| (grid.epsg, grid.transform(scale))),
+        grid: grid_of(&header, &full).map(|grid| (grid.epsg, moved(grid.transform(scale)))),
         tile: (main.siz.tile_width, main.siz.tile_height),
-        overviews: whole.factors().into_iter().filter(|other| *other > factor).map(|other| other / factor).collect(),
+        overviews: whole
+            .factors()
+            .into_iter()
+            .filter(|other| has_overviews && *other > factor)
+            .map(|other| other / factor)
+            .collect(),
         bytes: file.size(),
     })
 }

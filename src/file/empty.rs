@@ -82,8 +82,9 @@ impl VirtualFile {
             _ => return None,
         };
         let mut segments = self.layout.segments_from(VirtualOffset(start));
+        // A window's view has empty packets between those of the source.
         let end = segments.find_map(|(start, content)| match content {
-            Content::Inline(bytes) => Some((start.0, bytes.starts_with(&SOT) || bytes.starts_with(&EOC))),
+            Content::Inline(bytes) => (bytes.starts_with(&SOT) || bytes.starts_with(&EOC)).then_some((start.0, true)),
             Content::Source(range) => self.unit_at(range.start.0).is_none().then_some((start.0, false)),
         });
         let (end, true) = end? else { return None };

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{Lease, VirtualFile};
 use crate::error::{Result, ResultExt};
 use crate::layout::{Content, VirtualOffset};
+use crate::path::Window;
 use crate::source::{Fetched, SourceRange, fetch_units_async};
 
 impl VirtualFile {
@@ -43,6 +44,19 @@ impl VirtualFile {
 }
 
 impl Lease {
+    /// Brings into the cache the headers of tile-parts that [`VirtualFile::view`] reads to make the packets of `window` of
+    /// the image at 1/factor, under the same terms as [`Lease::fetch_all`].
+    ///
+    /// # Errors
+    /// As those of [`VirtualFile::view`].
+    pub(crate) async fn fetch_headers(self: &Arc<Self>, factor: u32, window: &Window) -> Result<Fetched> {
+        let headers = self.missing_headers(factor, window).in_file(&self.name)?;
+        let file = self.clone();
+        let check = move |_: usize, _: &Bytes| file.confirm();
+        let fetched = fetch_units_async(&self.source, &headers, &self.options, check).await;
+        fetched.inspect_err(|error| self.doubt_row(error)).in_file(&self.name)
+    }
+
     /// Brings into the cache what decoding the file reads, for a task of the engine's runtime; see [`VirtualFile::is_ready`].
     /// Dropping the future ends its requests. It is there to be read as long as the cache keeps it.
     ///
@@ -66,7 +80,7 @@ impl Lease {
                 None => Ok(()),
             }
         };
-        let fetched = fetch_units_async(&self.source, &ranges, &self.options, check).await;
+        let fetched = fetch_units_async(&self.source, &ranges, &self.fetching(), check).await;
         fetched.inspect_err(|error| self.doubt_row(error)).in_file(&self.name)
     }
 }

@@ -11,6 +11,7 @@ mod read;
 mod registry;
 mod rows;
 mod view;
+mod window;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -25,6 +26,7 @@ pub(crate) use product::{bands, size};
 pub(crate) use read::Ahead;
 pub(crate) use registry::Lease;
 pub(crate) use rows::{rows, source_of};
+use window::Lengths;
 
 use crate::error::Result;
 use crate::index::Record;
@@ -46,13 +48,13 @@ pub(crate) struct VirtualFile {
     /// Whether a response has shown that it is.
     confirmed: AtomicBool,
     last_modified: Option<i64>,
-    /// What reduced views are made of; `None` where the file's structure is unknown, and in a view.
+    /// What views are made of; `None` where the file's structure is unknown, and in a view.
     known: Option<Known>,
     /// For a reduced view, what of it the index carries.
     embedded: Option<Embedded>,
     /// Where it lies, if it was opened by its product's name.
     place: Option<Location>,
-    /// The tiles of a large reduced view that have been read.
+    /// The tiles of a large view that have been read.
     read_tiles: Box<[AtomicBool]>,
 }
 
@@ -63,6 +65,8 @@ struct Known {
     /// The packets of each tile-part, or why they are not known: found out when they are first asked for. A read that
     /// failed is not kept.
     packets: OnceBox<Result<Arc<[PartPackets]>>>,
+    /// The packets of each tile one by one, likewise.
+    lengths: Lengths,
 }
 
 /// What a file was when its row was made. What is `None` is not compared.

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use once_cell::race::OnceBox;
 
-use super::{Expected, Known, Lease, VirtualFile, product, registry};
+use super::{Expected, Known, Lease, Lengths, VirtualFile, product, registry};
 use crate::error::{Error, Result, ResultExt};
 use crate::index::{self, Record, RecordKey};
 use crate::jp2::{LONGEST_HEADER, SOT_LENGTH};
@@ -29,7 +29,7 @@ pub(crate) fn at_hand(request: &Request) -> Option<Arc<Lease>> {
 fn registered(request: &Request) -> String {
     match request.view {
         View::Overviews => format!("{}\0", request.name()),
-        View::Whole | View::Reduced(_) => request.name(),
+        _ => request.name(),
     }
 }
 
@@ -128,7 +128,7 @@ impl VirtualFile {
     /// A file that nobody has read yet.
     pub(super) fn new(name: String, source: Arc<dyn Source>, options: Options, opened: Opened) -> Self {
         let Opened { layout, expected, last_modified, known } = opened;
-        let tiles = layout.tiles_across().and_then(|_| layout.units().iter().map(|unit| unit.tile + 1).max());
+        let tiles = layout.view().and_then(|_| layout.units().iter().map(|unit| unit.tile + 1).max());
         Self {
             name,
             layout,
@@ -317,7 +317,7 @@ pub(super) fn opened(record: &Record, source: &dyn Source) -> Result<Opened> {
     };
     let structure = record.structure(header, file_size)?;
     let layout = layout::compose(&structure)?;
-    let known = Some(Known { record: record.clone(), structure, packets: OnceBox::new() });
+    let known = Some(Known { record: record.clone(), structure, packets: OnceBox::new(), lengths: Lengths::default() });
     Ok(Opened { layout, expected: expected(record, source), last_modified: record.last_modified, known })
 }
 

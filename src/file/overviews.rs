@@ -1,4 +1,4 @@
-//! The views of a JP2: reduced images, and their list.
+//! The views of a JP2, and among them reduced images and their list; `window` has the others.
 
 use std::sync::Arc;
 
@@ -29,6 +29,9 @@ impl VirtualFile {
             View::Whole => return Err(Error::read("a file is no view of itself")),
             View::Overviews => self.overviews(known, request)?,
             View::Reduced(factor) => self.reduced(known, factor)?,
+            View::Window(factor, window) => self.window(known, request, factor, &window)?,
+            View::Packets(factor, window) => self.window_packets(known, factor, &window)?,
+            View::Cells(side) => self.cells(known, request, side)?,
         };
         let (expected, last_modified) = (self.expected.clone(), self.last_modified);
         let opened = Opened { layout, expected, last_modified, known: None };
@@ -55,6 +58,18 @@ impl VirtualFile {
     }
 
     fn overviews(&self, known: &Known, request: &Request) -> Result<Layout> {
+        let levels = self.overview_levels(known)?;
+        let main = main_header(&known.structure)?;
+        let path = |level: &Level| format!("/vsitlm{}", request.with(View::Reduced(1 << level.k)).name());
+        let text = build_overviews(&levels, &known.structure.header, &main, &path);
+        Ok(layout::text(text.as_bytes()))
+    }
+
+    /// The levels that are listed as overviews, the finest first.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where there are none.
+    pub(super) fn overview_levels(&self, known: &Known) -> Result<Vec<Level>> {
         if !self.may_have_overviews() {
             return Err(Error::not_found());
         }
@@ -69,10 +84,7 @@ impl VirtualFile {
         if levels.is_empty() {
             return Err(Error::not_found());
         }
-        let main = main_header(&known.structure)?;
-        let path = |level: &Level| format!("/vsitlm{}", request.with(View::Reduced(1 << level.k)).name());
-        let text = build_overviews(&levels, &known.structure.header, &main, &path);
-        Ok(layout::text(text.as_bytes()))
+        Ok(levels)
     }
 
     fn reduced(&self, known: &Known, factor: u32) -> Result<Layout> {
@@ -89,7 +101,7 @@ impl VirtualFile {
     }
 
     /// The packets of every tile-part, found out once.
-    fn packets(&self, known: &Known) -> Result<Arc<[PartPackets]>> {
+    pub(super) fn packets(&self, known: &Known) -> Result<Arc<[PartPackets]>> {
         if let Some(packets) = known.packets.get() {
             return packets.clone();
         }
@@ -136,6 +148,7 @@ impl VirtualFile {
             origin: Some(self.source.origin().to_owned()),
             etag,
             last_modified,
+            packets: None,
             overviews: None,
             ..known.record.clone()
         };
@@ -143,7 +156,7 @@ impl VirtualFile {
     }
 }
 
-fn main_header(structure: &Structure) -> Result<MainHeader> {
+pub(super) fn main_header(structure: &Structure) -> Result<MainHeader> {
     match parse_main_header(&structure.header, structure.file_size)? {
         Progress::Done(main) => Ok(main),
         Progress::Need(_) => Err(Error::Row { what: "its header is cut".into() }),
@@ -152,7 +165,7 @@ fn main_header(structure: &Structure) -> Result<MainHeader> {
 
 /// The packets by what a row keeps of the tile-parts' headers, or that it is certain that these do not tell; `None` where
 /// the headers themselves may tell more.
-fn by_heads(main: &MainHeader, parts: &[TilePart]) -> Option<Result<Arc<[PartPackets]>>> {
+pub(super) fn by_heads(main: &MainHeader, parts: &[TilePart]) -> Option<Result<Arc<[PartPackets]>>> {
     let levels = main.coding.default.levels;
     let part = |part: &TilePart| PartPackets::by_resolution(part.head.as_ref()?, levels);
     let packets: Option<Arc<[PartPackets]>> = parts.iter().map(part).collect();

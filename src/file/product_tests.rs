@@ -69,7 +69,7 @@ impl World {
     fn index(&self, mut rows: Vec<Record>) {
         rows.sort_by(|one, other| one.key.cmp(&other.key));
         let rows: Vec<_> = rows.iter().map(|row| Ok(Row::from(row))).collect();
-        write_index(&self.at("index.parquet"), rows.into_iter(), false).unwrap();
+        write_index(&self.at("index.parquet"), rows.into_iter(), Default::default()).unwrap();
     }
 
     fn get(&self, store: &str, set: &[(&str, &str)]) -> impl Fn(&str, &str) -> Option<String> {

@@ -73,7 +73,7 @@ impl VirtualFile {
             return Ok(0);
         };
         // In a view only at open: its first tile-part's header, which is longer than what decoders look at, lies there too.
-        let crosses = match self.layout.tiles_across() {
+        let crosses = match self.layout.view() {
             Some(_) => offset == 0,
             None => self.layout.in_header(VirtualOffset(offset)),
         };
@@ -160,9 +160,9 @@ impl VirtualFile {
 
     /// Fills `out` with `wanted`, fetching the units that it touches whole.
     fn read_units(&self, wanted: SourceRange, mut out: &mut [u8], ahead: &mut Ahead) -> Result<()> {
-        if let (Some(across), Some(unit)) = (self.layout.tiles_across(), self.unit_at(wanted.start.0)) {
+        if let (Some(view), Some(unit)) = (self.layout.view(), self.unit_at(wanted.start.0)) {
             // A stretch of the source in a view is never longer than a unit.
-            let bytes = self.fetch_of_view(unit, across)?;
+            let bytes = self.fetch_of_view(unit, view.across)?;
             return copy(Some(&bytes), wanted.start.0 - self.unit_range(unit).start.0, out);
         }
         let mut at = wanted.start.0;

@@ -1,4 +1,4 @@
-//! Reading a reduced view: which of its tiles are fetched together.
+//! Reading a view: which of its tiles are fetched together.
 //!
 //! What a view needs of a tile is a small part of a tile-part, so requests cost more than bytes: a small view is fetched
 //! whole by its first read. Of a large one the tile that is read is fetched; where its neighbours have been read, others
@@ -38,7 +38,7 @@ impl VirtualFile {
         }
         let bytes = match held {
             Some(bytes) => Some(bytes),
-            None => fetch_units(&self.source, std::slice::from_ref(&unit.range), &self.options)?.pop(),
+            None => fetch_units(&self.source, std::slice::from_ref(&unit.range), &self.fetching())?.pop(),
         };
         self.confirm()?;
         let bytes = bytes.ok_or_else(|| Error::read("a read gave fewer ranges than asked for"))?;
@@ -48,18 +48,18 @@ impl VirtualFile {
 
     /// Begins to fetch what is read together with `tile`, which is `missing` or not, and what is probably read after it.
     fn send_for(&self, tile: u32, across: u32, missing: bool) {
-        let units = self.layout.units();
+        let (units, options) = (self.layout.units(), self.fetching());
         let ranges = |of_tile: &dyn Fn(u32) -> bool| -> Vec<SourceRange> {
             units.iter().filter(|unit| of_tile(unit.tile)).map(|unit| unit.range.clone()).collect()
         };
         if is_small(&self.layout, &self.options) {
             if missing {
-                prefetch(&self.source, &ranges(&|_| true), &self.options);
+                prefetch(&self.source, &ranges(&|_| true), &options);
             }
             return;
         }
         if missing {
-            prefetch(&self.source, &ranges(&|other| other == tile), &self.options);
+            prefetch(&self.source, &ranges(&|other| other == tile), &options);
         }
         let ahead = self.tiles_after(tile, across);
         if !ahead.is_empty() {
@@ -71,7 +71,7 @@ impl VirtualFile {
                 budget -= if fits { length } else { 0 };
                 fits
             });
-            prefetch(&self.source, &wanted, &self.options);
+            prefetch(&self.source, &wanted, &options);
         }
     }
 

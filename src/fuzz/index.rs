@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::memory::Host;
 use super::{drive, split, unique};
-use crate::index::Row;
+use crate::index::{PacketLengths, Row};
 use crate::jp2::{PartPackets, Progress, made, parse_main_header};
 use crate::layout;
 use crate::path;
@@ -53,7 +53,7 @@ fn expect_panics_of_parquet() {
 }
 
 /// A row of an index: the lengths of three columns in two bytes each, 8 bytes for the file's size, and the columns
-/// `header`, `index` and `resolution_ends`.
+/// `header`, `index` and `resolution_ends`; then, where more follows, 4 bytes for `packet_count` and the column `packets`.
 pub fn row(data: &[u8]) {
     let Some((fixed, rest)) = split(data, 14) else { return };
     let number = |bytes: &[u8]| bytes.iter().fold(0u64, |value, byte| value << 8 | u64::from(*byte));
@@ -69,14 +69,22 @@ pub fn row(data: &[u8]) {
         }
     }
     let [header, blob, ends] = columns;
+    let packets =
+        split(at, 4).map(|(count, value)| PacketLengths::of_bytes(number(count) as u32, Bytes::copy_from_slice(value)));
     let row = Row {
         file_size: (size != u64::MAX).then_some(size),
         header: header.map(Bytes::copy_from_slice),
         index: blob.map(Bytes::copy_from_slice).unwrap_or_default(),
         resolution_ends: ends.map(Bytes::copy_from_slice),
+        packets,
         ..Row::default()
     };
     let Ok(record) = row.record() else { return };
+    for (lengths, part) in
+        record.packets.iter().flat_map(|packets| packets.lengths(&record.parts)).flatten().zip(&record.parts)
+    {
+        assert!(lengths.iter().map(|length| u64::from(*length)).sum::<u64>() <= u64::from(part.length));
+    }
     let header = record.header.clone().unwrap_or_default();
     let Ok(structure) = record.structure(&header, size) else { return };
     if let Ok(layout) = layout::compose(&structure) {

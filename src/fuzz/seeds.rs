@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::index::{made_file, path_in};
 use super::memory::Host;
-use crate::index::{Record, RecordKey, build_index, build_index_blob, build_resolution_ends, scan};
+use crate::index::{PacketLengths, Record, RecordKey, build_index, build_index_blob, build_resolution_ends, scan};
 use crate::jp2::{EOC, LBox, Progress, made, parse_main_header};
 use crate::path;
 use crate::source::{HostFiles, Source};
@@ -82,6 +82,10 @@ fn row(bytes: &[u8]) -> Option<Vec<u8>> {
         row.extend_from_slice(&blob);
     }
     row.extend_from_slice(&ends.unwrap_or_default());
+    if let Some(packets) = record.packets {
+        row.extend_from_slice(&packets.count().to_be_bytes());
+        row.extend_from_slice(&packets.value().ok()?);
+    }
     Some(row)
 }
 
@@ -89,7 +93,10 @@ fn record(path: &str, bytes: &[u8]) -> Option<Record> {
     let host = Host { jp2: Bytes::copy_from_slice(bytes), index: None, is_cheap: false };
     let source: Arc<dyn Source> = host.open(path).ok()?;
     let key = path::parse(path).ok()?.key?;
-    Some(Record::from_scan(RecordKey::new(&key), path, path, scan(&*source).ok()?))
+    let mut scanned = scan(&*source).ok()?;
+    let lengths = std::mem::take(&mut scanned.lengths);
+    let record = Record::from_scan(RecordKey::new(&key), path, path, scanned);
+    Some(Record { packets: PacketLengths::new(&record.parts, &lengths).ok(), ..record })
 }
 
 /// An index of one row.

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::groups::Column;
+use super::groups::{Column, Paged};
+use super::pages::read_ahead;
 use super::partition::partition_of;
 use super::read::IndexFile;
 use super::record::{Record, RecordKey};
@@ -39,6 +40,8 @@ pub(crate) fn check_index(file: &Arc<IndexFile>, folder: Option<&str>) -> Checke
             }
         };
         checked.rows += rows.len();
+        // Where this fails, so does reading each.
+        let _ = read_ahead(file, group, Paged::Packets);
         warnings.iter().for_each(|error| checked.problem(error.root().chain()));
         if rows.len() > ROWS {
             let length = rows.len();
@@ -81,12 +84,12 @@ impl Checked {
     }
 }
 
-/// Holds a row's table against its header; rows of v1 have none.
+/// Holds a row's table against its header, which rows of v1 do not have, and the lengths of its packets against both.
 fn check_record(record: &Record) -> Result<()> {
-    match &record.header {
-        Some(header) => record.structure(header, record.file_size.unwrap_or(0)).map(drop),
-        None => Ok(()),
+    if let Some(header) = &record.header {
+        record.structure(header, record.file_size.unwrap_or(0))?;
     }
+    record.packets.as_ref().map_or(Ok(()), |packets| packets.lengths(&record.parts).map(drop))
 }
 
 /// What an index holds.
@@ -104,6 +107,8 @@ pub(crate) struct Described {
     pub(crate) days: Option<(String, String)>,
     /// The bytes of all files.
     pub(crate) file_bytes: u64,
+    /// The rows that tell how long their packets are.
+    pub(crate) with_packets: usize,
 }
 
 /// Adds what an index file holds to `described`. Reads the key columns and the sizes alone.
@@ -111,13 +116,16 @@ pub(crate) struct Described {
 /// # Errors
 /// [`crate::error::Error::Index`] where it cannot be decoded; whatever reading it fails with.
 pub(crate) fn describe_index(file: &Arc<IndexFile>, described: &mut Described) -> Result<()> {
-    const COLUMNS: [Column; 4] = [Column::ProductId, Column::BandId, Column::MgrsTile, Column::FileSize];
+    const COLUMNS: [Column; 5] =
+        [Column::ProductId, Column::BandId, Column::MgrsTile, Column::FileSize, Column::PacketCount];
     for group in 0..file.groups() {
         let chunks = file.fetch(&[group], &COLUMNS)?;
         let rows: Vec<usize> = (0..file.rows(group)).collect();
         let text = |column| chunks.text(group, column, &rows);
         let (products, bands, tiles) = (text(Column::ProductId)?, text(Column::BandId)?, text(Column::MgrsTile)?);
         let sizes = chunks.numbers(group, Column::FileSize, &rows)?;
+        let packets = chunks.numbers(group, Column::PacketCount, &rows)?;
+        described.with_packets += packets.iter().flatten().count();
         let key = products.into_iter().zip(bands).zip(tiles).zip(sizes);
         for (((product, band), tile), size) in key {
             let product = product.unwrap_or_default();

@@ -51,7 +51,7 @@ const MOST_ROWS: usize = 64;
 const GROUPS_AT_ONCE: usize = 16;
 
 const KEYS: [Column; 5] = [Column::ProductId, Column::BandId, Column::MgrsTile, Column::Resolution, Column::Origin];
-pub(super) const ALL: [Column; 13] = [
+pub(super) const ALL: [Column; 14] = [
     Column::ProductId,
     Column::BandId,
     Column::MgrsTile,
@@ -65,6 +65,7 @@ pub(super) const ALL: [Column; 13] = [
     Column::Etag,
     Column::LastModified,
     Column::OverviewFactor,
+    Column::PacketCount,
 ];
 
 /// Asks the indexes of the options for the rows of a file called `key` that lies at `origin`. The first index that has

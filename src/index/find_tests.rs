@@ -59,6 +59,7 @@ pub(crate) fn record(product: &str, band: &str, resolution: u32) -> Record {
         origin: Some(format!("s3://eodata/{product}/{band}")),
         etag: Some("\"0123456789abcdef\"".into()),
         last_modified: Some(1_729_000_000),
+        packets: None,
         overviews: None,
     }
 }

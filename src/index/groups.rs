@@ -32,10 +32,11 @@ pub(super) enum Column {
     Etag,
     LastModified,
     OverviewFactor,
+    PacketCount,
 }
 
 /// How many they are.
-pub(super) const COUNT: usize = 13;
+pub(super) const COUNT: usize = 14;
 
 /// Names in the order of [`Column`], and whether an index must have the column: v1 files have just those.
 pub(super) const COLUMNS: [(&str, bool); COUNT] = [
@@ -52,9 +53,35 @@ pub(super) const COLUMNS: [(&str, bool); COUNT] = [
     ("etag", false),
     ("last_modified", false),
     ("overview_factor", false),
+    ("packet_count", false),
 ];
-/// The column that a look-up never reads ([`super::overviews`]).
-const OVERVIEWS: &str = "overviews";
+
+/// The columns that a look-up never reads ([`super::pages`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(usize)]
+pub(super) enum Paged {
+    Packets,
+    Overviews,
+}
+
+impl Paged {
+    /// All of them, in their order.
+    pub(super) const ALL: [Self; 2] = [Self::Packets, Self::Overviews];
+
+    /// What the column is called.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Packets => "packets",
+            Self::Overviews => "overviews",
+        }
+    }
+
+    fn is(self, chunk: &ColumnChunkMetaData) -> bool {
+        let column = chunk.column_descr();
+        let flat = column.max_def_level() <= 1 && column.max_rep_level() == 0;
+        flat && column.physical_type() == Type::BYTE_ARRAY && column.path().parts() == [self.name()]
+    }
+}
 
 /// The columns of a file, by [`Column`].
 pub(super) type Columns = [Option<ColumnDescPtr>; COUNT];
@@ -118,14 +145,14 @@ pub(super) struct Group {
 pub(super) struct Groups {
     columns: Columns,
     groups: Vec<Group>,
-    /// The chunks of embedded overviews, by row group; nothing of them has been checked. Empty where there are none.
-    overviews: Vec<ColumnChunkMetaData>,
+    /// The chunks of each of [`Paged`], by row group; nothing of them has been checked. Empty where there are none.
+    paged: [Vec<ColumnChunkMetaData>; Paged::ALL.len()],
 }
 
 impl Groups {
     /// Groups that have been checked.
     pub(super) fn new(columns: Columns, groups: Vec<Group>) -> Self {
-        Self { columns, groups, overviews: Vec::new() }
+        Self { columns, groups, paged: Default::default() }
     }
 
     /// What a footer tells of a file of `size` bytes.
@@ -135,7 +162,7 @@ impl Groups {
     pub(super) fn of_footer(schema: &SchemaDescriptor, groups: &[RowGroupMetaData], size: u64) -> Result<Self, String> {
         let places = places(schema)?;
         let columns = places.map(|place| place.map(|place| schema.column(place)));
-        let (mut out, mut overviews) = (Vec::new(), Vec::new());
+        let (mut out, mut paged) = (Vec::new(), <[Vec<_>; Paged::ALL.len()]>::default());
         for (number, group) in groups.iter().enumerate() {
             let wrong = |what: String| format!("row group {number}: {what}");
             if group.num_columns() != schema.num_columns() {
@@ -153,12 +180,14 @@ impl Groups {
                     return Err(wrong("a column of another type than the schema".to_owned()));
                 }
             }
-            overviews.extend(group.columns().iter().find(|chunk| is_overviews(chunk)).cloned());
+            for (chunks, column) in paged.iter_mut().zip(Paged::ALL) {
+                chunks.extend(group.columns().iter().find(|chunk| column.is(chunk)).cloned());
+            }
             let products = places[Column::ProductId as usize].and_then(|place| bounds(group.column(place)));
             out.push(Group { rows, products, chunks: chunks.into() });
         }
         // All row groups have the columns of the schema, so either all have some or none has.
-        Ok(Self { columns, groups: out, overviews })
+        Ok(Self { columns, groups: out, paged })
     }
 
     /// The columns there are.
@@ -178,9 +207,9 @@ impl Groups {
         self.groups.get(group)?.chunks.get(place)
     }
 
-    /// The chunk of embedded overviews of a row group: nothing of it has been checked.
-    pub(super) fn overviews(&self, group: usize) -> Option<&ColumnChunkMetaData> {
-        self.overviews.get(group)
+    /// The chunk of a column that look-ups do not read in a row group: nothing of it has been checked.
+    pub(super) fn paged(&self, group: usize, column: Paged) -> Option<&ColumnChunkMetaData> {
+        self.paged[column as usize].get(group)
     }
 
     /// About what it takes in memory, in bytes.
@@ -190,7 +219,7 @@ impl Groups {
             .groups
             .iter()
             .map(|group| size_of::<Group>() + products(group) + group.chunks.len() * size_of::<Chunk>() + 16);
-        groups.sum::<usize>() + self.overviews.len() * size_of::<ColumnChunkMetaData>() + 4096
+        groups.sum::<usize>() + self.paged.iter().map(Vec::len).sum::<usize>() * size_of::<ColumnChunkMetaData>() + 4096
     }
 }
 
@@ -224,17 +253,11 @@ fn places(schema: &SchemaDescriptor) -> Result<[Option<usize>; COUNT], String> {
 /// Whether a column can have this type.
 pub(super) fn fits(name: &str, physical: Type) -> bool {
     match name {
-        "resolution" | "file_size" | "last_modified" | "overview_factor" => {
+        "resolution" | "file_size" | "last_modified" | "overview_factor" | "packet_count" => {
             matches!(physical, Type::INT32 | Type::INT64)
         }
         _ => physical == Type::BYTE_ARRAY,
     }
-}
-
-fn is_overviews(chunk: &ColumnChunkMetaData) -> bool {
-    let column = chunk.column_descr();
-    let flat = column.max_def_level() <= 1 && column.max_rep_level() == 0;
-    flat && column.physical_type() == Type::BYTE_ARRAY && column.path().parts() == [OVERVIEWS]
 }
 
 /// The least and the greatest value of a string column, as its statistics bound them.

@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use crate::error::{Error, Result};
 use crate::jp2::{
-    MainHeader, PartPackets, Progress, Run, Sot, TilePart, TilePartHeader, by_tile, divide, packet_lengths,
-    parse_tile_part_header, resolution_ends,
+    MainHeader, PartLengths, PartPackets, Progress, Run, Sot, TilePackets, TilePart, TilePartHeader, by_tile, divide,
+    packet_lengths, parse_tile_part_header, resolution_ends,
 };
 use crate::options::Options;
 use crate::source::{Source, SourceOffset, SourceRange, fetch_units};
@@ -59,6 +59,70 @@ pub(crate) fn read_heads(
     parts: &mut [TilePart],
     options: &Options,
 ) -> Result<Vec<PartPackets>> {
+    let (bytes, headers) = read_headers(source, main, parts, options)?;
+    let runs = set_heads(main, parts, &headers)?;
+    let packets = headers.iter().zip(&bytes).zip(runs).map(|((header, bytes), runs)| PartPackets {
+        segments: segments(bytes, header),
+        packets: header.packets,
+        runs,
+    });
+    Ok(packets.collect())
+}
+
+/// The lengths in bytes of all packets of every tile-part, read in the same way. `parts` get their heads.
+///
+/// # Errors
+/// As [`read_heads`].
+pub(crate) fn read_lengths(
+    source: &Arc<dyn Source>,
+    main: &MainHeader,
+    parts: &mut [TilePart],
+    options: &Options,
+) -> Result<Vec<Vec<u32>>> {
+    let (_, headers) = read_headers(source, main, parts, options)?;
+    set_heads(main, parts, &headers)?;
+    Ok(headers.into_iter().map(|header| header.lengths).collect())
+}
+
+/// The packets of `tiles` one by one, read in the same way from the headers of their tile-parts alone.
+///
+/// # Errors
+/// As [`read_heads`]; that the lengths fit is for [`TilePackets::checked`] to find out.
+pub(crate) fn read_tiles(
+    source: &Arc<dyn Source>,
+    main: &MainHeader,
+    parts: &[TilePart],
+    tiles: &[u16],
+    options: &Options,
+) -> Result<Vec<(u16, TilePackets)>> {
+    let of_tiles = parts.iter().enumerate().filter(|(_, part)| tiles.contains(&part.tile));
+    let (numbers, wanted): (Vec<usize>, Vec<TilePart>) = of_tiles.map(|(number, part)| (number, part.clone())).unzip();
+    let (bytes, headers) = read_headers(source, main, &wanted, options)?;
+    let mut found: Vec<(u16, TilePackets)> = Vec::new();
+    for (((bytes, header), part), number) in bytes.iter().zip(headers).zip(&wanted).zip(numbers) {
+        header.check_hindrance(part.tile)?;
+        let (segments, packets) = (segments(bytes, &header), header.packets);
+        let lengths = PartLengths { number, segments, packets, lengths: header.lengths };
+        match found.iter_mut().find(|(tile, _)| *tile == part.tile) {
+            Some((_, tile)) => tile.parts.push(lengths),
+            None => found.push((part.tile, TilePackets { coding: header.coding?.into_owned(), parts: vec![lengths] })),
+        }
+    }
+    Ok(found)
+}
+
+/// What stands behind the SOT marker segment and before SOD.
+fn segments(bytes: &[u8], header: &TilePartHeader<'_>) -> Bytes {
+    Bytes::copy_from_slice(bytes.get(12..header.packets.saturating_sub(2) as usize).unwrap_or_default())
+}
+
+/// The headers of all tile-parts: their bytes, perhaps with some that follow, and what they say.
+fn read_headers<'m>(
+    source: &Arc<dyn Source>,
+    main: &'m MainHeader,
+    parts: &[TilePart],
+    options: &Options,
+) -> Result<(Vec<Bytes>, Vec<TilePartHeader<'m>>)> {
     let bytes = fetch_headers(source, main, parts, options)?;
     let mut headers = Vec::with_capacity(parts.len());
     let mut lengths = 0;
@@ -71,21 +135,15 @@ pub(crate) fn read_heads(
         }
         headers.push(header);
     }
-    let runs = set_heads(main, parts, &headers)?;
-    let packets = headers.iter().zip(&bytes).zip(runs).map(|((header, bytes), runs)| {
-        // Behind the SOT marker segment, before SOD.
-        let segments = bytes.get(12..header.packets.saturating_sub(2) as usize).unwrap_or_default();
-        PartPackets { segments: Bytes::copy_from_slice(segments), packets: header.packets, runs }
-    });
-    Ok(packets.collect())
+    Ok((bytes, headers))
 }
 
-/// Gives `parts` the heads that reading all packets of the file makes, where PLT does not tell of them: a packet's length
-/// stands nowhere but in its own header, in front of the next one's.
+/// The lengths in bytes of all packets of every tile-part, found by reading the packets, where PLT does not tell of them: a
+/// packet's length stands nowhere but in its own header, in front of the next one's. `parts` get their heads.
 ///
 /// # Errors
 /// [`Error::NoOverview`] and [`Error::Malformed`] where the packets cannot be understood; whatever reading fails with.
-pub(crate) fn parse_packets(source: &dyn Source, main: &MainHeader, parts: &mut [TilePart]) -> Result<()> {
+pub(crate) fn parse_packets(source: &dyn Source, main: &MainHeader, parts: &mut [TilePart]) -> Result<Vec<Vec<u32>>> {
     main.check_hindrance()?;
     let mut headers: Vec<Option<TilePartHeader<'_>>> = vec![None; parts.len()];
     for (tile, numbers) in by_tile(parts) {
@@ -117,11 +175,7 @@ pub(crate) fn parse_packets(source: &dyn Source, main: &MainHeader, parts: &mut 
     }
     let headers: Vec<_> = headers.into_iter().flatten().collect();
     set_heads(main, parts, &headers)?;
-    if parts.iter().any(|part| part.head.as_ref().is_none_or(|head| head.resolution_ends.is_empty())) {
-        let what = "its progression mixes resolutions, which a row cannot tell: PLT in the file itself could";
-        return Err(Error::NoOverview { what: what.into() });
-    }
-    Ok(())
+    Ok(headers.into_iter().map(|header| header.lengths).collect())
 }
 
 /// A tile-part's header, or how many bytes of the tile-part are needed for it.
@@ -136,6 +190,17 @@ fn parse<'m>(bytes: &[u8], main: &'m MainHeader, part: &TilePart) -> Result<Resu
     })
 }
 
+/// What is read first of a tile-part's header: as much as the row says that it has.
+fn first_length(part: &TilePart) -> u64 {
+    let told = part.head.as_ref().map_or(FIRST, |head| u64::from(head.packets).clamp(FIRST, LONGEST));
+    told.min(part.length.into())
+}
+
+/// Where that lies in the file.
+pub(crate) fn header_range(part: &TilePart) -> SourceRange {
+    SourceOffset(part.offset)..SourceOffset(part.offset + first_length(part))
+}
+
 /// Every tile-part from its first byte to its SOD marker, and perhaps further.
 fn fetch_headers(
     source: &Arc<dyn Source>,
@@ -143,7 +208,7 @@ fn fetch_headers(
     parts: &[TilePart],
     options: &Options,
 ) -> Result<Vec<Bytes>> {
-    let mut wanted: Vec<u64> = parts.iter().map(|part| FIRST.min(part.length.into())).collect();
+    let mut wanted: Vec<u64> = parts.iter().map(first_length).collect();
     let mut found = vec![Bytes::new(); parts.len()];
     loop {
         let missing: Vec<usize> = (0..parts.len()).filter(|n| found[*n].len() as u64 != wanted[*n]).collect();

@@ -7,22 +7,16 @@
 //!   resolutions 0 to levels − k: its bytes from `packets` to `resolution_ends[levels - k]` (see [`super::blob`], which
 //!   so tells their lengths). A look-up never reads it.
 //!
-//! A value is read alone, by the offset index of its column chunk (a few kilobytes) and then its page. Pages have one
-//! row each and are neither compressed, since packets are as dense as they get, nor dictionary-encoded; others are
-//! refused. The pages are untrusted like all of an index, and parsed here, by the walker of [`super::thrift`] and not
-//! the parquet crate, so that nothing is allocated beyond the [`MOST_PAGE`] bytes that were read.
-//!
-//! Nothing here takes a lock that lives longer than a process: a handle made before fork() works after it.
+//! A value is read alone: see [`super::pages`].
 
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parquet::basic::Compression;
 
+use super::groups::Paged;
+use super::pages::{MOST_VALUE, PagedValue, slice};
 use super::read::IndexFile;
-use super::thrift::{Page, data_page, page_of_row};
 use crate::error::{Error, Result};
 use crate::jp2::TilePart;
 use crate::options::Options;
@@ -34,77 +28,36 @@ const VERSION: u8 = 1;
 const FIXED: usize = 2;
 /// T.800 A.6.1: at most 32 decomposition levels.
 const MOST_K: u8 = 32;
-/// The largest page that is read, header included, in bytes.
-const MOST_PAGE: u64 = 64 << 20;
-/// The largest value that is written: its page's header and levels fit beside it.
-const MOST_VALUE: u64 = MOST_PAGE - 1024;
-/// The longest offset index that is read: that of a row group of 256 rows has about 4 kB.
-const MOST_OFFSET_INDEX: u64 = 1 << 20;
 
 /// Where a row's overviews lie. Cheap: nothing of them has been read.
 #[derive(Clone, PartialEq)]
 pub(crate) struct EmbeddedOverviews {
     k: u8,
-    place: Place,
-}
-
-#[derive(Clone)]
-enum Place {
-    /// A value that was just made.
-    Bytes(Bytes),
-    /// A value that waits for its index to be written.
-    Value { source: Arc<dyn Source>, range: SourceRange },
-    /// A row of an index file.
-    Row { file: Arc<IndexFile>, group: usize, row: usize },
-}
-
-/// Two are the same where the same bytes of the same open file are meant.
-impl PartialEq for Place {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Bytes(bytes), Self::Bytes(others)) => bytes == others,
-            (Self::Value { source, range }, Self::Value { source: other, range: others }) => {
-                Arc::ptr_eq(source, other) && range == others
-            }
-            (Self::Row { file, group, row }, Self::Row { file: other, group: others, row: its }) => {
-                Arc::ptr_eq(file, other) && group == others && row == its
-            }
-            _ => false,
-        }
-    }
+    value: PagedValue,
 }
 
 impl fmt::Debug for EmbeddedOverviews {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let factor = 1u64 << self.k;
-        match &self.place {
-            Place::Bytes(bytes) => write!(f, "overviews of factor {factor}: {} bytes", bytes.len()),
-            Place::Value { source, range } => {
-                write!(f, "overviews of factor {factor}: {}..{} of {}", range.start.0, range.end.0, source.origin())
-            }
-            Place::Row { file, group, row } => {
-                write!(f, "overviews of factor {factor}: row {row} of row group {group} of {}", file.name())
-            }
-        }
+        write!(f, "overviews of factor {}: {:?}", 1u64 << self.k, self.value)
     }
 }
 
 impl EmbeddedOverviews {
     /// The value that [`build_overviews`] made.
     pub(crate) fn of_bytes(k: u8, value: Bytes) -> Self {
-        Self { k, place: Place::Bytes(value) }
+        Self { k, value: PagedValue::of_bytes(Paged::Overviews, value) }
     }
 
     /// The same, in `range` of `source`.
     pub(crate) fn of_value(k: u8, source: Arc<dyn Source>, range: SourceRange) -> Self {
-        Self { k, place: Place::Value { source, range } }
+        Self { k, value: PagedValue::of_source(Paged::Overviews, source, range) }
     }
 
     /// Those of a row of an index, by its `overview_factor`.
     pub(super) fn of_row(file: &Arc<IndexFile>, group: usize, row: usize, factor: i64) -> Result<Self> {
         let k = u64::try_from(factor).ok().and_then(|factor| parse_factor(factor).ok());
         let k = k.ok_or_else(|| file.bad(format!("row {row} of row group {group}: overview_factor is {factor}")))?;
-        Ok(Self { k, place: Place::Row { file: file.clone(), group, row } })
+        Ok(Self { k, value: PagedValue::of_row(Paged::Overviews, file, group, row) })
     }
 
     /// The finest factor there is, as k of 2^k.
@@ -119,12 +72,12 @@ impl EmbeddedOverviews {
     /// # Errors
     /// [`Error::Index`] where the index is corrupt; whatever reading it fails with. The row is as good as before.
     pub(crate) fn fetch(&self) -> Result<(u8, Bytes)> {
-        let value = self.value()?;
+        let value = self.value.read()?;
         match *value {
             [VERSION, k, ..] if k == self.k => Ok((k, value.slice(FIXED..))),
-            [VERSION, k, ..] => Err(self.bad(format!("k = {k}, where overview_factor tells of {}", self.k))),
-            [version, ..] => Err(self.bad(format!("version {version}, which this program does not know"))),
-            [] => Err(self.bad("an empty value".to_owned())),
+            [VERSION, k, ..] => Err(self.value.bad(format!("k = {k}, where overview_factor tells of {}", self.k))),
+            [version, ..] => Err(self.value.bad(format!("version {version}, which this program does not know"))),
+            [] => Err(self.value.bad("an empty value".to_owned())),
         }
     }
 
@@ -133,9 +86,9 @@ impl EmbeddedOverviews {
     /// # Errors
     /// [`Error::Index`] where they are not those of `parts`.
     pub(crate) fn split(&self, parts: &[TilePart], packets: &Bytes) -> Result<Vec<Bytes>> {
-        let ranges = overview_ranges(parts, self.k).map_err(|what| self.bad(what))?;
+        let ranges = overview_ranges(parts, self.k).map_err(|what| self.value.bad(what))?;
         let total = ranges.iter().map(|range| range.end.0 - range.start.0).sum::<u64>();
-        let wrong = || self.bad(format!("{} bytes, by its resolution_ends {total}", packets.len()));
+        let wrong = || self.value.bad(format!("{} bytes, by its resolution_ends {total}", packets.len()));
         if packets.len() as u64 != total {
             return Err(wrong());
         }
@@ -150,30 +103,7 @@ impl EmbeddedOverviews {
 
     /// The value as the column has it.
     pub(super) fn value(&self) -> Result<Bytes> {
-        match &self.place {
-            Place::Bytes(bytes) => Ok(bytes.clone()),
-            Place::Value { source, range } => {
-                let read = source.read_ranges(std::slice::from_ref(range))?;
-                read.into_iter().next().ok_or_else(|| Error::read("no answer to a read"))
-            }
-            Place::Row { file, group, row } => read_value(file, *group, *row).map_err(|failure| {
-                file.doubt();
-                match failure {
-                    Failure::Corrupt(what) => self.bad(what),
-                    Failure::Read(error) => error,
-                }
-            }),
-        }
-    }
-
-    fn bad(&self, what: String) -> Error {
-        match &self.place {
-            Place::Bytes(_) => Error::Index { index: "an index that is being made".to_owned(), what },
-            Place::Value { source, .. } => Error::Index { index: source.origin().to_owned(), what },
-            Place::Row { file, group, row } => {
-                file.bad(format!("the overviews of row {row} of row group {group}: {what}"))
-            }
-        }
+        self.value.read()
     }
 }
 
@@ -239,85 +169,6 @@ pub(crate) fn build_overviews(
     let mut value = vec![VERSION, k];
     packets.iter().for_each(|packets| value.extend_from_slice(packets));
     Ok(Ok(value))
-}
-
-fn slice(bytes: &Bytes, range: Range<u64>) -> Option<Bytes> {
-    let (start, end) = (usize::try_from(range.start).ok()?, usize::try_from(range.end).ok()?);
-    (start <= end && end <= bytes.len()).then(|| bytes.slice(start..end))
-}
-
-/// Why a value cannot be had.
-enum Failure {
-    Corrupt(String),
-    Read(Error),
-}
-
-/// One value of the column, by the offset index and its page.
-fn read_value(file: &IndexFile, group: usize, row: usize) -> Result<Bytes, Failure> {
-    let corrupt = |what: &str| Failure::Corrupt(what.to_owned());
-    let chunk = file.overviews(group).ok_or_else(|| corrupt("no such column"))?;
-    let nullable = chunk.column_descr().max_def_level() > 0;
-    if chunk.compression() != Compression::UNCOMPRESSED {
-        return Err(corrupt("a compressed column"));
-    }
-    let index = chunk.offset_index_offset().zip(chunk.offset_index_length());
-    let index = index.and_then(|(offset, length)| span(offset, length.into())).filter(|index| !index.is_empty());
-    let index = index.ok_or_else(|| corrupt("a column without an offset index"))?;
-    if index.end - index.start > MOST_OFFSET_INDEX || index.end > file.size() {
-        return Err(Failure::Corrupt(format!("an offset index said to lie at {index:?}")));
-    }
-    let index = file.read_offset_index(group, index).map_err(Failure::Read)?;
-    let page = page_of_row(&index, row).ok_or_else(|| corrupt("an offset index without its page"))?;
-    let range =
-        span(page.offset, page.length).ok_or_else(|| Failure::Corrupt(format!("a page said to be {page:?}")))?;
-    let bounds = span(chunk.data_page_offset(), chunk.compressed_size()).unwrap_or_default();
-    let inside = bounds.start <= range.start && range.end <= bounds.end.min(file.size());
-    if !inside || range.end - range.start > MOST_PAGE {
-        return Err(Failure::Corrupt(format!("a page said to lie at {range:?} of a column at {bounds:?}")));
-    }
-    let page = file.read_at(range).map_err(Failure::Read)?;
-    value_of_page(&page, nullable).map_err(Failure::Corrupt)
-}
-
-/// `length` bytes from `offset` on, where that is possible.
-fn span(offset: i64, length: i64) -> Option<Range<u64>> {
-    let (start, length) = (u64::try_from(offset).ok()?, u64::try_from(length).ok()?);
-    Some(start..start.checked_add(length)?)
-}
-
-/// The value of a page that holds one.
-fn value_of_page(page: &Bytes, nullable: bool) -> Result<Bytes, String> {
-    let (Page { kind, whole, stored, values, encoding, levels }, rest) =
-        data_page(page).ok_or("a page header that cannot be read")?;
-    // DATA_PAGE of parquet's version 1, PLAIN, RLE
-    if (kind, values, encoding, levels) != (0, 1, 0, 3) {
-        return Err(format!(
-            "a page of type {kind}, {values} values, encoding {encoding}: write it with one plain row"
-        ));
-    }
-    let at = page.len() - rest;
-    if whole != stored || u64::try_from(stored).ok() != Some(rest as u64) {
-        return Err(format!("a page of {stored} bytes that are {whole} where {rest} are left"));
-    }
-    let take = |at: usize| {
-        let length = page.get(at..)?.first_chunk::<4>()?;
-        slice(page, at as u64 + 4..at as u64 + 4 + u64::from(u32::from_le_bytes(*length)))
-    };
-    let mut value = at;
-    if nullable {
-        let levels = take(at).ok_or("definition levels that are cut")?;
-        // One level of one bit, in a run of its own or packed: the byte after the run's header.
-        match *levels {
-            [_, level, ..] if level & 1 == 1 => value += 4 + levels.len(),
-            [_, _, ..] => return Err("null".to_owned()),
-            _ => return Err("definition levels that are cut".to_owned()),
-        }
-    }
-    let bytes = take(value).ok_or("a value that is cut")?;
-    if value + 4 + bytes.len() != page.len() {
-        return Err(format!("a value of {} bytes in a page of {}", bytes.len(), page.len()));
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -9,8 +9,10 @@ use parquet::file::metadata::ParquetMetaDataReader;
 use super::*;
 use crate::index::find::find;
 use crate::index::find::tests::record;
+use crate::index::pages::{MOST_PAGE, value_of_page};
 use crate::index::record::Record;
 use crate::index::scan::scan;
+use crate::index::thrift::page_of_row;
 use crate::index::write::build_index;
 use crate::index::{RecordKey, find::Found};
 use crate::jp2::made;
@@ -100,7 +102,7 @@ fn an_index_without_overviews_is_what_it_was() {
     let rows: Vec<_> = (0..3).map(|n| record(&product(n), "B03", 10)).collect();
     let bytes = Bytes::from(build_index(&rows).unwrap());
     let footer = ParquetMetaDataReader::new().parse_and_finish(&bytes).unwrap();
-    assert!(opened(bytes).overviews(0).is_none());
+    assert!(opened(bytes).paged(0, Paged::Overviews).is_none());
     let group = footer.row_group(0);
     assert_eq!(group.num_columns(), 24);
     assert!(group.columns().iter().all(|chunk| chunk.offset_index_offset().is_none()));
@@ -197,7 +199,7 @@ fn corrupt_columns_are_refused() {
     assert!(EmbeddedOverviews::of_row(&file, 1, 0, 16).unwrap().fetch().is_err(), "no such row group");
 
     // The page of row 1: its place, and what its header says.
-    let chunk = file.overviews(0).unwrap();
+    let chunk = file.paged(0, Paged::Overviews).unwrap();
     let (first, length) = (chunk.offset_index_offset().unwrap(), chunk.offset_index_length().unwrap());
     let offsets = &good[first as usize..][..length as usize];
     let page = page_of_row(offsets, 1).unwrap();
@@ -240,7 +242,7 @@ fn corrupt_columns_are_refused() {
 fn an_offset_index_that_is_cut_or_elsewhere_is_refused() {
     let good = index(8, 5_000);
     let chunk = opened(good.clone());
-    let chunk = chunk.overviews(0).unwrap();
+    let chunk = chunk.paged(0, Paged::Overviews).unwrap();
     let (first, length) = (chunk.offset_index_offset().unwrap(), i64::from(chunk.offset_index_length().unwrap()));
     let told = [varint(first), vec![0x15], varint(length)].concat();
     let moved = |offset: i64, length: i64| {
@@ -309,7 +311,7 @@ impl Source for Huge {
 fn nothing_larger_than_a_page_is_read_whatever_a_large_file_claims() {
     let good = index(2, 5_000);
     let file = opened(good.clone());
-    let chunk = file.overviews(0).unwrap();
+    let chunk = file.paged(0, Paged::Overviews).unwrap();
     let (first, length) = (chunk.offset_index_offset().unwrap(), i64::from(chunk.offset_index_length().unwrap()));
     let page = page_of_row(&good[first as usize..][..length as usize], 1).unwrap();
     let size = [&[0x16][..], &varint(chunk.compressed_size())].concat().repeat(2);
@@ -339,7 +341,7 @@ fn nothing_larger_than_a_page_is_read_whatever_a_large_file_claims() {
 fn a_row_with_corrupt_overviews_is_a_row() {
     let name = "https://test/overviews-corrupt.parquet";
     let good = index(2, 5_000);
-    let chunk = opened(good.clone()).overviews(0).unwrap().data_page_offset() as usize;
+    let chunk = opened(good.clone()).paged(0, Paged::Overviews).unwrap().data_page_offset() as usize;
     let bytes = [&good[..chunk], &vec![0xEE; 5_100], &good[chunk + 5_100..]].concat();
     let memory = Arc::new(Memory::new(name, bytes));
     let found = ask(name, &memory, 0);
@@ -409,7 +411,7 @@ proptest! {
     fn no_bytes_make_the_page_parser_panic(bytes in prop::collection::vec(any::<u8>(), 0..120), nullable in any::<bool>()) {
         let _ = page_of_row(&bytes, 0);
         let good = opened(index(1, 60));
-        let page = good.overviews(0).unwrap();
+        let page = good.paged(0, Paged::Overviews).unwrap();
         let range = page.byte_range();
         let mut page = good.read_at(range.0..range.0 + range.1).unwrap().to_vec();
         let length = bytes.len().min(page.len() / 2);

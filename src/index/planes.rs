@@ -55,7 +55,11 @@ impl Writer {
             return self.bits(EQUAL, HEAD);
         }
         let folded: Vec<u64> = values.iter().map(|value| fold(value - usual)).collect();
-        let cost = |k: u32| folded.iter().map(|value| (value >> k).min(MOST_ZEROS.into()) + u64::from(k)).sum::<u64>();
+        let bits = |value: u64, k: u32| match value >> k {
+            zeros if zeros < u64::from(MOST_ZEROS) => zeros + 1 + u64::from(k),
+            _ => u64::from(MOST_ZEROS + WIDE),
+        };
+        let cost = |k: u32| folded.iter().map(|value| bits(*value, k)).sum::<u64>();
         let k = (0..WIDE).min_by_key(|k| cost(*k)).unwrap_or(0);
         self.bits(k.into(), HEAD);
         for value in folded {

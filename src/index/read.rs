@@ -21,7 +21,8 @@ use parquet::schema::types::ColumnDescPtr;
 
 use super::chunks::{Chunks, guarded};
 use super::directory;
-use super::groups::{COLUMNS, Chunk, Column, Groups};
+use super::groups::{COLUMNS, Chunk, Column, Groups, Paged};
+use super::pages::slice;
 use super::recent::Recent;
 use super::thrift::{check_pages, footer_is_sound};
 use crate::error::{Error, Result, ResultExt};
@@ -45,8 +46,17 @@ const GAP: u64 = 32 << 10;
 /// Column chunks kept in memory, in bytes, for the whole process.
 const CHUNKS_KEPT: usize = 24 << 20;
 
-/// The file, the row group and the column; none for the offset index of the overviews.
-type ChunkId = (u64, usize, Option<Column>);
+/// The file, the row group, and what of it.
+type ChunkId = (u64, usize, Piece);
+
+/// What is kept of a row group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Piece {
+    Chunk(Column),
+    OffsetIndex(Paged),
+    Pages(Paged),
+}
+
 /// Column chunks read by this process.
 struct Kept(Mutex<Recent<ChunkId, Bytes>>);
 
@@ -119,9 +129,9 @@ impl IndexFile {
         self.size
     }
 
-    /// The chunk of embedded overviews of a row group, as the footer tells of it: nothing of that has been checked.
-    pub(super) fn overviews(&self, group: usize) -> Option<&ColumnChunkMetaData> {
-        self.groups.overviews(group)
+    /// The chunk of a column that look-ups do not read, as the footer tells of it: nothing of that has been checked.
+    pub(super) fn paged(&self, group: usize, column: Paged) -> Option<&ColumnChunkMetaData> {
+        self.groups.paged(group, column)
     }
 
     /// Some bytes of the file, where they are in memory.
@@ -151,9 +161,32 @@ impl IndexFile {
         all.ok_or_else(|| self.bad("it could not be read whole".into()))
     }
 
-    /// The offset index of the overviews of a row group, which lies in `range`: from memory where it was read before.
-    pub(super) fn read_offset_index(&self, group: usize, range: Range<u64>) -> Result<Bytes> {
-        let id = (self.id, group, None);
+    /// The offset index of such a column in a row group, which lies in `range`: from memory where it was read before.
+    pub(super) fn read_offset_index(&self, group: usize, column: Paged, range: Range<u64>) -> Result<Bytes> {
+        self.read_kept((self.id, group, Piece::OffsetIndex(column)), range)
+    }
+
+    /// All pages of such a column in a row group, which lie in `range`: they are in memory then, for a while.
+    pub(super) fn read_pages(&self, group: usize, column: Paged, range: Range<u64>) -> Result<Bytes> {
+        self.read_kept((self.id, group, Piece::Pages(column)), range)
+    }
+
+    /// One of these pages, which lies in `range`. Where it is not in memory it is read, and not kept.
+    pub(super) fn read_page(
+        &self,
+        group: usize,
+        column: Paged,
+        pages: &Range<u64>,
+        range: Range<u64>,
+    ) -> Result<Bytes> {
+        let kept = lock(&CHUNKS.get().0).get(&(self.id, group, Piece::Pages(column)));
+        match kept.and_then(|kept| slice(&kept, range.start - pages.start..range.end - pages.start)) {
+            Some(page) => Ok(page),
+            None => self.read_at(range),
+        }
+    }
+
+    fn read_kept(&self, id: ChunkId, range: Range<u64>) -> Result<Bytes> {
         let kept = lock(&CHUNKS.get().0).get(&id);
         if let Some(bytes) = kept {
             return Ok(bytes);
@@ -225,7 +258,7 @@ impl IndexFile {
         for group in groups {
             for column in columns {
                 let Some(chunk) = self.chunk(*group, *column) else { continue };
-                let kept = lock(&CHUNKS.get().0).get(&(self.id, *group, Some(*column)));
+                let kept = lock(&CHUNKS.get().0).get(&(self.id, *group, Piece::Chunk(*column)));
                 match kept {
                     Some(bytes) => drop(chunks.insert((*group, *column), bytes)),
                     None => missing.push((chunk.range(), *group, *column)),
@@ -250,7 +283,7 @@ impl IndexFile {
             let bytes = bytes.ok_or_else(|| self.bad("it could not be read whole".into()))?;
             let (name, _) = COLUMNS[column as usize];
             check_pages(&bytes).map_err(|what| self.bad(format!("row group {group}, column {name}: {what}")))?;
-            self.keep((self.id, group, Some(column)), &bytes);
+            self.keep((self.id, group, Piece::Chunk(column)), &bytes);
             chunks.insert((group, column), bytes);
         }
         Ok(Chunks::new(self, chunks))

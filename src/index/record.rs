@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::blob::parts_of;
 use super::overviews::EmbeddedOverviews;
+use super::packets::PacketLengths;
 use super::scan::Scanned;
 use crate::error::{Error, Result};
 use crate::jp2::{
@@ -68,6 +69,8 @@ pub(crate) struct Record {
     pub(crate) etag: Option<String>,
     /// When the file had last been modified, in seconds since 1970-01-01 UTC.
     pub(crate) last_modified: Option<i64>,
+    /// How long its packets are, where the index carries that.
+    pub(crate) packets: Option<PacketLengths>,
     /// The packets of its coarsest resolutions, where the index carries them.
     pub(crate) overviews: Option<EmbeddedOverviews>,
 }
@@ -86,6 +89,7 @@ impl Record {
             origin: Some(origin.to_owned()),
             etag: scanned.meta.etag,
             last_modified: scanned.meta.last_modified,
+            packets: None,
             overviews: None,
         }
     }

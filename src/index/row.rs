@@ -8,6 +8,7 @@ use super::blob::{build_index_blob, build_resolution_ends, parse_index_blob, par
 use super::chunks::Chunks;
 use super::groups::Column;
 use super::overviews::EmbeddedOverviews;
+use super::packets::PacketLengths;
 use super::read::IndexFile;
 use super::record::{Record, RecordKey, own_tile_parts};
 use crate::error::{Error, Result};
@@ -26,7 +27,30 @@ pub(crate) struct Row {
     pub(crate) origin: Option<String>,
     pub(crate) etag: Option<String>,
     pub(crate) last_modified: Option<i64>,
+    pub(crate) packets: Option<PacketLengths>,
     pub(crate) overviews: Option<EmbeddedOverviews>,
+}
+
+/// Which of the columns that a look-up never reads rows have something in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Carried {
+    pub(crate) packets: bool,
+    pub(crate) overviews: bool,
+}
+
+impl Carried {
+    /// Those of all of these rows together.
+    pub(super) fn all(rows: impl Iterator<Item = Self>) -> Self {
+        rows.fold(Self::default(), |all, row| Self {
+            packets: all.packets || row.packets,
+            overviews: all.overviews || row.overviews,
+        })
+    }
+
+    /// Whether there are any.
+    pub(super) fn any(self) -> bool {
+        self != Self::default()
+    }
 }
 
 impl From<&Record> for Row {
@@ -45,14 +69,20 @@ impl From<&Record> for Row {
             origin: record.origin.clone(),
             etag: record.etag.clone(),
             last_modified: record.last_modified,
+            packets: record.packets.clone(),
             overviews: record.overviews.clone(),
         }
     }
 }
 
 impl Row {
+    /// What it carries.
+    pub(super) fn carried(&self) -> Carried {
+        Carried { packets: self.packets.is_some(), overviews: self.overviews.is_some() }
+    }
+
     /// The rows numbered `rows`, which are in order, of a row group whose look-up columns are in `chunks`. A row whose
-    /// overviews are called what they cannot be has none; why is added to `warnings`.
+    /// packets or overviews are called what they cannot be has none; why is added to `warnings`.
     ///
     /// # Errors
     /// [`Error::Index`] where the columns cannot be decoded.
@@ -74,7 +104,13 @@ impl Row {
         let mut headers = chunks.bytes(group, Column::Header, rows)?;
         let mut ends = chunks.bytes(group, Column::ResolutionEnds, rows)?;
         let factors = chunks.numbers(group, Column::OverviewFactor, rows)?;
+        let counts = chunks.numbers(group, Column::PacketCount, rows)?;
         let row = |(n, row): (usize, &usize)| {
+            let packets = counts[n].map(|count| PacketLengths::of_row(file, group, *row, count)).transpose();
+            let packets = packets.unwrap_or_else(|warning| {
+                warnings.push(warning);
+                None
+            });
             let overviews = factors[n].map(|factor| EmbeddedOverviews::of_row(file, group, *row, factor)).transpose();
             let overviews = overviews.unwrap_or_else(|warning| {
                 warnings.push(warning);
@@ -95,6 +131,7 @@ impl Row {
                 origin: origins[n].take(),
                 etag: etags[n].take(),
                 last_modified: modified[n],
+                packets,
                 overviews,
             }
         };
@@ -117,6 +154,7 @@ impl Row {
             origin: self.origin,
             etag: self.etag,
             last_modified: self.last_modified,
+            packets: self.packets,
             overviews: self.overviews,
         };
         record.first_sot = record.header.as_ref().map(|header| (header.len() as u64).saturating_sub(SOT_LENGTH));

@@ -9,10 +9,12 @@ use std::sync::Arc;
 use twox_hash::XxHash64;
 
 use super::find::ALL;
+use super::groups::Paged;
+use super::pages::read_ahead;
 use super::partition::partition_of;
 use super::read::IndexFile;
 use super::record::RecordKey;
-use super::row::Row;
+use super::row::{Carried, Row};
 use super::stage::Stage;
 use crate::error::{Error, Result};
 
@@ -23,6 +25,8 @@ pub(crate) struct Known {
     /// A hash of its ETag.
     etag: Option<u64>,
     pub(crate) last_modified: Option<i64>,
+    /// Whether the row tells how long its packets are.
+    pub(crate) has_packets: bool,
     /// Whether the row is not in the output yet.
     pub(crate) is_new: bool,
 }
@@ -43,6 +47,7 @@ impl Known {
             size: row.file_size,
             etag: row.etag.as_deref().map(hash_of_etag),
             last_modified: row.last_modified,
+            has_packets: row.packets.is_some(),
             is_new,
         }
     }
@@ -80,7 +85,7 @@ struct Entry {
     partition: u32,
     origin: u64,
     known: Known,
-    with_overviews: bool,
+    carried: Carried,
     place: Place,
 }
 
@@ -111,8 +116,8 @@ pub(crate) struct Partition {
     pub(crate) rows: Range<usize>,
     /// Whether any of them is not in the output yet.
     pub(crate) has_new: bool,
-    /// Whether any of them has overviews.
-    pub(crate) with_overviews: bool,
+    /// What they carry.
+    pub(crate) carried: Carried,
 }
 
 /// See the module.
@@ -188,9 +193,9 @@ impl Rows {
         sort.push('\0');
         sort.push_str(&row.path);
         let known = Known::of(row, is_new);
-        let with_overviews = row.overviews.is_some();
+        let carried = row.carried();
         let partition = partition.len() as u32;
-        self.entries.push(Entry { sort, key, partition, origin, known, with_overviews, place });
+        self.entries.push(Entry { sort, key, partition, origin, known, carried, place });
     }
 
     /// What the rows tell of the files at their origins, by [`hash`]; of two rows of one origin the one added last.
@@ -236,7 +241,7 @@ impl Rows {
                 name: entries.first()?.partition().to_owned(),
                 rows,
                 has_new: entries.iter().any(|entry| entry.known.is_new),
-                with_overviews: entries.iter().any(|entry| entry.with_overviews),
+                carried: Carried::all(entries.iter().map(|entry| entry.carried)),
             })
         };
         self.entries.chunk_by(|a, b| a.partition() == b.partition()).filter_map(partition).collect()
@@ -256,6 +261,7 @@ impl Rows {
                     let open = self.files.get(file as usize).ok_or_else(|| Error::read("a row of no file"))?;
                     // What is wrong with single rows was told when they were added.
                     groups.insert(file, (group, read_group(open, group as usize, &mut Vec::new())?));
+                    read_ahead(open, group as usize, Paged::Packets)?;
                 }
                 let row = groups.get(&file).and_then(|(_, rows)| rows.get(row as usize)).cloned();
                 row.ok_or_else(|| Error::read("an index changed while it was read"))

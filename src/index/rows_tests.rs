@@ -34,7 +34,7 @@ fn rows_of_several_files_are_sorted_as_one() {
     assert_eq!(rows.sort(Wins::Newest), []);
     let read: Vec<_> = rows.iter(0..rows.len()).map(|row| row.unwrap().record().unwrap()).collect();
     assert_eq!(read, many);
-    let whole = Partition { name: String::new(), rows: 0..300, has_new: false, with_overviews: false };
+    let whole = Partition { name: String::new(), rows: 0..300, has_new: false, carried: Carried::default() };
     assert_eq!(rows.partitions(), [whole]);
 }
 
@@ -113,6 +113,6 @@ fn rows_that_wait_come_with_those_of_files() {
     assert_eq!(bands(&rows, 0..3), ["B02", "B03", "B8A"]);
     assert_eq!(rows.iter(0..1).next().unwrap().unwrap().path, "changed");
     let [partition] = &rows.partitions()[..] else { panic!("one") };
-    assert!(partition.has_new && !partition.with_overviews);
+    assert!(partition.has_new && !partition.carried.any());
     assert!(rows.into_stage().is_some());
 }

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use twox_hash::XxHash64;
 
 use super::overviews::EmbeddedOverviews;
+use super::packets::PacketLengths;
 use super::record::RecordKey;
 use super::row::Row;
 use crate::error::{Error, Result};
@@ -23,7 +24,7 @@ use crate::process::lock;
 use crate::source::{Source, SourceOffset, SourceRange};
 
 /// What a journal begins with: its format's version.
-const MAGIC: &[u8] = b"vsitlm stage 1\n";
+const MAGIC: &[u8] = b"vsitlm stage 2\n";
 /// Both lengths, and the checksum of what follows.
 const FRAME: u64 = 16;
 /// The longest row and the longest overviews.
@@ -126,7 +127,7 @@ impl Stage {
     /// # Errors
     /// [`Error::Index`] where the disk is full, or the like; whatever reading its overviews fails with.
     pub(crate) fn append(&self, row: &Row) -> Result<()> {
-        let columns = build(row);
+        let columns = build(row)?;
         let overviews = row.overviews.as_ref().map(EmbeddedOverviews::value).transpose()?.unwrap_or_default();
         let length = |bytes: &[u8]| u32::try_from(bytes.len()).ok().filter(|length| *length <= MOST);
         let (Some(row), Some(rest)) = (length(&columns), length(&overviews)) else {
@@ -183,8 +184,13 @@ impl Stage {
             origin: fields.text()?,
             etag: fields.text()?,
             last_modified: fields.number()?,
+            packets: None,
             overviews: None,
         };
+        let (count, packets) = (fields.number()?, fields.bytes()?);
+        if let Some((count, packets)) = count.zip(packets) {
+            row.packets = Some(PacketLengths::of_bytes(u32::try_from(count).ok()?, packets));
+        }
         if let Some(k) = fields.number()? {
             let k = u8::try_from(k).ok()?;
             row.overviews = Some(EmbeddedOverviews::of_value(k, self.source.clone(), frame.overviews()));
@@ -194,7 +200,8 @@ impl Stage {
 }
 
 /// The columns of a row, but for its overviews.
-fn build(row: &Row) -> Vec<u8> {
+fn build(row: &Row) -> Result<Vec<u8>> {
+    let packets = row.packets.as_ref().map(PacketLengths::value).transpose()?;
     let mut out = Vec::new();
     let mut put = |value: Option<&[u8]>| {
         let length = value.map_or(NULL, |value| u32::try_from(value.len()).unwrap_or(NULL));
@@ -215,8 +222,10 @@ fn build(row: &Row) -> Vec<u8> {
     put(text(&row.origin).as_deref());
     put(text(&row.etag).as_deref());
     put(number(row.last_modified).as_ref().map(<[u8; 8]>::as_slice));
+    put(number(row.packets.as_ref().map(|packets| packets.count().into())).as_ref().map(<[u8; 8]>::as_slice));
+    put(packets.as_deref());
     put(number(row.overviews.as_ref().map(|overviews| overviews.k().into())).as_ref().map(<[u8; 8]>::as_slice));
-    out
+    Ok(out)
 }
 
 /// Reads the columns of a frame.
@@ -342,12 +351,22 @@ mod tests {
     }
 
     #[test]
-    fn overviews_wait_with_their_row() {
+    fn what_a_row_carries_waits_with_it() {
         let folder = tempfile::tempdir().unwrap();
         let (stage, _) = open(&folder.path().join("stage")).unwrap();
-        let row = Row { overviews: Some(EmbeddedOverviews::of_bytes(3, vec![1, 3, 7, 8].into())), ..rows().remove(0) };
+        let row = Row {
+            packets: Some(PacketLengths::of_bytes(9, vec![1, 2].into())),
+            overviews: Some(EmbeddedOverviews::of_bytes(3, vec![1, 3, 7, 8].into())),
+            ..rows().remove(0)
+        };
         stage.append(&row).unwrap();
-        let kept = stage.get(0).unwrap().overviews.unwrap();
-        assert_eq!((kept.k(), &kept.value().unwrap()[..]), (3, &[1, 3, 7, 8][..]));
+        stage.append(&Row { packets: None, ..row.clone() }).unwrap();
+        stage.append(&Row { overviews: None, ..row.clone() }).unwrap();
+        let kept = stage.get(0).unwrap();
+        assert_eq!(kept.packets, row.packets);
+        let overviews = kept.overviews.unwrap();
+        assert_eq!((overviews.k(), &overviews.value().unwrap()[..]), (3, &[1, 3, 7, 8][..]));
+        assert!(stage.get(1).unwrap().packets.is_none() && stage.get(1).unwrap().overviews.is_some());
+        assert_eq!(stage.get(2).unwrap(), Row { overviews: None, ..row });
     }
 }

@@ -12,10 +12,11 @@
 //! | `last_modified` | timestamp in microseconds UTC, may be null | likewise |
 //! | `datetime` … `geometry` | may be null | [`super::stac`]: for other tools, no look-up reads them |
 //! | `overview_factor`, `overviews` | int64, binary, may be null | [`super::overviews`]; absent where no row has any |
+//! | `packet_count`, `packets` | int64, binary, may be null | [`super::packets`]; likewise |
 //!
 //! Rows are sorted by (product_id, mgrs_tile, band_id, resolution), in row groups of at most 256 which cut no product in
 //! two, so that a look-up reads one row group. Only the key columns, the time and the bounding box have statistics, and there is no page index but in files
-//! with overviews: both would make the footer longer, and every look-up reads the footer.
+//! with overviews or packets: both would make the footer longer, and every look-up reads the footer.
 
 use std::fs::File;
 use std::io::Write;
@@ -23,6 +24,7 @@ use std::iter::Peekable;
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
@@ -33,9 +35,11 @@ use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::ColumnPath;
 
 use super::directory;
+use super::groups::Paged;
 use super::overviews::EmbeddedOverviews;
+use super::packets::PacketLengths;
 use super::record::Record;
-use super::row::Row;
+use super::row::{Carried, Row};
 use super::stac::{Describer, Stac};
 use crate::error::{Error, Result};
 
@@ -63,6 +67,10 @@ const COLUMNS: &str = "
 const FACTOR_COLUMN: &str = "
     optional int64 overview_factor;
 ";
+/// In a file in which a row has packets, likewise.
+const COUNT_COLUMN: &str = "
+    optional int64 packet_count;
+";
 const STAC_COLUMNS: &str = "
     optional int64 datetime (TIMESTAMP(MICROS,true));
     optional binary platform (STRING);
@@ -74,7 +82,10 @@ const STAC_COLUMNS: &str = "
     optional group bbox { required double xmin; required double ymin; required double xmax; required double ymax; }
     optional binary geometry;
 ";
-/// The last one, so that what is read otherwise stays together.
+/// The last ones, so that what is read otherwise stays together.
+const PACKETS_COLUMN: &str = "
+    optional binary packets;
+";
 const OVERVIEWS_COLUMN: &str = "
     optional binary overviews;
 ";
@@ -83,13 +94,13 @@ const OVERVIEWS_COLUMN: &str = "
 const GEO: &str = r#"{"version":"1.1.0","primary_column":"geometry","columns":{"geometry":{"encoding":"WKB","geometry_types":["Polygon","MultiPolygon"],"orientation":"counterclockwise","covering":{"bbox":{"xmin":["bbox","xmin"],"ymin":["bbox","ymin"],"xmax":["bbox","xmax"],"ymax":["bbox","ymax"]}}}}}"#;
 
 /// Writes `rows`, which are sorted, as one index file, and gives it its name when it is whole and on the disk.
-/// `with_overviews` says whether any of them has some.
+/// `carried` says what they carry.
 ///
 /// # Errors
 /// [`Error::Index`] where the folder cannot be written to, the disk is full, or the like; the first error among `rows`.
-pub(crate) fn write_index(path: &Path, rows: impl Iterator<Item = Result<Row>>, with_overviews: bool) -> Result<()> {
+pub(crate) fn write_index(path: &Path, rows: impl Iterator<Item = Result<Row>>, carried: Carried) -> Result<()> {
     let bad = |what: String| Error::Index { index: path.display().to_string(), what };
-    write_whole(path, |file| build_into(rows, with_overviews, file).map_err(std::io::Error::other))
+    write_whole(path, |file| build_into(rows, carried, file).map_err(std::io::Error::other))
         .map_err(|error| bad(format!("it could not be written: {error}")))
 }
 
@@ -97,9 +108,9 @@ pub(crate) fn write_index(path: &Path, rows: impl Iterator<Item = Result<Row>>, 
 ///
 /// # Errors
 /// The first error among `rows`.
-pub(crate) fn build_index_of(rows: impl Iterator<Item = Result<Row>>, with_overviews: bool) -> Result<Vec<u8>> {
+pub(crate) fn build_index_of(rows: impl Iterator<Item = Result<Row>>, carried: Carried) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    build_into(rows, with_overviews, &mut bytes).map_err(|error| Error::read(error.to_string()))?;
+    build_into(rows, carried, &mut bytes).map_err(|error| Error::read(error.to_string()))?;
     Ok(bytes)
 }
 
@@ -129,7 +140,7 @@ pub(crate) fn write_whole(path: &Path, fill: impl FnOnce(&mut File) -> std::io::
     Ok(())
 }
 
-fn properties(with_overviews: bool) -> Result<WriterProperties, ParquetError> {
+fn properties(carried: Carried) -> Result<WriterProperties, ParquetError> {
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(9)?))
         .set_created_by(concat!("vsitlm ", env!("CARGO_PKG_VERSION")).to_owned())
@@ -140,7 +151,7 @@ fn properties(with_overviews: bool) -> Result<WriterProperties, ParquetError> {
         .set_dictionary_enabled(false)
         .set_statistics_enabled(EnabledStatistics::None)
         .set_statistics_truncate_length(None)
-        .set_offset_index_disabled(!with_overviews)
+        .set_offset_index_disabled(!carried.any())
         .set_sorting_columns(Some(
             [0, 4, 1, 5].map(|column_idx| SortingColumn { column_idx, descending: false, nulls_first: false }).into(),
         ));
@@ -158,36 +169,38 @@ fn properties(with_overviews: bool) -> Result<WriterProperties, ParquetError> {
     for name in repeated.into_iter().chain([list("shape"), list("transform")]).map(path) {
         builder = builder.set_column_dictionary_enabled(name, true);
     }
-    if with_overviews {
+    for column in Paged::ALL.map(|column| ColumnPath::from(column.name())) {
         builder = builder
-            .set_column_compression(ColumnPath::from("overviews"), Compression::UNCOMPRESSED)
-            .set_column_data_page_row_count_limit(ColumnPath::from("overviews"), 1);
+            .set_column_compression(column.clone(), Compression::UNCOMPRESSED)
+            .set_column_data_page_row_count_limit(column, 1);
     }
     Ok(builder.build())
 }
 
 /// The bytes of an index file of `records`, which are sorted.
 pub(crate) fn build_index(records: &[Record]) -> Result<Vec<u8>, ParquetError> {
-    let with_overviews = records.iter().any(|record| record.overviews.is_some());
-    let rows = records.iter().map(|record| Ok(Row::from(record)));
+    let rows: Vec<Row> = records.iter().map(Row::from).collect();
+    let carried = Carried::all(rows.iter().map(Row::carried));
     let mut bytes = Vec::new();
-    build_into(rows, with_overviews, &mut bytes)?;
+    build_into(rows.into_iter().map(Ok), carried, &mut bytes)?;
     Ok(bytes)
 }
 
 /// Writes an index file of `rows`, which are sorted, row group by row group: they are more than memory holds, and so can
-/// overviews be. `with_overviews` says whether any of them has some.
+/// overviews be. `carried` says what they carry.
 ///
 /// # Errors
 /// Whatever writing fails with, and the first error among `rows`.
 pub(super) fn build_into(
     rows: impl Iterator<Item = Result<Row>>,
-    with_overviews: bool,
+    carried: Carried,
     out: impl Write + Send,
 ) -> Result<(), ParquetError> {
-    let (factor, overviews) = if with_overviews { (FACTOR_COLUMN, OVERVIEWS_COLUMN) } else { ("", "") };
-    let schema = parse_message_type(&format!("message vsitlm {{{COLUMNS}{factor}{STAC_COLUMNS}{overviews}}}"))?;
-    let mut writer = SerializedFileWriter::new(out, Arc::new(schema), Arc::new(properties(with_overviews)?))?;
+    let (factor, overviews) = if carried.overviews { (FACTOR_COLUMN, OVERVIEWS_COLUMN) } else { ("", "") };
+    let (count, packets) = if carried.packets { (COUNT_COLUMN, PACKETS_COLUMN) } else { ("", "") };
+    let schema = format!("message vsitlm {{{COLUMNS}{factor}{count}{STAC_COLUMNS}{packets}{overviews}}}");
+    let schema = Arc::new(parse_message_type(&schema)?);
+    let mut writer = SerializedFileWriter::new(out, schema, Arc::new(properties(carried)?))?;
     let mut describer = Describer::default();
     let mut rows = rows.peekable();
     let mut begun = Vec::new();
@@ -198,17 +211,23 @@ pub(super) fn build_into(
         }
         let mut group = writer.next_row_group()?;
         write_group(&mut group, &rows)?;
-        if with_overviews {
+        if carried.overviews {
             write(&mut group, int64s(&rows, |row| row.overviews.as_ref().map(|overviews| 1 << overviews.k())))?;
+        }
+        if carried.packets {
+            write(&mut group, int64s(&rows, |row| row.packets.as_ref().map(|packets| packets.count().into())))?;
         }
         let stac: Vec<Stac> = rows.iter().map(|row| describer.describe(&row.key, row.header.as_deref())).collect();
         write_stac(&mut group, &stac)?;
-        if with_overviews {
-            write_overviews(&mut group, &rows)?;
+        if carried.packets {
+            write_paged(&mut group, &rows, |row| row.packets.as_ref().map(PacketLengths::value))?;
+        }
+        if carried.overviews {
+            write_paged(&mut group, &rows, |row| row.overviews.as_ref().map(EmbeddedOverviews::value))?;
         }
         group.close()?;
     }
-    if !with_overviews {
+    if !carried.any() {
         directory::write(&mut writer)?;
     }
     writer.close().map(drop)
@@ -268,10 +287,14 @@ fn write_stac(group: &mut Group<'_, impl Write + Send>, rows: &[Stac]) -> Result
 }
 
 /// A page a row, each read only when it is written.
-fn write_overviews(group: &mut Group<'_, impl Write + Send>, rows: &[Row]) -> Result<(), ParquetError> {
+fn write_paged(
+    group: &mut Group<'_, impl Write + Send>,
+    rows: &[Row],
+    value: impl Fn(&Row) -> Option<Result<Bytes>>,
+) -> Result<(), ParquetError> {
     let Some(mut column) = group.next_column()? else { return Ok(()) };
     for row in rows {
-        let value = row.overviews.as_ref().map(EmbeddedOverviews::value).transpose().map_err(external)?;
+        let value = value(row).transpose().map_err(external)?;
         let Values { values, levels, .. } = optional(std::iter::once(value.map(ByteArray::from)));
         column.typed::<ByteArrayType>().write_batch(&values, Some(&levels), None)?;
     }

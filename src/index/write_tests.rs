@@ -100,7 +100,7 @@ fn bench_writing_the_rows_of_a_tile() {
     let (count, start) = (rows.len(), std::time::Instant::now());
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tile.parquet");
-    write_index(&path, rows.into_iter().map(Ok), false).unwrap();
+    write_index(&path, rows.into_iter().map(Ok), Carried::default()).unwrap();
     let seconds = start.elapsed().as_secs_f64();
     let bytes = std::fs::metadata(&path).unwrap().len();
     println!("{{\"rows\": {count}, \"seconds\": {seconds:.3}, \"bytes\": {bytes}}}");

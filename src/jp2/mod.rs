@@ -21,17 +21,22 @@ mod precincts;
 mod progression;
 mod reduce;
 mod runs;
+mod support;
 mod table;
 mod tag_tree;
 
 pub(crate) use boxes::{LBox, build_jp2c_header};
 pub(crate) use gml::{Grid, grid_of};
-pub(crate) use markers::{Component, LONGEST_HEADER, MainHeader, PROGRESSIONS, SOT_LENGTH, Sot, parse_main_header};
+pub(crate) use markers::{
+    Component, LONGEST_HEADER, MainHeader, PROGRESSIONS, SOT_LENGTH, Siz, Sot, parse_main_header,
+};
 pub(crate) use packet_headers::packet_lengths;
 pub(crate) use packets::{TilePartHead, TilePartHeader, parse_tile_part_header};
 pub(crate) use pointers::{build_tlm, parse_tlm_segments};
+pub(crate) use progression::Packets;
 pub(crate) use reduce::{ReducedGrid, build_reduced_header, no_factor, reduce_tile_segments};
-pub(crate) use runs::{PartPackets, Run, by_tile, divide, resolution_ends};
+pub(crate) use runs::{PartLengths, PartPackets, Run, TilePackets, by_tile, divide, resolution_ends};
+pub(crate) use support::{Area, Support};
 pub(crate) use table::{Structure, TilePart, TilePartTable};
 
 /// The EOC marker (T.800 A.4.4).

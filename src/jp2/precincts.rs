@@ -57,6 +57,17 @@ impl Axis {
         if high > low { u64::from(high).div_ceil(1 << self.exponent) - u64::from(low >> self.exponent) } else { 0 }
     }
 
+    /// trx0 to trx1: the samples of the resolution.
+    pub(super) fn extent(&self) -> Range<u32> {
+        self.resolution.0..self.resolution.1
+    }
+
+    /// Whether the precinct of this number has some of the samples `range`.
+    fn touches(&self, precinct: u64, range: &Range<u32>) -> bool {
+        let first = u64::from(self.resolution.0 >> self.exponent).saturating_add(precinct) << self.exponent;
+        first < range.end.into() && u64::from(range.start) < first + (1 << self.exponent) && !range.is_empty()
+    }
+
     /// Where the loops of the position progressions meet the precinct of this number, on the reference grid
     /// (B.12.1.3): at its corner, or at the tile's edge where the precinct begins before the tile.
     pub(super) fn position(&self, precinct: u64) -> u64 {
@@ -117,6 +128,13 @@ impl Resolution {
     pub(super) fn position(&self, precinct: u64) -> (u64, u64) {
         let across = self.x.precincts().max(1);
         (self.y.position(precinct / across), self.x.position(precinct % across))
+    }
+
+    /// Whether the precinct of this number has samples of the columns `x` and rows `y`, all of them samples of the
+    /// resolution, with its sub-bands interleaved.
+    pub(super) fn touches(&self, precinct: u64, x: &Range<u32>, y: &Range<u32>) -> bool {
+        let across = self.x.precincts().max(1);
+        self.x.touches(precinct % across, x) && self.y.touches(precinct / across, y)
     }
 
     /// The code-blocks across and down of each sub-band of a precinct, in the order in which packets have them: LL, or

@@ -15,6 +15,7 @@ use super::cursor::{Cursor, Short};
 use super::markers::{
     COC, COD, COM, CRG, Component, MainHeader, PLM, PLT, QCC, QCD, SIZ, Siz, TLM, hindrance, segment_body,
 };
+use super::support::Area;
 use crate::error::{Error, Result};
 
 /// The grid of the image at 1/2^k.
@@ -93,6 +94,36 @@ impl Siz {
             components: self.components.clone(),
         };
         Some(ReducedGrid { siz, tiles: tiles.collect::<Option<_>>()? })
+    }
+}
+
+impl ReducedGrid {
+    /// The tiles that have samples of `window`, an area of the grid that is not empty, as a grid of their own. All
+    /// coordinates stay what they are, so that every tile is divided as before.
+    pub(crate) fn crop(&self, window: &Area) -> Self {
+        let siz = &self.siz;
+        let tiles = |range: &Range<u32>, offset: u32, size: u32| {
+            (range.start - offset) / size..(range.end - 1 - offset) / size + 1
+        };
+        let (columns, rows) =
+            (tiles(&window.0, siz.tile_x0, siz.tile_width), tiles(&window.1, siz.tile_y0, siz.tile_height));
+        let edge = |offset: u32, number: u32, size: u32| offset.saturating_add(number.saturating_mul(size));
+        let (tile_x0, tile_y0) =
+            (edge(siz.tile_x0, columns.start, siz.tile_width), edge(siz.tile_y0, rows.start, siz.tile_height));
+        let across = siz.tiles_across();
+        let numbers = rows.clone().flat_map(|row| columns.clone().map(move |column| row * across + column));
+        Self {
+            tiles: numbers.filter_map(|number| self.tiles.get(number as usize).copied()).collect(),
+            siz: Siz {
+                x0: siz.x0.max(tile_x0),
+                y0: siz.y0.max(tile_y0),
+                x1: siz.x1.min(edge(siz.tile_x0, columns.end, siz.tile_width)),
+                y1: siz.y1.min(edge(siz.tile_y0, rows.end, siz.tile_height)),
+                tile_x0,
+                tile_y0,
+                ..siz.clone()
+            },
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use super::coding::TileCoding;
 use super::markers::MainHeader;
 use super::packets::{TilePartHead, TilePartHeader};
 use super::precincts::packet_count;
@@ -85,34 +86,84 @@ fn divide_tile(
     let Some((first, _)) = of_tile().next() else { return none(format!("tile {tile} has no header")) };
     of_tile().try_for_each(|(header, _)| header.check_hindrance(tile))?;
     let coding = first.coding.as_ref().map_err(Clone::clone)?;
-    let told = of_tile().map(|(header, _)| header.lengths.len() as u64).sum::<u64>();
+    check_lengths(main, coding, tile, of_tile().map(|(header, part)| (header.packets, &*header.lengths, part)))?;
     let mut packets = Packets::new(&main.siz, coding, tile.into());
-    let count = packet_count(&main.siz, coding, tile.into());
-    if told != count {
-        return none(match told {
-            0 => format!("it does not tell how long the packets of tile {tile} are (no PLT)"),
-            told => format!("its PLT tells of {told} packets of tile {tile}, which has {count}"),
-        });
-    }
-    for (number, (header, part)) in numbers.iter().zip(of_tile()) {
+    for (number, (header, _)) in numbers.iter().zip(of_tile()) {
         let Some(runs) = runs.get_mut(*number) else { continue };
-        let mut at = u64::from(header.packets);
         for (length, packet) in header.lengths.iter().zip(packets.by_ref()) {
-            at += u64::from(*length);
             let levels = coding.component(packet.component).levels.saturating_sub(packet.resolution);
             match runs.last_mut() {
                 Some(Run { levels: same, length: sum }) if *same == levels => *sum = sum.saturating_add(*length),
                 _ => runs.push(Run { levels, length: *length }),
             }
         }
-        if at != u64::from(part.length) {
+    }
+    Ok(())
+}
+
+/// Whether the lengths of a tile's packets can be true: there are as many as the tile has, and in each tile-part they reach
+/// to its end. `parts` are its tile-parts: where packets begin, in bytes from the SOT marker's first byte, their lengths, and
+/// the place.
+///
+/// # Errors
+/// [`Error::NoOverview`] where they cannot.
+fn check_lengths<'a>(
+    main: &MainHeader,
+    coding: &TileCoding,
+    tile: u16,
+    parts: impl Iterator<Item = (u32, &'a [u32], &'a TilePart)>,
+) -> Result<()> {
+    let none = |what: String| Err(Error::NoOverview { what });
+    let mut told = 0;
+    for (packets, lengths, part) in parts {
+        told += lengths.len() as u64;
+        let end = lengths.iter().fold(u64::from(packets), |at, length| at + u64::from(*length));
+        if !lengths.is_empty() && end != u64::from(part.length) {
             return none(format!(
-                "by its PLT the packets of tile {tile} end at byte {at} of a tile-part of {} bytes",
+                "by its PLT the packets of tile {tile} end at byte {end} of a tile-part of {} bytes",
                 part.length
             ));
         }
     }
-    Ok(())
+    let count = packet_count(&main.siz, coding, tile.into());
+    match told {
+        _ if told == count => Ok(()),
+        0 => none(format!("it does not tell how long the packets of tile {tile} are (no PLT)")),
+        told => none(format!("its PLT tells of {told} packets of tile {tile}, which has {count}")),
+    }
+}
+
+/// The packets of one tile, one by one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TilePackets {
+    /// How the tile is coded.
+    pub(crate) coding: TileCoding,
+    /// Its tile-parts in their order.
+    pub(crate) parts: Vec<PartLengths>,
+}
+
+/// The packets of one tile-part, one by one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PartLengths {
+    /// The tile-part's number in the file.
+    pub(crate) number: usize,
+    /// The marker segments between SOT and SOD, markers included; PLT and COM may be missing.
+    pub(crate) segments: Bytes,
+    /// Where the packets begin, in bytes from the SOT marker's first byte.
+    pub(crate) packets: u32,
+    /// Their lengths in bytes, in their order.
+    pub(crate) lengths: Vec<u32>,
+}
+
+impl TilePackets {
+    /// Those of `tile`, once they fit its tile-parts; `all` are those of the file.
+    ///
+    /// # Errors
+    /// [`Error::NoOverview`] where the lengths are not told or cannot be true.
+    pub(crate) fn checked(self, main: &MainHeader, tile: u16, all: &[TilePart]) -> Result<Self> {
+        let of_tile = self.parts.iter().filter_map(|part| Some((part.packets, &*part.lengths, all.get(part.number)?)));
+        check_lengths(main, &self.coding, tile, of_tile).map(|()| self)
+    }
 }
 
 /// Where each resolution ends in each tile-part, in bytes from its SOT marker's first byte, the coarsest first; `None` where

@@ -1,9 +1,10 @@
-//! Where a reduced view lies on the ground: a GeoJP2 box for its coarser grid.
+//! Where a view lies on the ground: a GeoJP2 box for a reduced view's coarser grid, and what a VRT says.
 //!
 //! The corners stay where they are, so a pixel is W / ceil(W / 2^k) times as wide: what GDAL makes of an overview. The
 //! full image tells where it lies by a GeoJP2 box, a UUID box (T.800 I.7.2) with a GeoTIFF in it, which is rewritten; or,
 //! as Sentinel-2's, by a GMLJP2 box (OGC 05-047r3), from which one is made.
 
+use crate::error::{Error, Result};
 use crate::jp2::{Grid, MainHeader, grid_of};
 
 /// The UUID of GeoJP2 boxes.
@@ -33,6 +34,40 @@ pub(super) fn build_geojp2(header: &[u8], main: &MainHeader, size: (u32, u32)) -
         .or_else(|| Some(build_geotiff(&grid_of(header, main)?, scale)))?;
     let length = u32::try_from(8 + GEOJP2.len() + geotiff.len()).ok()?;
     Some([&length.to_be_bytes(), &b"uuid"[..], &GEOJP2, &geotiff].concat())
+}
+
+/// Where an image lies on the ground.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Georeference {
+    /// The EPSG code of its coordinate reference system.
+    pub(crate) epsg: u16,
+    /// GDAL's six numbers: x of the upper left corner, and what a column and a row add to it; then y.
+    pub(crate) transform: [f64; 6],
+}
+
+/// Where the image of `main`, whose file begins with `header`, lies at `size` in pixels, from its pixel `origin` on; `None`
+/// where the file does not tell.
+///
+/// # Errors
+/// [`Error::NoOverview`] where it tells in a way that only GDAL understands.
+pub(crate) fn georeference(
+    header: &[u8],
+    main: &MainHeader,
+    size: (u32, u32),
+    origin: (u32, u32),
+) -> Result<Option<Georeference>> {
+    let Some(grid) = grid_of(header, main) else {
+        let told = main.boxes_of(header, *b"asoc").next().is_some()
+            || main.boxes_of(header, *b"uuid").any(|bytes| bytes.windows(GEOJP2.len()).any(|uuid| uuid == GEOJP2));
+        let what = "its georeferencing is not that of a GMLJP2 box with UTM coordinates";
+        return if told { Err(Error::NoOverview { what: what.to_owned() }) } else { Ok(None) };
+    };
+    let full = main.siz.size();
+    let scale = [f64::from(full.0) / f64::from(size.0), f64::from(full.1) / f64::from(size.1)];
+    let [cx, rx, x, cy, ry, y] = grid.transform(scale);
+    let (column, row) = (f64::from(origin.0), f64::from(origin.1));
+    let transform = [x + column * cx + row * rx, cx, rx, y + column * cy + row * ry, cy, ry];
+    Ok(Some(Georeference { epsg: grid.epsg, transform }))
 }
 
 /// The GeoTIFF of GeoJP2, an image of one pixel that has the tags: those of `grid`, with pixels `scale` times as large.

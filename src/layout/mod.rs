@@ -10,16 +10,20 @@
 
 mod compose;
 mod georef;
-mod overviews;
 mod reduced;
+mod view;
+mod vrt;
+mod window;
 
 use std::ops::Range;
 
 use bytes::Bytes;
 
 pub(crate) use compose::{compose, pass, text};
-pub(crate) use overviews::{Level, build_overviews, data_type};
-pub(crate) use reduced::{levels, reduce};
+pub(crate) use georef::georeference;
+pub(crate) use reduced::{Level, levels, reduce};
+pub(crate) use vrt::{Part, Vrt, build_overviews, data_type};
+pub(crate) use window::{Place, cells, has_windows, place, size_at, tile_at, window};
 
 use crate::error::{Error, Result};
 use crate::jp2::Sot;
@@ -51,7 +55,7 @@ impl Content {
 }
 
 /// What is fetched at once, since a decoder that reads a byte of it reads all of it: a tile-part of the source, or the
-/// stretch of one that a reduced view needs.
+/// stretch of one that a view needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unit {
     /// Where it lies.
@@ -91,6 +95,15 @@ pub(crate) struct ExpectedSot {
     pub(crate) as_built: bool,
 }
 
+/// The tiles of a view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ViewTiles {
+    /// How many there are in a row.
+    pub(crate) across: u32,
+    /// Whether it is a window's: its units are the requests that are worth making.
+    pub(crate) is_window: bool,
+}
+
 /// A virtual file.
 ///
 /// Invariants: segments are not empty, follow each other without gaps, and no two inline segments are neighbours, so
@@ -101,8 +114,8 @@ pub(crate) struct Layout {
     segments: Vec<(u64, Content)>,
     size: u64,
     units: Vec<Unit>,
-    /// The tiles across, where the units are those of a reduced view, which do not touch each other.
-    view: Option<u32>,
+    /// Where the units are those of a view, which do not touch each other.
+    view: Option<ViewTiles>,
 }
 
 impl Layout {
@@ -128,8 +141,8 @@ impl Layout {
         self.units.iter().map(|unit| unit.range.end.0 - unit.range.start.0).sum()
     }
 
-    /// For a reduced view, how many tiles it has across.
-    pub(crate) fn tiles_across(&self) -> Option<u32> {
+    /// For a view, what its tiles are.
+    pub(crate) fn view(&self) -> Option<ViewTiles> {
         self.view
     }
 

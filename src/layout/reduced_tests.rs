@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::jp2::{
-    LBox, Progress, TilePartHeader, divide, made, parse_main_header, parse_tile_part_header, parse_tlm_segments,
+    EOC, LBox, Progress, TilePartHeader, divide, made, parse_main_header, parse_tile_part_header, parse_tlm_segments,
 };
 use crate::layout::compose::tests::{materialise, structure};
-use crate::layout::{Content, VirtualOffset};
+use crate::layout::{Content, ExpectedSot, VirtualOffset};
 
 /// The tile-parts' headers as the file has them.
 fn headers<'m>(file: &[u8], structure: &Structure, main: &'m MainHeader) -> Vec<TilePartHeader<'m>> {
@@ -50,7 +50,7 @@ fn check_view(made: &made::File, k: u8, peek: bool) -> Vec<u8> {
     let grid = full.siz.reduce(k).unwrap();
     assert_eq!(main.siz, grid.siz);
     assert_eq!(main.coding.default.levels, full.coding.default.levels - k);
-    assert_eq!(layout.tiles_across(), Some(grid.siz.tiles_across()));
+    assert_eq!(layout.view().map(|view| view.across), Some(grid.siz.tiles_across()));
 
     // Decoders that believe the TLM and those that walk find the same tile-parts, one of each tile.
     let walked = structure(&out);
@@ -151,7 +151,7 @@ fn a_row_tells_what_headers_tell() {
 fn tiles_without_samples_are_left_out() {
     let made = made::File { width: 343, height: 343, tile: 8, levels: 4, plt: true, ..made::File::default() };
     let layout = view(&made.bytes(), 4, false).unwrap();
-    assert_eq!((layout.tiles_across(), layout.units().len()), (Some(22), 22 * 22));
+    assert_eq!((layout.view().map(|view| view.across), layout.units().len()), (Some(22), 22 * 22));
     check_view(&made, 4, false);
 }
 

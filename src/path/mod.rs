@@ -13,6 +13,8 @@
 //! | `/vsizip/…`, `/vsimem/…`, any other `/vsi…/` | what GDAL makes of it |
 //! | `?url=<percent-encoded path>` | any of the above |
 //! | `?overview=4&url=<percent-encoded path>` | the image at 1/4 |
+//! | `?window=512,0,64,64&url=…`, also with `overview=4` | 64 by 64 pixels of it, from column 512 and row 0 on, as a dataset |
+//! | `?cells=256&url=…` | the image in cells of 256 by 256 pixels, each read by itself |
 //! | any of them + `.ovr` | the list of its overviews |
 //!
 //! The slash before `vsi…` may be missing, since the prefix ends in one. A product's name may have `.SAFE` behind it; in
@@ -24,7 +26,7 @@ mod curl;
 mod location;
 mod names;
 
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 pub(crate) use archives::{Archive, Store};
 pub(crate) use location::{Location, without_secrets};
@@ -33,7 +35,7 @@ pub(crate) use names::{
     sensing_time, tile_of, year_of,
 };
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use location::{bad, parse_location};
 
 /// A path, understood.
@@ -58,6 +60,54 @@ pub(crate) enum View {
     Reduced(u32),
     /// The list of its overviews, which GDAL looks for beside it under the name of the file and `.ovr`.
     Overviews,
+    /// A window of the image at 1/factor, as a dataset.
+    Window(u32, Window),
+    /// What that is made of: a JP2 that is right within the window alone. Its path stands in the dataset's text and
+    /// nowhere else.
+    Packets(u32, Window),
+    /// The image as cells of so many pixels, each of them a window.
+    Cells(u32),
+}
+
+/// A rectangle of pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Window {
+    /// Its first column and row.
+    pub(crate) x: u32,
+    pub(crate) y: u32,
+    /// Its size in pixels.
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+}
+
+impl Window {
+    /// Parses `x,y,width,height`.
+    fn parse(text: &str) -> Option<Self> {
+        let mut numbers = text.split(',').map(|number| number.parse().ok());
+        let mut next = || numbers.next().flatten();
+        let window = Self { x: next()?, y: next()?, width: next()?, height: next()? };
+        numbers.next().is_none().then_some(window)
+    }
+
+    /// Whether it lies within an image of `size` in pixels and is not empty.
+    ///
+    /// # Errors
+    /// [`Error::Window`] where it does not.
+    pub(crate) fn check(&self, image: (u32, u32)) -> Result<()> {
+        let Self { x, y, width, height } = *self;
+        let is_within =
+            |start: u32, length: u32, size: u32| length > 0 && start.checked_add(length).is_some_and(|end| end <= size);
+        match is_within(x, width, image.0) && is_within(y, height, image.1) {
+            true => Ok(()),
+            false => Err(Error::Window { x, y, width, height, image }),
+        }
+    }
+}
+
+impl std::fmt::Display for Window {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{},{},{},{}", self.x, self.y, self.width, self.height)
+    }
 }
 
 impl Request {
@@ -68,16 +118,23 @@ impl Request {
 
     /// One name for all ways of writing the same.
     pub(crate) fn name(&self) -> String {
-        match self.view {
-            View::Whole => self.file.clone(),
-            View::Overviews => format!("{}{OVERVIEWS}", self.file),
-            View::Reduced(factor) => {
-                let url = percent_encode(self.file.as_bytes(), NON_ALPHANUMERIC);
-                format!("?overview={factor}&url={url}")
-            }
-        }
+        let of = |factor: u32| if factor == 1 { String::new() } else { format!("overview={factor}&") };
+        let options = match self.view {
+            View::Whole => return self.file.clone(),
+            View::Overviews => return format!("{}{OVERVIEWS}", self.file),
+            View::Reduced(factor) => format!("overview={factor}&"),
+            View::Window(factor, window) => format!("{}window={window}&", of(factor)),
+            View::Packets(factor, window) => format!("{}packets={window}&", of(factor)),
+            View::Cells(size) => format!("cells={size}&"),
+        };
+        format!("?{options}url={}", percent_encode(self.file.as_bytes(), ENCODED))
     }
 }
+
+/// What is percent-encoded after `url=`. Slashes are not: GDAL calls lstat() on the path of a VRT, and takes no name of more
+/// than 255 bytes between two of them.
+const ENCODED: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'/').remove(b':').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// What GDAL puts behind a file's name to look for overviews.
 const OVERVIEWS: &str = ".ovr";
@@ -126,22 +183,37 @@ pub(crate) fn parse_file(path: &str) -> Result<Request> {
 
 /// `?overview=2&url=…`: options of this file system, as /vsicurl? has them. Gives the path of the file, and the view.
 fn parse_options(path: &str, options: &str) -> Result<(String, View)> {
-    let (mut url, mut view) = (None, View::Whole);
+    let (mut url, mut factor, mut window, mut packets, mut cells) = (None, None, None, None, None);
     for option in options.split('&').filter(|option| !option.is_empty()) {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        let area = || {
+            let what = format!("{name}= takes four numbers of pixels: column,row,width,height");
+            Window::parse(value).ok_or_else(|| bad(path, &what))
+        };
+        let number = |what: &str| value.parse().map_err(|_| bad(path, what));
         match name {
             "url" => url = Some(percent_decode_str(value).decode_utf8_lossy().into_owned()),
-            "overview" => match value.parse() {
-                Ok(factor) => view = View::Reduced(factor),
-                Err(_) => return Err(bad(path, "overview= takes a factor: 2, 4, 8, …")),
-            },
+            "overview" => factor = Some(number("overview= takes a factor: 2, 4, 8, …")?),
+            "window" => window = Some(area()?),
+            "packets" => packets = Some(area()?),
+            "cells" => cells = Some(number("cells= takes a number of pixels, such as 256")?),
             other => {
-                let what =
-                    format!("the option '{other}' is not known: use overview=<factor>, url=<percent-encoded path>");
+                let what = format!(
+                    "the option '{other}' is not known: use overview=<factor>, window=<column,row,width,height>, \
+                     cells=<pixels>, url=<percent-encoded path>"
+                );
                 return Err(bad(path, &what));
             }
         }
     }
+    let view = match (factor, window, packets, cells) {
+        (None, None, None, None) => View::Whole,
+        (Some(factor), None, None, None) => View::Reduced(factor),
+        (_, Some(window), None, None) => View::Window(factor.unwrap_or(1), window),
+        (_, None, Some(window), None) => View::Packets(factor.unwrap_or(1), window),
+        (None, None, None, Some(size)) => View::Cells(size),
+        _ => return Err(bad(path, "cells= stands for itself, without overview= and window=")),
+    };
     match url {
         Some(url) => Ok((url, view)),
         None => Err(bad(path, "it has options but no url=<percent-encoded path>")),

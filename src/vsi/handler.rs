@@ -163,6 +163,10 @@ pub(super) struct Found {
 pub(super) fn stat(host: &'static dyn Host, name: &str) -> Result<Found> {
     let folder = Found { size: 0, is_folder: true, last_modified: None };
     if let Ok(request) = path::parse(name) {
+        // GDAL lists what a VRT is made of where it finds it; but whoever reads that by itself gets wrong pixels.
+        if let View::Packets(..) = request.view {
+            return Err(Error::not_found());
+        }
         match &request.location {
             Location::Local(local) if local.is_dir() => return Ok(folder),
             Location::Product { file: None, .. } => return product(host, &request).map(|_| folder),

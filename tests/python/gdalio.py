@@ -214,6 +214,17 @@ def overview_bands(path: str, number: int) -> tuple[Any, list[Any]]:
     return dataset, bands
 
 
+def files(path: str, window: Window) -> list[str]:
+    """The files that GDAL lists of a dataset of which a window was read."""
+    if rasterio:
+        with rasterio.open(path) as dataset:
+            dataset.read(window=RasterioWindow(*window))
+            return dataset.files
+    dataset = gdal.Open(path)
+    dataset.ReadAsArray(*window)
+    return dataset.GetFileList()
+
+
 def describe(path: str) -> dict[str, Any]:
     """What GDAL says of a raster, without its pixels."""
     if rasterio:
@@ -349,6 +360,12 @@ def last_error() -> str:
     text = ctypes.create_string_buffer(4096)
     plugin().vsitlm_last_error(text, len(text))
     return text.value.decode()
+
+
+def exists(path: str) -> bool:
+    """Whether a stat finds the file."""
+    lib = library()
+    return lib.VSIStatL(path.encode(), ctypes.create_string_buffer(256)) == 0
 
 
 def copy_bytes(path: str, chunk: int, lib: ctypes.CDLL | None = None) -> bytes:

@@ -202,6 +202,33 @@ def test_a_second_run_asks_once_for_each_url(site: Site, products: Path, tmp_pat
     assert site.ranges() == [(0, 1)]
 
 
+@pytest.mark.parametrize("partitioned", [False, True])
+def test_packets_cost_a_look_up_nothing(site: Site, products: Path, tmp_path: Path, partitioned: bool) -> None:
+    """A column beside the others: what others read of an index stays what it is, and so do the requests of look-ups."""
+    asked, tables = [], []
+    for name, options in {"plain": [], "packets": ["--packets"]}.items():
+        output = tmp_path / name if partitioned else tmp_path / f"{name}.parquet"
+        told = run("index", products, "-o", output, *options)
+        assert told["rows"] == FILES and told["packets"] == ({"rows": FILES, "bytes": 5 * FILES} if options else None)
+        index = output / PARTITION if partitioned else output
+        served = f"{name}-{partitioned}"
+        site.put(index, f"{served}/{PARTITION}" if partitioned else f"{served}/i.parquet")
+        options = {"VSITLM_INDEX": site.url(served if partitioned else f"{served}/i.parquet")}
+        site.reset()
+        told = json.loads(vsitlm("info", products / path_of(7), "--json", options=options).stdout)
+        assert [row["packet_count"] for row in told["index"]] == [8 if name == "packets" else None]
+        asked.append(site.stats()["requests"])
+        tables.append(pq.ParquetFile(index).read())
+        assert run("validate", output)["problems"] == []
+        assert run("info", output)["rows_with_packets"] == (FILES if name == "packets" else 0)
+    assert asked[0] == asked[1] > 0
+    plain, packets = tables
+    assert packets.select(plain.column_names).equals(plain)
+    assert set(packets.column_names) - set(plain.column_names) == {"packet_count", "packets"}
+    # Version 1; planes of 1 packet in each of two resolutions; of no other packet is anything to tell.
+    assert set(packets.column("packets").to_pylist()) == {b"\x01\x0a\xfc\x2b\xf0"}
+
+
 def test_what_fails_is_listed_and_the_rest_goes_on(site: Site, products: Path, tmp_path: Path) -> None:
     good = site.put(products / path_of(0), f"bad/{path_of(0)}")
     whole = (products / path_of(1)).read_bytes()

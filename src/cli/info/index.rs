@@ -36,13 +36,14 @@ pub(super) fn run(path: &str, json: bool, options: &Options) -> Result<bool> {
 }
 
 fn describe(path: &str, files: usize, bytes: u64, described: &Described) -> Value {
-    let Described { rows, row_groups, levels, bands, products, tiles, days, file_bytes } = described;
+    let Described { rows, row_groups, levels, bands, products, tiles, days, file_bytes, with_packets } = described;
     let day = |day: &str| format!("{}-{}-{}", &day[..4], &day[4..6], &day[6..8]);
     json!({
         "index": path, "files": files, "bytes": bytes, "rows": rows, "row_groups": row_groups,
         "bytes_a_row": bytes as f64 / (*rows).max(1) as f64, "products": products.len(), "tiles": tiles.len(),
         "first_day": days.as_ref().map(|(first, _)| day(first)), "last_day": days.as_ref().map(|(_, last)| day(last)),
         "levels": levels, "bands": bands, "bytes_of_jp2": file_bytes,
+        "rows_with_packets": with_packets,
     })
 }
 
@@ -61,10 +62,11 @@ fn text(told: &Value) -> String {
             size(number("bytes"))
         ),
         format!(
-            "  rows        {} in {} row groups, {:.0} bytes a row",
+            "  rows        {} in {} row groups, {:.0} bytes a row, {} with packets",
             number("rows"),
             number("row_groups"),
-            told["bytes_a_row"].as_f64().unwrap_or(0.0)
+            told["bytes_a_row"].as_f64().unwrap_or(0.0),
+            number("rows_with_packets")
         ),
         format!(
             "  products    {} of {} tiles, sensed from {} to {}",

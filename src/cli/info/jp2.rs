@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{complain, open, print, size};
 use crate::error::{Error, Result, ResultExt};
-use crate::index::{Found, OpenIndex, Record, Scanned, find, scan};
+use crate::index::{Found, OpenIndex, PacketLengths, Record, Scanned, find, scan};
 use crate::jp2::{LBox, PROGRESSIONS, TilePart};
 use crate::options::Options;
 use crate::path::{Key, Location, key_of, parse};
@@ -82,6 +82,7 @@ fn describe(name: &str, scanned: &Scanned, key: Option<&Key>, found: Option<&Fou
         json!({
             "product_id": record.key.product_id, "band_id": record.key.band_id, "resolution": record.key.resolution,
             "origin": record.origin, "file_size": record.file_size, "has_header": record.header.is_some(),
+            "packet_count": record.packets.as_ref().map(PacketLengths::count),
             "fits_size": record.file_size.is_none_or(|size| size == meta.size),
         })
     };

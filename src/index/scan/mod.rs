@@ -40,6 +40,8 @@ pub(crate) struct Scanned {
     pub(crate) parts: Vec<TilePart>,
     /// Whether the file has a TLM of its own that fits it. Then `parts` may be made from that, without heads.
     pub(crate) has_tlm: bool,
+    /// The lengths in bytes of all packets of each tile-part, where its headers were read and tell them; else empty.
+    pub(crate) lengths: Vec<Vec<u32>>,
     /// The file, where it was read whole: small remote ones are.
     pub(crate) whole: Option<Bytes>,
     /// What is wrong with the lengths of packets that the file tells (PLT), where something is. It is then served without
@@ -113,8 +115,8 @@ pub(crate) fn scan_by(source: &dyn Source, effort: Effort) -> Result<Scanned> {
     let whole = pieces.whole();
     let own = if main.has_tlm() { own_tile_parts(&main, &header, meta.size).ok() } else { None };
     let told = |parts: &[TilePart]| parts.iter().map(|part| (part.tile, part.length)).collect::<Vec<_>>();
-    let (has_tlm, parts, doubt) = match own {
-        Some(parts) if !source.is_cheap() => (true, parts, None),
+    let (has_tlm, parts, lengths, doubt) = match own {
+        Some(parts) if !source.is_cheap() => (true, parts, Vec::new(), None),
         // Where a walk costs nothing, a TLM is not taken at its word.
         own => {
             match plan::choose(effort, &pieces, &main, end) {
@@ -124,12 +126,13 @@ pub(crate) fn scan_by(source: &dyn Source, effort: Effort) -> Result<Scanned> {
             }
             let (mut found, headers) = walk::tile_parts(&mut pieces, &main, end)?;
             let divided = set_heads(&main, &mut found, &headers);
-            let doubt = divided.err().filter(|_| are_wrong(&main, &headers));
-            (own.is_some_and(|own| told(&own) == told(&found)), found, doubt)
+            let doubt = divided.as_ref().err().filter(|_| are_wrong(&main, &headers)).cloned();
+            let lengths = divided.map_or_else(|_| Vec::new(), |_| headers.into_iter().map(|h| h.lengths).collect());
+            (own.is_some_and(|own| told(&own) == told(&found)), found, lengths, doubt)
         }
     };
     pieces.check_unchanged()?;
-    Ok(Scanned { meta, main, header, parts, has_tlm, whole, doubt })
+    Ok(Scanned { meta, main, header, parts, has_tlm, lengths, whole, doubt })
 }
 
 fn main_header(pieces: &mut Pieces<'_>) -> Result<MainHeader> {

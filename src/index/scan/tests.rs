@@ -167,8 +167,8 @@ const STRATEGIES: [Strategy; 4] = [Strategy::Auto, Strategy::Hop, Strategy::Stre
 /// What a scan gives, to be compared.
 fn outcome(source: &dyn Source, strategy: Strategy, lanes: usize) -> Result<String, String> {
     let found = scan_by(source, Effort { strategy, lanes }).map_err(|error| error.chain())?;
-    let Scanned { meta, main, header, parts, has_tlm, whole, doubt } = found;
-    Ok(format!("{meta:?} {main:?} {header:?} {parts:?} {has_tlm} {} {doubt:?}", whole.is_some()))
+    let Scanned { meta, main, header, parts, has_tlm, lengths, whole, doubt } = found;
+    Ok(format!("{meta:?} {main:?} {header:?} {parts:?} {has_tlm} {lengths:?} {} {doubt:?}", whole.is_some()))
 }
 
 /// A COM marker segment of the bytes of SOT marker segments, each as if a tile-part of `length` bytes began there.

@@ -1,22 +1,11 @@
-//! The text of `X.jp2.ovr`: a VRT that lists the reduced views.
-//!
-//! GDAL takes a dataset of this name as the overviews of `X.jp2`, in place of those it finds by itself: the bands of the
-//! dataset are the first overview, their overviews the others (`GDALDefaultOverviews`).
+//! VRT texts, GDAL's way to make a dataset of others: the list of a file's overviews, a window, an image as cells.
 
 use std::fmt::Write;
 
+use super::georef::Georeference;
+use super::reduced::Level;
 use crate::jp2::{Component, MainHeader};
-
-/// An overview: the image at 1/2^k.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Level {
-    /// The number of times that the image is halved.
-    pub(crate) k: u8,
-    /// Width and height in pixels.
-    pub(crate) size: (u32, u32),
-    /// Whether sub-sampled components divide it: GDAL opens no others.
-    pub(crate) is_whole: bool,
-}
+use crate::path::Window;
 
 /// GDAL's name for the type of a component's samples, as its JP2OpenJPEG driver has it.
 pub(crate) fn data_type(component: &Component) -> &'static str {
@@ -66,43 +55,123 @@ fn colours(header: &[u8], main: &MainHeader) -> Vec<Option<&'static str>> {
     bands
 }
 
-/// The VRT of `levels`, the finest first, of the image of `main`, whose file begins with `header`; `path` gives the path of a
-/// level's view. Empty where there are no levels.
+/// A part of a VRT's area that a dataset shows.
+pub(crate) struct Part {
+    /// The dataset's path, or the text of a VRT.
+    pub(crate) path: String,
+    /// Its width and height, and those of its tiles, in pixels.
+    pub(crate) size: (u32, u32),
+    pub(crate) tile: (u32, u32),
+    /// What of it is shown, and from which pixel of the VRT on.
+    pub(crate) from: Window,
+    pub(crate) to: (u32, u32),
+}
+
+/// A dataset that is made of others, which have the bands of one image.
+pub(crate) struct Vrt<'a> {
+    /// The image's file, from its first byte to its first tile-part.
+    pub(crate) header: &'a [u8],
+    /// The same, understood.
+    pub(crate) main: &'a MainHeader,
+    /// Width and height in pixels.
+    pub(crate) size: (u32, u32),
+    /// Where it lies on the ground, where that is said here.
+    pub(crate) georeference: Option<Georeference>,
+    /// What it is made of.
+    pub(crate) parts: Vec<Part>,
+    /// The paths of its overviews, the finest first.
+    pub(crate) overviews: Vec<String>,
+}
+
+impl Vrt<'_> {
+    /// The text of the VRT.
+    pub(crate) fn build(&self) -> String {
+        let (width, height) = self.size;
+        let paths: Vec<String> = self.parts.iter().map(|part| escape(&part.path)).collect();
+        let overviews: Vec<String> = self.overviews.iter().map(|path| escape(path)).collect();
+        let mut out = String::new();
+        // Writing to a string cannot fail.
+        let _ = writeln!(out, "<VRTDataset rasterXSize=\"{width}\" rasterYSize=\"{height}\">");
+        if let Some(Georeference { epsg, transform }) = &self.georeference {
+            let numbers: Vec<String> = transform.iter().map(f64::to_string).collect();
+            let _ = writeln!(out, "  <SRS dataAxisToSRSAxisMapping=\"1,2\">EPSG:{epsg}</SRS>");
+            let _ = writeln!(out, "  <GeoTransform>{}</GeoTransform>", numbers.join(", "));
+        }
+        let colours = colours(self.header, self.main);
+        for (index, component) in self.main.siz.components.iter().enumerate() {
+            let (band, kind) = (index + 1, data_type(component));
+            let _ = writeln!(out, "  <VRTRasterBand dataType=\"{kind}\" band=\"{band}\">");
+            let bits = (component.depth & 0x7F) + 1;
+            if ![8, 16, 32].contains(&bits) {
+                // As the JP2 driver tells it.
+                let _ = writeln!(
+                    out,
+                    "    <Metadata domain=\"IMAGE_STRUCTURE\"><MDI key=\"NBITS\">{bits}</MDI></Metadata>"
+                );
+            }
+            if let Some(colour) = colours.get(index).copied().flatten() {
+                let _ = writeln!(out, "    <ColorInterp>{colour}</ColorInterp>");
+            }
+            for path in &overviews {
+                let _ = writeln!(
+                    out,
+                    "    <Overview><SourceFilename relativeToVRT=\"0\">{path}</SourceFilename><SourceBand>{band}</SourceBand></Overview>"
+                );
+            }
+            for (part, path) in self.parts.iter().zip(&paths) {
+                part.write(&mut out, path, band, kind);
+            }
+            out.push_str("  </VRTRasterBand>\n");
+        }
+        out.push_str("</VRTDataset>\n");
+        out
+    }
+}
+
+impl Part {
+    /// The source of one band. With its properties here GDAL opens it when it is first read, not with the VRT.
+    fn write(&self, out: &mut String, path: &str, band: usize, kind: &str) {
+        let Self { size, tile, from, to, .. } = self;
+        let area = |(x, y): (u32, u32)| {
+            format!("xOff=\"{x}\" yOff=\"{y}\" xSize=\"{}\" ySize=\"{}\"", from.width, from.height)
+        };
+        let _ = writeln!(
+            out,
+            "    <SimpleSource><SourceFilename relativeToVRT=\"0\">{path}</SourceFilename><SourceBand>{band}</SourceBand><SourceProperties RasterXSize=\"{}\" RasterYSize=\"{}\" DataType=\"{kind}\" BlockXSize=\"{}\" BlockYSize=\"{}\"/><SrcRect {}/><DstRect {}/></SimpleSource>",
+            size.0,
+            size.1,
+            tile.0.min(size.0),
+            tile.1.min(size.1),
+            area((from.x, from.y)),
+            area(*to)
+        );
+    }
+}
+
+/// The list of `levels`, the finest first, of the image of `main`, whose file begins with `header`; `path` gives the path
+/// of a level's view. Empty where there are no levels.
+///
+/// GDAL takes a dataset called `X.jp2.ovr` as the overviews of `X.jp2`, in place of those it finds by itself: the bands of
+/// the dataset are the first overview, their overviews the others (`GDALDefaultOverviews`).
 pub(crate) fn build_overviews(
     levels: &[Level],
     header: &[u8],
     main: &MainHeader,
     path: &dyn Fn(&Level) -> String,
 ) -> String {
-    let mut out = String::new();
-    let Some((first, coarser)) = levels.split_first() else { return out };
-    let paths: Vec<String> = levels.iter().map(|level| escape(&path(level))).collect();
-    let (width, height) = first.size;
-    // Writing to a string cannot fail.
-    let _ = writeln!(out, "<VRTDataset rasterXSize=\"{width}\" rasterYSize=\"{height}\">");
-    let colours = colours(header, main);
-    for (index, component) in main.siz.components.iter().enumerate() {
-        let (band, kind) = (index + 1, data_type(component));
-        let _ = writeln!(out, "  <VRTRasterBand dataType=\"{kind}\" band=\"{band}\">");
-        if let Some(colour) = colours.get(index).copied().flatten() {
-            let _ = writeln!(out, "    <ColorInterp>{colour}</ColorInterp>");
-        }
-        for (_, path) in coarser.iter().zip(paths.iter().skip(1)) {
-            let _ = writeln!(
-                out,
-                "    <Overview><SourceFilename relativeToVRT=\"0\">{path}</SourceFilename><SourceBand>{band}</SourceBand></Overview>"
-            );
-        }
-        let area = format!("xOff=\"0\" yOff=\"0\" xSize=\"{width}\" ySize=\"{height}\"");
-        let path = paths.first().map_or("", String::as_str);
-        let _ = writeln!(
-            out,
-            "    <SimpleSource><SourceFilename relativeToVRT=\"0\">{path}</SourceFilename><SourceBand>{band}</SourceBand><SrcRect {area}/><DstRect {area}/></SimpleSource>"
-        );
-        out.push_str("  </VRTRasterBand>\n");
+    let Some((first, coarser)) = levels.split_first() else { return String::new() };
+    let parts = vec![Part::whole(path(first), first.size, main, first.k)];
+    let overviews = coarser.iter().map(path).collect();
+    Vrt { header, main, size: first.size, georeference: None, parts, overviews }.build()
+}
+
+impl Part {
+    /// A dataset of `size` that is shown whole: the image of `main` at 1/2^k.
+    pub(crate) fn whole(path: String, size: (u32, u32), main: &MainHeader, k: u8) -> Self {
+        let tile = |size: u32| size.div_ceil(1 << k).max(1);
+        let tile = (tile(main.siz.tile_width), tile(main.siz.tile_height));
+        Self { path, size, tile, from: Window { x: 0, y: 0, width: size.0, height: size.1 }, to: (0, 0) }
     }
-    out.push_str("</VRTDataset>\n");
-    out
 }
 
 /// Text as XML has it.

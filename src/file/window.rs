@@ -1,0 +1,214 @@
+//! Windows of a JP2, and the JP2 as cells: datasets that read small windows for the packets that these need.
+//!
+//! ```text
+//! ?cells=… ─► a VRT text ─► ?window=… ─► a VRT text ─► ?packets=…: a JP2 that is right within it ─► the file's packets
+//! ```
+//!
+//! Which packets these are is known by the length of each: from the index (`vsitlm index --packets`), or from the PLT
+//! marker segment of the tile's own header, for one small request. Where the file does not tell them, the VRT shows a part
+//! of the whole image: right, at the price of whole tiles.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use once_cell::race::OnceBox;
+
+use super::overviews::{by_heads, main_header};
+use super::{Known, VirtualFile};
+use crate::error::{Error, Result};
+use crate::index;
+use crate::jp2::{MainHeader, PartLengths, TilePackets, by_tile, no_factor};
+use crate::layout::{self, Layout, Part, Place, Vrt, georeference};
+use crate::options::Options;
+use crate::path::{Request, View, Window};
+use crate::source::SourceRange;
+use crate::trace;
+
+/// The most sources that a VRT of cells lists: each costs some hundred bytes, and time at every open.
+const MOST_CELLS: u64 = 1 << 16;
+
+/// The packets of each tile, found out when they are first needed.
+#[derive(Default)]
+pub(super) struct Lengths(OnceBox<Vec<OnceBox<Arc<TilePackets>>>>);
+
+impl Lengths {
+    /// The place of a tile, of so many.
+    fn of(&self, tile: u16, tiles: u32) -> Option<&OnceBox<Arc<TilePackets>>> {
+        let places = || Box::new(std::iter::repeat_with(OnceBox::new).take(tiles as usize).collect());
+        self.0.get_or_init(places).get(usize::from(tile))
+    }
+}
+
+impl VirtualFile {
+    /// The text of a VRT that shows `window` of the image at 1/factor.
+    pub(super) fn window(&self, known: &Known, request: &Request, factor: u32, window: &Window) -> Result<Layout> {
+        let main = main_header(&known.structure)?;
+        let k = exponent(factor, &main)?;
+        let size = layout::size_at(&main, k)?;
+        window.check(size)?;
+        let place = layout::place(&known.structure, k, window);
+        let part = match place.and_then(|place| self.check_told(known, &main, &place).map(|()| place)) {
+            Ok(Place { image, inside, .. }) => Part {
+                path: path(request, View::Packets(factor, *window)),
+                size: image,
+                tile: layout::tile_at(&main, k),
+                from: inside,
+                to: (0, 0),
+            },
+            Err(Error::NoOverview { .. }) => {
+                let view = if factor == 1 { View::Whole } else { View::Reduced(factor) };
+                Part { from: *window, ..Part::whole(path(request, view), size, &main, k) }
+            }
+            Err(error) => return Err(error),
+        };
+        let header = &known.structure.header;
+        let georeference = georeference(header, &main, size, (window.x, window.y))?;
+        let size = (window.width, window.height);
+        let vrt = |part: Part, georeference| {
+            Vrt { header, main: &main, size, georeference, parts: vec![part], overviews: Vec::new() }.build()
+        };
+        // GDAL lists the sources of a VRT by their names. So the source is a VRT in itself, whose text is its name: what
+        // users are shown has the window's pixels, and no others.
+        let inner = Part::whole(vrt(part, None), size, &main, k);
+        Ok(layout::text(vrt(inner, georeference).as_bytes()))
+    }
+
+    /// The text of a VRT that shows the image as cells of `side` pixels, with the reduced views as its overviews.
+    pub(super) fn cells(&self, known: &Known, request: &Request, side: u32) -> Result<Layout> {
+        let main = main_header(&known.structure)?;
+        let header = &known.structure.header;
+        let size = layout::size_at(&main, 0)?;
+        let georeference = georeference(header, &main, size, (0, 0))?;
+        let parts = match self.packets(known) {
+            Ok(_) if layout::has_windows(&main) => {
+                let cells = layout::cells(&main, side);
+                let count = cells.count().saturating_mul(main.siz.components.len() as u64);
+                if side == 0 || count > MOST_CELLS {
+                    let what =
+                        format!("cells of {side} pixels would be {count}, more than {MOST_CELLS}: make them larger");
+                    return Err(Error::NoOverview { what });
+                }
+                let part = |cell: Window| Part {
+                    to: (cell.x, cell.y),
+                    ..Part::whole(path(request, View::Window(1, cell)), (cell.width, cell.height), &main, 0)
+                };
+                cells.iter().map(part).collect()
+            }
+            Ok(_) | Err(Error::NoOverview { .. }) => vec![Part::whole(path(request, View::Whole), size, &main, 0)],
+            Err(error) => return Err(error),
+        };
+        let levels = self.overview_levels(known).unwrap_or_default();
+        let overviews = levels.iter().map(|level| path(request, View::Reduced(1 << level.k))).collect();
+        let vrt = Vrt { header, main: &main, size, georeference, parts, overviews };
+        Ok(layout::text(vrt.build().as_bytes()))
+    }
+
+    /// Whether the lengths of the packets of a window's tiles are told: by the row, if it tells where resolutions end,
+    /// which is of those lengths, else by the tiles' own headers.
+    fn check_told(&self, known: &Known, main: &MainHeader, place: &Place) -> Result<()> {
+        match by_heads(main, known.structure.tile_parts.parts()) {
+            Some(told) => told.map(drop),
+            None => self.find_lengths(known, main, &place.tiles),
+        }
+    }
+
+    /// The JP2 that is right within `window` of the image at 1/factor.
+    pub(super) fn window_packets(&self, known: &Known, factor: u32, window: &Window) -> Result<Layout> {
+        let main = main_header(&known.structure)?;
+        let k = exponent(factor, &main)?;
+        let place = layout::place(&known.structure, k, window)?;
+        self.find_lengths(known, &main, &place.tiles)?;
+        let all = known.structure.tile_parts.tiles();
+        let packets = |tile: u16| known.lengths.of(tile, all)?.get().map(|found| &**found);
+        layout::window(&known.structure, k, window, &packets, self.options.merge_gap)
+    }
+
+    /// Finds out the lengths of the packets of `tiles`: from the row, else from the tiles' own headers, those that are not
+    /// known yet side by side.
+    fn find_lengths(&self, known: &Known, main: &MainHeader, tiles: &[u16]) -> Result<()> {
+        let parts = known.structure.tile_parts.parts();
+        let place = |tile: u16| known.lengths.of(tile, known.structure.tile_parts.tiles());
+        let is_missing = |tile: &u16| place(*tile).is_some_and(|place| place.get().is_none());
+        let keep = |tile: u16, packets: TilePackets| {
+            let packets = packets.checked(main, tile, parts)?;
+            if let Some(place) = place(tile) {
+                place.get_or_init(|| Box::new(Arc::new(packets)));
+            }
+            Ok(())
+        };
+        if !tiles.iter().any(is_missing) {
+            return Ok(());
+        }
+        for (tile, packets) in told_by_row(known, main) {
+            // What the row tells wrongly, the tile's own header tells.
+            let _: Result<()> = keep(tile, packets);
+        }
+        let missing: Vec<u16> = tiles.iter().copied().filter(is_missing).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        for (tile, packets) in index::read_tiles(&self.source, main, parts, &missing, &self.options)? {
+            keep(tile, packets)?;
+        }
+        self.confirm()
+    }
+
+    /// The headers of tile-parts that [`VirtualFile::window_packets`] will read.
+    pub(super) fn missing_headers(&self, factor: u32, window: &Window) -> Result<Vec<SourceRange>> {
+        let Some(known) = self.known.as_ref().filter(|_| !self.source.is_cheap()) else { return Ok(Vec::new()) };
+        let main = main_header(&known.structure)?;
+        let Place { tiles, .. } = layout::place(&known.structure, exponent(factor, &main)?, window)?;
+        let all = known.structure.tile_parts.tiles();
+        let is_missing = |tile: u16| known.lengths.of(tile, all).is_some_and(|place| place.get().is_none());
+        let told = known.record.packets.is_some();
+        let parts = known.structure.tile_parts.parts().iter();
+        let missing = parts.filter(|part| !told && tiles.contains(&part.tile) && is_missing(part.tile));
+        Ok(missing.map(index::header_range).collect())
+    }
+
+    /// The options by which units are fetched: those of a window's view are the requests that are worth making.
+    pub(super) fn fetching(&self) -> Cow<'_, Options> {
+        match self.layout.view().is_some_and(|view| view.is_window) {
+            true => Cow::Owned(Options { merge_gap: Some(0), ..self.options.clone() }),
+            false => Cow::Borrowed(&self.options),
+        }
+    }
+}
+
+/// The packets of the tiles whose headers hold nothing but PLT and COM, as far as the row tells them.
+fn told_by_row(known: &Known, main: &MainHeader) -> Vec<(u16, TilePackets)> {
+    let parts = known.structure.tile_parts.parts();
+    let lengths = known.record.packets.as_ref().map(|packets| packets.lengths(parts));
+    let lengths = match lengths {
+        Some(Ok(lengths)) => lengths,
+        Some(Err(error)) => {
+            trace::debug(|| error.chain());
+            return Vec::new();
+        }
+        None => return Vec::new(),
+    };
+    let of_part = |number: &usize| {
+        let head = parts.get(*number)?.head.as_ref().filter(|head| head.is_plain())?;
+        let lengths = lengths.get(*number)?.clone();
+        Some(PartLengths { number: *number, segments: Bytes::new(), packets: head.packets, lengths })
+    };
+    let of_tile = |(tile, numbers): (u16, Vec<usize>)| {
+        let parts = numbers.iter().map(of_part).collect::<Option<_>>()?;
+        Some((tile, TilePackets { coding: main.coding.clone(), parts }))
+    };
+    by_tile(parts).into_iter().filter_map(of_tile).collect()
+}
+
+/// k of a factor 2^k that the image has.
+fn exponent(factor: u32, main: &MainHeader) -> Result<u8> {
+    let levels = main.coding.default.levels;
+    let k = factor.checked_ilog2().filter(|_| factor.is_power_of_two()).and_then(|k| u8::try_from(k).ok());
+    k.filter(|k| *k <= levels).ok_or_else(|| no_factor(levels))
+}
+
+/// The path of a view of the file that `request` names.
+fn path(request: &Request, view: View) -> String {
+    let name = request.with(view).name();
+    if name.starts_with('?') { format!("/vsitlm{name}") } else { format!("/vsitlm/{name}") }
+}

@@ -1,0 +1,261 @@
+//! The window view: a JP2 whose samples within a window are those of the image, made of the packets that these need.
+//!
+//! It is the image at 1/2^k, cropped to the tiles that the window touches, and every packet that the wavelet's support of
+//! the window does not touch is an empty one (T.800 B.10.3): decoders decode tiles whole, and have less to decode so. Its
+//! samples outside the window are wrong. So nobody is to see it but the VRT that shows the window alone
+//! ([`super::vrt`]).
+
+use std::ops::Range;
+
+use super::Layout;
+use super::compose::check;
+use super::reduced::grid_of;
+use super::view::{Image, Stretch, Tile, Tiles, assemble, boxes};
+use crate::error::{Error, Result};
+use crate::jp2::{
+    Area, MainHeader, Packets, ReducedGrid, SOT_LENGTH, Siz, Structure, Support, TilePackets, TilePart,
+    reduce_tile_segments,
+};
+use crate::path::Window;
+
+/// The most ranges that are fetched of a tile-part: beyond that the smallest gaps are fetched, too.
+const RANGES: usize = 4;
+
+/// A gap of this part of what is needed, or less, is not worth a request.
+const WORTHLESS: u64 = 32;
+
+/// Where a window lies.
+pub(crate) struct Place {
+    /// The tiles of the file that it touches.
+    pub(crate) tiles: Vec<u16>,
+    /// The size of the window view in pixels.
+    pub(crate) image: (u32, u32),
+    /// The window in it.
+    pub(crate) inside: Window,
+}
+
+/// Where `window` of the image at 1/2^k lies.
+///
+/// # Errors
+/// [`Error::Window`] where it is empty or reaches out of the image; [`Error::NoOverview`] where the file has no such view.
+pub(crate) fn place(structure: &Structure, k: u8, window: &Window) -> Result<Place> {
+    let (main, _) = check(structure)?;
+    let (ReducedGrid { siz, tiles }, area) = crop(&main, k, window)?;
+    let inside = Window { x: area.0.start - siz.x0, y: area.1.start - siz.y0, ..*window };
+    Ok(Place { tiles, image: siz.size(), inside })
+}
+
+/// Whether windows of the image can be made of packets, as far as its main header tells.
+pub(crate) fn has_windows(main: &MainHeader) -> bool {
+    main.hindrance().is_none()
+        && main.siz.components.iter().all(|component| (component.dx, component.dy) == (1, 1))
+        && is_aligned(&main.siz)
+}
+
+/// Whether tiles begin where the image does. GDAL takes that for granted, and mixes up the tiles of other files.
+fn is_aligned(siz: &Siz) -> bool {
+    (siz.x0 == siz.tile_x0 || siz.tiles_across() == 1) && (siz.y0 == siz.tile_y0 || siz.tiles_down() == 1)
+}
+
+/// The size of the image at 1/2^k in pixels.
+///
+/// # Errors
+/// [`Error::NoOverview`] where it has no such view.
+pub(crate) fn size_at(main: &MainHeader, k: u8) -> Result<(u32, u32)> {
+    grid_of(main, k).map(|grid| grid.siz.size())
+}
+
+/// The size of a tile of the image at 1/2^k in pixels.
+pub(crate) fn tile_at(main: &MainHeader, k: u8) -> (u32, u32) {
+    let tile = |size: u32| u32::try_from(u64::from(size).div_ceil(1 << k)).unwrap_or(size);
+    (tile(main.siz.tile_width), tile(main.siz.tile_height))
+}
+
+/// An image in cells: their columns and rows, in pixels.
+pub(crate) struct Cells {
+    columns: Vec<Range<u32>>,
+    rows: Vec<Range<u32>>,
+}
+
+/// The image in cells of `side` pixels, or fewer at the edges of tiles: none is of two tiles, which both would be decoded.
+///
+/// A cell's support reaches a little beyond it, so cells that fill their precincts would need those around, too: nine in
+/// place of one. So they are laid out across the borders of precincts, half a precinct off, and need four.
+pub(crate) fn cells(main: &MainHeader, side: u32) -> Cells {
+    let siz = &main.siz;
+    let (ppx, ppy) = main.coding.default.precincts.last().copied().unwrap_or((15, 15));
+    let spans = |origin: u32, tiles: Vec<Range<u32>>, precinct: u8| {
+        let shift = side.min(1 << precinct) / 2;
+        let cells = |tile: Range<u32>| {
+            // The first border behind the tile's edge.
+            let first = (tile.start + 1).saturating_sub(shift).div_ceil(side.max(1)) * side + shift;
+            let end = if tile.end - tile.start > side { tile.end } else { tile.start };
+            let inner = (first..end).step_by(side.max(1) as usize);
+            let borders: Vec<u32> = std::iter::once(tile.start).chain(inner).chain([tile.end]).collect();
+            let cell = |pair: &[u32]| match pair {
+                [start, end] => Some(start - origin..end - origin),
+                _ => None,
+            };
+            borders.windows(2).filter_map(cell).collect::<Vec<_>>()
+        };
+        tiles.into_iter().flat_map(cells).collect()
+    };
+    let across = siz.tiles_across();
+    let columns = (0..across).map(|column| siz.tile_extent(column).0).collect();
+    let rows = (0..siz.tiles_down()).map(|row| siz.tile_extent(row * across).1).collect();
+    Cells { columns: spans(siz.x0, columns, ppx), rows: spans(siz.y0, rows, ppy) }
+}
+
+impl Cells {
+    /// How many there are.
+    pub(crate) fn count(&self) -> u64 {
+        self.columns.len() as u64 * self.rows.len() as u64
+    }
+
+    /// Each cell, row by row.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Window> {
+        let cell = |x: &Range<u32>, y: &Range<u32>| Window {
+            x: x.start,
+            y: y.start,
+            width: x.end - x.start,
+            height: y.end - y.start,
+        };
+        self.rows.iter().flat_map(move |row| self.columns.iter().map(move |column| cell(column, row)))
+    }
+}
+
+/// The grid of the window's tiles, and the window as an area of it.
+fn crop(main: &MainHeader, k: u8, window: &Window) -> Result<(ReducedGrid, Area)> {
+    main.check_hindrance()?;
+    if main.siz.components.iter().any(|component| (component.dx, component.dy) != (1, 1)) {
+        return Err(Error::NoOverview { what: "its components are sub-sampled".to_owned() });
+    }
+    let grid = grid_of(main, k)?;
+    window.check(grid.siz.size())?;
+    if !is_aligned(&grid.siz) {
+        return Err(Error::NoOverview { what: "its first tile is cut by the image's edge".to_owned() });
+    }
+    let span = |origin: u32, start: u32, length: u32| origin + start..origin + start + length;
+    let area = (span(grid.siz.x0, window.x, window.width), span(grid.siz.y0, window.y, window.height));
+    Ok((grid.crop(&area), area))
+}
+
+/// The window view of the image at 1/2^k. `packets` gives the packets of a tile that [`place`] names. `gap` is up to how many bytes between two ranges are fetched with them; `None`: as many as
+/// are not worth a request.
+///
+/// # Errors
+/// As [`place`]; [`Error::Row`] where the packets contradict the structure.
+pub(crate) fn window<'a>(
+    structure: &Structure,
+    k: u8,
+    window: &Window,
+    packets: &dyn Fn(u16) -> Option<&'a TilePackets>,
+    gap: Option<u64>,
+) -> Result<Layout> {
+    let (main, _) = check(structure)?;
+    let (grid, area) = crop(&main, k, window)?;
+    let image = Image { structure, main: &main, grid: &grid, k };
+    let (mut tiles, mut stretches) = (Tiles::default(), Vec::new());
+    for (number, tile) in (0..).zip(&grid.tiles) {
+        let told = packets(*tile)
+            .ok_or_else(|| Error::NoOverview { what: format!("the packets of tile {tile} are not known") })?;
+        let Some(place) = tiles.tile(number) else { continue };
+        add_tile(&image, *tile, told, &area, place)?;
+        stretches.extend(fetched(place, structure.tile_parts.parts(), told, gap));
+    }
+    let size = grid.siz.size();
+    let boxes = boxes(&structure.header, &main, size, None);
+    assemble(&image, &boxes, &tiles.tiles, stretches, false, true)
+}
+
+/// Puts the packets of the file's tile `number` into `tile`: what `area` needs as it is, what it does not need as empty
+/// packets, and none of finer resolutions.
+fn add_tile(image: &Image<'_>, number: u16, told: &TilePackets, area: &Area, tile: &mut Tile) -> Result<()> {
+    let Image { structure, main, grid, k } = image;
+    let coding = &told.coding;
+    let support = Support::new(&main.siz, coding, number.into(), area, *k);
+    let mut packets = Packets::new(&main.siz, coding, number.into()).zip(0u64..);
+    for lengths in &told.parts {
+        let part = structure.tile_parts.parts().get(lengths.number).filter(|part| part.tile == number);
+        let part =
+            part.ok_or_else(|| Error::Row { what: format!("packets of tile {number} in another's tile-part") })?;
+        let at = part.offset + SOT_LENGTH;
+        tile.segments.extend(reduce_tile_segments(&lengths.segments, at, main, grid, (number, *k))?);
+        let mut at = part.offset + u64::from(lengths.packets);
+        for (length, (packet, place)) in lengths.lengths.iter().zip(packets.by_ref()) {
+            let end = at + u64::from(*length);
+            if end > part.end() {
+                return Err(Error::Row {
+                    what: format!("packets that end at {end}, their tile-part at {}", part.end()),
+                });
+            }
+            let levels = coding.component(packet.component).levels.saturating_sub(packet.resolution);
+            if levels >= *k && support.needs(&packet) {
+                tile.push_source(lengths.number, at..end);
+            } else if levels >= *k {
+                tile.push_inline(&empty_packet(coding.sop.then_some(place), coding.eph));
+            }
+            at = end;
+        }
+    }
+    Ok(())
+}
+
+/// A packet with a header of one zero bit (B.10.3), between the markers that the coding style allows: SOP, by the packet's
+/// number (A.8.1), and EPH (A.8.2).
+fn empty_packet(sop: Option<u64>, eph: bool) -> Vec<u8> {
+    let mut packet = Vec::with_capacity(9);
+    if let Some(number) = sop {
+        packet.extend_from_slice(&[0xFF, 0x91, 0, 4]);
+        packet.extend_from_slice(&u16::try_from(number % 65_536).unwrap_or(0).to_be_bytes());
+    }
+    packet.push(0);
+    if eph {
+        packet.extend_from_slice(&[0xFF, 0x92]);
+    }
+    packet
+}
+
+/// What is fetched of a tile: the ranges of its packets, with the gaps that are not worth a request.
+fn fetched(tile: &Tile, parts: &[TilePart], told: &TilePackets, gap: Option<u64>) -> Vec<Stretch> {
+    let mut out = Vec::new();
+    for lengths in &told.parts {
+        let Some(part) = parts.get(lengths.number) else { continue };
+        let of_part = tile.sources().filter(|(number, _)| *number == lengths.number).map(|(_, range)| range.clone());
+        let packets = part.offset + u64::from(lengths.packets);
+        out.extend(bridge(of_part.collect(), gap).into_iter().map(|range| Stretch {
+            part: lengths.number,
+            range,
+            packets,
+            tile: tile.number,
+        }));
+    }
+    out
+}
+
+/// Joins neighbours with at most `gap` bytes between them; without one, with a gap that is worth nothing, and until there
+/// are no more than [`RANGES`].
+fn bridge(ranges: Vec<Range<u64>>, gap: Option<u64>) -> Vec<Range<u64>> {
+    let between = |pair: &[Range<u64>]| match pair {
+        [one, other] => other.start.saturating_sub(one.end),
+        _ => 0,
+    };
+    let limit = gap.unwrap_or_else(|| {
+        let needed: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+        let mut gaps: Vec<u64> = ranges.windows(2).map(between).collect();
+        gaps.sort_unstable_by(|one, other| other.cmp(one));
+        gaps.get(RANGES - 1).copied().unwrap_or(0).max(needed / WORTHLESS)
+    });
+    let mut out: Vec<Range<u64>> = Vec::new();
+    for range in ranges {
+        match out.last_mut() {
+            Some(last) if range.start.saturating_sub(last.end) <= limit => last.end = range.end,
+            _ => out.push(range),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+#[path = "window_tests.rs"]
+mod tests;

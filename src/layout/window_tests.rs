@@ -1,0 +1,214 @@
+//! Window views, materialised and read again, packet by packet.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::jp2::{PartLengths, Progress, made, parse_main_header, parse_tile_part_header, parse_tlm_segments};
+use crate::layout::compose::tests::{materialise, structure};
+use crate::layout::{Content, VirtualOffset};
+
+fn main_of(file: &[u8]) -> MainHeader {
+    let Progress::Done(main) = parse_main_header(file, file.len() as u64).unwrap() else { panic!("all is there") };
+    main
+}
+
+/// The packets of every tile of a file that has PLT.
+fn packets(file: &[u8], structure: &Structure, main: &MainHeader) -> Vec<TilePackets> {
+    let parts = structure.tile_parts.parts();
+    let mut tiles: Vec<Option<TilePackets>> = vec![None; main.siz.tiles() as usize];
+    for (number, part) in parts.iter().enumerate() {
+        let start = part.offset as usize;
+        let parsed = parse_tile_part_header(&file[start..], part.offset, part.length, main).unwrap();
+        let Progress::Done(header) = parsed else { panic!("all is there") };
+        let segments = file[start + 12..start + header.packets as usize - 2].to_vec().into();
+        let lengths = PartLengths { number, segments, packets: header.packets, lengths: header.lengths };
+        let coding = header.coding.unwrap().into_owned();
+        tiles[usize::from(part.tile)]
+            .get_or_insert_with(|| TilePackets { coding, parts: Vec::new() })
+            .parts
+            .push(lengths);
+    }
+    let tiles = tiles.into_iter().zip(0..);
+    tiles.map(|(tile, number)| tile.unwrap().checked(main, number, parts).unwrap()).collect()
+}
+
+fn view(file: &[u8], k: u8, window: &Window, gap: Option<u64>) -> Result<Layout> {
+    let structure = structure(file);
+    let tiles = packets(file, &structure, &main_of(file));
+    super::window(&structure, k, window, &|tile| tiles.get(usize::from(tile)), gap)
+}
+
+/// Checks a view against the file that it is of: its packets are those that the window needs, at their places, and empty
+/// ones.
+fn check_view(file: &[u8], k: u8, window: &Window, gap: Option<u64>) {
+    let layout = view(file, k, window, gap).unwrap_or_else(|error| panic!("{}", error.chain()));
+    let out = materialise(&layout, file);
+    let (full, main) = (main_of(file), main_of(&out));
+    let whole = full.siz.reduce(k).unwrap();
+    let area = |origin: (u32, u32)| {
+        let (x, y) = (origin.0 + window.x, origin.1 + window.y);
+        (x..x + window.width, y..y + window.height)
+    };
+    let area = area((whole.siz.x0, whole.siz.y0));
+    let grid = whole.crop(&area);
+    assert_eq!(main.siz, grid.siz);
+    let place = place(&structure(file), k, window).unwrap();
+    assert_eq!((place.image, &place.tiles), (grid.siz.size(), &grid.tiles));
+    assert_eq!((place.inside.x + main.siz.x0, place.inside.y + main.siz.y0), (area.0.start, area.1.start));
+
+    let walked = structure(&out);
+    let sots: Vec<_> = walked.tile_parts.parts().iter().map(|part| (part.tile, part.length)).collect();
+    assert_eq!(parse_tlm_segments(&main.tlm(&out).concat()).unwrap(), sots);
+    let given = structure(file);
+    let told = packets(file, &given, &full);
+    for part in walked.tile_parts.parts() {
+        let tile = grid.tiles[usize::from(part.tile)];
+        let parsed = parse_tile_part_header(&out[part.offset as usize..], part.offset, part.length, &main).unwrap();
+        let Progress::Done(header) = parsed else { panic!("all is there") };
+        let mut rest = &out[part.offset as usize + header.packets as usize..part.end() as usize];
+        let TilePackets { coding, parts } = &told[usize::from(tile)];
+        let support = Support::new(&full.siz, coding, tile.into(), &area, k);
+        let mut all = Packets::new(&full.siz, coding, tile.into());
+        for lengths in parts {
+            let mut at = given.tile_parts.parts()[lengths.number].offset as usize + lengths.packets as usize;
+            for (length, packet) in lengths.lengths.iter().zip(all.by_ref()) {
+                let bytes = &file[at..at + *length as usize];
+                at += *length as usize;
+                if coding.component(packet.component).levels - packet.resolution < k {
+                    continue;
+                }
+                let expected = if support.needs(&packet) { bytes } else { &[0][..] };
+                rest = rest.strip_prefix(expected).unwrap_or_else(|| panic!("{packet:?} of tile {tile}, {window}"));
+            }
+        }
+        assert!(rest.is_empty());
+    }
+    check_units(&layout, gap);
+}
+
+/// Each stretch of the source is in a unit, and no tile-part costs more requests than it should.
+fn check_units(layout: &Layout, gap: Option<u64>) {
+    let units = layout.units();
+    assert!(units.windows(2).all(|pair| pair[0].range.end <= pair[1].range.start), "ascending and disjoint");
+    for (_, content) in layout.segments_from(VirtualOffset(0)) {
+        if let Content::Source(range) = content {
+            assert!(units.iter().any(|unit| unit.range.start <= range.start && range.end <= unit.range.end));
+        }
+    }
+    assert!(layout.view().unwrap().is_window);
+    if gap.is_none() {
+        let most = layout.view().unwrap().across as usize * RANGES * 16;
+        assert!(units.len() <= most);
+    }
+}
+
+#[test]
+fn views_are_files_of_the_packets_that_a_window_needs() {
+    let is_plain = |made: &made::File| made.components.iter().all(|dx| *dx == 1) && made.origin == made.tile_origin;
+    for made in made::File::many().into_iter().filter(is_plain) {
+        let file = made.bytes();
+        let (width, height) = main_of(&file).siz.size();
+        for (x, y, w, h) in [(0, 0, 1, 1), (30, 20, 10, 10), (width - 1, height - 1, 1, 1), (0, 0, width, height)] {
+            for gap in [None, Some(0), Some(1000)] {
+                check_view(&file, 0, &Window { x, y, width: w, height: h }, gap);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+    #[test]
+    fn any_window_of_any_level(
+        (progression, layers, parts, precincts) in (0u8..5, 1u16..3, 1u8..3, 3u8..7),
+        k in 0u8..3,
+        (x, y, w, h) in (0u32..150, 0u32..90, 1u32..60, 1u32..60),
+    ) {
+        let made = made::File {
+            plt: true, levels: 3, width: 150, height: 90, progression, layers, parts, precincts, ..made::File::default()
+        };
+        let size = size_at(&main_of(&made.bytes()), k).unwrap();
+        let (x, y) = (x % size.0, y % size.1);
+        let window = Window { x, y, width: w.min(size.0 - x), height: h.min(size.1 - y) };
+        check_view(&made.bytes(), k, &window, None);
+    }
+
+    #[test]
+    fn bridges_leave_at_most_four_ranges(steps in prop::collection::vec((1u64..5000, 1u64..5000), 0..30), gap in prop::option::of(0u64..3000)) {
+        let mut at = 0;
+        let ranges: Vec<_> = steps.iter().map(|(skip, length)| { at += skip + length; at - length..at }).collect();
+        let bridged = bridge(ranges.clone(), gap);
+        prop_assert!(ranges.iter().all(|range| bridged.iter().any(|b| b.start <= range.start && range.end <= b.end)));
+        prop_assert!(bridged.windows(2).all(|pair| pair[0].end < pair[1].start));
+        match gap {
+            Some(gap) => prop_assert!(bridged.windows(2).all(|pair| pair[1].start - pair[0].end > gap)),
+            None => prop_assert!(bridged.len() <= RANGES),
+        }
+    }
+
+    /// Cells cover the image, each once, and none is of two tiles.
+    #[test]
+    fn cells_cover_the_image(
+        (width, height, tile) in (1u32..300, 1u32..300, 16u32..120), side in 1u32..90, precincts in 1u8..9,
+        (x0, y0) in (0u32..16, 0u32..16),
+    ) {
+        let made = made::File {
+            width: width + x0, height: height + y0, origin: (x0, y0), tile_origin: (x0, y0), tile, precincts, levels: 1, ..made::File::default()
+        };
+        let main = main_of(&made.bytes());
+        let cells = cells(&main, side);
+        let mut seen = vec![0u8; (width * height) as usize];
+        prop_assert_eq!(cells.count(), cells.iter().count() as u64);
+        for cell in cells.iter() {
+            cell.check((width, height)).unwrap();
+            prop_assert!(cell.width <= side && cell.height <= side);
+            prop_assert_eq!(cell.x / tile, (cell.x + cell.width - 1) / tile);
+            prop_assert_eq!(cell.y / tile, (cell.y + cell.height - 1) / tile);
+            for y in cell.y..cell.y + cell.height {
+                (cell.x..cell.x + cell.width).for_each(|x| seen[(y * width + x) as usize] += 1);
+            }
+        }
+        prop_assert!(seen.iter().all(|times| *times == 1));
+    }
+}
+
+#[test]
+fn what_is_no_window_is_refused() {
+    let file = made::File { plt: true, ..made::File::default() }.bytes();
+    let refused = |x, y, width, height, k| view(&file, k, &Window { x, y, width, height }, None).unwrap_err();
+    for (x, y, width, height) in [(0, 0, 0, 5), (0, 0, 5, 0), (80, 0, 1, 1), (79, 0, 2, 1), (0, u32::MAX, 1, u32::MAX)]
+    {
+        let error = refused(x, y, width, height, 0);
+        assert!(matches!(error, Error::Window { image: (80, 60), .. }), "{error}");
+    }
+    assert!(matches!(refused(0, 0, 41, 1, 1), Error::Window { image: (40, 30), .. }));
+    assert!(refused(0, 0, 1, 1, 3).to_string().contains("the factors are 2, 4"));
+    let sub_sampled = made::File { plt: true, components: vec![1, 2], ..made::File::default() }.bytes();
+    let error = view(&sub_sampled, 0, &Window { x: 0, y: 0, width: 1, height: 1 }, None).unwrap_err();
+    assert!(error.to_string().contains("sub-sampled"), "{error}");
+    let cut = made::File { plt: true, origin: (5, 5), ..made::File::default() }.bytes();
+    let error = view(&cut, 0, &Window { x: 0, y: 0, width: 1, height: 1 }, None).unwrap_err();
+    assert!(error.to_string().contains("cut by the image's edge"), "{error}");
+}
+
+#[test]
+fn empty_packets_have_the_markers_of_the_others() {
+    assert_eq!(empty_packet(None, false), [0]);
+    assert_eq!(empty_packet(None, true), [0, 0xFF, 0x92]);
+    assert_eq!(empty_packet(Some(65_538), true), [0xFF, 0x91, 0, 4, 0, 2, 0, 0xFF, 0x92]);
+}
+
+#[test]
+fn cells_keep_away_from_the_borders_of_precincts() {
+    let made = made::File { width: 2048, height: 64, tile: 1024, precincts: 8, levels: 4, ..made::File::default() };
+    let main = main_of(&made.bytes());
+    let widths = |side: u32| {
+        let cells: Vec<Window> = cells(&main, side).iter().filter(|cell| cell.y == 0).collect();
+        cells.iter().filter(|cell| cell.x < 1024).map(|cell| cell.width).collect::<Vec<_>>()
+    };
+    assert_eq!(widths(256), [128, 256, 256, 256, 128]);
+    assert_eq!(widths(512), [128, 512, 384]);
+    assert_eq!(widths(128)[..3], [64, 128, 128]);
+    assert_eq!(widths(1024), [1024]);
+    assert_eq!(widths(5000), [1024]);
+}

@@ -1,0 +1,270 @@
+"""Windows and cells: datasets of a window's packets have the pixels, the place and the types of the file's own window."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+from pathlib import Path
+from xml.etree import ElementTree
+
+import apart
+import gdalio
+import jobs
+import numpy as np
+import opj
+import pytest
+from conftest import DATA, ONE_TILE, Sample, Site, make_index, noise, only_once
+from test_overview_kinds import MADE, NO_VIEWS
+
+PATHS = sorted(DATA.glob("**/*.jp2"))
+"""Real files."""
+
+
+def window_path(path: Path | str, window: gdalio.Window, factor: int = 1) -> str:
+    """The path of a window."""
+    overview = f"overview={factor}&" if factor > 1 else ""
+    return f"/vsitlm?{overview}window={','.join(map(str, window))}&url={path}"
+
+
+def cells_path(path: Path | str, side: int = 64) -> str:
+    """The path of a file as cells."""
+    return f"/vsitlm?cells={side}&url={path}"
+
+
+def windows(size: tuple[int, int], count: int, seed: str) -> list[gdalio.Window]:
+    """Windows of an image: its corners, all of it, and others by chance."""
+    width, height = size
+    chance = random.Random(seed)
+    found = [(0, 0, 1, 1), (width - 1, height - 1, 1, 1)]
+    for _ in range(count):
+        wide, high = (min(side, chance.choice([1, 3, 20, 64, 90])) for side in size)
+        found.append((chance.randint(0, width - wide), chance.randint(0, height - high), wide, high))
+    return found
+
+
+def place(about: dict) -> tuple[float, ...]:
+    """Where a raster lies, as GDAL has it: x of the corner, what a column and a row add to it, and the same of y."""
+    if gdalio.rasterio:
+        dx, rx, x, dy, ry, y, *_ = about["transform"]
+        return (x, dx, rx, y, dy, ry)
+    return about["transform"]
+
+
+def assert_windows_are_right(path: Path, pixels: np.ndarray, found: list[gdalio.Window], factor: int = 1) -> None:
+    """Each window is the window of these pixels."""
+    for left, top, width, height in found:
+        right = pixels[:, top : top + height, left : left + width]
+        read = gdalio.read(window_path(path, (left, top, width, height), factor))
+        assert read.dtype == right.dtype and np.array_equal(read, right), (left, top, width, height, factor)
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=[only_once] * ("3 layers" in kind)) for kind in MADE])
+def test_windows_of_files_of_every_kind(kind: str, tmp_path: Path) -> None:
+    pixels, arguments = MADE[kind]
+    path = opj.compress(tmp_path / f"{kind}.jp2", pixels, *arguments)
+    if kind == "subsampled":
+        return  # GDAL does not open it
+    if kind.endswith("offsets") or "odd" in kind:
+        return  # the plain file's, whose tiles GDAL mixes up
+    whole = gdalio.read(str(path))
+    size = whole.shape[:0:-1]
+    assert_windows_are_right(path, whole, [*windows(size, 6, kind), (0, 0, *size)])
+    assert np.array_equal(gdalio.read(cells_path(path)), whole)
+    for factor in (2, 4):
+        reduced = gdalio.read(f"/vsitlm?overview={factor}&url={path}")
+        assert_windows_are_right(path, reduced, windows(reduced.shape[:0:-1], 3, f"{kind}{factor}"), factor)
+
+
+@pytest.mark.parametrize("kind", NO_VIEWS)
+def test_files_without_lengths_of_packets_have_windows_all_the_same(kind: str, tmp_path: Path) -> None:
+    pixels, arguments, _ = NO_VIEWS[kind]
+    path = opj.compress(tmp_path / f"{kind}.jp2", pixels, *arguments)
+    whole = gdalio.read(str(path))
+    for left, top, width, height in windows(whole.shape[:0:-1], 3, kind):
+        right = whole[:, top : top + height, left : left + width]
+        assert np.array_equal(gdalio.read(window_path(path, (left, top, width, height))), right)
+    assert np.array_equal(gdalio.read(cells_path(path)), whole)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_windows_of_real_files(path: Path) -> None:
+    about = gdalio.describe(str(path))
+    width, height = about["size"]
+    for left, top, wide, high in windows((width, height), 4, path.stem):
+        window = (left, top, wide, high)
+        ours = gdalio.describe(window_path(path, window))
+        assert ours["size"] == (wide, high) and ours["crs"] == about["crs"]
+        x, dx, rx, y, dy, ry = place(about)
+        expected = (x + left * dx + top * rx, dx, rx, y + left * dy + top * ry, dy, ry)
+        assert place(ours) == pytest.approx(expected, abs=1e-6)
+        assert ours["gdal_types"] == about["gdal_types"] and ours["colours"] == about["colours"]
+        assert np.array_equal(gdalio.read(window_path(path, window)), gdalio.read(str(path), window))
+        assert np.array_equal(gdalio.read(cells_path(path, 256), window), gdalio.read(str(path), window))
+
+
+def test_a_window_of_an_overview_lies_where_the_overview_does(sample: Sample) -> None:
+    about = gdalio.describe(str(sample.path))
+    view = gdalio.describe(f"/vsitlm?overview=4&url={sample.path}")
+    ours = gdalio.describe(window_path(sample.path, (10, 20, 30, 40), 4))
+    x, dx, rx, y, dy, ry = place(view)
+    assert place(ours) == pytest.approx((x + 10 * dx, dx, rx, y + 20 * ry, dy, ry))
+    assert ours["size"] == (30, 40) and ours["crs"] == about["crs"]
+    pixels = gdalio.read(f"/vsitlm?overview=4&url={sample.path}", (10, 20, 30, 40))
+    assert np.array_equal(gdalio.read(window_path(sample.path, (10, 20, 30, 40), 4)), pixels)
+
+
+def test_cells_are_the_image_with_its_overviews(sample: Sample) -> None:
+    ours, plain = gdalio.describe(cells_path(sample.path, 128)), gdalio.describe(str(sample.path))
+    for key in ("size", "crs", "transform", "gdal_types", "colours"):
+        assert ours[key] == plain[key], key
+    assert ours["overviews"] == gdalio.describe(f"/vsitlm/{sample.path}")["overviews"]
+    assert np.array_equal(gdalio.read(cells_path(sample.path, 128)), sample.pixels)
+    for number in range(2):
+        own = gdalio.overview(f"/vsitlm/{sample.path}", number)
+        assert np.array_equal(gdalio.overview(cells_path(sample.path, 128), number), own)
+
+
+def test_no_path_that_users_are_shown_has_other_pixels(sample: Sample) -> None:
+    window = (700, 500, 64, 64)
+    for path, part in ((window_path(sample.path, window), None), (cells_path(sample.path, 128), window)):
+        for name in gdalio.files(path, part or (0, 0, 64, 64)):
+            if name.startswith("/vsitlm?window="):
+                left, top, width, height = map(int, name.split("=")[1].split("&")[0].split(","))
+                assert np.array_equal(gdalio.read(name), sample.window((left, top, width, height)))
+            elif name.startswith("<VRTDataset"):
+                assert np.array_equal(gdalio.read(name), sample.window(window))
+            else:
+                assert name == path or "?overview=" in name
+    assert not gdalio.exists(window_path(sample.path, window).replace("window=", "packets="))
+    assert gdalio.exists(window_path(sample.path, window))
+
+
+@pytest.mark.parametrize(
+    "window", [(0, 0, 0, 10), (0, 0, 10, 0), (1500, 0, 1, 1), (1490, 0, 20, 10), (0, 1400, 10, 80), (0, 0, 2000, 2000)]
+)
+def test_a_window_that_is_not_within_the_image_is_an_error_that_names_both(
+    sample: Sample, window: gdalio.Window
+) -> None:
+    height, width = sample.pixels.shape[1:]
+    with pytest.raises(gdalio.Failed) as failure:
+        gdalio.read(window_path(sample.path, window))
+    assert f"the window of {window[2]} x {window[3]} pixels" in str(failure.value)
+    assert f"the image of {width} x {height} pixels" in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ("window=1,2,3", "window= takes four numbers"),
+        ("window=-1,2,3,4", "window= takes four numbers"),
+        ("window=0,0,9,9&overview=3", "the factors are"),
+        ("window=0,0,9,9&overview=64", "the factors are"),
+        ("cells=0", "cells of 0 pixels"),
+        ("cells=1", "make them larger"),
+        ("cells=9&window=0,0,1,1", "cells= stands for itself"),
+        ("cells=9&overview=2", "cells= stands for itself"),
+        ("cells=x", "cells= takes a number"),
+    ],
+)
+def test_options_that_make_no_sense_are_errors(sample: Sample, options: str, words: str) -> None:
+    with pytest.raises(gdalio.Failed, match=words):
+        gdalio.read(f"/vsitlm?{options}&url={sample.path}")
+
+
+def test_a_small_window_asks_for_its_packets_alone(site: Site, sample: Sample, known: dict[str, str]) -> None:
+    left, top, *_ = ONE_TILE
+    window = (left + 20, top + 30, 64, 64)
+    pixels = apart.call(jobs.read, window_path(site.url(sample.name), window), options=known)
+    assert np.array_equal(pixels, sample.window(window))
+    stats = site.stats()
+    part = max(length for _, _, length in sample.stream.tile_parts)
+    # Precincts of the whole tile have to come whole.
+    assert stats["requests"] <= 5 and stats["heads"] == 0
+    assert stats["bytes"] <= part + 2048
+
+
+@pytest.fixture(scope="session")
+def precincts(folder: Path) -> tuple[Path, np.ndarray]:
+    """Tiles of 512 px with precincts of 64, and pixels that do not compress."""
+    pixels = noise(1100, 1200)
+    arguments = ["-t", "512,512", "-n", "5", "-c", "[64,64]", "-b", "32,32", "-PLT"]
+    return opj.compress(folder / "precincts.jp2", pixels, *arguments), pixels
+
+
+def test_a_window_of_a_few_precincts_takes_few_bytes(
+    site: Site, precincts: tuple[Path, np.ndarray], tmp_path: Path
+) -> None:
+    path, pixels = precincts
+    url = site.put(path)
+    index = make_index(tmp_path / "index.parquet", url)
+    site.reset()
+    window = (512 + 200, 512 + 203, 40, 40)
+    read = apart.call(jobs.read, window_path(url, window), options={"VSITLM_INDEX": str(index)})
+    left, top, width, height = window
+    assert np.array_equal(read, pixels[:, top : top + height, left : left + width])
+    stats = site.stats()
+    # The tile's header, and at most four ranges of packets.
+    assert stats["requests"] <= 5 and stats["heads"] == 0, site.ranges()
+    assert stats["bytes"] <= 0.25 * 512 * 512 * 2
+
+
+def test_windows_of_many_tiles_are_fetched_side_by_side(
+    site: Site, precincts: tuple[Path, np.ndarray], tmp_path: Path
+) -> None:
+    path, pixels = precincts
+    url = site.put(path)
+    options = {"VSITLM_INDEX": str(make_index(tmp_path / "index.parquet", url))}
+    for window in ((500, 490, 100, 200), (3, 5, 1190, 1090)):
+        left, top, width, height = window
+        read = apart.call(jobs.read, window_path(url, window), options=options)
+        assert np.array_equal(read, pixels[:, top : top + height, left : left + width])
+        read = apart.call(jobs.read, cells_path(url, 64), window, options=options)
+        assert np.array_equal(read, pixels[:, top : top + height, left : left + width])
+
+
+def test_a_file_that_has_changed_is_an_error_and_then_right(
+    site: Site, precincts: tuple[Path, np.ndarray], tmp_path: Path
+) -> None:
+    path, _ = precincts
+    url = site.put(path, "changing.jp2")
+    options = {"VSITLM_INDEX": str(make_index(tmp_path / "index.parquet", url))}
+    other = noise(1100, 1200, seed=7)
+    arguments = ["-t", "512,512", "-n", "5", "-c", "[64,64]", "-b", "32,32", "-PLT"]
+    site.put(opj.compress(tmp_path / "other.jp2", other, *arguments), "changing.jp2")
+    window = (600, 600, 40, 40)
+    steps = [("read", window_path(url, window))] * 2
+    first, second = apart.call(jobs.play, *steps, options=options)
+    right = other[:, 600:640, 600:640]
+    assert "changed" in str(first) or np.array_equal(first, right)
+    assert np.array_equal(second, right)
+
+
+def test_windows_of_a_url_with_a_query_and_of_a_long_name(site: Site, sample: Sample) -> None:
+    name = f"{'a' * 200}/{sample.name}"
+    url = site.put(sample.path, name)
+    window = (700, 500, 64, 64)
+    for path in (url, url + "%3Fsig%3D" + "b" * 500):
+        read = apart.call(jobs.read, window_path(path, window))
+        assert np.array_equal(read, sample.window(window))
+
+
+def test_the_text_is_one_that_names_the_whole_file_by_no_other_way(sample: Sample) -> None:
+    text = gdalio.copy_bytes(window_path(sample.path, (0, 0, 64, 64)), 4096)
+    outer = ElementTree.fromstring(text)
+    inner = outer.findtext(".//SourceFilename")
+    assert inner and inner.startswith("<VRTDataset")
+    assert (ElementTree.fromstring(inner).findtext(".//SourceFilename") or "").startswith("/vsitlm?packets=0,0,64,64&")
+
+
+def test_gdal_translate_cuts_a_window(sample: Sample, tmp_path: Path) -> None:
+    window = (700, 500, 64, 64)
+    done = subprocess.run(
+        ["gdal_translate", "-q", window_path(sample.path, window), tmp_path / "a.tif"],
+        env=apart.environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert np.array_equal(gdalio.read(str(tmp_path / "a.tif")), sample.window(window))
