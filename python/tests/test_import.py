@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 import shutil
+import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -219,6 +220,31 @@ def test_a_broken_package_breaks_no_import(damaged: str, content: bytes | None, 
     if content is not None:
         file.write_bytes(content)
     run(UNSUPPORTED, words, folder=tmp_path)
+
+
+@only_once
+def test_a_gdal_that_is_too_old_is_warned_of(tmp_path: Path) -> None:
+    if not (cc := shutil.which("cc")):
+        pytest.skip("no C compiler")
+    source = 'const char *GDALVersionInfo(const char *what) { return what[0] == \'R\' ? "2.4.4" : "2040400"; }'
+    library = tmp_path / "libgdal.so.20"
+    subprocess.run([cc, "-shared", "-fPIC", "-o", library, "-xc", "-"], input=source, text=True, check=True)
+    code = """
+import ctypes, sys, warnings
+ctypes.CDLL(sys.argv[1])
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    import vsitlm
+(warning,) = told
+assert warning.category is vsitlm.VsitlmWarning and warning.filename == "<string>", warning
+assert sys.argv[1] in str(warning.message) and "2.4.4" in str(warning.message), warning
+(old,) = vsitlm.info().gdals
+assert not old.served and old.reason and "not served" in str(vsitlm.info())
+import rasterio
+with rasterio.Env():
+    assert [gdal.served for gdal in vsitlm.info().gdals] == [False, True]
+"""
+    run(code, library)
 
 
 @only_once
