@@ -49,7 +49,7 @@ def open(
         try:
             return rasterio.open(name)
         except RasterioIOError as error:
-            known = _failure(name, settings) if _is_jp2(path_or_url_or_product) else None
+            known = failure(name, settings) if _is_jp2(path_or_url_or_product) else None
             if known is None:
                 raise
             raise known from error
@@ -61,7 +61,7 @@ def _is_jp2(given: str | os.PathLike[str]) -> bool:
     return suffix in {"", ".jp2", ".j2k", ".j2c", ".jpx"}
 
 
-def _failure(name: str, settings: dict[str, str]) -> Error | None:
+def failure(name: str, settings: dict[str, str]) -> Error | None:
     """What the core has against a file that could not be opened, as an exception that tells its kind."""
     try:
         _core.ask("describe", name, settings)

@@ -86,7 +86,8 @@ def path(
     # GDAL's own options of one file, /vsicurl?…, are part of its name.
     has_query = "?" in name and not re.match(r"/?vsi\w+\?", name)
     if options or (has_query and not wrapped):
-        return f"{PREFIX}?{options}url={quote(_bare(name), safe='')}"
+        # Slashes stay: GDAL calls lstat() on the path of a VRT, and takes no name of more than 255 bytes.
+        return f"{PREFIX}?{options}url={quote(_bare(name), safe='/:')}"
     # A leading slash of GDAL's own prefixes is the one that ours ends in; that of a local path is kept.
     return PREFIX + name if name.startswith("/vsi") else f"{PREFIX}/{name}"
 

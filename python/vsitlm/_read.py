@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _core
 from ._errors import Error, ReadError, WindowError
+from ._open import failure
 from ._path import path, without_query
 from ._window import Area, Window, area
 
@@ -207,8 +208,8 @@ class Decoding:
         """Its pixels, by the options of this thread.
 
         Raises:
-            ReadError: What GDAL failed with.
-            Error: The image lacks one of the bands.
+            ReadError: What GDAL failed with by itself.
+            Error: What the core has against the file, or that it lacks one of the bands.
         """
         pixels = None if self.name is None else self._read(self.name)
         if self.frame is not None:
@@ -225,6 +226,6 @@ class Decoding:
                 pixels: NDArray[Any] = dataset.read(self.indexes)
                 return pixels
         except RasterioIOError as error:
-            raise ReadError(str(error.__cause__ or error)) from error
+            raise failure(name, {}) or ReadError(str(error.__cause__ or error)) from error
         except IndexError as error:
             raise Error(str(error)) from error

@@ -54,6 +54,8 @@ def area(window: Window, columns: int = 0, rows: int = 0) -> Area:
     Raises:
         WindowError: It is not of whole pixels.
     """
+    if isinstance(window, list):  # as JSON has it
+        window = tuple(window)
     if not isinstance(window, tuple) or len(window) != 2:
         return Area(*whole(window))
     (top, bottom), (left, right) = map(_ends, window)
