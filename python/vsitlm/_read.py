@@ -120,7 +120,7 @@ def elsewhere(options: Mapping[str, object]) -> dict[str, str]:
     import rasterio.env
 
     around = rasterio.env.getenv() if rasterio.env.hasenv() else {}
-    return _core.texts({**around, "GDAL_NUM_THREADS": "1", **options})
+    return {**_core.texts(around), "GDAL_NUM_THREADS": "1", **_core.texts(options)}
 
 
 def questions(terms: Terms, given: str | os.PathLike[str], window: Window | None) -> Questions:

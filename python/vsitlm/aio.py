@@ -179,7 +179,7 @@ async def _answer(question: str) -> str:
     number = _vsitlm.ask(question, answered)
     try:
         return await future
-    except asyncio.CancelledError:
+    except BaseException:
         _vsitlm.cancel(number)
         raise
 
