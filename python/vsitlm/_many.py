@@ -161,7 +161,11 @@ class _Reads:
         self.under_way: dict[int, _Read] = {}
         """By their number; only the consumer changes it."""
         self._terms = terms
-        self._pool = ThreadPoolExecutor(threads, "vsitlm", initializer=_enter, initargs=(terms.settings,))
+        self._pool = ThreadPoolExecutor(threads, "vsitlm")
+        # All threads start here: where one of the core's starts a thread, Python takes it for one of its own for good.
+        together = threading.Barrier(threads)
+        for entered in [self._pool.submit(_enter, terms.settings, together) for _ in range(threads)]:
+            entered.result()
         self._done: SimpleQueue[tuple[_Read, NDArray[Any] | BaseException]] = SimpleQueue()
         self._early: dict[int, Chip] = {}
         """Chips that are there before one that is to be yielded first."""
@@ -200,7 +204,7 @@ class _Reads:
         try:
             self._pool.submit(self._go_on, read, told)
         except RuntimeError as error:
-            # The pool has ended, and nobody waits any more; or it is broken.
+            # The pool has ended. Nobody waits any more, unless the interpreter is ending.
             self._done.put((read, error))
 
     def take(self, number: int | None) -> Chip:
@@ -228,9 +232,10 @@ class _Reads:
         self._pool.shutdown(cancel_futures=True)
 
 
-def _enter(settings: Mapping[str, str]) -> None:
-    """Sets the options of a thread that decodes, once and for all."""
+def _enter(settings: Mapping[str, str], together: threading.Barrier) -> None:
+    """Sets the options of a thread that decodes, once and for all; each thread does so one time."""
     import rasterio.env
 
+    together.wait()
     rasterio.Env().__enter__()
     rasterio.env.setenv(**settings)
