@@ -134,10 +134,10 @@ def test_no_path_that_users_are_shown_has_other_pixels(sample: Sample) -> None:
             elif "cells=" in name and "window=" in name:
                 left, top, width, height = map(int, name.split("window=")[1].split("&")[0].split(","))
                 assert np.array_equal(gdalio.read(name), sample.window((left, top, width, height)))
-            elif name.startswith("<VRTDataset"):
+            elif name.startswith("<VRTDataset") and part is None:
                 assert np.array_equal(gdalio.read(name), sample.window(window))
             else:
-                assert name == path or "?overview=" in name
+                assert name == path or "?overview=" in name or not gdalio.read(name).any()
     assert not gdalio.exists(window_path(sample.path, window).replace("window=", "packets="))
     assert gdalio.exists(window_path(sample.path, window))
 
