@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build demo test bench lint deny msrv fuzz sanitize soak test-docker test-qgis clean
+.PHONY: build wheel demo test bench lint deny msrv fuzz sanitize soak test-docker test-qgis clean
 
 PLUGIN := target/plugin/gdal_vsitlm.so
 PYTHON := target/py/r144/bin/python
@@ -16,6 +16,11 @@ build:
 	cp target/release/libvsitlm.so target/.gdal_vsitlm.so
 	mv -f target/.gdal_vsitlm.so $(PLUGIN)
 
+# The Python package, into target/wheels.
+wheel:
+	scripts/setup wheel
+	scripts/wheel
+
 # FILE=/path/to/a.jp2 takes your own file instead of a made one.
 demo:
 	scripts/setup demo
@@ -27,6 +32,8 @@ test:
 	$(MAKE) --no-print-directory build
 	cargo test --locked
 	scripts/test-python
+	scripts/wheel
+	scripts/test-wheel
 
 # REPEAT=9 takes more repetitions; WRITE=docs/benchmarks.md also puts the table there.
 bench:
@@ -35,9 +42,11 @@ bench:
 	$(PYTHON) scripts/bench.py $(if $(REPEAT),--repeat $(REPEAT)) $(if $(WRITE),--write $(WRITE))
 
 lint:
+	scripts/setup lint
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps --document-private-items
+	scripts/lint-python
 
 # Licences, sources, duplicates and advisories of what the plugin is built of.
 deny:
@@ -77,3 +86,4 @@ test-qgis:
 
 clean:
 	cargo clean
+	rm -rf python/vsitlm/plugin

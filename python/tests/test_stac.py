@@ -1,0 +1,91 @@
+"""odc-stac and rioxarray on STAC items whose assets lie on a local server, by `vsitlm.path` alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gdalio
+import numpy as np
+import rasterio
+from conftest import Site, band_path, noise, only_once, other, run
+from rasterio.warp import transform_bounds
+
+import vsitlm
+
+LOADS = """
+import json, sys
+from pathlib import Path
+import numpy as np
+import odc.stac
+import pystac
+import rioxarray
+import vsitlm
+job = json.loads(Path(sys.argv[1]).read_text())
+items = pystac.ItemCollection.from_dict(job["collection"])
+data = odc.stac.load(items, bands=["B04", "B08"], patch_url=vsitlm.path)
+for day, item in enumerate(items):
+    for band in ("B04", "B08"):
+        pixels = np.load(job["files"][item.id][band])
+        assert np.array_equal(data[band].isel(time=day).values, pixels), (item.id, band)
+        array = rioxarray.open_rasterio(vsitlm.path(item.assets[band].href))
+        assert np.array_equal(array.values[0], pixels) and array.rio.crs.to_epsg() == 32631
+        if band == "B04":
+            half = rioxarray.open_rasterio(vsitlm.path(item.assets[band].href, overview=2))
+            assert half.shape == (1, 550, 600), half.shape
+assert "rasterio" in str(vsitlm.info())
+"""
+
+
+def make(day: str, seed: int, site: Site, folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """A STAC item, B04 being a JP2 and B08 a GeoTIFF, and where their pixels are kept."""
+    assets, files = {}, {}
+    for number, (band, suffix) in enumerate([("B04", ".jp2"), ("B08", ".tif")]):
+        pixels = noise(1100, 1200, seed=10 * seed + number)
+        files[band] = str(folder / f"{day}-{band}.npy")
+        np.save(files[band], pixels[0])
+        path = gdalio.make_jp2(folder / f"{day}-{band}.jp2", pixels, BLOCKXSIZE=512, BLOCKYSIZE=512, PLT="YES")
+        with rasterio.open(path) as file:
+            grid = {"proj:shape": file.shape, "proj:transform": file.transform[:6]}
+            bounds = transform_bounds(file.crs, "EPSG:4326", *file.bounds)
+            profile = file.profile | {"driver": "GTiff"}
+        if suffix == ".tif":
+            path = path.with_suffix(suffix)
+            with rasterio.open(path, "w", **profile) as file:
+                file.write(pixels)
+        name = band_path(band).replace("20240601", day).replace(".jp2", suffix)
+        # Signed, as most catalogues have them.
+        href = site.put(path, name) + "?signature=a%2Fb"
+        kind = {".jp2": "image/jp2", ".tif": "image/tiff; application=geotiff"}[suffix]
+        assets[band] = {"href": href, "type": kind, "roles": ["data"], **grid}
+    west, south, east, north = bounds
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    item = {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "stac_extensions": ["https://stac-extensions.github.io/projection/v2.0.0/schema.json"],
+        "id": day,
+        "bbox": bounds,
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "properties": {"datetime": f"{day[:4]}-{day[4:6]}-{day[6:]}T10:50:31Z", "proj:code": "EPSG:32631"},
+        "links": [],
+        "assets": assets,
+    }
+    return item, files
+
+
+@only_once
+def test_odc_stac_and_rioxarray(site: Site, tmp_path: Path) -> None:
+    items, files = [], {}
+    for seed, day in enumerate(["20240601", "20240606"]):
+        item, files[day] = make(day, seed, site, tmp_path)
+        items.append(item)
+    job = tmp_path / "job.json"
+    job.write_text(json.dumps({"collection": {"type": "FeatureCollection", "features": items}, "files": files}))
+    jp2s = [item["assets"]["B04"]["href"] for item in items]
+    vsitlm.index(jp2s, tmp_path / "tiles.parquet")
+    site.stats()
+    run(LOADS, job, python=other("stac"), options={"VSITLM_INDEX": str(tmp_path / "tiles.parquet")})
+    ranges = [entry for entry in site.stats()["ranges"] if entry["path"].endswith(".jp2")]
+    assert ranges and all(entry["offset"] > 0 for entry in ranges), "a header was read, which the index has"

@@ -1,0 +1,76 @@
+"""Sentinel-2's JPEG 2000 archives, cloud-ready without touching them.
+
+Importing this package makes the file system `/vsitlm/` known to every GDAL of the process, loaded before or after, and
+to child processes. It imports neither numpy nor rasterio: what a function needs is imported when it is first used.
+
+A wheel that cannot serve this machine breaks nothing: one `VsitlmWarning` says why, and functions that need the core
+raise `UnsupportedError`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import _core
+
+if TYPE_CHECKING:
+    from ._errors import (
+        ChangedError as ChangedError,
+        DeniedError as DeniedError,
+        Error as Error,
+        IndexFileError as IndexFileError,
+        IndexingError as IndexingError,
+        MalformedError as MalformedError,
+        MissError as MissError,
+        NotFoundError as NotFoundError,
+        OptionError as OptionError,
+        OverviewError as OverviewError,
+        PathError as PathError,
+        ProductError as ProductError,
+        ReadError as ReadError,
+        UnsupportedError as UnsupportedError,
+        VsitlmWarning as VsitlmWarning,
+        WindowError as WindowError,
+    )
+    from ._index import Index as Index, Row as Row, Scan as Scan, Summary as Summary, index as index, scan as scan
+    from ._info import Gdal as Gdal, Info as Info, info as info, statistics as statistics
+    from ._open import open as open
+    from ._path import path as path
+
+    __version__: str
+
+_NAMES = {
+    "_errors": (
+        "ChangedError DeniedError Error IndexFileError IndexingError MalformedError MissError NotFoundError "
+        "OptionError OverviewError PathError ProductError ReadError UnsupportedError VsitlmWarning WindowError"
+    ),
+    "_index": "Index Row Scan Summary index scan",
+    "_info": "Gdal Info info statistics",
+    "_open": "open",
+    "_path": "path",
+}
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
+"""In which module each public name stands: it is imported when the name is first used."""
+
+__all__ = [*_MODULES, "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("vsitlm")
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+_core.start()

@@ -1,0 +1,142 @@
+"""The paths by which GDAL finds a file through `/vsitlm/`: strings alone, no file is looked at."""
+
+from __future__ import annotations
+
+import operator
+import os
+import re
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import quote
+
+from ._errors import PathError, WindowError
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+PREFIX = "/vsitlm"
+
+_PRODUCT = re.compile(r"S2[A-Z]_MSIL\w\w_\d{8}T\d{6}_N\d{4}_R\d{3}_T\d\d[A-Z]{3}_\d{8}T\d{6}(\.SAFE)?")
+"""The name of a product, as `/vsitlm/` takes one at the beginning of a path."""
+
+
+class WindowLike(Protocol):
+    """A window as rasterio has it."""
+
+    @property
+    def col_off(self) -> float:
+        """The first column."""
+
+    @property
+    def row_off(self) -> float:
+        """The first row."""
+
+    @property
+    def width(self) -> float:
+        """Columns."""
+
+    @property
+    def height(self) -> float:
+        """Rows."""
+
+
+AnyWindow: TypeAlias = "WindowLike | tuple[int, int, int, int]"
+"""A `rasterio.windows.Window`, or x, y, width and height in pixels."""
+
+
+def path(
+    path_or_url_or_product: str | os.PathLike[str],
+    band: str | None = None,
+    *,
+    overview: int | None = None,
+    window: AnyWindow | None = None,
+    cells: int | None = None,
+) -> str:
+    """The path by which any GDAL of the process opens a file through `/vsitlm/`.
+
+    Files that are no JP2 pass through unchanged, so that this function serves as odc-stac's `patch_url`. Nothing is
+    opened, and no core is needed.
+
+    Args:
+        path_or_url_or_product: A URL, `s3://bucket/key`, `/vsis3/bucket/key` or another path of GDAL's, a local path,
+            the name of a product, or what begins with `/vsitlm` already. A folder that has a product's name is
+            written `./S2A_….SAFE`, or given as a `pathlib.Path`.
+        band: The file of the product: `"B03"`, `"B03_20m"`, `"TCI"`, `"MSK_DETFOO_B02"`.
+        overview: The image at 1/2, 1/4, 1/8, …; None, 0 and 1 give it at full size.
+        window: Only this window of it, in pixels of the overview where there is one: x, y, width and height, or a
+            window of rasterio's.
+        cells: The whole image, laid out as cells of so many pixels that are read one by one.
+
+    Raises:
+        PathError: Options that do not go together, or a band of what is no product.
+        WindowError: A window that is empty or not of whole pixels.
+    """
+    name = os.fspath(path_or_url_or_product)
+    if not isinstance(path_or_url_or_product, str) and _PRODUCT.match(name):
+        name = f"./{name}"
+    options = _options(overview, window, cells)
+    if band is not None:
+        if not _PRODUCT.fullmatch(name):
+            raise PathError(f"{without_query(name)} is no product's name: it has no band {band}")
+        name = f"{name}/{band}"
+    if name.startswith(f"{PREFIX}?"):
+        return _add(name, options)
+    wrapped = name.startswith(f"{PREFIX}/")
+    if wrapped:
+        name = name[len(PREFIX) + 1 :]
+    # GDAL's own options of one file, /vsicurl?…, are part of its name.
+    has_query = "?" in name and not re.match(r"/?vsi\w+\?", name)
+    if options or (has_query and not wrapped):
+        return f"{PREFIX}?{options}url={quote(_bare(name), safe='')}"
+    # A leading slash of GDAL's own prefixes is the one that ours ends in; that of a local path is kept.
+    return PREFIX + name if name.startswith("/vsi") else f"{PREFIX}/{name}"
+
+
+def _options(overview: int | None, window: AnyWindow | None, cells: int | None) -> str:
+    """The options of a path, each with an `&` behind it."""
+    factor = operator.index(overview or 1)
+    options = f"overview={factor}&" if factor != 1 else ""
+    if window is not None:
+        options += "window={},{},{},{}&".format(*whole(window))
+    if cells is not None:
+        if options:
+            raise PathError("cells are those of the whole image: no overview or window goes with them")
+        options += f"cells={operator.index(cells)}&"
+    return options
+
+
+def whole(window: AnyWindow) -> tuple[int, int, int, int]:
+    """A window as x, y, width and height in whole pixels.
+
+    Raises:
+        WindowError: It is empty, or not of whole pixels.
+    """
+    if isinstance(window, tuple):
+        numbers: tuple[float, ...] = window
+    else:
+        numbers = (window.col_off, window.row_off, window.width, window.height)
+    if len(numbers) != 4 or any(number != int(number) for number in numbers):
+        raise WindowError(f"the window {numbers} is not of whole pixels: x, y, width and height")
+    x, y, width, height = map(int, numbers)
+    if width <= 0 or height <= 0:
+        raise WindowError(f"the window {numbers} is empty")
+    return x, y, width, height
+
+
+def _add(name: str, options: str) -> str:
+    """Puts options into a path that has some."""
+    prefix, _, own = name.partition("?")
+    known = {option.partition("=")[0] for option in own.split("&")}
+    for option in options.split("&"):
+        if option.partition("=")[0] in known - {""}:
+            raise PathError(f"{without_query(name)} has the option {option.partition('=')[0]} already")
+    return f"{prefix}?{options}{own}"
+
+
+def _bare(name: str) -> str:
+    """A URL without the `/vsicurl/` before it, beside which GDAL looks for no overviews where the URL has a query."""
+    return re.sub(r"^/?vsicurl/(?=https?://)", "", name)
+
+
+def without_query(name: str) -> str:
+    """A path for messages: what may hold a signature or a password is left out."""
+    return re.sub(r"//[^/@]*@", "//", name.split("?")[0])
