@@ -6,13 +6,15 @@ import itertools
 import json
 import re
 import shutil
+import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-import vsitlm
 from conftest import ROOT, SITE, only_once, other, run
+
+import vsitlm
 
 WHERE = Path(vsitlm.__file__).parent
 
@@ -36,7 +38,15 @@ def sees_fiona(path):
 """
 """Functions that tell whether a library sees `/vsitlm/`."""
 
+WHEELS = ["fiona", "pyogrio", "rasterio"]
+"""Each carries a libgdal of its own."""
+
 MODULES = {"rasterio": "rasterio", "osgeo": "osgeo.gdal", "pyogrio": "pyogrio", "fiona": "fiona"}
+ORDERS = [order for order in itertools.permutations(["vsitlm", *WHEELS]) if order[0] != "vsitlm"] + [
+    ("vsitlm", *WHEELS)
+]
+"""Those in which the package comes first are alike."""
+
 POINT = {"type": "Feature", "properties": {"a": 1}, "geometry": {"type": "Point", "coordinates": [1, 2]}}
 
 
@@ -53,8 +63,7 @@ def test_an_import_is_light() -> None:
     code = "import sys; before = set(sys.modules); import vsitlm; print(*(set(sys.modules) - before))"
     loaded = set(run(code).stdout.split())
     assert "vsitlm._vsitlm" in loaded
-    heavy = {"asyncio", "ctypes", "dataclasses", "json", "numpy", "pathlib", "rasterio", "subprocess", "typing_extensions"}
-    assert not heavy & loaded
+    assert not {"asyncio", "ctypes", "dataclasses", "json", "numpy", "pathlib", "rasterio", "subprocess"} & loaded
 
 
 def test_every_public_name_is_there() -> None:
@@ -85,10 +94,8 @@ def test_osgeo_before_and_after(order: str, files: Path) -> None:
 
 
 @only_once
-@pytest.mark.parametrize("order", list(itertools.permutations(["vsitlm", "rasterio", "pyogrio", "fiona"])), ids="-".join)
+@pytest.mark.parametrize("order", ORDERS, ids="-".join)
 def test_several_gdals_in_one_process(order: tuple[str, ...], files: Path) -> None:
-    if order.index("vsitlm") == 0 and list(order[1:]) != sorted(order[1:]):
-        pytest.skip("nothing that the other orders do not have")
     sees_in_order("interop", list(order), files)
 
 
@@ -207,12 +214,37 @@ assert vsitlm.path("x.jp2") == "/vsitlm/x.jp2"
         ("_vsitlm.abi3.so", None, "_vsitlm"),
     ],
 )
-def test_what_cannot_be_loaded_breaks_no_import(damaged: str, content: bytes | None, words: str, tmp_path: Path) -> None:
+def test_a_broken_package_breaks_no_import(damaged: str, content: bytes | None, words: str, tmp_path: Path) -> None:
     file = package(tmp_path) / damaged
     file.unlink()
     if content is not None:
         file.write_bytes(content)
     run(UNSUPPORTED, words, folder=tmp_path)
+
+
+@only_once
+def test_a_gdal_that_is_too_old_is_warned_of(tmp_path: Path) -> None:
+    if not (cc := shutil.which("cc")):
+        pytest.skip("no C compiler")
+    source = 'const char *GDALVersionInfo(const char *what) { return what[0] == \'R\' ? "2.4.4" : "2040400"; }'
+    library = tmp_path / "libgdal.so.20"
+    subprocess.run([cc, "-shared", "-fPIC", "-o", library, "-xc", "-"], input=source, text=True, check=True)
+    code = """
+import ctypes, sys, warnings
+ctypes.CDLL(sys.argv[1])
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    import vsitlm
+(warning,) = told
+assert warning.category is vsitlm.VsitlmWarning and warning.filename == "<string>", warning
+assert sys.argv[1] in str(warning.message) and "2.4.4" in str(warning.message), warning
+(old,) = vsitlm.info().gdals
+assert not old.served and old.reason and "not served" in str(vsitlm.info())
+import rasterio
+with rasterio.Env():
+    assert [gdal.served for gdal in vsitlm.info().gdals] == [False, True]
+"""
+    run(code, library)
 
 
 @only_once

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import vsitlm
 from conftest import PRODUCT, Site, band_path, only_once, other, run
+
+import vsitlm
 
 
 def test_a_scan(sample: Path, url: str) -> None:

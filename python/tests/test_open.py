@@ -10,10 +10,11 @@ import gdalio
 import numpy as np
 import pytest
 import rasterio
-import vsitlm
 from conftest import PRODUCT, Site, band_path
 from rasterio.errors import RasterioIOError
 from rasterio.windows import Window
+
+import vsitlm
 
 
 def test_a_local_file_and_a_url(sample: Path, url: str, pixels: np.ndarray, index: Path) -> None:
@@ -55,7 +56,7 @@ def test_a_product(sample: Path, index: Path, site: Site, pixels: np.ndarray) ->
 def test_what_is_no_jp2_passes_through(tmp_path: Path, site: Site) -> None:
     path = tmp_path / "x.tif"
     profile = {"driver": "GTiff", "width": 2, "height": 3, "count": 1, "dtype": "uint8", "crs": "EPSG:32631"}
-    with rasterio.open(path, "w", **profile, transform=rasterio.transform.from_origin(0, 0, 1, 1)) as file:
+    with rasterio.open(path, "w", **profile, transform=rasterio.transform.from_origin(5, 6, 1, 1)) as file:
         file.write(np.ones((1, 3, 2), "uint8"))
     for given in (path, site.put(path, "x.tif")):
         with vsitlm.open(given) as dataset:

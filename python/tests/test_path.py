@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import vsitlm
 from conftest import PRODUCT
 from rasterio.windows import Window
+
+import vsitlm
 
 
 @pytest.mark.parametrize(

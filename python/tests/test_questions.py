@@ -19,8 +19,8 @@ def build(folder: Path, *flags: str) -> dict[str, str]:
     """Builds the core, and gives the variables by which it is found."""
     if not (cc := shutil.which("cc")):
         pytest.skip("no C compiler")
-    command = [cc, "-shared", "-fPIC", *flags, "-o", str(folder / "gdal_vsitlm.so"), str(Path(__file__).with_name("core.c"))]
-    subprocess.run([*command, "-lpthread"], check=True)
+    source, library = Path(__file__).with_name("core.c"), folder / "gdal_vsitlm.so"
+    subprocess.run([cc, "-shared", "-fPIC", *flags, "-o", library, source, "-lpthread"], check=True)
     return {"GDAL_DRIVER_PATH": str(folder)}
 
 

@@ -15,7 +15,8 @@ def test_the_quick_start_runs(url: str, tmp_path: Path) -> None:
     (block,) = BLOCK.findall(text)
     assert len(block.splitlines()) <= 10 and text.count("<!-- test") == 1
     code = f"import os, sys; URL = sys.argv[1]; os.chdir(sys.argv[2])\n{block}\n"
-    done = run(code + "assert chip.shape == (512, 512) and chip.any()\nassert scene.shape == (100, 94)\n", url, tmp_path)
+    code += "assert chip.shape == (512, 512) and chip.any() and scene.shape == (100, 94)\n"
+    done = run(code, url, tmp_path)
     assert ": served" in done.stdout
 
 

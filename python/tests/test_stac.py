@@ -9,9 +9,10 @@ from typing import Any
 import gdalio
 import numpy as np
 import rasterio
-import vsitlm
 from conftest import Site, band_path, noise, only_once, other, run
 from rasterio.warp import transform_bounds
+
+import vsitlm
 
 LOADS = """
 import json, sys
@@ -44,7 +45,7 @@ def make(day: str, seed: int, site: Site, folder: Path) -> tuple[dict[str, Any],
         pixels = noise(1100, 1200, seed=10 * seed + number)
         files[band] = str(folder / f"{day}-{band}.npy")
         np.save(files[band], pixels[0])
-        path = gdalio.make_jp2(folder / f"{day}-{band}.jp2", pixels, BLOCKXSIZE=512, BLOCKYSIZE=512)
+        path = gdalio.make_jp2(folder / f"{day}-{band}.jp2", pixels, BLOCKXSIZE=512, BLOCKYSIZE=512, PLT="YES")
         with rasterio.open(path) as file:
             grid = {"proj:shape": file.shape, "proj:transform": file.transform[:6]}
             bounds = transform_bounds(file.crs, "EPSG:4326", *file.bounds)
