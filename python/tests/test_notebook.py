@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 
 import gdalio
@@ -112,7 +112,7 @@ def test_the_series_of_made_products(site: Site, tmp_path: Path) -> None:
     assert 0 < site.stats()["bytes"] < read / 2
     del days["20240606"]
     assert points == {
-        datetime(int(day[:4]), int(day[4:6]), int(day[6:]), 10, 50, 31, tzinfo=UTC): pytest.approx(
+        datetime(int(day[:4]), int(day[4:6]), int(day[6:]), 10, 50, 31, tzinfo=timezone.utc): pytest.approx(
             ndvi(bands, "B04", "B08", area)
         )
         for day, bands in days.items()
@@ -136,7 +136,7 @@ def test_the_series_of_a_real_product(site: Site, tmp_path: Path) -> None:
     area = middle(real["SCL"], 0.2)
     points, _ = draw(days, "B04_60m,B8A_60m,SCL_60m", area, index, tmp_path)
     assert points == {
-        datetime(2022, 10, int(day), 11, 54, 11, tzinfo=UTC): pytest.approx(ndvi(bands, "B04", "B8A", area))
+        datetime(2022, 10, int(day), 11, 54, 11, tzinfo=timezone.utc): pytest.approx(ndvi(bands, "B04", "B8A", area))
         for day, bands in days.items()
     }
     assert len(points) == 4 and all(-1 < value < 1 for value in points.values())
