@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from . import _core
 
 if TYPE_CHECKING:
+    from . import aio as aio
     from ._errors import (
         ChangedError as ChangedError,
         DeniedError as DeniedError,
@@ -34,8 +35,10 @@ if TYPE_CHECKING:
     )
     from ._index import Index as Index, Row as Row, Scan as Scan, Summary as Summary, index as index, scan as scan
     from ._info import Gdal as Gdal, Info as Info, info as info, statistics as statistics
+    from ._many import Chip as Chip, read_many as read_many
     from ._open import open as open
     from ._path import path as path
+    from ._read import read as read
 
     __version__: str
 
@@ -46,8 +49,11 @@ _NAMES = {
     ),
     "_index": "Index Row Scan Summary index scan",
     "_info": "Gdal Info info statistics",
+    "_many": "Chip read_many",
     "_open": "open",
     "_path": "path",
+    "_read": "read",
+    "aio": "aio",
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 """In which module each public name stands: it is imported when the name is first used."""
@@ -64,7 +70,8 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    module = import_module(f".{_MODULES[name]}", __name__)
+    value = module if name == "aio" else getattr(module, name)
     globals()[name] = value
     return value
 

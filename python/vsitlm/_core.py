@@ -93,7 +93,28 @@ def texts(options: Mapping[str, object]) -> dict[str, str]:
     }
 
 
-def ask(question: str, path: str, options: Mapping[str, object] | None = None) -> dict[str, Any]:
+def question(kind: str, path: str, options: Mapping[str, str] | None = None) -> str:
+    """A question to the core about a GDAL path, as it is asked; `options` go before those of the thread that asks."""
+    import json
+
+    return json.dumps({"ask": kind, "path": path, "options": options or {}})
+
+
+def answer(told: str) -> dict[str, Any]:
+    """What the core has answered.
+
+    Raises:
+        Error: What the core failed with.
+    """
+    import json
+
+    answer: dict[str, Any] = json.loads(told)
+    if "error" in answer:
+        raise error_of(answer["error"])
+    return answer
+
+
+def ask(kind: str, path: str, options: Mapping[str, object] | None = None) -> dict[str, Any]:
     """Asks the core about a GDAL path, and waits for the answer without holding the interpreter.
 
     Raises:
@@ -101,12 +122,6 @@ def ask(question: str, path: str, options: Mapping[str, object] | None = None) -
         UnsupportedError: There is no core, or it is too old for the question.
     """
     require()
-    import json
-
     from . import _vsitlm
 
-    asked = {"ask": question, "path": path, "options": texts(options or {})}
-    answer: dict[str, Any] = json.loads(_vsitlm.ask_and_wait(json.dumps(asked)))
-    if "error" in answer:
-        raise error_of(answer["error"])
-    return answer
+    return answer(_vsitlm.ask_and_wait(question(kind, path, texts(options or {}))))

@@ -96,7 +96,10 @@ def _options(overview: int | None, window: AnyWindow | None, cells: int | None) 
     factor = operator.index(overview or 1)
     options = f"overview={factor}&" if factor != 1 else ""
     if window is not None:
-        options += "window={},{},{},{}&".format(*whole(window))
+        x, y, width, height = whole(window)
+        if width <= 0 or height <= 0:
+            raise WindowError(f"the window {(x, y, width, height)} is empty")
+        options += f"window={x},{y},{width},{height}&"
     if cells is not None:
         if options:
             raise PathError("cells are those of the whole image: no overview or window goes with them")
@@ -108,17 +111,15 @@ def whole(window: AnyWindow) -> tuple[int, int, int, int]:
     """A window as x, y, width and height in whole pixels.
 
     Raises:
-        WindowError: It is empty, or not of whole pixels.
+        WindowError: It is not of whole pixels.
     """
     if isinstance(window, tuple):
         numbers: tuple[float, ...] = window
     else:
         numbers = (window.col_off, window.row_off, window.width, window.height)
-    if len(numbers) != 4 or any(number != int(number) for number in numbers):
+    if len(numbers) != 4 or any(number % 1 != 0 for number in numbers):
         raise WindowError(f"the window {numbers} is not of whole pixels: x, y, width and height")
     x, y, width, height = map(int, numbers)
-    if width <= 0 or height <= 0:
-        raise WindowError(f"the window {numbers} is empty")
     return x, y, width, height
 
 
