@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build wheel demo test bench lint deny msrv fuzz sanitize soak test-docker test-qgis clean
+.PHONY: build wheel demo test bench bench-python lint deny msrv fuzz sanitize soak test-docker test-qgis clean
 
 PLUGIN := target/plugin/gdal_vsitlm.so
 PYTHON := target/py/r144/bin/python
@@ -40,6 +40,13 @@ bench:
 	scripts/setup bench
 	$(MAKE) --no-print-directory build
 	$(PYTHON) scripts/bench.py $(if $(REPEAT),--repeat $(REPEAT)) $(if $(WRITE),--write $(WRITE))
+
+# The Python package: small windows, many chips, one event loop, and its import.
+bench-python:
+	scripts/setup bench wheel
+	$(MAKE) --no-print-directory build
+	scripts/wheel
+	$(PYTHON) scripts/bench_python.py $(if $(REPEAT),--repeat $(REPEAT)) $(if $(WRITE),--write $(WRITE))
 
 lint:
 	scripts/setup lint

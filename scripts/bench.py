@@ -28,7 +28,6 @@ from bench_transport import MANY, bench_files, bench_whole, many_files
 from measure import COG, LOCAL, PLAIN, SPARSE, VSITLM, Case, Measurement, Peer, Reading
 from sample import JP2_PATH, make, make_coarse, make_many, make_tci
 
-BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 FIRST = str(JP2_PATH)
 SECOND = FIRST.replace("_B03_", "_B04_")
 COGS = {FIRST: "cog/B03.tif", SECOND: "cog/B04.tif"}
@@ -239,13 +238,14 @@ def described(rtt_ms: float) -> str:
     )
 
 
-def replace_section(file: Path, text: str) -> None:
-    """Puts `text` between the marker lines of `file`."""
+def replace_section(file: Path, text: str, name: str = "bench") -> None:
+    """Puts `text` between the marker lines of `file` that have this name."""
+    begin, end = (f"<!-- {name}: {edge} -->" for edge in ("begin", "end"))
     old = file.read_text()
-    section = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
+    section = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
     if not section.search(old):
-        raise SystemExit(f"{file}: no lines {BEGIN} and {END}")
-    file.write_text(section.sub(lambda _: f"{BEGIN}\n{text}\n{END}", old))
+        raise SystemExit(f"{file}: no lines {begin} and {end}")
+    file.write_text(section.sub(lambda _: f"{begin}\n{text}\n{end}", old))
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
 """Holds a wheel against its name: `check_wheel.py WHEEL GLIBC`, by the Python of target/py/wheel.
 
 auditwheel must find the platform of the wheel's name true, and each of the two libraries in it, the extension and the
-plugin, must need no symbol of a glibc later than GLIBC and no library that manylinux does not have.
+plugin, must need no symbol of a glibc later than GLIBC, no library that manylinux does not have, and the unwinder of the
+process, libgcc_s, rather than one of its own.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ def complaints(name: str, library: bytes, glibc: str) -> list[str]:
     elf = ELFFile(io.BytesIO(library))
     needed = [tag.needed for tag in elf.get_section_by_name(".dynamic").iter_tags("DT_NEEDED")]
     found = [f"{name} needs {one}" for one in needed if not ALLOWED.fullmatch(one)]
+    if "libgcc_s.so.1" not in needed:
+        found.append(f"{name} does not need libgcc_s.so.1: it has an unwinder of its own")
     for _, symbols in elf.get_section_by_name(".gnu.version_r").iter_versions():
         for symbol in symbols:
             kind, _, number = symbol.name.partition("_")

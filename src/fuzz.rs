@@ -10,6 +10,7 @@ mod memory;
 mod seeds;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
@@ -245,5 +246,33 @@ fn drive(request: &path::Request, get: &dyn Fn(&str) -> Option<String>, host: &H
             }
             Err(error) => assert!(!listed.contains(&factor), "1/{factor} is listed: {}", error.chain()),
         }
+    }
+    let windows = [(0, 0, 1, 1), (3, 5, 20, 9), (30, 30, 40, 4), (0, 0, 64, 64)];
+    for (window, factor) in windows.into_iter().flat_map(|window| [(window, 1), (window, 2)]) {
+        let (x, y, width, height) = window;
+        let window = path::Window { x, y, width, height };
+        if let Ok(view) = open(View::Packets(factor, window))
+            && let Some(bytes) = checks::read(&view, size)
+        {
+            checks::table(&bytes, true);
+            assert!(open(View::Window(factor, window)).is_ok(), "packets of a window that there is not");
+        }
+        check_text(open(View::Window(factor, window)), size);
+    }
+    for window in [None, Some(path::Window { x: 1, y: 2, width: 40, height: 30 })] {
+        check_text(open(View::Cells(16, window)), size);
+    }
+}
+
+/// A view that is a text is XML, and so are the texts within.
+fn check_text(view: Result<Arc<file::Lease>, crate::Error>, size: u64) {
+    let view = match view {
+        Ok(view) => view,
+        Err(error) => return drop(error.chain()),
+    };
+    let text = String::from_utf8(checks::read(&view, size + (1 << 20)).expect("it is in memory")).expect("XML is text");
+    let document = roxmltree::Document::parse(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    for inner in document.descendants().filter_map(|node| node.text()).filter(|text| text.starts_with('<')) {
+        roxmltree::Document::parse(inner).unwrap_or_else(|error| panic!("{error}: {inner}"));
     }
 }

@@ -14,6 +14,9 @@ sys.path[:0] = [str(ROOT / "tests/python"), str(ROOT / "scripts")]
 
 import apart  # noqa: E402
 
+DATA = Path(os.environ.get("VSITLM_TEST_DATA", ROOT.parent / "shared/data"))
+"""Real files, where there are any."""
+
 OPTIONS = {"VSITLM_CACHE_DIR": "NO", "NO_PROXY": "*", "no_proxy": "*"}
 """Variables of every process: no learned store."""
 

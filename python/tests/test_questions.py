@@ -127,6 +127,25 @@ def test_an_answer_after_the_interpreter_is_dropped(core: dict[str, str]) -> Non
     assert (done.stdout, done.stderr) == ("end\n", "")
 
 
+@pytest.mark.parametrize("way", ["ask_and_wait", "read"])
+def test_threads_that_are_at_work_when_python_ends(way: str, core: dict[str, str], sample: Path) -> None:
+    code = f"""{QUIET}
+import sys, threading, time, rasterio
+def work():
+    if {way!r} == "ask_and_wait":
+        _vsitlm.ask_and_wait("never")
+    while True:
+        with rasterio.open("/vsitlm/" + sys.argv[1]) as dataset:
+            dataset.read(1)
+for _ in range(8):
+    threading.Thread(target=work, daemon=True).start()
+time.sleep(0.5)
+"""
+    # The core of C answers nobody; reads need the real one.
+    done = run(code, sample, options=core if way == "ask_and_wait" else None)
+    assert not done.stderr
+
+
 def test_a_child_of_a_fork_asks_and_ends(core: dict[str, str]) -> None:
     code = f"""{QUIET}
 import os, sys, time

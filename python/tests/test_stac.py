@@ -59,9 +59,14 @@ def make(day: str, seed: int, site: Site, folder: Path) -> tuple[dict[str, Any],
         href = site.put(path, name) + "?signature=a%2Fb"
         kind = {".jp2": "image/jp2", ".tif": "image/tiff; application=geotiff"}[suffix]
         assets[band] = {"href": href, "type": kind, "roles": ["data"], **grid}
+    return item(day, assets, bounds), files
+
+
+def item(day: str, assets: dict[str, Any], bounds: tuple[float, float, float, float]) -> dict[str, Any]:
+    """The STAC item of a day, whose assets lie in UTM zone 31N, within these bounds in degrees."""
     west, south, east, north = bounds
     ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-    item = {
+    return {
         "type": "Feature",
         "stac_version": "1.1.0",
         "stac_extensions": ["https://stac-extensions.github.io/projection/v2.0.0/schema.json"],
@@ -72,18 +77,17 @@ def make(day: str, seed: int, site: Site, folder: Path) -> tuple[dict[str, Any],
         "links": [],
         "assets": assets,
     }
-    return item, files
 
 
 @only_once
 def test_odc_stac_and_rioxarray(site: Site, tmp_path: Path) -> None:
     items, files = [], {}
     for seed, day in enumerate(["20240601", "20240606"]):
-        item, files[day] = make(day, seed, site, tmp_path)
-        items.append(item)
+        made, files[day] = make(day, seed, site, tmp_path)
+        items.append(made)
     job = tmp_path / "job.json"
     job.write_text(json.dumps({"collection": {"type": "FeatureCollection", "features": items}, "files": files}))
-    jp2s = [item["assets"]["B04"]["href"] for item in items]
+    jp2s = [made["assets"]["B04"]["href"] for made in items]
     vsitlm.index(jp2s, tmp_path / "tiles.parquet")
     site.stats()
     run(LOADS, job, python=other("stac"), options={"VSITLM_INDEX": str(tmp_path / "tiles.parquet")})

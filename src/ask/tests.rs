@@ -5,6 +5,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::*;
+use crate::file;
 use crate::jp2::made;
 use crate::source::mock::{Fault, Mock};
 
@@ -29,7 +30,7 @@ fn box_of(kind: &[u8; 4], contents: &[u8]) -> Vec<u8> {
 }
 
 /// 75 by 55 pixels in six tiles.
-fn file() -> made::File {
+fn image() -> made::File {
     let boxes = box_of(b"asoc", &box_of(b"asoc", &box_of(b"xml ", GML.as_bytes())));
     made::File { width: 75, height: 55, packet: 3000, plt: true, boxes, ..made::File::default() }
 }
@@ -60,10 +61,10 @@ fn index(folder: &Path, path: &str) -> String {
 fn an_image_is_described() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.jp2").to_str().unwrap().to_owned();
-    std::fs::write(&path, file().bytes()).unwrap();
+    std::fs::write(&path, image().bytes()).unwrap();
     let described = answer("describe", &format!("/vsitlm/{path}"), &[]);
     // A TLM marker segment of six entries, with Ztlm and Stlm.
-    let size = file().bytes().len() + 6 + 6 * 3;
+    let size = image().bytes().len() + 6 + 6 * 3;
     let mut expected = json!({
         "width": 75, "height": 55, "count": 1, "dtype": "uint16", "epsg": 32631,
         "transform": [10., 0., 500_000., 0., -10., 5_900_040.], "tile_shape": [32, 32], "overviews": [2, 4],
@@ -97,7 +98,7 @@ fn rows_are_found_by_path_and_by_product() {
     let images = folder.path().join(format!("{PRODUCT}.SAFE/GRANULE/L2A_T31UDQ_A1_2/IMG_DATA/R10m"));
     std::fs::create_dir_all(&images).unwrap();
     for band in ["B02", "B03"] {
-        std::fs::write(images.join(format!("T31UDQ_20241016T105031_{band}_10m.jp2")), file().bytes()).unwrap();
+        std::fs::write(images.join(format!("T31UDQ_20241016T105031_{band}_10m.jp2")), image().bytes()).unwrap();
     }
     let index = index(folder.path(), folder.path().join(format!("{PRODUCT}.SAFE")).to_str().unwrap());
     let options = [("VSITLM_INDEX", index.as_str())];
@@ -109,7 +110,7 @@ fn rows_are_found_by_path_and_by_product() {
         ("mgrs_tile", json!("31UDQ")),
         ("band_id", json!("B03")),
         ("resolution", json!(10)),
-        ("file_size", json!(file().bytes().len())),
+        ("file_size", json!(image().bytes().len())),
         ("tile_parts", json!(6)),
         ("has_tlm", json!(false)),
         ("overview_factor", Value::Null),
@@ -130,7 +131,7 @@ fn rows_are_found_by_path_and_by_product() {
 fn a_scan_is_what_the_command_line_tells() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.jp2").to_str().unwrap().to_owned();
-    std::fs::write(&path, file().bytes()).unwrap();
+    std::fs::write(&path, image().bytes()).unwrap();
     let scanned = answer("scan", &format!("/vsitlm/{path}"), &[]);
     assert_eq!((&scanned["image"]["width"], &scanned["tile_parts"]["count"]), (&json!(75), &json!(6)));
     assert_eq!(scanned["file"], json!(path));
@@ -153,7 +154,7 @@ fn failures_are_answers() {
 #[test]
 fn a_view_is_fetched_once_and_a_changed_file_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
-    let mock = Mock::new(&file().bytes());
+    let mock = Mock::new(&image().bytes());
     let url = mock.url("/ask/a.jp2");
     let index = index(folder.path(), &url);
     let options = [("VSITLM_INDEX", index.as_str())];
@@ -165,15 +166,64 @@ fn a_view_is_fetched_once_and_a_changed_file_is_an_error() {
     let before = mock.count();
     assert_eq!(answer("fetch", &path, &options), json!({"bytes": 0, "requests": 0}));
     assert_eq!(mock.count(), before);
-    mock.replace(&file().bytes(), "\"two\"");
+    mock.replace(&image().bytes(), "\"two\"");
     let changed = answer("fetch", &format!("/vsitlm/{url}"), &options);
     assert_eq!(changed["error"]["kind"], json!("Changed"), "{changed}");
 }
 
 #[test]
+fn a_windows_packets_are_fetched_once_and_read_without_another_request() {
+    let fine = made::File { tile: 64, width: 160, height: 130, precincts: 4, ..image() };
+    let mock = Mock::new(&fine.bytes());
+    let folder = tempfile::tempdir().unwrap();
+    for packets in [false, true] {
+        let url = mock.url(&format!("/ask/window-{packets}.jp2"));
+        let index = folder.path().join(format!("{packets}.parquet")).to_str().unwrap().to_owned();
+        let mut arguments = ["vsitlm", "index", &url, "-o", &index].map(std::ffi::OsString::from).to_vec();
+        arguments.extend(packets.then(|| "--packets".into()));
+        assert_eq!(crate::cli::exit_code(arguments), 0);
+        let options = [("VSITLM_INDEX", index.as_str())];
+        let before = mock.count();
+        let path = format!("/vsitlm?window=70,70,8,8&url={url}");
+        let fetched = answer("fetch", &path, &options);
+        let requests = (mock.count() - before) as u64;
+        assert_eq!(fetched["requests"], requests, "{fetched}");
+        assert!(
+            (2..=4 + u64::from(!packets)).contains(&requests),
+            "the tile's header only where nothing else tells: {requests}"
+        );
+        assert_eq!(answer("fetch", &path, &options), json!({"bytes": 0, "requests": 0}));
+        // What decodes it asks for nothing more.
+        let get = |_: &str, name: &str| match name {
+            "VSITLM_INDEX" => Some(index.clone()),
+            "VSITLM_CACHE_DIR" => Some("NO".to_owned()),
+            "VSITLM_MERGE_GAP" => Some("0".to_owned()),
+            _ => None,
+        };
+        let request = crate::path::parse(&format!("?packets=70,70,8,8&url={url}")).unwrap();
+        let file = file::open(&request, &get, None).unwrap();
+        let mut all = vec![0; file.size() as usize];
+        assert_eq!(file.read_at(0, &mut all, &mut file::Ahead::default()).unwrap(), all.len());
+        assert_eq!(mock.count() - before, requests as usize);
+    }
+    // A file that does not tell its packets is read as a part of the whole.
+    let mock = Mock::new(&made::File { plt: false, ..image() }.bytes());
+    let path = format!("/vsitlm?window=1,1,2,2&url={}", mock.url("/ask/untold.jp2"));
+    assert_eq!(answer("fetch", &path, &[]), json!({"bytes": 0, "requests": 0}));
+    let outside = answer("fetch", &path.replace("1,1,2,2", "70,0,9,9"), &[]);
+    assert_eq!(outside["error"]["kind"], "Window", "{outside}");
+    assert!(outside["error"]["message"].as_str().unwrap().contains("9 x 9 pixels"), "{outside}");
+    let described = answer("describe", &path, &[]);
+    assert_eq!(
+        (&described["width"], &described["transform"][2], &described["overviews"]),
+        (&json!(2), &json!(500_010.), &json!([]))
+    );
+}
+
+#[test]
 fn who_is_cancelled_hears_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let mock = Mock::new(&file().bytes());
+    let mock = Mock::new(&image().bytes());
     let url = mock.url("/ask/b.jp2");
     let index = index(folder.path(), &url);
     mock.fault([Fault::Stall]);

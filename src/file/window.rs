@@ -74,32 +74,45 @@ impl VirtualFile {
         Ok(layout::text(vrt(inner, georeference).as_bytes()))
     }
 
-    /// The text of a VRT that shows the image as cells of `side` pixels, with the reduced views as its overviews.
-    pub(super) fn cells(&self, known: &Known, request: &Request, side: u32) -> Result<Layout> {
+    /// The text of a VRT that shows the image, or `window` of it, as cells of `side` pixels; the whole image with the
+    /// reduced views as its overviews.
+    pub(super) fn cells(&self, known: &Known, request: &Request, side: u32, window: Option<&Window>) -> Result<Layout> {
         let main = main_header(&known.structure)?;
         let header = &known.structure.header;
-        let size = layout::size_at(&main, 0)?;
-        let georeference = georeference(header, &main, size, (0, 0))?;
+        let image = layout::size_at(&main, 0)?;
+        let area = window.copied().unwrap_or(Window { x: 0, y: 0, width: image.0, height: image.1 });
+        area.check(image)?;
+        let georeference = georeference(header, &main, image, (area.x, area.y))?;
         let parts = match self.packets(known) {
             Ok(_) if layout::has_windows(&main) => {
-                let cells = layout::cells(&main, side);
+                if side == 0 {
+                    return Err(Error::NoOverview { what: "cells of 0 pixels".to_owned() });
+                }
+                let cells = layout::cells(&main, side, &area);
                 let count = cells.count().saturating_mul(main.siz.components.len() as u64);
-                if side == 0 || count > MOST_CELLS {
+                if count > MOST_CELLS {
                     let what =
                         format!("cells of {side} pixels would be {count}, more than {MOST_CELLS}: make them larger");
                     return Err(Error::NoOverview { what });
                 }
-                let part = |cell: Window| Part {
-                    to: (cell.x, cell.y),
-                    ..Part::whole(path(request, View::Window(1, cell)), (cell.width, cell.height), &main, 0)
+                let part = |cell: Window| {
+                    let view = match cell.width <= side && cell.height <= side {
+                        true => View::Window(1, cell),
+                        false => View::Cells(side, Some(cell)),
+                    };
+                    let to = (cell.x - area.x, cell.y - area.y);
+                    Part { to, ..Part::whole(path(request, view), (cell.width, cell.height), &main, 0) }
                 };
                 cells.iter().map(part).collect()
             }
-            Ok(_) | Err(Error::NoOverview { .. }) => vec![Part::whole(path(request, View::Whole), size, &main, 0)],
+            Ok(_) | Err(Error::NoOverview { .. }) => {
+                vec![Part { from: area, ..Part::whole(path(request, View::Whole), image, &main, 0) }]
+            }
             Err(error) => return Err(error),
         };
-        let levels = self.overview_levels(known).unwrap_or_default();
+        let levels = self.overview_levels(known).ok().filter(|_| window.is_none()).unwrap_or_default();
         let overviews = levels.iter().map(|level| path(request, View::Reduced(1 << level.k))).collect();
+        let size = (area.width, area.height);
         let vrt = Vrt { header, main: &main, size, georeference, parts, overviews };
         Ok(layout::text(vrt.build().as_bytes()))
     }

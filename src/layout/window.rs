@@ -71,39 +71,47 @@ pub(crate) fn tile_at(main: &MainHeader, k: u8) -> (u32, u32) {
     (tile(main.siz.tile_width), tile(main.siz.tile_height))
 }
 
-/// An image in cells: their columns and rows, in pixels.
+/// A part of an image in cells: their columns and rows, in pixels.
 pub(crate) struct Cells {
     columns: Vec<Range<u32>>,
     rows: Vec<Range<u32>>,
 }
 
-/// The image in cells of `side` pixels, or fewer at the edges of tiles: none is of two tiles, which both would be decoded.
+/// `area` of the image, which is not empty and within it, in cells: its tiles, where it touches several; a part of one
+/// tile in cells of `side` pixels, which is not 0, or fewer at its edges. So a VRT of them lists few, of which each can
+/// be a VRT of cells itself; and no cell is of two tiles, which both would be decoded.
 ///
 /// A cell's support reaches a little beyond it, so cells that fill their precincts would need those around, too: nine in
 /// place of one. So they are laid out across the borders of precincts, half a precinct off, and need four.
-pub(crate) fn cells(main: &MainHeader, side: u32) -> Cells {
+pub(crate) fn cells(main: &MainHeader, side: u32, area: &Window) -> Cells {
     let siz = &main.siz;
     let (ppx, ppy) = main.coding.default.precincts.last().copied().unwrap_or((15, 15));
-    let spans = |origin: u32, tiles: Vec<Range<u32>>, precinct: u8| {
-        let shift = side.min(1 << precinct) / 2;
-        let cells = |tile: Range<u32>| {
-            // The first border behind the tile's edge.
-            let first = (tile.start + 1).saturating_sub(shift).div_ceil(side.max(1)) * side + shift;
-            let end = if tile.end - tile.start > side { tile.end } else { tile.start };
-            let inner = (first..end).step_by(side.max(1) as usize);
-            let borders: Vec<u32> = std::iter::once(tile.start).chain(inner).chain([tile.end]).collect();
-            let cell = |pair: &[u32]| match pair {
-                [start, end] => Some(start - origin..end - origin),
-                _ => None,
-            };
-            borders.windows(2).filter_map(cell).collect::<Vec<_>>()
+    // Borders are multiples of a step from an offset on, on the reference grid.
+    let split = |area: &Range<u32>, offset: u32, step: u32| -> Vec<Range<u32>> {
+        let first = (area.start + 1).saturating_sub(offset).div_ceil(step).saturating_mul(step).saturating_add(offset);
+        let inner = (first..area.end).step_by(step as usize);
+        let borders: Vec<u32> = std::iter::once(area.start).chain(inner).chain([area.end]).collect();
+        let cell = |pair: &[u32]| match pair {
+            [start, end] => *start..*end,
+            _ => 0..0,
         };
-        tiles.into_iter().flat_map(cells).collect()
+        borders.windows(2).map(cell).collect()
     };
-    let across = siz.tiles_across();
-    let columns = (0..across).map(|column| siz.tile_extent(column).0).collect();
-    let rows = (0..siz.tiles_down()).map(|row| siz.tile_extent(row * across).1).collect();
-    Cells { columns: spans(siz.x0, columns, ppx), rows: spans(siz.y0, rows, ppy) }
+    let (x, y) = (siz.x0 + area.x..siz.x0 + area.x + area.width, siz.y0 + area.y..siz.y0 + area.y + area.height);
+    let mut columns = split(&x, siz.tile_x0, siz.tile_width);
+    let mut rows = split(&y, siz.tile_y0, siz.tile_height);
+    if columns.len() == 1 && rows.len() == 1 {
+        let cells = |area: Range<u32>, precinct: u8| match area.end - area.start > side {
+            true => split(&area, side.min(1 << precinct) / 2, side),
+            false => vec![area],
+        };
+        (columns, rows) = (cells(x, ppx), cells(y, ppy));
+    }
+    let pixels = |range: Range<u32>, origin: u32| range.start - origin..range.end - origin;
+    Cells {
+        columns: columns.into_iter().map(|range| pixels(range, siz.x0)).collect(),
+        rows: rows.into_iter().map(|range| pixels(range, siz.y0)).collect(),
+    }
 }
 
 impl Cells {

@@ -156,10 +156,8 @@ proptest! {
             width: width + x0, height: height + y0, origin: (x0, y0), tile_origin: (x0, y0), tile, precincts, levels: 1, ..made::File::default()
         };
         let main = main_of(&made.bytes());
-        let cells = cells(&main, side);
         let mut seen = vec![0u8; (width * height) as usize];
-        prop_assert_eq!(cells.count(), cells.iter().count() as u64);
-        for cell in cells.iter() {
+        for cell in all_cells(&main, side, &Window { x: 0, y: 0, width, height }) {
             cell.check((width, height)).unwrap();
             prop_assert!(cell.width <= side && cell.height <= side);
             prop_assert_eq!(cell.x / tile, (cell.x + cell.width - 1) / tile);
@@ -170,6 +168,17 @@ proptest! {
         }
         prop_assert!(seen.iter().all(|times| *times == 1));
     }
+}
+
+/// The cells of an area, and of each of them, down to those that are windows.
+fn all_cells(main: &MainHeader, side: u32, area: &Window) -> Vec<Window> {
+    let found = cells(main, side, area);
+    assert_eq!(found.count(), found.iter().count() as u64);
+    let below = |cell: Window| match cell.width <= side && cell.height <= side {
+        true => vec![cell],
+        false => all_cells(main, side, &cell),
+    };
+    found.iter().flat_map(below).collect()
 }
 
 #[test]
@@ -203,9 +212,11 @@ fn cells_keep_away_from_the_borders_of_precincts() {
     let made = made::File { width: 2048, height: 64, tile: 1024, precincts: 8, levels: 4, ..made::File::default() };
     let main = main_of(&made.bytes());
     let widths = |side: u32| {
-        let cells: Vec<Window> = cells(&main, side).iter().filter(|cell| cell.y == 0).collect();
-        cells.iter().filter(|cell| cell.x < 1024).map(|cell| cell.width).collect::<Vec<_>>()
+        let cells = all_cells(&main, side, &Window { x: 0, y: 0, width: 2048, height: 64 });
+        let first = cells.into_iter().filter(|cell| cell.y == 0 && cell.x < 1024);
+        first.map(|cell| cell.width).collect::<Vec<_>>()
     };
+    assert_eq!(cells(&main, 256, &Window { x: 0, y: 0, width: 2048, height: 64 }).count(), 2, "the tiles");
     assert_eq!(widths(256), [128, 256, 256, 256, 128]);
     assert_eq!(widths(512), [128, 512, 384]);
     assert_eq!(widths(128)[..3], [64, 128, 128]);

@@ -14,7 +14,7 @@
 //! | `?url=<percent-encoded path>` | any of the above |
 //! | `?overview=4&url=<percent-encoded path>` | the image at 1/4 |
 //! | `?window=512,0,64,64&url=…`, also with `overview=4` | 64 by 64 pixels of it, from column 512 and row 0 on, as a dataset |
-//! | `?cells=256&url=…` | the image in cells of 256 by 256 pixels, each read by itself |
+//! | `?cells=256&url=…`, also with `window=` | the image in cells of 256 by 256 pixels, each read by itself |
 //! | any of them + `.ovr` | the list of its overviews |
 //!
 //! The slash before `vsi…` may be missing, since the prefix ends in one. A product's name may have `.SAFE` behind it; in
@@ -65,8 +65,8 @@ pub(crate) enum View {
     /// What that is made of: a JP2 that is right within the window alone. Its path stands in the dataset's text and
     /// nowhere else.
     Packets(u32, Window),
-    /// The image as cells of so many pixels, each of them a window.
-    Cells(u32),
+    /// The image, or a window of it, as cells of so many pixels, each of them a window.
+    Cells(u32, Option<Window>),
 }
 
 /// A rectangle of pixels.
@@ -125,7 +125,8 @@ impl Request {
             View::Reduced(factor) => format!("overview={factor}&"),
             View::Window(factor, window) => format!("{}window={window}&", of(factor)),
             View::Packets(factor, window) => format!("{}packets={window}&", of(factor)),
-            View::Cells(size) => format!("cells={size}&"),
+            View::Cells(size, None) => format!("cells={size}&"),
+            View::Cells(size, Some(window)) => format!("cells={size}&window={window}&"),
         };
         format!("?{options}url={}", percent_encode(self.file.as_bytes(), ENCODED))
     }
@@ -211,8 +212,8 @@ fn parse_options(path: &str, options: &str) -> Result<(String, View)> {
         (Some(factor), None, None, None) => View::Reduced(factor),
         (_, Some(window), None, None) => View::Window(factor.unwrap_or(1), window),
         (_, None, Some(window), None) => View::Packets(factor.unwrap_or(1), window),
-        (None, None, None, Some(size)) => View::Cells(size),
-        _ => return Err(bad(path, "cells= stands for itself, without overview= and window=")),
+        (None, window, None, Some(size)) => View::Cells(size, window),
+        _ => return Err(bad(path, "cells= goes with window= alone")),
     };
     match url {
         Some(url) => Ok((url, view)),

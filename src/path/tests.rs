@@ -338,7 +338,8 @@ fn windows_and_cells_are_views() {
         ("?overview=4&window=512,0,64,32&url=/x.jp2", View::Window(4, window)),
         ("?packets=512,0,64,32&url=/x.jp2", View::Packets(1, window)),
         ("?overview=2&packets=512,0,64,32&url=/x.jp2", View::Packets(2, window)),
-        ("?cells=256&url=/x.jp2", View::Cells(256)),
+        ("?cells=256&url=/x.jp2", View::Cells(256, None)),
+        ("?cells=256&window=512,0,64,32&url=/x.jp2", View::Cells(256, Some(window))),
     ];
     for (path, view) in table {
         let request = parse(path).unwrap();
@@ -351,8 +352,8 @@ fn windows_and_cells_are_views() {
         ("?window=1,2,-3,4&url=/x.jp2", "column,row,width,height"),
         ("?window=1,2,3,4294967296&url=/x.jp2", "column,row,width,height"),
         ("?cells=&url=/x.jp2", "cells= takes"),
-        ("?cells=1&overview=2&url=/x.jp2", "stands for itself"),
-        ("?window=1,2,3,4&packets=1,2,3,4&url=/x.jp2", "stands for itself"),
+        ("?cells=1&overview=2&url=/x.jp2", "window= alone"),
+        ("?window=1,2,3,4&packets=1,2,3,4&url=/x.jp2", "window= alone"),
     ] {
         let error = parse(path).unwrap_err().to_string();
         assert!(error.contains(words), "{path}: {error}");
@@ -363,7 +364,7 @@ fn windows_and_cells_are_views() {
 fn names_of_views_have_no_long_parts() {
     // GDAL calls lstat() on them.
     let long = format!("https://host/{}/x.jp2?sig={}", "a".repeat(200), "%2F".repeat(60));
-    let request = parse(&long).unwrap().with(View::Cells(256));
+    let request = parse(&long).unwrap().with(View::Cells(256, None));
     assert!(request.name().starts_with("?cells=256&url=https://host/aaa"), "{}", request.name());
     assert_eq!(parse(&request.name()).unwrap().file, long);
 }

@@ -174,3 +174,40 @@ def test_a_file_with_marked_packets_fails_as_well(site: Site, folder: Path, tmp_
     steps = [(way, broken, (0, 0, 480, 512)) for way in ("read", "read_vrt")]
     *failures, last = apart.call(jobs.play, *steps, ("last",), options={"VSITLM_INDEX": str(index)} | QUICK)
     assert all(is_error_that_names(failure, marked, last) for failure in failures)
+
+
+@pytest.mark.parametrize("threads", [None, "4"])
+@pytest.mark.parametrize("tiles", [(8,), (0, 1, 2, 3, 4, 5, 6, 7, 8)], ids=str)
+@pytest.mark.parametrize("view", ["window=0,0,1464,1436", "window=482,492,600,580", "cells=256"])
+def test_a_lasting_fault_is_an_exception_where_a_window_is_read(
+    site: Site, sample: Sample, indexed: dict[str, str], view: str, tiles: tuple[int, ...], threads: str | None
+) -> None:
+    height, width = sample.pixels.shape[1:]
+    view = view.replace("1464,1436", f"{width},{height}")
+    path = f"/vsitlm?{view}&url={site.url(sample.name)}"
+    fail(site, sample, *tiles)
+    mend = f"{site.server.url}/__control?clear=1"
+    failure, again, last, _, right = apart.call(
+        jobs.play,
+        ("read", path),
+        ("read", path),
+        ("last",),
+        ("ask", mend),
+        ("read", path),
+        options=with_threads(indexed, threads),
+    )
+    left, top, wide, high = map(int, view[7:].split(",")) if view.startswith("window") else (0, 0, width, height)
+    assert is_error_that_names(failure, sample, last) and is_error_that_names(again, sample, last)
+    assert np.array_equal(right, sample.window((left, top, wide, high)))
+
+
+@pytest.mark.parametrize("threads", [None, "4"])
+@pytest.mark.parametrize("view", ["window=482,492,100,90", "cells=256"])
+def test_a_fault_that_passes_gives_right_pixels_where_a_window_is_read(
+    site: Site, sample: Sample, indexed: dict[str, str], view: str, threads: str | None
+) -> None:
+    path = f"/vsitlm?{view}&url={site.url(sample.name)}"
+    fail(site, sample, 1, times=1)
+    window = None if "window" in view else FOUR_TILES
+    pixels = apart.call(jobs.read, path, window, options=with_threads(indexed, threads))
+    assert np.array_equal(pixels, sample.window(FOUR_TILES))

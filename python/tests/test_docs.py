@@ -1,0 +1,49 @@
+"""The code of docs/python.md runs, and what it has of the README is the same there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Site, band_path, run
+
+GUIDE = (ROOT / "docs/python.md").read_text()
+README = (ROOT / "python/README.md").read_text()
+BLOCK = re.compile(r"^<!-- test -->\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+FINDS = """
+import numpy as np
+with rasterio.open(vsitlm.path(URL)) as dataset:
+    left = dataset.read(1, window=Window(0, 0, 640, 64))
+    window = dataset.read(1, window=Window(600, 700, 64, 64))
+assert made.rows == len(URLS) == made.scanned + made.unchanged
+assert np.array_equal(same, window) and np.array_equal(chip.pixels, window)
+assert half.shape == (1, 32, 32) and edge.shape == (1, 64, 64)
+assert not edge[0, :16].any() and np.array_equal(edge[0, 16:, 16:], left[:48, :48])
+assert np.array_equal(np.hstack(chips), left) and coarsest.shape == scene[None].shape
+assert np.array_equal(coarsest[0], scene)
+
+import multiprocessing
+batches = [[0, 2], [1]]
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    ours = pool.map(Chips(wanted).__getitems__, batches)
+assert [len(batch) for batch in ours] == [2, 1] and np.array_equal(ours[0][0][0], window)
+"""
+
+
+def test_the_code_runs(url: str, sample: Path, site: Site, tmp_path: Path) -> None:
+    urls = [url, site.put(sample, band_path("B04")), site.put(sample, band_path("B08"))]
+    blocks = BLOCK.findall(GUIDE)
+    assert len(blocks) == GUIDE.count("<!-- test") > 1
+    code = f"import os, sys; URL, URLS = sys.argv[2], sys.argv[2:]; os.chdir(sys.argv[1])\n{''.join(blocks)}{FINDS}"
+    done = run(code, tmp_path, *urls)
+    assert ": served" in done.stdout and "failed:" not in done.stdout and not done.stderr
+
+
+@pytest.mark.parametrize(
+    "part", [r"^## Quick start\n.*?```$", r"^## Errors\n.*?(?=^## )"], ids=["quick start", "errors"]
+)
+def test_what_the_readme_has_too_is_the_same(part: str) -> None:
+    (ours,), (theirs,) = (re.findall(part, text, re.MULTILINE | re.DOTALL) for text in (GUIDE, README))
+    assert ours == theirs
