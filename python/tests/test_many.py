@@ -36,8 +36,10 @@ def part(pixels: np.ndarray, window: Any) -> np.ndarray:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Waits for a condition that will come true."""
+    """Waits for a condition that will come true; a minute is for ever."""
+    end = time.monotonic() + 60
     while not condition():
+        assert time.monotonic() < end, "it never comes true"
         time.sleep(0.01)
 
 
