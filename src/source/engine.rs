@@ -12,13 +12,13 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
-use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::error::{Error, Result};
 use crate::options::{HttpOptions, Proxies, Secret};
 use crate::process::{PerProcess, lock};
 use crate::source::Meta;
+use crate::source::blocking::Blocking;
 use crate::source::cache::Cache;
 use crate::source::host::Host;
 use crate::source::statistics::{self, Statistics};
@@ -29,8 +29,8 @@ const WORKERS: usize = 2;
 /// Threads that read at the same time, where a source has no way of reading without one.
 const READERS: usize = 4;
 
-/// Threads for work that blocks: more than all [`Blocking`] let run, so that looking up the names of hosts has some too.
-const BLOCKING: usize = 16;
+/// Threads that look up the names of hosts at the same time.
+const RESOLVERS: usize = 4;
 
 /// Hosts that are told apart. A server that redirects to ever new names must not fill the memory.
 const MAX_HOSTS: usize = 4096;
@@ -57,27 +57,6 @@ pub(super) struct Engine {
     pub(super) cache: Cache,
     /// What reads for tasks, where a source has no other way.
     pub(super) readers: Blocking<READERS>,
-}
-
-/// Work that blocks, on threads that tasks of the runtime wait for: at most `N` at a time.
-pub(crate) struct Blocking<const N: usize>(Arc<Semaphore>);
-
-impl<const N: usize> Default for Blocking<N> {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(N)))
-    }
-}
-
-impl<const N: usize> Blocking<N> {
-    /// Runs `work` when a thread may. What has begun goes on when the future is dropped. A panic is an error.
-    pub(crate) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-        let permit = self.0.clone().acquire_owned().await.map_err(|_| panicked())?;
-        let working = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            work()
-        });
-        working.await.map_err(|_| panicked())
-    }
 }
 
 /// The options that make one HTTP client differ from another. Connections are shared by all that agree on them.
@@ -204,7 +183,7 @@ impl Engine {
             .get_or_init(|| {
                 tokio::runtime::Builder::new_multi_thread()
                     .worker_threads(WORKERS)
-                    .max_blocking_threads(BLOCKING)
+                    .max_blocking_threads(RESOLVERS)
                     .thread_name("vsitlm")
                     .enable_all()
                     .build()

@@ -11,9 +11,10 @@
 //! | `list` | whole objects: what lies below a prefix, the bytes of a small one, writing one |
 //! | `remote` | HTTP and the object stores: `target` makes object_stores from options, `http` sends what `call` asks for, `response` holds the answer against it |
 //! | `netrc` | which hosts GDAL has a password for |
-//! | `engine` | what a process shares, and what fork() does to it |
+//! | `engine` | what a process shares, and what fork() does to it; `blocking` has threads for what must not wait in it |
 //! | `host` | one host: `turns` says who may ask it next, `link` what requests to it cost, `statistics` what was asked |
 
+mod blocking;
 mod buffer;
 mod cache;
 mod call;
@@ -50,8 +51,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub(crate) use blocking::Blocking;
 pub(crate) use cache::{Fetched, fetch_units, fetch_units_async, is_under_way, keep, merge_gap, peek, prefetch};
-pub(crate) use engine::{Blocking, host, spawn, statistics, statistics_json};
+pub(crate) use engine::{host, spawn, statistics, statistics_json};
 pub(crate) use host::Host;
 pub(crate) use link::Link;
 pub(crate) use list::{list, put, read_whole};
