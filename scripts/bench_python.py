@@ -366,7 +366,7 @@ class Bench:
             0.1,
         )
         self.report.note(
-            f"{what}: {told['loop']['seconds']:.2f} s, {told['loop']['threads']} threads: 2 decode, 2 move bytes, 4 open "
+            f"{what}: {told['loop']['seconds']:.2f} s, {told['loop']['threads']} threads: 2 decode, 2 move bytes, 3 open "
             f"files, 1 tells answers; with {MANY_THREADS} threads {told['threads']['seconds']:.2f} s, "
             f"{told['threads']['threads']} threads, those that GDAL decodes with among them"
         )

@@ -37,13 +37,16 @@ def open(
     """
     _core.require()
     import rasterio
+    import rasterio.env
     from rasterio.errors import RasterioIOError
 
     from . import _vsitlm
 
     name = path(path_or_url_or_product, band, overview=overview)
     settings = _core.texts({"VSITLM_INDEX": index, **options})
-    with rasterio.Env(**settings):
+    with rasterio.Env():
+        # Not as the environment's own options, among which rasterio takes no keys of AWS.
+        rasterio.env.setenv(**settings)
         # For a libgdal that came after the package, and has not looked for plugins where the package told it to.
         _vsitlm.register()
         try:

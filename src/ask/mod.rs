@@ -41,7 +41,7 @@ pub(crate) trait Asker: Send + Sync {
 pub(crate) type Answer = Box<dyn FnOnce(String) + Send>;
 
 /// Files that are opened or looked at at the same time: that may block.
-const OPENERS: usize = 4;
+const OPENERS: usize = 3;
 
 static STATE: PerProcess<State> = PerProcess::new();
 

@@ -15,6 +15,7 @@
 //! | `?overview=4&url=<percent-encoded path>` | the image at 1/4 |
 //! | `?window=512,0,64,64&url=…`, also with `overview=4` | 64 by 64 pixels of it, from column 512 and row 0 on, as a dataset |
 //! | `?cells=256&url=…`, also with `window=` | the image in cells of 256 by 256 pixels, each read by itself |
+//! | `?cells=256&url=<a file that is no JP2>` | the file |
 //! | any of them + `.ovr` | the list of its overviews |
 //!
 //! The slash before `vsi…` may be missing, since the prefix ends in one. A product's name may have `.SAFE` behind it; in
@@ -178,6 +179,11 @@ pub(crate) fn parse_file(path: &str) -> Result<Request> {
         None => (path.to_owned(), View::Whole),
     };
     let location = parse_location(&file)?;
+    // So that one prefix can stand before every asset of a STAC item.
+    let view = match view {
+        View::Cells(_, None) if !location.is_jp2() => View::Whole,
+        view => view,
+    };
     let key = key_of(&location);
     Ok(Request { location, view, file, key })
 }

@@ -339,13 +339,17 @@ fn windows_and_cells_are_views() {
         ("?packets=512,0,64,32&url=/x.jp2", View::Packets(1, window)),
         ("?overview=2&packets=512,0,64,32&url=/x.jp2", View::Packets(2, window)),
         ("?cells=256&url=/x.jp2", View::Cells(256, None)),
+        ("?cells=256&url=https://host/x.jp2?sig=1", View::Cells(256, None)),
         ("?cells=256&window=512,0,64,32&url=/x.jp2", View::Cells(256, Some(window))),
     ];
     for (path, view) in table {
         let request = parse(path).unwrap();
-        assert_eq!((request.view, &request.location), (view, &local("/x.jp2")), "{path}");
+        assert_eq!(request.view, view, "{path}");
+        assert_eq!(request.location.file_path().rsplit('/').next(), Some("x.jp2"), "{path}");
         assert_eq!(parse(&request.name()).unwrap(), request, "{path}");
     }
+    let other = parse("?cells=256&url=https://host/x.tif?sig=1").unwrap();
+    assert_eq!((other.view, other.location), (View::Whole, url("https://host/x.tif?sig=1")));
     for (path, words) in [
         ("?window=1,2,3&url=/x.jp2", "column,row,width,height"),
         ("?window=1,2,3,4,5&url=/x.jp2", "column,row,width,height"),
