@@ -25,9 +25,6 @@ use crate::path::{Request, View, Window};
 use crate::source::SourceRange;
 use crate::trace;
 
-/// The most sources that a VRT of cells lists: each costs some hundred bytes, and time at every open.
-const MOST_CELLS: u64 = 1 << 16;
-
 /// The packets of each tile, found out when they are first needed.
 #[derive(Default)]
 pub(super) struct Lengths(OnceBox<Vec<OnceBox<Arc<TilePackets>>>>);
@@ -85,16 +82,6 @@ impl VirtualFile {
         let georeference = georeference(header, &main, image, (area.x, area.y))?;
         let parts = match self.packets(known) {
             Ok(_) if layout::has_windows(&main) => {
-                if side == 0 {
-                    return Err(Error::NoOverview { what: "cells of 0 pixels".to_owned() });
-                }
-                let cells = layout::cells(&main, side, &area);
-                let count = cells.count().saturating_mul(main.siz.components.len() as u64);
-                if count > MOST_CELLS {
-                    let what =
-                        format!("cells of {side} pixels would be {count}, more than {MOST_CELLS}: make them larger");
-                    return Err(Error::NoOverview { what });
-                }
                 let part = |cell: Window| {
                     let view = match cell.width <= side && cell.height <= side {
                         true => View::Window(1, cell),
@@ -103,7 +90,7 @@ impl VirtualFile {
                     let to = (cell.x - area.x, cell.y - area.y);
                     Part { to, ..Part::whole(path(request, view), (cell.width, cell.height), &main, 0) }
                 };
-                cells.iter().map(part).collect()
+                layout::cells(&main, side, &area)?.iter().map(part).collect()
             }
             Ok(_) | Err(Error::NoOverview { .. }) => {
                 vec![Part { from: area, ..Part::whole(path(request, View::Whole), image, &main, 0) }]

@@ -71,6 +71,9 @@ pub(crate) fn tile_at(main: &MainHeader, k: u8) -> (u32, u32) {
     (tile(main.siz.tile_width), tile(main.siz.tile_height))
 }
 
+/// The most sources that a VRT of cells lists: each costs some hundred bytes, and time at every open.
+const MOST_CELLS: u64 = 1 << 16;
+
 /// A part of an image in cells: their columns and rows, in pixels.
 pub(crate) struct Cells {
     columns: Vec<Range<u32>>,
@@ -83,8 +86,23 @@ pub(crate) struct Cells {
 ///
 /// A cell's support reaches a little beyond it, so cells that fill their precincts would need those around, too: nine in
 /// place of one. So they are laid out across the borders of precincts, half a precinct off, and need four.
-pub(crate) fn cells(main: &MainHeader, side: u32, area: &Window) -> Cells {
+///
+/// # Errors
+/// [`Error::NoOverview`] for cells of 0 pixels, and where there would be more than [`MOST_CELLS`], all components counted.
+pub(crate) fn cells(main: &MainHeader, side: u32, area: &Window) -> Result<Cells> {
     let siz = &main.siz;
+    if side == 0 {
+        return Err(Error::NoOverview { what: "cells of 0 pixels".to_owned() });
+    }
+    let check = |across: u64, down: u64| {
+        let count = across.saturating_mul(down).saturating_mul(siz.components.len() as u64);
+        match count > MOST_CELLS {
+            true => Err(Error::NoOverview {
+                what: format!("cells of {side} pixels would be {count}, more than {MOST_CELLS}: make them larger"),
+            }),
+            false => Ok(()),
+        }
+    };
     let (ppx, ppy) = main.coding.default.precincts.last().copied().unwrap_or((15, 15));
     // Borders are multiples of a step from an offset on, on the reference grid.
     let split = |area: &Range<u32>, offset: u32, step: u32| -> Vec<Range<u32>> {
@@ -101,25 +119,22 @@ pub(crate) fn cells(main: &MainHeader, side: u32, area: &Window) -> Cells {
     let mut columns = split(&x, siz.tile_x0, siz.tile_width);
     let mut rows = split(&y, siz.tile_y0, siz.tile_height);
     if columns.len() == 1 && rows.len() == 1 {
+        check((area.width / side).into(), (area.height / side).into())?;
         let cells = |area: Range<u32>, precinct: u8| match area.end - area.start > side {
             true => split(&area, side.min(1 << precinct) / 2, side),
             false => vec![area],
         };
         (columns, rows) = (cells(x, ppx), cells(y, ppy));
     }
+    check(columns.len() as u64, rows.len() as u64)?;
     let pixels = |range: Range<u32>, origin: u32| range.start - origin..range.end - origin;
-    Cells {
+    Ok(Cells {
         columns: columns.into_iter().map(|range| pixels(range, siz.x0)).collect(),
         rows: rows.into_iter().map(|range| pixels(range, siz.y0)).collect(),
-    }
+    })
 }
 
 impl Cells {
-    /// How many there are.
-    pub(crate) fn count(&self) -> u64 {
-        self.columns.len() as u64 * self.rows.len() as u64
-    }
-
     /// Each cell, row by row.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Window> {
         let cell = |x: &Range<u32>, y: &Range<u32>| Window {

@@ -172,8 +172,7 @@ proptest! {
 
 /// The cells of an area, and of each of them, down to those that are windows.
 fn all_cells(main: &MainHeader, side: u32, area: &Window) -> Vec<Window> {
-    let found = cells(main, side, area);
-    assert_eq!(found.count(), found.iter().count() as u64);
+    let found = cells(main, side, area).unwrap();
     let below = |cell: Window| match cell.width <= side && cell.height <= side {
         true => vec![cell],
         false => all_cells(main, side, &cell),
@@ -216,10 +215,17 @@ fn cells_keep_away_from_the_borders_of_precincts() {
         let first = cells.into_iter().filter(|cell| cell.y == 0 && cell.x < 1024);
         first.map(|cell| cell.width).collect::<Vec<_>>()
     };
-    assert_eq!(cells(&main, 256, &Window { x: 0, y: 0, width: 2048, height: 64 }).count(), 2, "the tiles");
     assert_eq!(widths(256), [128, 256, 256, 256, 128]);
     assert_eq!(widths(512), [128, 512, 384]);
     assert_eq!(widths(128)[..3], [64, 128, 128]);
     assert_eq!(widths(1024), [1024]);
     assert_eq!(widths(5000), [1024]);
+    let whole = Window { x: 0, y: 0, width: 2048, height: 64 };
+    assert_eq!(cells(&main, 256, &whole).unwrap().iter().count(), 2, "the tiles");
+    assert!(cells(&main, 0, &whole).err().unwrap().to_string().contains("0 pixels"));
+    // Counted before anything is made of them.
+    let (width, height) = (u32::MAX, u32::MAX);
+    let siz = Siz { x1: width, y1: height, tile_width: width, tile_height: height, ..main.siz.clone() };
+    let error = cells(&MainHeader { siz, ..main }, 1, &Window { x: 0, y: 0, width, height }).err().unwrap();
+    assert!(error.to_string().contains("make them larger"), "{error}");
 }
