@@ -204,7 +204,7 @@ fn views_of_a_product_path_are_those_of_the_file() {
     let mut text = vec![0; list.size() as usize];
     list.read_at(0, &mut text, &mut crate::file::Ahead::default()).unwrap();
     let text = String::from_utf8(text).unwrap();
-    assert!(text.contains("?overview=2&amp;url=S2A%5FMSIL2A") && text.contains("B03%5F20m"), "{text}");
+    assert!(text.contains("?overview=2&amp;url=S2A_MSIL2A") && text.contains("B03_20m"), "{text}");
     let view = world.open(&format!("?overview=2&url={}", world.path()), "eodata", &[]).unwrap();
     assert!(view.size() < list.size() + bytes(300).len() as u64);
 }

@@ -111,26 +111,27 @@ fn check_lengths<'a>(
     main: &MainHeader,
     coding: &TileCoding,
     tile: u16,
-    parts: impl Iterator<Item = (u32, &'a [u32], &'a TilePart)>,
+    parts: impl Iterator<Item = (u32, &'a [u32], &'a TilePart)> + Clone,
 ) -> Result<()> {
     let none = |what: String| Err(Error::NoOverview { what });
-    let mut told = 0;
+    let told: u64 = parts.clone().map(|(_, lengths, _)| lengths.len() as u64).sum();
+    let count = packet_count(&main.siz, coding, tile.into());
+    if told != count {
+        return none(match told {
+            0 => format!("it does not tell how long the packets of tile {tile} are (no PLT)"),
+            told => format!("its PLT tells of {told} packets of tile {tile}, which has {count}"),
+        });
+    }
     for (packets, lengths, part) in parts {
-        told += lengths.len() as u64;
         let end = lengths.iter().fold(u64::from(packets), |at, length| at + u64::from(*length));
-        if !lengths.is_empty() && end != u64::from(part.length) {
+        if end != u64::from(part.length) {
             return none(format!(
                 "by its PLT the packets of tile {tile} end at byte {end} of a tile-part of {} bytes",
                 part.length
             ));
         }
     }
-    let count = packet_count(&main.siz, coding, tile.into());
-    match told {
-        _ if told == count => Ok(()),
-        0 => none(format!("it does not tell how long the packets of tile {tile} are (no PLT)")),
-        told => none(format!("its PLT tells of {told} packets of tile {tile}, which has {count}")),
-    }
+    Ok(())
 }
 
 /// The packets of one tile, one by one.
