@@ -103,7 +103,8 @@ impl Vrt<'_> {
             let (band, kind) = (index + 1, data_type(component));
             let _ = writeln!(out, "  <VRTRasterBand dataType=\"{kind}\" band=\"{band}\">");
             let bits = (component.depth & 0x7F) + 1;
-            if ![8, 16, 32].contains(&bits) {
+            let is_alpha = colours.get(index).copied().flatten() == Some("Alpha");
+            if ![8, 16, 32].contains(&bits) && !(is_alpha && self.widens_alpha(index)) {
                 // As the JP2 driver tells it.
                 let _ = writeln!(
                     out,
@@ -133,6 +134,12 @@ impl Vrt<'_> {
 }
 
 impl Vrt<'_> {
+    /// Whether GDAL makes 255 of the ones of this opacity, of one bit beside samples of eight.
+    fn widens_alpha(&self, index: usize) -> bool {
+        let depth = |index: usize| self.main.siz.components.get(index).map(|component| component.depth);
+        depth(index) == Some(0) && depth(usize::from(index == 0)) == Some(7)
+    }
+
     /// Nothing, under all parts. From 3.10 on GDAL reads several sources of a VRT by threads of its own, and 3.10 hides
     /// what fails there from the program, which takes zeros for pixels. It does not where sources overlap.
     fn backdrop(&self) -> Part {
