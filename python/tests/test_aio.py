@@ -222,7 +222,7 @@ def test_forks(sample: Path, url: str, index: Path, pixels: np.ndarray) -> None:
 
     for _ in range(2):
         read()
-        child = multiprocessing.get_context("fork").Process(target=read)
+        child = multiprocessing.get_context("fork").Process(target=read, daemon=True)
         child.start()
-        child.join(300)
+        child.join(100)
         assert child.exitcode == 0

@@ -244,9 +244,9 @@ def test_progress(sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def in_child(work: Callable[[], object]) -> None:
     """Does work in a fork's child, and ends as a worker of a pool does."""
-    child = multiprocessing.get_context("fork").Process(target=work)
+    child = multiprocessing.get_context("fork").Process(target=work, daemon=True)
     child.start()
-    child.join(300)
+    child.join(100)
     assert child.exitcode == 0
 
 
@@ -262,7 +262,7 @@ def test_forks(sample: Path, url: str, index: Path, pixels: np.ndarray) -> None:
     in_child(read)
     read()
     in_child(read)
-    # Where the parent is in the middle of it. No thread may be inside GDAL at a fork, and with one chip at a time none is.
+    # Where the parent is in the middle of it. No thread may be inside GDAL at a fork: with one chip at a time none is.
     chips = vsitlm.read_many(requests, ahead=1, index=index)
     next(chips)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Generator, Iterable, Mapping, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -164,8 +165,9 @@ class _Reads:
         self._pool = ThreadPoolExecutor(threads, "vsitlm")
         # All threads start here: where one of the core's starts a thread, Python takes it for one of its own for good.
         together = threading.Barrier(threads)
-        for entered in [self._pool.submit(_enter, terms.settings, together) for _ in range(threads)]:
-            entered.result()
+        entering = [self._pool.submit(_enter, terms.settings, together) for _ in range(threads)]
+        self._threads = [entered.result() for entered in entering]
+        """Their numbers in the system."""
         self._done: SimpleQueue[tuple[_Read, NDArray[Any] | BaseException]] = SimpleQueue()
         self._early: dict[int, Chip] = {}
         """Chips that are there before one that is to be yielded first."""
@@ -230,12 +232,19 @@ class _Reads:
         for read in self.under_way.values():
             _vsitlm.cancel(read.question)
         self._pool.shutdown(cancel_futures=True)
+        # Python takes a thread for ended before the system does, and in between PROJ closes its databases, under locks that
+        # a fork's child would find closed for good.
+        end = time.monotonic() + 1
+        for thread in self._threads:
+            while os.path.exists(f"/proc/self/task/{thread}") and time.monotonic() < end:
+                time.sleep(0.0005)
 
 
-def _enter(settings: Mapping[str, str], together: threading.Barrier) -> None:
-    """Sets the options of a thread that decodes, once and for all; each thread does so one time."""
+def _enter(settings: Mapping[str, str], together: threading.Barrier) -> int:
+    """Sets the options of a thread that decodes, once and for all; each thread does so one time. Gives its number."""
     import rasterio.env
 
     together.wait()
     rasterio.Env().__enter__()
     rasterio.env.setenv(**settings)
+    return threading.get_native_id()
