@@ -232,8 +232,8 @@ class _Reads:
         for read in self.under_way.values():
             _vsitlm.cancel(read.question)
         self._pool.shutdown(cancel_futures=True)
-        # Python takes a thread for ended before the system does, and in between PROJ closes its databases, under locks that
-        # a fork's child would find closed for good.
+        # Python takes a thread for ended before the system does. In between PROJ closes its databases, under locks
+        # that a fork's child would find closed for good.
         end = time.monotonic() + 1
         for thread in self._threads:
             while os.path.exists(f"/proc/self/task/{thread}") and time.monotonic() < end:
