@@ -9,7 +9,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::VirtualFile;
-use crate::jp2::{Progress, SOT_LENGTH, parse_main_header};
+use crate::jp2::{Progress, SOT_LENGTH, empty_packet, parse_main_header};
 use crate::layout::{Content, VirtualOffset};
 
 const SOC_SIZ: [u8; 4] = [0xFF, 0x4F, 0xFF, 0x51];
@@ -17,17 +17,13 @@ const SOT: [u8; 4] = [0xFF, 0x90, 0, 10];
 const SOD: [u8; 2] = [0xFF, 0x93];
 const EOC: [u8; 2] = [0xFF, 0xD9];
 
-/// One empty packet, and one where EPH markers are asked for.
-const PACKET: &[u8] = &[0];
-const PACKET_WITH_EPH: &[u8] = &[0, 0xFF, 0x92];
-
 /// The body of a tile-part that has no packets.
 pub(crate) struct EmptyTile {
     /// Its bytes of the virtual file.
     pub(crate) body: Range<u64>,
     /// What stands before the packets.
     head: &'static [u8],
-    packet: &'static [u8],
+    packet: Vec<u8>,
 }
 
 impl EmptyTile {
@@ -90,7 +86,7 @@ impl VirtualFile {
         let (end, true) = end? else { return None };
         let header = self.inline_from(0)?;
         let Ok(Progress::Done(main)) = parse_main_header(&header, self.size()) else { return None };
-        let packet = if main.coding.eph { PACKET_WITH_EPH } else { PACKET };
+        let packet = empty_packet(None, main.coding.eph);
         (!self.layout.units().is_empty()).then_some(EmptyTile { body: start..end, head, packet })
     }
 }
@@ -133,11 +129,12 @@ mod tests {
 
     #[test]
     fn any_piece_of_it_is_the_same() {
-        for (head, packet) in [(&SOD[..], PACKET_WITH_EPH), (&[][..], PACKET_WITH_EPH), (&SOD[..], PACKET)] {
-            let tile = EmptyTile { body: 100..140, head, packet };
+        for (head, eph) in [(&SOD[..], true), (&[][..], true), (&SOD[..], false)] {
+            let packet = empty_packet(None, eph);
+            let tile = EmptyTile { body: 100..140, head, packet: packet.clone() };
             let mut whole = [0xEE; 40];
             assert_eq!(tile.read(100, &mut whole), 40);
-            assert!(whole.starts_with(&[head, packet, packet].concat()));
+            assert!(whole.starts_with(&[head, &packet, &packet].concat()));
             for offset in 100..140 {
                 let mut piece = [0xEE; 7];
                 let length = tile.read(offset, &mut piece);

@@ -35,6 +35,12 @@ impl Lengths {
         let places = || Box::new(std::iter::repeat_with(OnceBox::new).take(tiles as usize).collect());
         self.0.get_or_init(places).get(usize::from(tile))
     }
+
+    /// Those of `wanted` that are not known yet.
+    fn missing(&self, wanted: &[u16], tiles: u32) -> Vec<u16> {
+        let is_missing = |tile: &u16| self.of(*tile, tiles).is_some_and(|place| place.get().is_none());
+        wanted.iter().copied().filter(is_missing).collect()
+    }
 }
 
 impl VirtualFile {
@@ -46,11 +52,11 @@ impl VirtualFile {
         window.check(size)?;
         let place = layout::place(&known.structure, k, window);
         let part = match place.and_then(|place| self.check_told(known, &main, &place).map(|()| place)) {
-            Ok(Place { image, inside, .. }) => Part {
+            Ok(place) => Part {
                 path: path(request, View::Packets(factor, *window)),
-                size: image,
+                size: place.image(),
                 tile: layout::tile_at(&main, k),
-                from: inside,
+                from: place.inside(),
                 to: (0, 0),
             },
             Err(Error::NoOverview { .. }) => {
@@ -106,45 +112,43 @@ impl VirtualFile {
 
     /// Whether the lengths of the packets of a window's tiles are told: by the row, if it tells where resolutions end,
     /// which is of those lengths, else by the tiles' own headers.
-    fn check_told(&self, known: &Known, main: &MainHeader, place: &Place) -> Result<()> {
+    fn check_told(&self, known: &Known, main: &MainHeader, place: &Place<'_>) -> Result<()> {
         match by_heads(main, known.structure.tile_parts.parts()) {
             Some(told) => told.map(drop),
-            None => self.find_lengths(known, main, &place.tiles),
+            None => self.find_lengths(known, main, place.tiles()),
         }
     }
 
     /// The JP2 that is right within `window` of the image at 1/factor.
     pub(super) fn window_packets(&self, known: &Known, factor: u32, window: &Window) -> Result<Layout> {
         let main = main_header(&known.structure)?;
-        let k = exponent(factor, &main)?;
-        let place = layout::place(&known.structure, k, window)?;
-        self.find_lengths(known, &main, &place.tiles)?;
+        let place = layout::place(&known.structure, exponent(factor, &main)?, window)?;
+        self.find_lengths(known, &main, place.tiles())?;
         let all = known.structure.tile_parts.tiles();
         let packets = |tile: u16| known.lengths.of(tile, all)?.get().map(|found| &**found);
-        layout::window(&known.structure, k, window, &packets, self.options.merge_gap)
+        place.compose(&packets, self.options.merge_gap)
     }
 
     /// Finds out the lengths of the packets of `tiles`: from the row, else from the tiles' own headers, those that are not
     /// known yet side by side.
     fn find_lengths(&self, known: &Known, main: &MainHeader, tiles: &[u16]) -> Result<()> {
         let parts = known.structure.tile_parts.parts();
-        let place = |tile: u16| known.lengths.of(tile, known.structure.tile_parts.tiles());
-        let is_missing = |tile: &u16| place(*tile).is_some_and(|place| place.get().is_none());
+        let all = known.structure.tile_parts.tiles();
         let keep = |tile: u16, packets: TilePackets| {
             let packets = packets.checked(main, tile, parts)?;
-            if let Some(place) = place(tile) {
+            if let Some(place) = known.lengths.of(tile, all) {
                 place.get_or_init(|| Box::new(Arc::new(packets)));
             }
             Ok(())
         };
-        if !tiles.iter().any(is_missing) {
+        if known.lengths.missing(tiles, all).is_empty() {
             return Ok(());
         }
         for (tile, packets) in told_by_row(known, main) {
             // What the row tells wrongly, the tile's own header tells.
             let _: Result<()> = keep(tile, packets);
         }
-        let missing: Vec<u16> = tiles.iter().copied().filter(is_missing).collect();
+        let missing = known.lengths.missing(tiles, all);
         if missing.is_empty() {
             return Ok(());
         }
@@ -157,14 +161,14 @@ impl VirtualFile {
     /// The headers of tile-parts that [`VirtualFile::window_packets`] will read.
     pub(super) fn missing_headers(&self, factor: u32, window: &Window) -> Result<Vec<SourceRange>> {
         let Some(known) = self.known.as_ref().filter(|_| !self.source.is_cheap()) else { return Ok(Vec::new()) };
+        if known.record.packets.is_some() {
+            return Ok(Vec::new());
+        }
         let main = main_header(&known.structure)?;
-        let Place { tiles, .. } = layout::place(&known.structure, exponent(factor, &main)?, window)?;
-        let all = known.structure.tile_parts.tiles();
-        let is_missing = |tile: u16| known.lengths.of(tile, all).is_some_and(|place| place.get().is_none());
-        let told = known.record.packets.is_some();
+        let place = layout::place(&known.structure, exponent(factor, &main)?, window)?;
+        let missing = known.lengths.missing(place.tiles(), known.structure.tile_parts.tiles());
         let parts = known.structure.tile_parts.parts().iter();
-        let missing = parts.filter(|part| !told && tiles.contains(&part.tile) && is_missing(part.tile));
-        Ok(missing.map(index::header_range).collect())
+        Ok(parts.filter(|part| missing.contains(&part.tile)).map(index::header_range).collect())
     }
 
     /// The options by which units are fetched: those of a window's view are the requests that are worth making.

@@ -31,7 +31,7 @@ pub(crate) use markers::{
     Component, LONGEST_HEADER, MainHeader, PROGRESSIONS, SOT_LENGTH, Siz, Sot, parse_main_header,
 };
 pub(crate) use packet_headers::packet_lengths;
-pub(crate) use packets::{TilePartHead, TilePartHeader, parse_tile_part_header};
+pub(crate) use packets::{TilePartHead, TilePartHeader, empty_packet, parse_tile_part_header};
 pub(crate) use pointers::{build_tlm, parse_tlm_segments};
 pub(crate) use progression::Packets;
 pub(crate) use reduce::{ReducedGrid, build_reduced_header, no_factor, reduce_tile_segments};

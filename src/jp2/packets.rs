@@ -149,6 +149,21 @@ fn walk<'a>(cursor: &mut Cursor<'_>, main: &'a MainHeader) -> Result<Result<Tile
     }
 }
 
+/// A packet with a header of one zero bit (B.10.3), between the markers that the coding style allows: SOP, by the packet's
+/// number (A.8.1), and EPH (A.8.2).
+pub(crate) fn empty_packet(sop: Option<u64>, eph: bool) -> Vec<u8> {
+    let mut packet = Vec::with_capacity(9);
+    if let Some(number) = sop {
+        packet.extend_from_slice(&[0xFF, 0x91, 0, 4]);
+        packet.extend_from_slice(&u16::try_from(number % 65_536).unwrap_or(0).to_be_bytes());
+    }
+    packet.push(0);
+    if eph {
+        packet.extend_from_slice(&[0xFF, 0x92]);
+    }
+    packet
+}
+
 impl Siz {
     /// The image's width and height in samples of the reference grid.
     pub(crate) fn size(&self) -> (u32, u32) {
@@ -191,6 +206,13 @@ mod tests {
         let error = broken.coding.unwrap_err().to_string();
         assert!(error.contains(&format!("at byte {} (T.800 A.6.2)", at + 12)), "{error}");
         assert_eq!(broken.lengths, plain.lengths);
+    }
+
+    #[test]
+    fn empty_packets_have_the_markers_of_the_others() {
+        assert_eq!(empty_packet(None, false), [0]);
+        assert_eq!(empty_packet(None, true), [0, 0xFF, 0x92]);
+        assert_eq!(empty_packet(Some(65_538), true), [0xFF, 0x91, 0, 4, 0, 2, 0, 0xFF, 0x92]);
     }
 
     #[test]

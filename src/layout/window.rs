@@ -13,7 +13,7 @@ use super::reduced::grid_of;
 use super::view::{Image, Stretch, Tile, Tiles, assemble, boxes};
 use crate::error::{Error, Result};
 use crate::jp2::{
-    Area, MainHeader, Packets, ReducedGrid, SOT_LENGTH, Siz, Structure, Support, TilePackets, TilePart,
+    Area, MainHeader, Packets, ReducedGrid, SOT_LENGTH, Siz, Structure, Support, TilePackets, TilePart, empty_packet,
     reduce_tile_segments,
 };
 use crate::path::Window;
@@ -24,25 +24,79 @@ const RANGES: usize = 4;
 /// A gap of this part of what is needed, or less, is not worth a request.
 const WORTHLESS: u64 = 32;
 
-/// Where a window lies.
-pub(crate) struct Place {
-    /// The tiles of the file that it touches.
-    pub(crate) tiles: Vec<u16>,
-    /// The size of the window view in pixels.
-    pub(crate) image: (u32, u32),
-    /// The window in it.
-    pub(crate) inside: Window,
+/// A window of an image, and where it lies.
+pub(crate) struct Place<'a> {
+    structure: &'a Structure,
+    main: MainHeader,
+    /// It is a window of the image at 1/2^k.
+    k: u8,
+    /// The grid of the tiles that it touches.
+    grid: ReducedGrid,
+    /// The window as an area of that.
+    area: Area,
 }
 
 /// Where `window` of the image at 1/2^k lies.
 ///
 /// # Errors
 /// [`Error::Window`] where it is empty or reaches out of the image; [`Error::NoOverview`] where the file has no such view.
-pub(crate) fn place(structure: &Structure, k: u8, window: &Window) -> Result<Place> {
+pub(crate) fn place<'a>(structure: &'a Structure, k: u8, window: &Window) -> Result<Place<'a>> {
     let (main, _) = check(structure)?;
-    let (ReducedGrid { siz, tiles }, area) = crop(&main, k, window)?;
-    let inside = Window { x: area.0.start - siz.x0, y: area.1.start - siz.y0, ..*window };
-    Ok(Place { tiles, image: siz.size(), inside })
+    main.check_hindrance()?;
+    if main.siz.components.iter().any(|component| (component.dx, component.dy) != (1, 1)) {
+        return Err(Error::NoOverview { what: "its components are sub-sampled".to_owned() });
+    }
+    let grid = grid_of(&main, k)?;
+    window.check(grid.siz.size())?;
+    if !is_aligned(&grid.siz) {
+        return Err(Error::NoOverview { what: "its first tile is cut by the image's edge".to_owned() });
+    }
+    let span = |origin: u32, start: u32, length: u32| origin + start..origin + start + length;
+    let area = (span(grid.siz.x0, window.x, window.width), span(grid.siz.y0, window.y, window.height));
+    Ok(Place { structure, k, grid: grid.crop(&area), area, main })
+}
+
+impl Place<'_> {
+    /// The tiles of the file that the window touches.
+    pub(crate) fn tiles(&self) -> &[u16] {
+        &self.grid.tiles
+    }
+
+    /// The size of the window view in pixels.
+    pub(crate) fn image(&self) -> (u32, u32) {
+        self.grid.siz.size()
+    }
+
+    /// The window in that.
+    pub(crate) fn inside(&self) -> Window {
+        let ((x, y), siz) = (&self.area, &self.grid.siz);
+        Window { x: x.start - siz.x0, y: y.start - siz.y0, width: x.end - x.start, height: y.end - y.start }
+    }
+
+    /// The window view. `packets` gives the packets of each of [`Place::tiles`]. `gap` is up to how many bytes between two
+    /// ranges are fetched with them; `None`: as many as are not worth a request.
+    ///
+    /// # Errors
+    /// [`Error::NoOverview`] where packets are not known, or the file has no such view; [`Error::Row`] where the packets
+    /// contradict the structure.
+    pub(crate) fn compose<'p>(
+        &self,
+        packets: &dyn Fn(u16) -> Option<&'p TilePackets>,
+        gap: Option<u64>,
+    ) -> Result<Layout> {
+        let Self { structure, main, k, grid, area } = self;
+        let image = Image { structure, main, grid, k: *k };
+        let (mut tiles, mut stretches) = (Tiles::default(), Vec::new());
+        for (number, tile) in (0..).zip(&grid.tiles) {
+            let told = packets(*tile)
+                .ok_or_else(|| Error::NoOverview { what: format!("the packets of tile {tile} are not known") })?;
+            let Some(place) = tiles.tile(number) else { continue };
+            add_tile(&image, *tile, told, area, place)?;
+            stretches.extend(fetched(place, structure.tile_parts.parts(), told, gap));
+        }
+        let boxes = boxes(&structure.header, main, self.image(), None);
+        assemble(&image, &boxes, &tiles.tiles, stretches, false, true)
+    }
 }
 
 /// Whether windows of the image can be made of packets, as far as its main header tells.
@@ -147,50 +201,6 @@ impl Cells {
     }
 }
 
-/// The grid of the window's tiles, and the window as an area of it.
-fn crop(main: &MainHeader, k: u8, window: &Window) -> Result<(ReducedGrid, Area)> {
-    main.check_hindrance()?;
-    if main.siz.components.iter().any(|component| (component.dx, component.dy) != (1, 1)) {
-        return Err(Error::NoOverview { what: "its components are sub-sampled".to_owned() });
-    }
-    let grid = grid_of(main, k)?;
-    window.check(grid.siz.size())?;
-    if !is_aligned(&grid.siz) {
-        return Err(Error::NoOverview { what: "its first tile is cut by the image's edge".to_owned() });
-    }
-    let span = |origin: u32, start: u32, length: u32| origin + start..origin + start + length;
-    let area = (span(grid.siz.x0, window.x, window.width), span(grid.siz.y0, window.y, window.height));
-    Ok((grid.crop(&area), area))
-}
-
-/// The window view of the image at 1/2^k. `packets` gives the packets of a tile that [`place`] names. `gap` is up to how many bytes between two ranges are fetched with them; `None`: as many as
-/// are not worth a request.
-///
-/// # Errors
-/// As [`place`]; [`Error::Row`] where the packets contradict the structure.
-pub(crate) fn window<'a>(
-    structure: &Structure,
-    k: u8,
-    window: &Window,
-    packets: &dyn Fn(u16) -> Option<&'a TilePackets>,
-    gap: Option<u64>,
-) -> Result<Layout> {
-    let (main, _) = check(structure)?;
-    let (grid, area) = crop(&main, k, window)?;
-    let image = Image { structure, main: &main, grid: &grid, k };
-    let (mut tiles, mut stretches) = (Tiles::default(), Vec::new());
-    for (number, tile) in (0..).zip(&grid.tiles) {
-        let told = packets(*tile)
-            .ok_or_else(|| Error::NoOverview { what: format!("the packets of tile {tile} are not known") })?;
-        let Some(place) = tiles.tile(number) else { continue };
-        add_tile(&image, *tile, told, &area, place)?;
-        stretches.extend(fetched(place, structure.tile_parts.parts(), told, gap));
-    }
-    let size = grid.siz.size();
-    let boxes = boxes(&structure.header, &main, size, None);
-    assemble(&image, &boxes, &tiles.tiles, stretches, false, true)
-}
-
 /// Puts the packets of the file's tile `number` into `tile`: what `area` needs as it is, what it does not need as empty
 /// packets, and none of finer resolutions.
 fn add_tile(image: &Image<'_>, number: u16, told: &TilePackets, area: &Area, tile: &mut Tile) -> Result<()> {
@@ -222,21 +232,6 @@ fn add_tile(image: &Image<'_>, number: u16, told: &TilePackets, area: &Area, til
         }
     }
     Ok(())
-}
-
-/// A packet with a header of one zero bit (B.10.3), between the markers that the coding style allows: SOP, by the packet's
-/// number (A.8.1), and EPH (A.8.2).
-fn empty_packet(sop: Option<u64>, eph: bool) -> Vec<u8> {
-    let mut packet = Vec::with_capacity(9);
-    if let Some(number) = sop {
-        packet.extend_from_slice(&[0xFF, 0x91, 0, 4]);
-        packet.extend_from_slice(&u16::try_from(number % 65_536).unwrap_or(0).to_be_bytes());
-    }
-    packet.push(0);
-    if eph {
-        packet.extend_from_slice(&[0xFF, 0x92]);
-    }
-    packet
 }
 
 /// What is fetched of a tile: the ranges of its packets, with the gaps that are not worth a request.

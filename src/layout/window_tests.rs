@@ -35,7 +35,7 @@ fn packets(file: &[u8], structure: &Structure, main: &MainHeader) -> Vec<TilePac
 fn view(file: &[u8], k: u8, window: &Window, gap: Option<u64>) -> Result<Layout> {
     let structure = structure(file);
     let tiles = packets(file, &structure, &main_of(file));
-    super::window(&structure, k, window, &|tile| tiles.get(usize::from(tile)), gap)
+    place(&structure, k, window)?.compose(&|tile| tiles.get(usize::from(tile)), gap)
 }
 
 /// Checks a view against the file that it is of: its packets are those that the window needs, at their places, and empty
@@ -52,14 +52,16 @@ fn check_view(file: &[u8], k: u8, window: &Window, gap: Option<u64>) {
     let area = area((whole.siz.x0, whole.siz.y0));
     let grid = whole.crop(&area);
     assert_eq!(main.siz, grid.siz);
-    let place = place(&structure(file), k, window).unwrap();
-    assert_eq!((place.image, &place.tiles), (grid.siz.size(), &grid.tiles));
-    assert_eq!((place.inside.x + main.siz.x0, place.inside.y + main.siz.y0), (area.0.start, area.1.start));
+    let given = structure(file);
+    let place = place(&given, k, window).unwrap();
+    assert_eq!((place.image(), place.tiles()), (grid.siz.size(), &*grid.tiles));
+    let inside = place.inside();
+    assert_eq!((inside.x + main.siz.x0, inside.y + main.siz.y0), (area.0.start, area.1.start));
+    assert_eq!((inside.width, inside.height), (window.width, window.height));
 
     let walked = structure(&out);
     let sots: Vec<_> = walked.tile_parts.parts().iter().map(|part| (part.tile, part.length)).collect();
     assert_eq!(parse_tlm_segments(&main.tlm(&out).concat()).unwrap(), sots);
-    let given = structure(file);
     let told = packets(file, &given, &full);
     for part in walked.tile_parts.parts() {
         let tile = grid.tiles[usize::from(part.tile)];
@@ -197,13 +199,6 @@ fn what_is_no_window_is_refused() {
     let cut = made::File { plt: true, origin: (5, 5), ..made::File::default() }.bytes();
     let error = view(&cut, 0, &Window { x: 0, y: 0, width: 1, height: 1 }, None).unwrap_err();
     assert!(error.to_string().contains("cut by the image's edge"), "{error}");
-}
-
-#[test]
-fn empty_packets_have_the_markers_of_the_others() {
-    assert_eq!(empty_packet(None, false), [0]);
-    assert_eq!(empty_packet(None, true), [0, 0xFF, 0x92]);
-    assert_eq!(empty_packet(Some(65_538), true), [0xFF, 0x91, 0, 4, 0, 2, 0, 0xFF, 0x92]);
 }
 
 #[test]
