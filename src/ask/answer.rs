@@ -127,14 +127,14 @@ fn open(request: &Request, get: &Get<'_>, host: Option<&dyn HostFiles>) -> Resul
 }
 
 fn describe(request: &Request, get: &Get<'_>, host: Option<&dyn HostFiles>) -> Result<Value> {
-    let Description { size, bands, data_type, grid, tile, overviews, bytes } = file::describe(request, get, host)?;
+    let Description { size, bands, data_type, georeference, tile, overviews, bytes } = file::describe(request, get, host)?;
     let dtype = match data_type {
         "Byte" => "uint8".to_owned(),
         other => other.to_ascii_lowercase(),
     };
     Ok(json!({
         "width": size.0, "height": size.1, "count": bands, "dtype": dtype,
-        "epsg": grid.map(|(epsg, _)| epsg), "transform": grid.map(|(_, transform)| transform),
+        "epsg": georeference.as_ref().map(|it| it.epsg), "transform": georeference.as_ref().map(|it| it.transform),
         "tile_shape": [tile.1, tile.0], "overviews": overviews, "size": bytes,
     }))
 }

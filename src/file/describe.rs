@@ -3,8 +3,8 @@
 use super::open::Get;
 use super::{Ahead, VirtualFile, open};
 use crate::error::{Error, Result, ResultExt};
-use crate::jp2::{LONGEST_HEADER, MainHeader, Progress, grid_of, parse_main_header};
-use crate::layout::{self, VirtualOffset, data_type};
+use crate::jp2::{LONGEST_HEADER, MainHeader, Progress, parse_main_header};
+use crate::layout::{self, Georeference, VirtualOffset, data_type, georeference};
 use crate::path::{Request, View};
 use crate::source::HostFiles;
 
@@ -17,9 +17,8 @@ pub(crate) struct Description {
     pub(crate) bands: usize,
     /// GDAL's name for the type of their samples.
     pub(crate) data_type: &'static str,
-    /// The EPSG code of the reference system, and the affine transform ([`crate::jp2::Grid::transform`]), where the file
-    /// tells them by GMLJP2 and in UTM.
-    pub(crate) grid: Option<(u16, [f64; 6])>,
+    /// Where it lies on the ground, where the file tells that by GMLJP2 and in UTM.
+    pub(crate) georeference: Option<Georeference>,
     /// Columns and rows of a tile.
     pub(crate) tile: (u32, u32),
     /// The factors of the coarser images that GDAL would list.
@@ -48,7 +47,6 @@ pub(crate) fn describe(request: &Request, get: &Get<'_>, host: Option<&dyn HostF
     let whole = open(&request.with(View::Whole), get, host)?;
     let (header, full) = whole.main_header().in_file(&shown)?;
     let size = main.siz.size();
-    let scale = [f64::from(full.siz.size().0) / f64::from(size.0), f64::from(full.siz.size().1) / f64::from(size.1)];
     let factor = match view {
         View::Reduced(factor) => factor,
         _ => 1,
@@ -57,16 +55,13 @@ pub(crate) fn describe(request: &Request, get: &Get<'_>, host: Option<&dyn HostF
     if let Some(window) = window {
         window.check(size).in_file(&shown)?;
     }
-    let moved = |[a, b, c, d, e, f]: [f64; 6]| {
-        let (column, row) = window.map_or((0., 0.), |window| (window.x.into(), window.y.into()));
-        [a, b, c + column * a + row * b, d, e, f + column * d + row * e]
-    };
+    let origin = window.map_or((0, 0), |window| (window.x, window.y));
     let has_overviews = window.is_none();
     Ok(Description {
         size: window.map_or(size, |window| (window.width, window.height)),
         bands: main.siz.components.len(),
         data_type: first.map(data_type).ok_or_else(|| Error::read("an image without bands")).in_file(&shown)?,
-        grid: grid_of(&header, &full).map(|grid| (grid.epsg, moved(grid.transform(scale)))),
+        georeference: georeference(&header, &full, size, origin).unwrap_or_default(),
         tile: (main.siz.tile_width, main.siz.tile_height),
         overviews: whole
             .factors()

@@ -41,7 +41,7 @@ pub(super) fn build_geojp2(header: &[u8], main: &MainHeader, size: (u32, u32)) -
 pub(crate) struct Georeference {
     /// The EPSG code of its coordinate reference system.
     pub(crate) epsg: u16,
-    /// GDAL's six numbers: x of the upper left corner, and what a column and a row add to it; then y.
+    /// The affine transform of its pixels, in the order of [`Grid::transform`].
     pub(crate) transform: [f64; 6],
 }
 
@@ -64,9 +64,9 @@ pub(crate) fn georeference(
     };
     let full = main.siz.size();
     let scale = [f64::from(full.0) / f64::from(size.0), f64::from(full.1) / f64::from(size.1)];
-    let [cx, rx, x, cy, ry, y] = grid.transform(scale);
+    let [a, b, c, d, e, f] = grid.transform(scale);
     let (column, row) = (f64::from(origin.0), f64::from(origin.1));
-    let transform = [x + column * cx + row * rx, cx, rx, y + column * cy + row * ry, cy, ry];
+    let transform = [a, b, c + column * a + row * b, d, e, f + column * d + row * e];
     Ok(Some(Georeference { epsg: grid.epsg, transform }))
 }
 

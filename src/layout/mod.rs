@@ -20,7 +20,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 pub(crate) use compose::{compose, pass, text};
-pub(crate) use georef::georeference;
+pub(crate) use georef::{Georeference, georeference};
 pub(crate) use reduced::{Level, levels, reduce};
 pub(crate) use vrt::{Part, Vrt, build_overviews, data_type};
 pub(crate) use window::{Place, cells, has_windows, place, size_at, tile_at};

@@ -93,9 +93,9 @@ impl Vrt<'_> {
         // Writing to a string cannot fail.
         let _ = writeln!(out, "<VRTDataset rasterXSize=\"{width}\" rasterYSize=\"{height}\">");
         if let Some(Georeference { epsg, transform }) = &self.georeference {
-            let numbers: Vec<String> = transform.iter().map(f64::to_string).collect();
+            let [a, b, c, d, e, f] = transform;
             let _ = writeln!(out, "  <SRS dataAxisToSRSAxisMapping=\"1,2\">EPSG:{epsg}</SRS>");
-            let _ = writeln!(out, "  <GeoTransform>{}</GeoTransform>", numbers.join(", "));
+            let _ = writeln!(out, "  <GeoTransform>{c}, {a}, {b}, {f}, {d}, {e}</GeoTransform>");
         }
         let backdrop = (self.parts.len() > 1).then(|| self.backdrop());
         let colours = colours(self.header, self.main);
@@ -104,7 +104,8 @@ impl Vrt<'_> {
             let _ = writeln!(out, "  <VRTRasterBand dataType=\"{kind}\" band=\"{band}\">");
             let bits = (component.depth & 0x7F) + 1;
             let is_alpha = colours.get(index).copied().flatten() == Some("Alpha");
-            if ![8, 16, 32].contains(&bits) && !(is_alpha && self.widens_alpha(index)) {
+            let is_widened = is_alpha && self.widens_alpha(index);
+            if ![8, 16, 32].contains(&bits) && !is_widened {
                 // As the JP2 driver tells it.
                 let _ = writeln!(
                     out,
