@@ -53,12 +53,6 @@ async fn fetch(asked: Asked) -> Result<(Value, Vec<String>)> {
     }
 }
 
-/// A question and who has asked it.
-struct Asked {
-    question: Arc<Question>,
-    asker: Arc<dyn Asker>,
-}
-
 /// An answer with what did not stop it, where there is any.
 fn with_warnings(mut answer: Value, warnings: Vec<String>) -> Value {
     if let Some(members) = answer.as_object_mut()
@@ -72,6 +66,12 @@ fn with_warnings(mut answer: Value, warnings: Vec<String>) -> Value {
 
 /// What asks for a file, with options and GDAL's own file systems.
 type Work<T> = fn(&Request, &Get<'_>, Option<&dyn HostFiles>) -> Result<T>;
+
+/// A question and who has asked it.
+struct Asked {
+    question: Arc<Question>,
+    asker: Arc<dyn Asker>,
+}
 
 impl Asked {
     /// Does `work`, which may block, on a thread for that: what it gives, and the warnings.
@@ -127,7 +127,8 @@ fn open(request: &Request, get: &Get<'_>, host: Option<&dyn HostFiles>) -> Resul
 }
 
 fn describe(request: &Request, get: &Get<'_>, host: Option<&dyn HostFiles>) -> Result<Value> {
-    let Description { size, bands, data_type, georeference, tile, overviews, bytes } = file::describe(request, get, host)?;
+    let Description { size, bands, data_type, georeference, tile, overviews, bytes } =
+        file::describe(request, get, host)?;
     let dtype = match data_type {
         "Byte" => "uint8".to_owned(),
         other => other.to_ascii_lowercase(),

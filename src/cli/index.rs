@@ -345,7 +345,8 @@ impl Scanner<'_> {
         Ok(Some(Row::from(&record)))
     }
 
-    /// Whether the file has a row already, with packets where they are asked for, and is still what it was then. A row of the run before is taken at its word.
+    /// Whether the file has a row already, with packets where they are asked for, and is still what it was then. A row of
+    /// the run before is taken at its word.
     fn is_known(&self, input: &Input, source: &dyn Source) -> Result<bool> {
         if self.checksums && input.checksum.is_some() {
             return Ok(false);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::embedded::Embedded;
 use super::open::Opened;
 use super::view::is_small;
+use super::window::path;
 use super::{Known, VirtualFile};
 use crate::error::{Error, Result};
 use crate::index::{self, Record};
@@ -60,7 +61,7 @@ impl VirtualFile {
     fn overviews(&self, known: &Known, request: &Request) -> Result<Layout> {
         let levels = self.overview_levels(known)?;
         let main = main_header(&known.structure)?;
-        let path = |level: &Level| format!("/vsitlm{}", request.with(View::Reduced(1 << level.k)).name());
+        let path = |level: &Level| path(request, View::Reduced(1 << level.k));
         let text = build_overviews(&levels, &known.structure.header, &main, &path);
         Ok(layout::text(text.as_bytes()))
     }

@@ -3,11 +3,12 @@
 
 use super::VirtualFile;
 use super::open::{Get, Rows, index_opener, open_at, warn_all};
+use super::rows::of_product;
 use crate::error::{Error, Result, ResultExt};
 use crate::index::{self, Record};
 use crate::layout;
 use crate::options::Options;
-use crate::path::{Archive, Key, ProductName, Request, View, parse_file};
+use crate::path::{Archive, Key, Request, View, parse_file};
 use crate::source::HostFiles;
 
 /// More places than these are not asked, whatever the rows say: a path of AWS has six.
@@ -45,11 +46,10 @@ fn missing<T>(what: String) -> Result<T> {
     Err(Error::Product { what })
 }
 
-/// The rows of the product's file that is called `key`. Those that name the day or the time alone may be another product's.
+/// The rows of the product's file that is called `key`.
 fn rows(key: &Key, options: &Options, get: &Get<'_>, host: Option<&dyn HostFiles>) -> Result<Vec<Record>> {
-    let mut found = index::find(options, key, "", &index_opener(get, host));
+    let found = of_product(key, options, &index_opener(get, host));
     warn_all(host, &found.warnings);
-    found.records.retain(|record| key.product == ProductName::Full(record.key.product_id.clone()));
     if found.records.is_empty() {
         let names = names(key, options, get, host)?;
         return missing(format!("VSITLM_INDEX has no row of it, but of {}", names.join(", ")));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::open;
 use super::open::{Get, index_opener};
 use crate::error::{Result, ResultExt};
-use crate::index::{self, Found};
+use crate::index::{self, Found, OpenIndex};
 use crate::options::Options;
 use crate::path::{Key, Location, ProductName, Request, key_of_names};
 use crate::source::{self, HostFiles, Source};
@@ -35,12 +35,18 @@ pub(crate) fn rows(request: &Request, get: &Get<'_>, host: Option<&dyn HostFiles
         }
     };
     for key in keys {
-        let Found { mut records, warnings } = index::find(&options, &key, "", &opener);
-        records.retain(|record| key.product == ProductName::Full(record.key.product_id.clone()));
+        let Found { records, warnings } = of_product(&key, &options, &opener);
         found.records.extend(records);
         found.warnings.extend(warnings);
     }
     Ok(found)
+}
+
+/// The rows of a product's file. Those that name the day or the time alone may be another product's.
+pub(super) fn of_product(key: &Key, options: &Options, opener: &OpenIndex<'_>) -> Found {
+    let mut found = index::find(options, key, "", opener);
+    found.records.retain(|record| key.product == ProductName::Full(record.key.product_id.clone()));
+    found
 }
 
 /// The source of the file that `request` names. A product's file is looked for as it is when it is opened; of others

@@ -212,7 +212,7 @@ fn exponent(factor: u32, main: &MainHeader) -> Result<u8> {
 }
 
 /// The path of a view of the file that `request` names.
-fn path(request: &Request, view: View) -> String {
+pub(super) fn path(request: &Request, view: View) -> String {
     let name = request.with(view).name();
     if name.starts_with('?') { format!("/vsitlm{name}") } else { format!("/vsitlm/{name}") }
 }

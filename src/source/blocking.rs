@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
+use super::engine::panicked;
 use crate::error::{Error, Result};
 use crate::process::lock;
 
@@ -38,9 +39,7 @@ impl<const N: usize> Blocking<N> {
                 let _ = sender.send(work());
             }
         }))?;
-        receiver
-            .await
-            .map_err(|_| Error::read("a request ended by a panic, which is an error of this program: report it"))
+        receiver.await.map_err(|_| panicked())
     }
 
     fn push(&self, job: Job) -> Result<()> {

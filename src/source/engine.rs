@@ -310,7 +310,8 @@ pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Result
     current().spawn(future)
 }
 
-fn panicked() -> Error {
+/// What who waits is told where the work has gone.
+pub(super) fn panicked() -> Error {
     Error::read("a request ended by a panic, which is an error of this program: report it")
 }
 
