@@ -32,6 +32,7 @@ pub mod fuzz;
 mod index;
 mod jp2;
 mod layout;
+mod lru;
 mod options;
 mod path;
 mod process;
