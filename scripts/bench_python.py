@@ -34,9 +34,8 @@ Chip = tuple[int, Window]
 
 FILES = 50
 THREADS, MANY_THREADS, READS = 8, 32, 200
-SIDES = {64: (0.35, 0.5), 256: (0.6, 0.7)}
-"""Windows in pixels, and the most that reading them may take of a local read: by themselves, and through cells."""
-CELL = 256
+SIDES = {64: 0.35, 256: 0.6}
+"""Windows in pixels, and the most that reading them may take of a local read."""
 
 
 def digest(pixels: Iterable[Any]) -> str:
@@ -81,15 +80,13 @@ def thread_count() -> Iterator[list[int]]:
         watcher.join()
 
 
-def warm_job(url: str, local: str, windows: list[Window], cell: int, repeat: int) -> dict[str, Any]:
+def warm_job(url: str, local: str, windows: list[Window], repeat: int) -> dict[str, Any]:
     """Seconds of each way to read windows whose bytes are at hand, in turns; the medians of all."""
     import vsitlm
 
-    path, cells = url, vsitlm.path(url, cells=cell)
     ways: dict[str, Callable[[Window], Any]] = {
         "local": lambda window: local_read(local, window),
-        "window": lambda window: vsitlm.read(path, window),
-        "cells": lambda window: local_read(cells, window),
+        "window": lambda window: vsitlm.read(url, window),
     }
     taken: dict[str, list[float]] = {name: [] for name in ways}
     same = True
@@ -256,49 +253,22 @@ class Bench:
             )
             self.report.target(f"{name}: requests, at most", max(requests), most, "{:.0f}")
             self.report.note(f"{name}: {min(shares):.0f} to {max(shares):.0f} % of the bytes")
-        for side, (alone, celled) in SIDES.items():
+        for side, most in SIDES.items():
             say(f"{side} px in one tile, warm")
-            by_chance = self.chips(8, side, 2, inside=True)
-            kinds = (
-                ("by chance", by_chance, CELL),
-                ("within a cell", self.cells(side), CELL),
-                ("by chance", by_chance, 2 * CELL),
+            told = self.run(
+                "warm",
+                self.indexed(),
+                url=self.urls[0],
+                local=self.local,
+                windows=[window for _, window in self.chips(8, side, 2, inside=True)],
+                repeat=self.options.repeat,
             )
-            for what, windows, cell in kinds:
-                told = self.run(
-                    "warm",
-                    self.indexed(),
-                    url=self.urls[0],
-                    local=self.local,
-                    windows=[window for _, window in windows],
-                    cell=cell,
-                    repeat=self.options.repeat,
-                )
-                if not told["same"]:
-                    self.report.wrong.append(f"{side} px, warm")
-                name = f"{side} px in one tile, {what}, bytes at hand"
-                ms = {kind: 1e3 * told[kind] for kind in ("local", "window", "cells")}
-                self.report.note(
-                    f"{name}: local file {ms['local']:.0f} ms, window {ms['window']:.0f} ms, cells of {cell} px {ms['cells']:.0f} ms"
-                )
-                if cell == CELL:
-                    through = f"{name}, through cells of {cell} px: time to that of a local file"
-                    self.report.target(through, ms["cells"] / ms["local"], celled)
-                    if what == "by chance":
-                        self.report.target(
-                            f"{name}: time to that of a local file",
-                            ms["window"] / ms["local"],
-                            alone,
-                        )
-
-    def cells(self, side: int) -> list[Chip]:
-        """Windows that lie within a cell each, its edges included."""
-        # Cells of 256 px are laid out half a precinct off the tile's edge.
-        first = self.stream.tile_width + CELL // 2
-        chance = random.Random(3)
-        corners = [(first + CELL * (n % 3), first + CELL * (n // 3)) for n in range(6)]
-        room = CELL - side + 1
-        return [(0, (x + chance.randrange(room), y + chance.randrange(room), side, side)) for x, y in corners]
+            if not told["same"]:
+                self.report.wrong.append(f"{side} px, warm")
+            name = f"{side} px in one tile, by chance, bytes at hand"
+            ms = {kind: 1e3 * told[kind] for kind in ("local", "window")}
+            self.report.note(f"{name}: local file {ms['local']:.0f} ms, window {ms['window']:.0f} ms")
+            self.report.target(f"{name}: time to that of a local file", ms["window"] / ms["local"], most)
 
     def many(self) -> None:
         """Many chips of many files."""

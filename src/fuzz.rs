@@ -259,9 +259,6 @@ fn drive(request: &path::Request, get: &dyn Fn(&str) -> Option<String>, host: &H
         }
         check_text(open(View::Window(factor, window)), size);
     }
-    for window in [None, Some(path::Window { x: 1, y: 2, width: 40, height: 30 })] {
-        check_text(open(View::Cells(16, window)), size);
-    }
 }
 
 /// A view that is a text is XML, and so are the texts within.

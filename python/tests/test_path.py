@@ -61,7 +61,6 @@ def test_views() -> None:
     assert vsitlm.path("/vsitlm?url=x.jp2", window=(1, 2, 3, 4)) == "/vsitlm?window=1,2,3,4&url=x.jp2"
     assert vsitlm.path("x.jp2", window=Window(1, 2, 3.0, 4)) == "/vsitlm?window=1,2,3,4&url=x.jp2"
     assert vsitlm.path("x.jp2", overview=2, window=(1, 2, 3, 4)) == "/vsitlm?overview=2&window=1,2,3,4&url=x.jp2"
-    assert vsitlm.path("x.jp2", cells=256) == "/vsitlm?cells=256&url=x.jp2"
     signed = vsitlm.path("/vsicurl/https://host/x.jp2?a=b", overview=2)
     assert signed == "/vsitlm?overview=2&url=https://host/x.jp2%3Fa%3Db"
 
@@ -70,8 +69,6 @@ def test_views_that_make_no_sense() -> None:
     for window in ((1, 2, 0, 4), (1, 2, 3, -1), (1.5, 2, 3, 4), (1, 2, 3), Window(0, 0, 2.5, 1)):
         with pytest.raises(vsitlm.WindowError, match="window"):
             vsitlm.path("x.jp2", window=window)  # type: ignore[arg-type]
-    with pytest.raises(vsitlm.PathError, match="cells"):
-        vsitlm.path("x.jp2", cells=256, overview=2)
     with pytest.raises(vsitlm.PathError, match="has the option overview already"):
         vsitlm.path("/vsitlm?overview=4&url=x.jp2", overview=2)
     with pytest.raises(TypeError):

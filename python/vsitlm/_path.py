@@ -49,7 +49,6 @@ def path(
     *,
     overview: int | None = None,
     window: AnyWindow | None = None,
-    cells: int | None = None,
 ) -> str:
     """The path by which any GDAL of the process opens a file through `/vsitlm/`.
 
@@ -64,16 +63,15 @@ def path(
         overview: The image at 1/2, 1/4, 1/8, …; None, 0 and 1 give it at full size.
         window: Only this window of it, in pixels of the overview where there is one: x, y, width and height, or a
             window of rasterio's.
-        cells: The whole image, laid out as cells of so many pixels that are read one by one.
 
     Raises:
-        PathError: Options that do not go together, or a band of what is no product.
+        PathError: An option that the path has already, or a band of a name that is not a product's.
         WindowError: A window that is empty or not of whole pixels.
     """
     name = os.fspath(path_or_url_or_product)
     if not isinstance(path_or_url_or_product, str) and _PRODUCT.match(name):
         name = f"./{name}"
-    options = _options(overview, window, cells)
+    options = _options(overview, window)
     if band is not None:
         if not _PRODUCT.fullmatch(name):
             raise PathError(f"{without_query(name)} is no product's name: it has no band {band}")
@@ -92,7 +90,7 @@ def path(
     return PREFIX + name if name.startswith("/vsi") else f"{PREFIX}/{name}"
 
 
-def _options(overview: int | None, window: AnyWindow | None, cells: int | None) -> str:
+def _options(overview: int | None, window: AnyWindow | None) -> str:
     """The options of a path, each with an `&` behind it."""
     factor = operator.index(overview or 1)
     options = f"overview={factor}&" if factor != 1 else ""
@@ -101,10 +99,6 @@ def _options(overview: int | None, window: AnyWindow | None, cells: int | None) 
         if width <= 0 or height <= 0:
             raise WindowError(f"the window {(x, y, width, height)} is empty")
         options += f"window={x},{y},{width},{height}&"
-    if cells is not None:
-        if options:
-            raise PathError("cells are those of the whole image: no overview or window goes with them")
-        options += f"cells={operator.index(cells)}&"
     return options
 
 

@@ -39,7 +39,6 @@ pub(crate) fn describe(request: &Request, get: &Get<'_>, host: Option<&dyn HostF
     let (view, window) = match request.view {
         View::Window(1, window) => (View::Whole, Some(window)),
         View::Window(factor, window) => (View::Reduced(factor), Some(window)),
-        View::Cells(_, window) => (View::Whole, window),
         view => (view, None),
     };
     let file = open(&request.with(view), get, host)?;

@@ -32,7 +32,6 @@ impl VirtualFile {
             View::Reduced(factor) => self.reduced(known, factor)?,
             View::Window(factor, window) => self.window(known, request, factor, &window)?,
             View::Packets(factor, window) => self.window_packets(known, factor, &window)?,
-            View::Cells(side, window) => self.cells(known, request, side, window.as_ref())?,
         };
         let (expected, last_modified) = (self.expected.clone(), self.last_modified);
         let opened = Opened { layout, expected, last_modified, known: None };

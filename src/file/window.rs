@@ -1,7 +1,7 @@
-//! Windows of a JP2, and the JP2 as cells: datasets that read small windows for the packets that these need.
+//! Windows of a JP2: datasets that read small windows for the packets that these need.
 //!
 //! ```text
-//! ?cells=… ─► a VRT text ─► ?window=… ─► a VRT text ─► ?packets=…: a JP2 that is right within it ─► the file's packets
+//! ?window=… ─► a VRT text ─► ?packets=…: a JP2 that is right within it ─► the file's packets
 //! ```
 //!
 //! Which packets these are is known by the length of each: from the index (`vsitlm index --packets`), or from the PLT
@@ -57,7 +57,6 @@ impl VirtualFile {
                 size: place.image(),
                 tile: layout::tile_at(&main, k),
                 from: place.inside(),
-                to: (0, 0),
             },
             Err(Error::NoOverview { .. }) => {
                 let view = if factor == 1 { View::Whole } else { View::Reduced(factor) };
@@ -69,45 +68,12 @@ impl VirtualFile {
         let georeference = georeference(header, &main, size, (window.x, window.y))?;
         let size = (window.width, window.height);
         let vrt = |part: Part, georeference| {
-            Vrt { header, main: &main, size, georeference, parts: vec![part], overviews: Vec::new() }.build()
+            Vrt { header, main: &main, size, georeference, part, overviews: Vec::new() }.build()
         };
         // GDAL lists the sources of a VRT by their names. So the source is a VRT in itself, whose text is its name: what
         // users are shown has the window's pixels, and no others.
         let inner = Part::whole(vrt(part, None), size, &main, k);
         Ok(layout::text(vrt(inner, georeference).as_bytes()))
-    }
-
-    /// The text of a VRT that shows the image, or `window` of it, as cells of `side` pixels; the whole image with the
-    /// reduced views as its overviews.
-    pub(super) fn cells(&self, known: &Known, request: &Request, side: u32, window: Option<&Window>) -> Result<Layout> {
-        let main = main_header(&known.structure)?;
-        let header = &known.structure.header;
-        let image = layout::size_at(&main, 0)?;
-        let area = window.copied().unwrap_or(Window { x: 0, y: 0, width: image.0, height: image.1 });
-        area.check(image)?;
-        let georeference = georeference(header, &main, image, (area.x, area.y))?;
-        let parts = match self.packets(known) {
-            Ok(_) if layout::has_windows(&main) => {
-                let part = |cell: Window| {
-                    let view = match cell.width <= side && cell.height <= side {
-                        true => View::Window(1, cell),
-                        false => View::Cells(side, Some(cell)),
-                    };
-                    let to = (cell.x - area.x, cell.y - area.y);
-                    Part { to, ..Part::whole(path(request, view), (cell.width, cell.height), &main, 0) }
-                };
-                layout::cells(&main, side, &area)?.iter().map(part).collect()
-            }
-            Ok(_) | Err(Error::NoOverview { .. }) => {
-                vec![Part { from: area, ..Part::whole(path(request, View::Whole), image, &main, 0) }]
-            }
-            Err(error) => return Err(error),
-        };
-        let levels = self.overview_levels(known).ok().filter(|_| window.is_none()).unwrap_or_default();
-        let overviews = levels.iter().map(|level| path(request, View::Reduced(1 << level.k))).collect();
-        let size = (area.width, area.height);
-        let vrt = Vrt { header, main: &main, size, georeference, parts, overviews };
-        Ok(layout::text(vrt.build().as_bytes()))
     }
 
     /// Whether the lengths of the packets of a window's tiles are told: by the row, if it tells where resolutions end,

@@ -71,10 +71,9 @@ fn windows_of_one_tile_read_its_header_once() {
 #[test]
 fn the_text_of_a_window_needs_the_row_alone() {
     let case = case("window-text", &fine(), &[]);
-    for view in [View::Window(1, Window { x: 1, y: 2, width: 3, height: 4 }), View::Cells(16, None)] {
-        let text = case.file.view(&request(view)).unwrap();
-        assert!(read(&text, 0, 20, &mut Ahead::default()).starts_with(b"<VRTDataset"));
-    }
+    let view = View::Window(1, Window { x: 1, y: 2, width: 3, height: 4 });
+    let text = case.file.view(&request(view)).unwrap();
+    assert!(read(&text, 0, 20, &mut Ahead::default()).starts_with(b"<VRTDataset"));
     assert_eq!(case.memory.rounds(), 0);
 }
 
@@ -88,7 +87,6 @@ fn a_window_whose_header_does_not_tell_is_a_part_of_the_whole() {
     let window = Window { x: 1, y: 2, width: 3, height: 4 };
     assert!(text(View::Window(1, window)).contains("/vsitlm/x.jp2&lt;/SourceFilename"));
     assert!(text(View::Window(2, window)).contains("/vsitlm?overview=2&amp;amp;url=x.jp2&lt;/SourceFilename"));
-    assert!(text(View::Cells(16, None)).contains(">/vsitlm/x.jp2</SourceFilename"));
     assert!(matches!(case.file.view(&request(View::Packets(1, window))), Err(Error::NoOverview { .. })));
 }
 

@@ -23,7 +23,7 @@ pub(crate) use compose::{compose, pass, text};
 pub(crate) use georef::{Georeference, georeference};
 pub(crate) use reduced::{Level, levels, reduce};
 pub(crate) use vrt::{Part, Vrt, build_overviews, data_type};
-pub(crate) use window::{Place, cells, has_windows, place, size_at, tile_at};
+pub(crate) use window::{Place, place, size_at, tile_at};
 
 use crate::error::{Error, Result};
 use crate::jp2::Sot;

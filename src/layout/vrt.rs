@@ -1,4 +1,4 @@
-//! VRT texts, GDAL's way to make a dataset of others: the list of a file's overviews, a window, an image as cells.
+//! VRT texts, GDAL's way to make a dataset of others: the list of a file's overviews, a window.
 
 use std::fmt::Write;
 
@@ -55,19 +55,18 @@ fn colours(header: &[u8], main: &MainHeader) -> Vec<Option<&'static str>> {
     bands
 }
 
-/// A part of a VRT's area that a dataset shows.
+/// The dataset that a VRT shows a part of.
 pub(crate) struct Part {
     /// The dataset's path, or the text of a VRT.
     pub(crate) path: String,
     /// Its width and height, and those of its tiles, in pixels.
     pub(crate) size: (u32, u32),
     pub(crate) tile: (u32, u32),
-    /// What of it is shown, and from which pixel of the VRT on.
+    /// What of it is shown.
     pub(crate) from: Window,
-    pub(crate) to: (u32, u32),
 }
 
-/// A dataset that is made of others, which have the bands of one image.
+/// A dataset that is made of another, which has the bands of one image.
 pub(crate) struct Vrt<'a> {
     /// The image's file, from its first byte to its first tile-part.
     pub(crate) header: &'a [u8],
@@ -78,7 +77,7 @@ pub(crate) struct Vrt<'a> {
     /// Where it lies on the ground, where that is said here.
     pub(crate) georeference: Option<Georeference>,
     /// What it is made of.
-    pub(crate) parts: Vec<Part>,
+    pub(crate) part: Part,
     /// The paths of its overviews, the finest first.
     pub(crate) overviews: Vec<String>,
 }
@@ -87,7 +86,7 @@ impl Vrt<'_> {
     /// The text of the VRT.
     pub(crate) fn build(&self) -> String {
         let (width, height) = self.size;
-        let paths: Vec<String> = self.parts.iter().map(|part| escape(&part.path)).collect();
+        let path = escape(&self.part.path);
         let overviews: Vec<String> = self.overviews.iter().map(|path| escape(path)).collect();
         let mut out = String::new();
         // Writing to a string cannot fail.
@@ -97,7 +96,6 @@ impl Vrt<'_> {
             let _ = writeln!(out, "  <SRS dataAxisToSRSAxisMapping=\"1,2\">EPSG:{epsg}</SRS>");
             let _ = writeln!(out, "  <GeoTransform>{c}, {a}, {b}, {f}, {d}, {e}</GeoTransform>");
         }
-        let backdrop = (self.parts.len() > 1).then(|| self.backdrop());
         let colours = colours(self.header, self.main);
         for (index, component) in self.main.siz.components.iter().enumerate() {
             let (band, kind) = (index + 1, data_type(component));
@@ -115,18 +113,13 @@ impl Vrt<'_> {
             if let Some(colour) = colours.get(index).copied().flatten() {
                 let _ = writeln!(out, "    <ColorInterp>{colour}</ColorInterp>");
             }
-            for path in &overviews {
+            for overview in &overviews {
                 let _ = writeln!(
                     out,
-                    "    <Overview><SourceFilename relativeToVRT=\"0\">{path}</SourceFilename><SourceBand>{band}</SourceBand></Overview>"
+                    "    <Overview><SourceFilename relativeToVRT=\"0\">{overview}</SourceFilename><SourceBand>{band}</SourceBand></Overview>"
                 );
             }
-            if let Some(backdrop) = &backdrop {
-                backdrop.write(&mut out, &escape(&backdrop.path), band, kind);
-            }
-            for (part, path) in self.parts.iter().zip(&paths) {
-                part.write(&mut out, path, band, kind);
-            }
+            self.part.write(&mut out, &path, band, kind);
             out.push_str("  </VRTRasterBand>\n");
         }
         out.push_str("</VRTDataset>\n");
@@ -140,27 +133,14 @@ impl Vrt<'_> {
         let depth = |index: usize| self.main.siz.components.get(index).map(|component| component.depth);
         depth(index) == Some(0) && depth(usize::from(index == 0)) == Some(7)
     }
-
-    /// Nothing, under all parts. From 3.10 on GDAL reads several sources of a VRT by threads of its own, and 3.10 hides
-    /// what fails there from the program, which takes zeros for pixels. It does not where sources overlap.
-    fn backdrop(&self) -> Part {
-        let (width, height) = self.size;
-        let mut text = format!("<VRTDataset rasterXSize=\"{width}\" rasterYSize=\"{height}\">");
-        for (index, component) in self.main.siz.components.iter().enumerate() {
-            let _ = write!(text, "<VRTRasterBand dataType=\"{}\" band=\"{}\"/>", data_type(component), index + 1);
-        }
-        text.push_str("</VRTDataset>");
-        Part { path: text, size: self.size, tile: self.size, from: Window { x: 0, y: 0, width, height }, to: (0, 0) }
-    }
 }
 
 impl Part {
     /// The source of one band. With its properties here GDAL opens it when it is first read, not with the VRT.
     fn write(&self, out: &mut String, path: &str, band: usize, kind: &str) {
-        let Self { size, tile, from, to, .. } = self;
-        let area = |(x, y): (u32, u32)| {
-            format!("xOff=\"{x}\" yOff=\"{y}\" xSize=\"{}\" ySize=\"{}\"", from.width, from.height)
-        };
+        let Self { size, tile, from, .. } = self;
+        let area =
+            |x: u32, y: u32| format!("xOff=\"{x}\" yOff=\"{y}\" xSize=\"{}\" ySize=\"{}\"", from.width, from.height);
         let _ = writeln!(
             out,
             "    <SimpleSource><SourceFilename relativeToVRT=\"0\">{path}</SourceFilename><SourceBand>{band}</SourceBand><SourceProperties RasterXSize=\"{}\" RasterYSize=\"{}\" DataType=\"{kind}\" BlockXSize=\"{}\" BlockYSize=\"{}\"/><SrcRect {}/><DstRect {}/></SimpleSource>",
@@ -168,8 +148,8 @@ impl Part {
             size.1,
             tile.0.min(size.0),
             tile.1.min(size.1),
-            area((from.x, from.y)),
-            area(*to)
+            area(from.x, from.y),
+            area(0, 0)
         );
     }
 }
@@ -186,9 +166,9 @@ pub(crate) fn build_overviews(
     path: &dyn Fn(&Level) -> String,
 ) -> String {
     let Some((first, coarser)) = levels.split_first() else { return String::new() };
-    let parts = vec![Part::whole(path(first), first.size, main, first.k)];
+    let part = Part::whole(path(first), first.size, main, first.k);
     let overviews = coarser.iter().map(path).collect();
-    Vrt { header, main, size: first.size, georeference: None, parts, overviews }.build()
+    Vrt { header, main, size: first.size, georeference: None, part, overviews }.build()
 }
 
 impl Part {
@@ -196,7 +176,7 @@ impl Part {
     pub(crate) fn whole(path: String, size: (u32, u32), main: &MainHeader, k: u8) -> Self {
         let tile = |size: u32| size.div_ceil(1 << k).max(1);
         let tile = (tile(main.siz.tile_width), tile(main.siz.tile_height));
-        Self { path, size, tile, from: Window { x: 0, y: 0, width: size.0, height: size.1 }, to: (0, 0) }
+        Self { path, size, tile, from: Window { x: 0, y: 0, width: size.0, height: size.1 } }
     }
 }
 

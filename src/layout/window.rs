@@ -99,13 +99,6 @@ impl Place<'_> {
     }
 }
 
-/// Whether windows of the image can be made of packets, as far as its main header tells.
-pub(crate) fn has_windows(main: &MainHeader) -> bool {
-    main.hindrance().is_none()
-        && main.siz.components.iter().all(|component| (component.dx, component.dy) == (1, 1))
-        && is_aligned(&main.siz)
-}
-
 /// Whether tiles begin where the image does. GDAL takes that for granted, and mixes up the tiles of other files.
 fn is_aligned(siz: &Siz) -> bool {
     (siz.x0 == siz.tile_x0 || siz.tiles_across() == 1) && (siz.y0 == siz.tile_y0 || siz.tiles_down() == 1)
@@ -123,82 +116,6 @@ pub(crate) fn size_at(main: &MainHeader, k: u8) -> Result<(u32, u32)> {
 pub(crate) fn tile_at(main: &MainHeader, k: u8) -> (u32, u32) {
     let tile = |size: u32| u32::try_from(u64::from(size).div_ceil(1 << k)).unwrap_or(size);
     (tile(main.siz.tile_width), tile(main.siz.tile_height))
-}
-
-/// The most sources that a VRT of cells lists: each costs some hundred bytes, and time at every open.
-const MOST_CELLS: u64 = 1 << 16;
-
-/// A part of an image in cells: their columns and rows, in pixels.
-pub(crate) struct Cells {
-    columns: Vec<Range<u32>>,
-    rows: Vec<Range<u32>>,
-}
-
-/// `area` of the image, which is not empty and within it, in cells: its tiles, where it touches several; a part of one
-/// tile in cells of `side` pixels, which is not 0, or fewer at its edges. So a VRT of them lists few, of which each can
-/// be a VRT of cells itself; and no cell is of two tiles, which both would be decoded.
-///
-/// A cell's support reaches a little beyond it, so cells that fill their precincts would need those around, too: nine in
-/// place of one. So they are laid out across the borders of precincts, half a precinct off, and need four.
-///
-/// # Errors
-/// [`Error::NoOverview`] for cells of 0 pixels, and where there would be more than [`MOST_CELLS`], all components counted.
-pub(crate) fn cells(main: &MainHeader, side: u32, area: &Window) -> Result<Cells> {
-    let siz = &main.siz;
-    if side == 0 {
-        return Err(Error::NoOverview { what: "cells of 0 pixels".to_owned() });
-    }
-    let check = |across: u64, down: u64| {
-        let count = across.saturating_mul(down).saturating_mul(siz.components.len() as u64);
-        match count > MOST_CELLS {
-            true => Err(Error::NoOverview {
-                what: format!("cells of {side} pixels would be {count}, more than {MOST_CELLS}: make them larger"),
-            }),
-            false => Ok(()),
-        }
-    };
-    let (ppx, ppy) = main.coding.default.precincts.last().copied().unwrap_or((15, 15));
-    // Borders are multiples of a step from an offset on, on the reference grid.
-    let split = |area: &Range<u32>, offset: u32, step: u32| -> Vec<Range<u32>> {
-        let first = (area.start + 1).saturating_sub(offset).div_ceil(step).saturating_mul(step).saturating_add(offset);
-        let inner = (first..area.end).step_by(step as usize);
-        let borders: Vec<u32> = std::iter::once(area.start).chain(inner).chain([area.end]).collect();
-        let cell = |pair: &[u32]| match pair {
-            [start, end] => *start..*end,
-            _ => 0..0,
-        };
-        borders.windows(2).map(cell).collect()
-    };
-    let (x, y) = (siz.x0 + area.x..siz.x0 + area.x + area.width, siz.y0 + area.y..siz.y0 + area.y + area.height);
-    let mut columns = split(&x, siz.tile_x0, siz.tile_width);
-    let mut rows = split(&y, siz.tile_y0, siz.tile_height);
-    if columns.len() == 1 && rows.len() == 1 {
-        check((area.width / side).into(), (area.height / side).into())?;
-        let cells = |area: Range<u32>, precinct: u8| match area.end - area.start > side {
-            true => split(&area, side.min(1 << precinct) / 2, side),
-            false => vec![area],
-        };
-        (columns, rows) = (cells(x, ppx), cells(y, ppy));
-    }
-    check(columns.len() as u64, rows.len() as u64)?;
-    let pixels = |range: Range<u32>, origin: u32| range.start - origin..range.end - origin;
-    Ok(Cells {
-        columns: columns.into_iter().map(|range| pixels(range, siz.x0)).collect(),
-        rows: rows.into_iter().map(|range| pixels(range, siz.y0)).collect(),
-    })
-}
-
-impl Cells {
-    /// Each cell, row by row.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Window> {
-        let cell = |x: &Range<u32>, y: &Range<u32>| Window {
-            x: x.start,
-            y: y.start,
-            width: x.end - x.start,
-            height: y.end - y.start,
-        };
-        self.rows.iter().flat_map(move |row| self.columns.iter().map(move |column| cell(column, row)))
-    }
 }
 
 /// Puts the packets of the file's tile `number` into `tile`: what `area` needs as it is, what it does not need as empty

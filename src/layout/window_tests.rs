@@ -147,39 +147,6 @@ proptest! {
             None => prop_assert!(bridged.len() <= RANGES),
         }
     }
-
-    /// Cells cover the image, each once, and none is of two tiles.
-    #[test]
-    fn cells_cover_the_image(
-        (width, height, tile) in (1u32..300, 1u32..300, 16u32..120), side in 1u32..90, precincts in 1u8..9,
-        (x0, y0) in (0u32..16, 0u32..16),
-    ) {
-        let made = made::File {
-            width: width + x0, height: height + y0, origin: (x0, y0), tile_origin: (x0, y0), tile, precincts, levels: 1, ..made::File::default()
-        };
-        let main = main_of(&made.bytes());
-        let mut seen = vec![0u8; (width * height) as usize];
-        for cell in all_cells(&main, side, &Window { x: 0, y: 0, width, height }) {
-            cell.check((width, height)).unwrap();
-            prop_assert!(cell.width <= side && cell.height <= side);
-            prop_assert_eq!(cell.x / tile, (cell.x + cell.width - 1) / tile);
-            prop_assert_eq!(cell.y / tile, (cell.y + cell.height - 1) / tile);
-            for y in cell.y..cell.y + cell.height {
-                (cell.x..cell.x + cell.width).for_each(|x| seen[(y * width + x) as usize] += 1);
-            }
-        }
-        prop_assert!(seen.iter().all(|times| *times == 1));
-    }
-}
-
-/// The cells of an area, and of each of them, down to those that are windows.
-fn all_cells(main: &MainHeader, side: u32, area: &Window) -> Vec<Window> {
-    let found = cells(main, side, area).unwrap();
-    let below = |cell: Window| match cell.width <= side && cell.height <= side {
-        true => vec![cell],
-        false => all_cells(main, side, &cell),
-    };
-    found.iter().flat_map(below).collect()
 }
 
 #[test]
@@ -199,28 +166,4 @@ fn what_is_no_window_is_refused() {
     let cut = made::File { plt: true, origin: (5, 5), ..made::File::default() }.bytes();
     let error = view(&cut, 0, &Window { x: 0, y: 0, width: 1, height: 1 }, None).unwrap_err();
     assert!(error.to_string().contains("cut by the image's edge"), "{error}");
-}
-
-#[test]
-fn cells_keep_away_from_the_borders_of_precincts() {
-    let made = made::File { width: 2048, height: 64, tile: 1024, precincts: 8, levels: 4, ..made::File::default() };
-    let main = main_of(&made.bytes());
-    let widths = |side: u32| {
-        let cells = all_cells(&main, side, &Window { x: 0, y: 0, width: 2048, height: 64 });
-        let first = cells.into_iter().filter(|cell| cell.y == 0 && cell.x < 1024);
-        first.map(|cell| cell.width).collect::<Vec<_>>()
-    };
-    assert_eq!(widths(256), [128, 256, 256, 256, 128]);
-    assert_eq!(widths(512), [128, 512, 384]);
-    assert_eq!(widths(128)[..3], [64, 128, 128]);
-    assert_eq!(widths(1024), [1024]);
-    assert_eq!(widths(5000), [1024]);
-    let whole = Window { x: 0, y: 0, width: 2048, height: 64 };
-    assert_eq!(cells(&main, 256, &whole).unwrap().iter().count(), 2, "the tiles");
-    assert!(cells(&main, 0, &whole).err().unwrap().to_string().contains("0 pixels"));
-    // Counted before anything is made of them.
-    let (width, height) = (u32::MAX, u32::MAX);
-    let siz = Siz { x1: width, y1: height, tile_width: width, tile_height: height, ..main.siz.clone() };
-    let error = cells(&MainHeader { siz, ..main }, 1, &Window { x: 0, y: 0, width, height }).err().unwrap();
-    assert!(error.to_string().contains("make them larger"), "{error}");
 }

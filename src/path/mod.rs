@@ -14,8 +14,6 @@
 //! | `?url=<percent-encoded path>` | any of the above |
 //! | `?overview=4&url=<percent-encoded path>` | the image at 1/4 |
 //! | `?window=512,0,64,64&url=…`, also with `overview=4` | 64 by 64 pixels of it, from column 512 and row 0 on, as a dataset |
-//! | `?cells=256&url=…`, also with `window=` | the image in cells of 256 by 256 pixels, each read by itself |
-//! | `?cells=256&url=<a file that is no JP2>` | the file |
 //! | any of them + `.ovr` | the list of its overviews |
 //!
 //! The slash before `vsi…` may be missing, since the prefix ends in one. A product's name may have `.SAFE` behind it; in
@@ -66,8 +64,6 @@ pub(crate) enum View {
     /// What that is made of: a JP2 that is right within the window alone. Its path stands in the dataset's text and
     /// nowhere else.
     Packets(u32, Window),
-    /// The image, or a window of it, as cells of so many pixels, each of them a window.
-    Cells(u32, Option<Window>),
 }
 
 /// A rectangle of pixels.
@@ -126,8 +122,6 @@ impl Request {
             View::Reduced(factor) => format!("overview={factor}&"),
             View::Window(factor, window) => format!("{}window={window}&", of(factor)),
             View::Packets(factor, window) => format!("{}packets={window}&", of(factor)),
-            View::Cells(size, None) => format!("cells={size}&"),
-            View::Cells(size, Some(window)) => format!("cells={size}&window={window}&"),
         };
         format!("?{options}url={}", percent_encode(self.file.as_bytes(), ENCODED))
     }
@@ -179,47 +173,39 @@ pub(crate) fn parse_file(path: &str) -> Result<Request> {
         None => (path.to_owned(), View::Whole),
     };
     let location = parse_location(&file)?;
-    // So that one prefix can stand before every asset of a STAC item.
-    let view = match view {
-        View::Cells(_, None) if !location.is_jp2() => View::Whole,
-        view => view,
-    };
     let key = key_of(&location);
     Ok(Request { location, view, file, key })
 }
 
 /// `?overview=2&url=…`: options of this file system, as /vsicurl? has them. Gives the path of the file, and the view.
 fn parse_options(path: &str, options: &str) -> Result<(String, View)> {
-    let (mut url, mut factor, mut window, mut packets, mut cells) = (None, None, None, None, None);
+    let (mut url, mut factor, mut window, mut packets) = (None, None, None, None);
     for option in options.split('&').filter(|option| !option.is_empty()) {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
         let area = || {
             let what = format!("{name}= takes four numbers of pixels: column,row,width,height");
             Window::parse(value).ok_or_else(|| bad(path, &what))
         };
-        let number = |what: &str| value.parse().map_err(|_| bad(path, what));
         match name {
             "url" => url = Some(percent_decode_str(value).decode_utf8_lossy().into_owned()),
-            "overview" => factor = Some(number("overview= takes a factor: 2, 4, 8, …")?),
+            "overview" => factor = Some(value.parse().map_err(|_| bad(path, "overview= takes a factor: 2, 4, 8, …"))?),
             "window" => window = Some(area()?),
             "packets" => packets = Some(area()?),
-            "cells" => cells = Some(number("cells= takes a number of pixels, such as 256")?),
             other => {
                 let what = format!(
                     "the option '{other}' is not known: use overview=<factor>, window=<column,row,width,height>, \
-                     cells=<pixels>, url=<percent-encoded path>"
+                     url=<percent-encoded path>"
                 );
                 return Err(bad(path, &what));
             }
         }
     }
-    let view = match (factor, window, packets, cells) {
-        (None, None, None, None) => View::Whole,
-        (Some(factor), None, None, None) => View::Reduced(factor),
-        (_, Some(window), None, None) => View::Window(factor.unwrap_or(1), window),
-        (_, None, Some(window), None) => View::Packets(factor.unwrap_or(1), window),
-        (None, window, None, Some(size)) => View::Cells(size, window),
-        _ => return Err(bad(path, "cells= goes with window= alone")),
+    let view = match (factor, window, packets) {
+        (None, None, None) => View::Whole,
+        (Some(factor), None, None) => View::Reduced(factor),
+        (_, Some(window), None) => View::Window(factor.unwrap_or(1), window),
+        (_, None, Some(window)) => View::Packets(factor.unwrap_or(1), window),
+        (_, Some(_), Some(_)) => return Err(bad(path, "window= stands alone")),
     };
     match url {
         Some(url) => Ok((url, view)),

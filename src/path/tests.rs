@@ -330,7 +330,7 @@ proptest::proptest! {
 }
 
 #[test]
-fn windows_and_cells_are_views() {
+fn windows_are_views() {
     let window = Window { x: 512, y: 0, width: 64, height: 32 };
     let table = [
         ("?window=512,0,64,32&url=/x.jp2", View::Window(1, window)),
@@ -338,9 +338,6 @@ fn windows_and_cells_are_views() {
         ("?overview=4&window=512,0,64,32&url=/x.jp2", View::Window(4, window)),
         ("?packets=512,0,64,32&url=/x.jp2", View::Packets(1, window)),
         ("?overview=2&packets=512,0,64,32&url=/x.jp2", View::Packets(2, window)),
-        ("?cells=256&url=/x.jp2", View::Cells(256, None)),
-        ("?cells=256&url=https://host/x.jp2?sig=1", View::Cells(256, None)),
-        ("?cells=256&window=512,0,64,32&url=/x.jp2", View::Cells(256, Some(window))),
     ];
     for (path, view) in table {
         let request = parse(path).unwrap();
@@ -348,16 +345,13 @@ fn windows_and_cells_are_views() {
         assert_eq!(request.location.file_path().rsplit('/').next(), Some("x.jp2"), "{path}");
         assert_eq!(parse(&request.name()).unwrap(), request, "{path}");
     }
-    let other = parse("?cells=256&url=https://host/x.tif?sig=1").unwrap();
-    assert_eq!((other.view, other.location), (View::Whole, url("https://host/x.tif?sig=1")));
     for (path, words) in [
         ("?window=1,2,3&url=/x.jp2", "column,row,width,height"),
         ("?window=1,2,3,4,5&url=/x.jp2", "column,row,width,height"),
         ("?window=1,2,-3,4&url=/x.jp2", "column,row,width,height"),
         ("?window=1,2,3,4294967296&url=/x.jp2", "column,row,width,height"),
-        ("?cells=&url=/x.jp2", "cells= takes"),
-        ("?cells=1&overview=2&url=/x.jp2", "window= alone"),
-        ("?window=1,2,3,4&packets=1,2,3,4&url=/x.jp2", "window= alone"),
+        ("?cells=256&url=/x.jp2", "'cells' is not known"),
+        ("?window=1,2,3,4&packets=1,2,3,4&url=/x.jp2", "window= stands alone"),
     ] {
         let error = parse(path).unwrap_err().to_string();
         assert!(error.contains(words), "{path}: {error}");
@@ -368,7 +362,7 @@ fn windows_and_cells_are_views() {
 fn names_of_views_have_no_long_parts() {
     // GDAL calls lstat() on them.
     let long = format!("https://host/{}/x.jp2?sig={}", "a".repeat(200), "%2F".repeat(60));
-    let request = parse(&long).unwrap().with(View::Cells(256, None));
-    assert!(request.name().starts_with("?cells=256&url=https://host/aaa"), "{}", request.name());
+    let request = parse(&long).unwrap().with(View::Reduced(2));
+    assert!(request.name().starts_with("?overview=2&url=https://host/aaa"), "{}", request.name());
     assert_eq!(parse(&request.name()).unwrap().file, long);
 }

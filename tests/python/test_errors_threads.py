@@ -178,7 +178,7 @@ def test_a_file_with_marked_packets_fails_as_well(site: Site, folder: Path, tmp_
 
 @pytest.mark.parametrize("threads", [None, "4"])
 @pytest.mark.parametrize("tiles", [(8,), (0, 1, 2, 3, 4, 5, 6, 7, 8)], ids=str)
-@pytest.mark.parametrize("view", ["window=0,0,1464,1436", "window=482,492,600,580", "cells=256"])
+@pytest.mark.parametrize("view", ["window=0,0,1464,1436", "window=482,492,600,580"])
 def test_a_lasting_fault_is_an_exception_where_a_window_is_read(
     site: Site, sample: Sample, indexed: dict[str, str], view: str, tiles: tuple[int, ...], threads: str | None
 ) -> None:
@@ -196,18 +196,16 @@ def test_a_lasting_fault_is_an_exception_where_a_window_is_read(
         ("read", path),
         options=with_threads(indexed, threads),
     )
-    left, top, wide, high = map(int, view[7:].split(",")) if view.startswith("window") else (0, 0, width, height)
+    left, top, wide, high = map(int, view[7:].split(","))
     assert is_error_that_names(failure, sample, last) and is_error_that_names(again, sample, last)
     assert np.array_equal(right, sample.window((left, top, wide, high)))
 
 
 @pytest.mark.parametrize("threads", [None, "4"])
-@pytest.mark.parametrize("view", ["window=482,492,100,90", "cells=256"])
 def test_a_fault_that_passes_gives_right_pixels_where_a_window_is_read(
-    site: Site, sample: Sample, indexed: dict[str, str], view: str, threads: str | None
+    site: Site, sample: Sample, indexed: dict[str, str], threads: str | None
 ) -> None:
-    path = f"/vsitlm?{view}&url={site.url(sample.name)}"
+    path = f"/vsitlm?window=482,492,100,90&url={site.url(sample.name)}"
     fail(site, sample, 1, times=1)
-    window = None if "window" in view else FOUR_TILES
-    pixels = apart.call(jobs.read, path, window, options=with_threads(indexed, threads))
+    pixels = apart.call(jobs.read, path, options=with_threads(indexed, threads))
     assert np.array_equal(pixels, sample.window(FOUR_TILES))

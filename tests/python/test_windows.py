@@ -1,4 +1,4 @@
-"""Windows and cells: datasets of a window's packets have the pixels, the place and the types of the file's own window."""
+"""Windows: datasets of a window's packets have the pixels, the place and the types of the file's own window."""
 
 from __future__ import annotations
 
@@ -24,11 +24,6 @@ def window_path(path: Path | str, window: gdalio.Window, factor: int = 1) -> str
     """The path of a window."""
     overview = f"overview={factor}&" if factor > 1 else ""
     return f"/vsitlm?{overview}window={','.join(map(str, window))}&url={path}"
-
-
-def cells_path(path: Path | str, side: int = 64) -> str:
-    """The path of a file as cells."""
-    return f"/vsitlm?cells={side}&url={path}"
 
 
 def windows(size: tuple[int, int], count: int, seed: str) -> list[gdalio.Window]:
@@ -69,7 +64,6 @@ def test_windows_of_files_of_every_kind(kind: str, tmp_path: Path) -> None:
     whole = gdalio.read(str(path))
     size = whole.shape[:0:-1]
     assert_windows_are_right(path, whole, [*windows(size, 6, kind), (0, 0, *size)])
-    assert np.array_equal(gdalio.read(cells_path(path)), whole)
     for factor in (2, 4):
         reduced = gdalio.read(f"/vsitlm?overview={factor}&url={path}")
         assert_windows_are_right(path, reduced, windows(reduced.shape[:0:-1], 3, f"{kind}{factor}"), factor)
@@ -83,7 +77,6 @@ def test_files_without_lengths_of_packets_have_windows_all_the_same(kind: str, t
     for left, top, width, height in windows(whole.shape[:0:-1], 3, kind):
         right = whole[:, top : top + height, left : left + width]
         assert np.array_equal(gdalio.read(window_path(path, (left, top, width, height))), right)
-    assert np.array_equal(gdalio.read(cells_path(path)), whole)
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
@@ -99,7 +92,6 @@ def test_windows_of_real_files(path: Path) -> None:
         assert place(ours) == pytest.approx(expected, abs=1e-6)
         assert ours["gdal_types"] == about["gdal_types"] and ours["colours"] == about["colours"]
         assert np.array_equal(gdalio.read(window_path(path, window)), gdalio.read(str(path), window))
-        assert np.array_equal(gdalio.read(cells_path(path, 256), window), gdalio.read(str(path), window))
 
 
 def test_a_window_of_an_overview_lies_where_the_overview_does(sample: Sample) -> None:
@@ -113,31 +105,12 @@ def test_a_window_of_an_overview_lies_where_the_overview_does(sample: Sample) ->
     assert np.array_equal(gdalio.read(window_path(sample.path, (10, 20, 30, 40), 4)), pixels)
 
 
-def test_cells_are_the_image_with_its_overviews(sample: Sample) -> None:
-    ours, plain = gdalio.describe(cells_path(sample.path, 128)), gdalio.describe(str(sample.path))
-    for key in ("size", "crs", "transform", "gdal_types", "colours"):
-        assert ours[key] == plain[key], key
-    assert ours["overviews"] == gdalio.describe(f"/vsitlm/{sample.path}")["overviews"]
-    assert np.array_equal(gdalio.read(cells_path(sample.path, 128)), sample.pixels)
-    for number in range(2):
-        own = gdalio.overview(f"/vsitlm/{sample.path}", number)
-        assert np.array_equal(gdalio.overview(cells_path(sample.path, 128), number), own)
-
-
 def test_no_path_that_users_are_shown_has_other_pixels(sample: Sample) -> None:
     window = (700, 500, 64, 64)
-    for path, part in ((window_path(sample.path, window), None), (cells_path(sample.path, 128), window)):
-        for name in gdalio.files(path, part or (0, 0, 64, 64)):
-            if name.startswith("/vsitlm?window="):
-                left, top, width, height = map(int, name.split("=")[1].split("&")[0].split(","))
-                assert np.array_equal(gdalio.read(name), sample.window((left, top, width, height)))
-            elif "cells=" in name and "window=" in name:
-                left, top, width, height = map(int, name.split("window=")[1].split("&")[0].split(","))
-                assert np.array_equal(gdalio.read(name), sample.window((left, top, width, height)))
-            elif name.startswith("<VRTDataset") and part is None:
-                assert np.array_equal(gdalio.read(name), sample.window(window))
-            else:
-                assert name == path or "?overview=" in name or not gdalio.read(name).any()
+    path = window_path(sample.path, window)
+    for name in gdalio.files(path, (0, 0, 64, 64)):
+        assert name == path or name.startswith("<VRTDataset")
+        assert np.array_equal(gdalio.read(name), sample.window(window))
     assert not gdalio.exists(window_path(sample.path, window).replace("window=", "packets="))
     assert gdalio.exists(window_path(sample.path, window))
 
@@ -162,11 +135,7 @@ def test_a_window_that_is_not_within_the_image_is_an_error_that_names_both(
         ("window=-1,2,3,4", "window= takes four numbers"),
         ("window=0,0,9,9&overview=3", "the factors are"),
         ("window=0,0,9,9&overview=64", "the factors are"),
-        ("cells=0", "cells of 0 pixels"),
-        ("cells=1", "make them larger"),
-        ("cells=9&window=0,0,9999,1", "not within the image"),
-        ("cells=9&overview=2", "cells= goes with window= alone"),
-        ("cells=x", "cells= takes a number"),
+        ("cells=256", "the option 'cells' is not known"),
     ],
 )
 def test_options_that_make_no_sense_are_errors(sample: Sample, options: str, words: str) -> None:
@@ -220,8 +189,6 @@ def test_windows_of_many_tiles_are_fetched_side_by_side(
     for window in ((500, 490, 100, 200), (3, 5, 1190, 1090)):
         left, top, width, height = window
         read = apart.call(jobs.read, window_path(url, window), options=options)
-        assert np.array_equal(read, pixels[:, top : top + height, left : left + width])
-        read = apart.call(jobs.read, cells_path(url, 64), window, options=options)
         assert np.array_equal(read, pixels[:, top : top + height, left : left + width])
 
 
