@@ -1,10 +1,12 @@
 //! What an image is, by its main header: its size, its samples, where it lies on the ground.
 
+use std::sync::Arc;
+
 use super::open::Get;
 use super::{Ahead, VirtualFile, open};
 use crate::error::{Error, Result, ResultExt};
-use crate::jp2::{LONGEST_HEADER, MainHeader, Progress, parse_main_header};
-use crate::layout::{self, Georeference, VirtualOffset, data_type, georeference};
+use crate::jp2::{Header, LONGEST_HEADER, Progress, parse_main_header};
+use crate::layout::{self, Georeference, data_type, georeference};
 use crate::path::{Request, View};
 use crate::source::HostFiles;
 
@@ -42,30 +44,30 @@ pub(crate) fn describe(request: &Request, get: &Get<'_>, host: Option<&dyn HostF
         view => (view, None),
     };
     let file = open(&request.with(view), get, host)?;
-    let (_, main) = file.main_header().in_file(&shown)?;
     let whole = open(&request.with(View::Whole), get, host)?;
-    let (header, full) = whole.main_header().in_file(&shown)?;
-    let size = main.siz.size();
+    let header = whole.header().in_file(&shown)?;
+    let main = &header.main;
     let factor = match view {
         View::Reduced(factor) => factor,
         _ => 1,
     };
-    let first = main.siz.components.first();
+    let k = u8::try_from(factor.max(1).ilog2()).unwrap_or(u8::MAX);
+    let size = layout::size_at(main, k).in_file(&shown)?;
     if let Some(window) = window {
         window.check(size).in_file(&shown)?;
     }
     let origin = window.map_or((0, 0), |window| (window.x, window.y));
-    let has_overviews = window.is_none();
+    let first = main.siz.components.first();
     Ok(Description {
         size: window.map_or(size, |window| (window.width, window.height)),
         bands: main.siz.components.len(),
         data_type: first.map(data_type).ok_or_else(|| Error::read("an image without bands")).in_file(&shown)?,
-        georeference: georeference(&header, &full, size, origin).unwrap_or_default(),
-        tile: (main.siz.tile_width, main.siz.tile_height),
+        georeference: georeference(&header, size, origin).unwrap_or_default(),
+        tile: layout::tile_at(main, k),
         overviews: whole
             .factors()
             .into_iter()
-            .filter(|other| has_overviews && *other > factor)
+            .filter(|other| window.is_none() && *other > factor)
             .map(|other| other / factor)
             .collect(),
         bytes: file.size(),
@@ -73,20 +75,22 @@ pub(crate) fn describe(request: &Request, get: &Get<'_>, host: Option<&dyn HostF
 }
 
 impl VirtualFile {
-    /// The bytes that the file begins with, up to its first tile-part at least, and what they say.
-    fn main_header(&self) -> Result<(Vec<u8>, MainHeader)> {
-        let mut header = Vec::new();
-        // What is inline costs nothing, and a read beyond it would fetch pixels.
-        let mut need = self.layout.body_after(VirtualOffset(0)).map_or(STEP, |body| body.0);
+    /// What the file begins with: known of an indexed file, read and parsed of another.
+    fn header(&self) -> Result<Arc<Header>> {
+        if let Some(header) = &self.header {
+            return Ok(header.clone());
+        }
+        let mut bytes = Vec::new();
+        let mut need = STEP;
         loop {
             let length = need.min(self.size()).min(LONGEST_HEADER);
-            let from = header.len();
-            header.resize(usize::try_from(length).unwrap_or(0).max(from), 0);
-            let rest = header.get_mut(from..).unwrap_or_default();
+            let from = bytes.len();
+            bytes.resize(usize::try_from(length).unwrap_or(0).max(from), 0);
+            let rest = bytes.get_mut(from..).unwrap_or_default();
             let done = self.read_at(from as u64, rest, &mut Ahead::default())?;
-            header.truncate(from + done);
-            match parse_main_header(&header, self.size())? {
-                Progress::Done(main) => return Ok((header, main)),
+            bytes.truncate(from + done);
+            match parse_main_header(&bytes, self.size())? {
+                Progress::Done(main) => return Ok(Arc::new(Header { bytes: bytes.into(), main })),
                 Progress::Need(end) if done > 0 => need = end.max(length.saturating_mul(2)),
                 Progress::Need(end) => return Err(Error::malformed(end, "A.3", "a main header that does not end")),
             }

@@ -9,7 +9,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::VirtualFile;
-use crate::jp2::{Progress, SOT_LENGTH, empty_packet, parse_main_header};
+use crate::jp2::{SOT_LENGTH, empty_packet};
 use crate::layout::{Content, VirtualOffset};
 
 const SOC_SIZ: [u8; 4] = [0xFF, 0x4F, 0xFF, 0x51];
@@ -84,9 +84,7 @@ impl VirtualFile {
             Content::Source(range) => self.unit_at(range.start.0).is_none().then_some((start.0, false)),
         });
         let (end, true) = end? else { return None };
-        let header = self.inline_from(0)?;
-        let Ok(Progress::Done(main)) = parse_main_header(&header, self.size()) else { return None };
-        let packet = empty_packet(None, main.coding.eph);
+        let packet = empty_packet(None, self.header.as_ref()?.main.coding.eph);
         (!self.layout.units().is_empty()).then_some(EmptyTile { body: start..end, head, packet })
     }
 }

@@ -30,7 +30,7 @@ use window::Lengths;
 
 use crate::error::Result;
 use crate::index::Record;
-use crate::jp2::{PartPackets, Structure};
+use crate::jp2::{Header, PartPackets, Structure};
 use crate::layout::{LOOK, Layout, VirtualOffset};
 use crate::options::Options;
 use crate::path::Location;
@@ -41,6 +41,8 @@ pub(crate) struct VirtualFile {
     /// What messages call it.
     name: String,
     layout: Layout,
+    /// What the file begins with, or the one that this is a view of; `None` where its structure is unknown.
+    header: Option<Arc<Header>>,
     source: Arc<dyn Source>,
     options: Options,
     /// What the file must be for the layout to be true.

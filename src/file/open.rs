@@ -132,6 +132,7 @@ impl VirtualFile {
         Self {
             name,
             layout,
+            header: known.as_ref().map(|known| known.structure.header.clone()),
             source,
             options,
             expected,

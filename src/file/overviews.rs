@@ -9,7 +9,7 @@ use super::window::path;
 use super::{Known, VirtualFile};
 use crate::error::{Error, Result};
 use crate::index::{self, Record};
-use crate::jp2::{MainHeader, PartPackets, Progress, Structure, TilePart, TilePartHead, no_factor, parse_main_header};
+use crate::jp2::{MainHeader, PartPackets, TilePart, TilePartHead, no_factor};
 use crate::layout::{self, Layout, Level, build_overviews};
 use crate::path::{Request, View};
 
@@ -40,7 +40,7 @@ impl VirtualFile {
             View::Reduced(factor) => Embedded::of(known, factor),
             _ => None,
         };
-        Ok(Self { embedded, ..file })
+        Ok(Self { embedded, header: self.header.clone(), ..file })
     }
 
     /// Whether GDAL is to be told of a list of overviews: by what is known without reading anything.
@@ -48,9 +48,7 @@ impl VirtualFile {
         let Some(known) = &self.known else { return false };
         let without = match known.packets.get() {
             Some(packets) => packets.is_err(),
-            None => {
-                main_header(&known.structure).is_ok_and(|main| is_untold(&main, known.structure.tile_parts.parts()))
-            }
+            None => is_untold(known.structure.main(), known.structure.tile_parts.parts()),
         };
         self.options.overviews
             && !without
@@ -59,9 +57,8 @@ impl VirtualFile {
 
     fn overviews(&self, known: &Known, request: &Request) -> Result<Layout> {
         let levels = self.overview_levels(known)?;
-        let main = main_header(&known.structure)?;
         let path = |level: &Level| path(request, View::Reduced(1 << level.k));
-        let text = build_overviews(&levels, &known.structure.header, &main, &path);
+        let text = build_overviews(&levels, &known.structure.header, &path);
         Ok(layout::text(text.as_bytes()))
     }
 
@@ -112,10 +109,10 @@ impl VirtualFile {
     }
 
     fn find_packets(&self, known: &Known) -> Result<Arc<[PartPackets]>> {
-        let main = main_header(&known.structure)?;
+        let main = known.structure.main();
         main.check_hindrance()?;
         let parts = known.structure.tile_parts.parts();
-        if let Some(told) = by_heads(&main, parts) {
+        if let Some(told) = by_heads(main, parts) {
             return told;
         }
         // A row of v1 does not change. What it lacks has perhaps been learned.
@@ -124,15 +121,15 @@ impl VirtualFile {
                 && record.parts.iter().map(TilePart::place).eq(parts.iter().map(TilePart::place))
         };
         let learned = index::learned_get(&self.options, self.source.origin()).filter(|record| same(record));
-        if let Some(told) = learned.and_then(|record| by_heads(&main, &record.parts)) {
+        if let Some(told) = learned.and_then(|record| by_heads(main, &record.parts)) {
             return told;
         }
         let mut parts = parts.to_vec();
-        let packets = index::read_heads(&self.source, &main, &mut parts, &self.options);
+        let packets = index::read_heads(&self.source, main, &mut parts, &self.options);
         if let Ok(_) | Err(Error::NoOverview { .. }) = &packets {
             self.confirm()?;
             // That there are none is learned too: it costs as many requests.
-            if by_heads(&main, &parts).is_some() && !self.source.is_cheap() {
+            if by_heads(main, &parts).is_some() && !self.source.is_cheap() {
                 self.learn(known, parts);
             }
         }
@@ -143,7 +140,7 @@ impl VirtualFile {
     fn learn(&self, known: &Known, parts: Vec<TilePart>) {
         let (etag, last_modified) = self.source.seen().map_or((None, None), |meta| (meta.etag, meta.last_modified));
         let row = Record {
-            header: Some(known.structure.header.clone()),
+            header: Some(known.structure.header.bytes.clone()),
             parts,
             origin: Some(self.source.origin().to_owned()),
             etag,
@@ -153,13 +150,6 @@ impl VirtualFile {
             ..known.record.clone()
         };
         index::learned_put(&self.options, &row);
-    }
-}
-
-pub(super) fn main_header(structure: &Structure) -> Result<MainHeader> {
-    match parse_main_header(&structure.header, structure.file_size)? {
-        Progress::Done(main) => Ok(main),
-        Progress::Need(_) => Err(Error::Row { what: "its header is cut".into() }),
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use once_cell::race::OnceBox;
 
-use super::overviews::{by_heads, main_header};
+use super::overviews::by_heads;
 use super::{Known, VirtualFile};
 use crate::error::{Error, Result};
 use crate::index;
@@ -46,33 +46,31 @@ impl Lengths {
 impl VirtualFile {
     /// The text of a VRT that shows `window` of the image at 1/factor.
     pub(super) fn window(&self, known: &Known, request: &Request, factor: u32, window: &Window) -> Result<Layout> {
-        let main = main_header(&known.structure)?;
-        let k = exponent(factor, &main)?;
-        let size = layout::size_at(&main, k)?;
+        let main = known.structure.main();
+        let k = exponent(factor, main)?;
+        let size = layout::size_at(main, k)?;
         window.check(size)?;
         let place = layout::place(&known.structure, k, window);
-        let part = match place.and_then(|place| self.check_told(known, &main, &place).map(|()| place)) {
+        let part = match place.and_then(|place| self.check_told(known, main, &place).map(|()| place)) {
             Ok(place) => Part {
                 path: path(request, View::Packets(factor, *window)),
                 size: place.image(),
-                tile: layout::tile_at(&main, k),
+                tile: layout::tile_at(main, k),
                 from: place.inside(),
             },
             Err(Error::NoOverview { .. }) => {
                 let view = if factor == 1 { View::Whole } else { View::Reduced(factor) };
-                Part { from: *window, ..Part::whole(path(request, view), size, &main, k) }
+                Part { from: *window, ..Part::whole(path(request, view), size, main, k) }
             }
             Err(error) => return Err(error),
         };
         let header = &known.structure.header;
-        let georeference = georeference(header, &main, size, (window.x, window.y))?;
+        let georeference = georeference(header, size, (window.x, window.y))?;
         let size = (window.width, window.height);
-        let vrt = |part: Part, georeference| {
-            Vrt { header, main: &main, size, georeference, part, overviews: Vec::new() }.build()
-        };
+        let vrt = |part: Part, georeference| Vrt { header, size, georeference, part, overviews: Vec::new() }.build();
         // GDAL lists the sources of a VRT by their names. So the source is a VRT in itself, whose text is its name: what
         // users are shown has the window's pixels, and no others.
-        let inner = Part::whole(vrt(part, None), size, &main, k);
+        let inner = Part::whole(vrt(part, None), size, main, k);
         Ok(layout::text(vrt(inner, georeference).as_bytes()))
     }
 
@@ -87,9 +85,9 @@ impl VirtualFile {
 
     /// The JP2 that is right within `window` of the image at 1/factor.
     pub(super) fn window_packets(&self, known: &Known, factor: u32, window: &Window) -> Result<Layout> {
-        let main = main_header(&known.structure)?;
-        let place = layout::place(&known.structure, exponent(factor, &main)?, window)?;
-        self.find_lengths(known, &main, place.tiles())?;
+        let main = known.structure.main();
+        let place = layout::place(&known.structure, exponent(factor, main)?, window)?;
+        self.find_lengths(known, main, place.tiles())?;
         let all = known.structure.tile_parts.tiles();
         let packets = |tile: u16| known.lengths.of(tile, all)?.get().map(|found| &**found);
         place.compose(&packets, self.options.merge_gap)
@@ -130,8 +128,8 @@ impl VirtualFile {
         if known.record.packets.is_some() {
             return Ok(Vec::new());
         }
-        let main = main_header(&known.structure)?;
-        let place = layout::place(&known.structure, exponent(factor, &main)?, window)?;
+        let main = known.structure.main();
+        let place = layout::place(&known.structure, exponent(factor, main)?, window)?;
         let missing = known.lengths.missing(place.tiles(), known.structure.tile_parts.tiles());
         let parts = known.structure.tile_parts.parts().iter();
         Ok(parts.filter(|part| missing.contains(&part.tile)).map(index::header_range).collect())

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::memory::Host;
 use super::{drive, split, unique};
 use crate::index::{PacketLengths, Row};
-use crate::jp2::{PartPackets, Progress, made, parse_main_header};
+use crate::jp2::{PartPackets, made};
 use crate::layout;
 use crate::path;
 
@@ -90,7 +90,7 @@ pub fn row(data: &[u8]) {
     if let Ok(layout) = layout::compose(&structure) {
         check(&layout, structure.file_size);
     }
-    let Ok(Progress::Done(main)) = parse_main_header(&structure.header, structure.file_size) else { return };
+    let main = structure.main();
     let levels = main.coding.default.levels;
     let told = |part: &crate::jp2::TilePart| PartPackets::by_resolution(part.head.as_ref()?, levels);
     let Some(parts) = structure.tile_parts.parts().iter().map(told).collect::<Option<Vec<_>>>() else { return };

@@ -8,7 +8,8 @@ use super::packets::PacketLengths;
 use super::scan::Scanned;
 use crate::error::{Error, Result};
 use crate::jp2::{
-    EOC, MainHeader, Progress, SOT_LENGTH, Structure, TilePart, TilePartTable, parse_main_header, parse_tlm_segments,
+    EOC, Header, MainHeader, Progress, SOT_LENGTH, Structure, TilePart, TilePartTable, parse_main_header,
+    parse_tlm_segments,
 };
 use crate::path::{Key, ProductName, best_resolution};
 
@@ -105,25 +106,15 @@ impl Record {
         let Progress::Done(main) = parse_main_header(header, header.len() as u64)? else {
             return Err(row(format!("a header of {} bytes that does not end there", header.len())));
         };
-        if main.end + SOT_LENGTH != header.len() as u64 || self.first_sot.is_some_and(|first| first != main.end) {
-            return Err(row(format!(
-                "the first tile-part is said to begin at {}, the header ends at {}",
-                self.first_sot.unwrap_or(header.len() as u64),
-                main.end
-            )));
+        if let Some(first) = self.first_sot.filter(|first| *first != main.end) {
+            return Err(row(format!("the first tile-part is recorded at {first}, the header ends at {}", main.end)));
         }
         let parts = match self.has_tlm {
             true => self.with_heads(own_tile_parts(&main, header, file_size)?)?,
             false => self.parts.clone(),
         };
         check_heads(&parts, main.coding.default.levels)?;
-        if parts.first().is_some_and(|part| part.offset != main.end) {
-            return Err(row(format!("the first tile-part does not begin at the header's end, {}", main.end)));
-        }
-        let end = codestream_end(&main, file_size)?;
-        let tile_parts = TilePartTable::new(parts, main.siz.tiles(), end)?;
-        check_rest(tile_parts.end(), end)?;
-        Ok(Structure { file_size, header: header.clone(), tile_parts })
+        Structure::new(file_size, Header { bytes: header.clone(), main }, parts)
     }
 }
 
@@ -165,34 +156,11 @@ fn check_heads(parts: &[TilePart], levels: u8) -> Result<()> {
     }
 }
 
-/// Where the codestream ends, in bytes from the start of the file.
-pub(super) fn codestream_end(main: &MainHeader, file_size: u64) -> Result<u64> {
-    match main.codestream_end {
-        Some(end) if end > file_size => {
-            Err(Error::Row { what: format!("the jp2c box ends at {end}, the file of {file_size} bytes before it") })
-        }
-        Some(end) => Ok(end),
-        None => Ok(file_size),
-    }
-}
-
-/// The most bytes that may follow the last tile-part: the EOC marker, or none where it is missing, and then whatever an
-/// encoder or a copy padded the file with. More is a tile-part that the table does not know.
-const MOST_TRAILING: u64 = 4096;
-
-/// What follows the last tile-part is too short to be tile-parts.
-fn check_rest(end: u64, codestream_end: u64) -> Result<()> {
-    match codestream_end.checked_sub(end) {
-        Some(rest) if rest <= MOST_TRAILING => Ok(()),
-        _ => Err(Error::Row { what: format!("its tile-parts end at {end}, the codestream at {codestream_end}") }),
-    }
-}
-
 /// The tile-parts by the file's own TLM, where that leads exactly to the end of the codestream, with or without EOC.
 pub(super) fn own_tile_parts(main: &MainHeader, header: &[u8], file_size: u64) -> Result<Vec<TilePart>> {
     let entries = parse_tlm_segments(&main.tlm(header).concat())?;
     let parts = parts_of(&entries, main.end, file_size)?;
-    let end = codestream_end(main, file_size)?;
+    let end = main.codestream_end_in(file_size)?;
     let last = TilePartTable::new(parts.clone(), main.siz.tiles(), end)?.end();
     if end != last && end != last + EOC.len() as u64 {
         return Err(Error::Row { what: format!("by the TLM the tile-parts end at {last}, the codestream at {end}") });
@@ -226,7 +194,7 @@ mod tests {
             assert_eq!(record.has_tlm, file.tlm);
             let structure = record.structure(record.header.as_ref().unwrap(), 0).unwrap();
             assert_eq!(structure.tile_parts.tiles(), 6);
-            assert_eq!(structure.tile_parts.first_sot(), record.header.unwrap().len() as u64 - SOT_LENGTH);
+            assert_eq!(structure.tile_parts.parts()[0].offset, record.header.unwrap().len() as u64 - SOT_LENGTH);
         }
     }
 

@@ -6,12 +6,13 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use chrono::NaiveDateTime;
 use proj4rs::Proj;
 use proj4rs::transform::transform;
 
 use super::record::RecordKey;
-use crate::jp2::{Grid, Progress, grid_of, parse_main_header};
+use crate::jp2::{Grid, Header, Progress, grid_of, parse_main_header};
 
 /// The columns, as far as they are known.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -53,14 +54,15 @@ const REMEMBERED: usize = 64;
 
 impl Describer {
     /// What is known of an image with this key, whose file begins with `header`.
-    pub(super) fn describe(&mut self, key: &RecordKey, header: Option<&[u8]>) -> Stac {
+    pub(super) fn describe(&mut self, key: &RecordKey, header: Option<&Bytes>) -> Stac {
         let mut stac = of_name(&key.product_id);
         let parsed = header.and_then(|header| Some((header, parse_main_header(header, header.len() as u64).ok()?)));
-        if let Some((header, Progress::Done(main))) = parsed {
-            let size = main.siz.size();
+        if let Some((bytes, Progress::Done(main))) = parsed {
+            let header = Header { bytes: bytes.clone(), main };
+            let size = header.main.siz.size();
             stac.shape =
                 i32::try_from(size.1).ok().zip(i32::try_from(size.0).ok()).map(|(rows, columns)| [rows, columns]);
-            if let Some(grid) = grid_of(header, &main) {
+            if let Some(grid) = grid_of(&header) {
                 let affine = affine(&grid);
                 stac.epsg = Some(grid.epsg.into());
                 stac.transform = Some(affine);

@@ -217,7 +217,7 @@ pub(super) fn build_into(
         if carried.packets {
             write(&mut group, int64s(&rows, |row| row.packets.as_ref().map(|packets| packets.count().into())))?;
         }
-        let stac: Vec<Stac> = rows.iter().map(|row| describer.describe(&row.key, row.header.as_deref())).collect();
+        let stac: Vec<Stac> = rows.iter().map(|row| describer.describe(&row.key, row.header.as_ref())).collect();
         write_stac(&mut group, &stac)?;
         if carried.packets {
             write_paged(&mut group, &rows, |row| row.packets.as_ref().map(PacketLengths::value))?;

@@ -1,7 +1,7 @@
 //! Where an image lies on the ground, by its GMLJP2 box (OGC 05-047r3): an association box (T.801, `asoc`) with XML in
 //! it.
 
-use super::MainHeader;
+use super::Header;
 
 /// Where a grid of pixels lies.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,10 +24,10 @@ impl Grid {
     }
 }
 
-/// The grid of the image of `main`, whose file begins with `header`; `None` where the file does not tell it by GMLJP2, or in
-/// a way that is not understood.
-pub(crate) fn grid_of(header: &[u8], main: &MainHeader) -> Option<Grid> {
-    parse_gml(main.boxes_of(header, *b"asoc").find_map(gml_of)?)
+/// The grid of the image of a file that begins with `header`; `None` where it has no GMLJP2 box, or one that is not
+/// understood.
+pub(crate) fn grid_of(header: &Header) -> Option<Grid> {
+    parse_gml(header.boxes_of(*b"asoc").find_map(gml_of)?)
 }
 
 /// The XML in an association box of GMLJP2, which is kept in an XML box inside.

@@ -203,13 +203,6 @@ impl MainHeader {
         self.segments.iter().any(|segment| segment.code == code)
     }
 
-    /// The boxes of this kind that stand before the codestream, headers included, of a file that begins with `header`.
-    pub(crate) fn boxes_of<'a>(&self, header: &'a [u8], kind: [u8; 4]) -> impl Iterator<Item = &'a [u8]> {
-        self.boxes.iter().filter(move |(other, ..)| *other == kind).filter_map(|(_, offset, length)| {
-            header.get(usize::try_from(*offset).ok()?..usize::try_from(offset.checked_add(*length)?).ok()?)
-        })
-    }
-
     /// The name of a marker of this header that forbids views of fewer packets.
     pub(crate) fn hindrance(&self) -> Option<&'static str> {
         hindrance(|code| self.has(code))
@@ -220,6 +213,20 @@ impl MainHeader {
         match self.hindrance() {
             Some(marker) => Err(Error::NoOverview { what: format!("a marker {marker} in its main header forbids it") }),
             None => Ok(()),
+        }
+    }
+
+    /// Where the codestream of a file of `file_size` bytes ends, in bytes from the start of the file, exclusive.
+    ///
+    /// # Errors
+    /// [`Error::Row`] where that is beyond the file's end.
+    pub(crate) fn codestream_end_in(&self, file_size: u64) -> Result<u64> {
+        match self.codestream_end {
+            Some(end) if end > file_size => {
+                Err(Error::Row { what: format!("the jp2c box ends at {end}, the file of {file_size} bytes before it") })
+            }
+            Some(end) => Ok(end),
+            None => Ok(file_size),
         }
     }
 

@@ -21,6 +21,7 @@ mod precincts;
 mod progression;
 mod reduce;
 mod runs;
+mod structure;
 mod support;
 mod table;
 mod tag_tree;
@@ -36,8 +37,9 @@ pub(crate) use pointers::{build_tlm, parse_tlm_segments};
 pub(crate) use progression::Packets;
 pub(crate) use reduce::{ReducedGrid, build_reduced_header, no_factor, reduce_tile_segments};
 pub(crate) use runs::{PartLengths, PartPackets, Run, TilePackets, by_tile, divide, resolution_ends};
+pub(crate) use structure::{Header, Structure};
 pub(crate) use support::{Area, Support};
-pub(crate) use table::{Structure, TilePart, TilePartTable};
+pub(crate) use table::{TilePart, TilePartTable};
 
 /// The EOC marker (T.800 A.4.4).
 pub(crate) const EOC: [u8; 2] = [0xFF, 0xD9];

@@ -1,7 +1,5 @@
 //! Where a file's tile-parts lie, checked as a whole.
 
-use bytes::Bytes;
-
 use super::packets::TilePartHead;
 use crate::error::{Error, Result};
 
@@ -99,25 +97,8 @@ impl TilePartTable {
         self.tiles
     }
 
-    /// Where the first SOT marker stands, in bytes from the start of the source.
-    pub(crate) fn first_sot(&self) -> u64 {
-        self.parts.first().map_or(0, |part| part.offset)
-    }
-
     /// Where the last tile-part ends: the place of the EOC marker (T.800 A.4.4).
     pub(crate) fn end(&self) -> u64 {
         self.parts.last().map_or(0, TilePart::end)
     }
-}
-
-/// All that a layout is made of: a file's size, its bytes up to the first tile-part, and its tile-parts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Structure {
-    /// The size of the file in bytes.
-    pub(crate) file_size: u64,
-    /// The file from its first byte to the end of the first SOT marker segment: the boxes, the main header, and the 12
-    /// bytes that end it and tell whether the file writes its SOTs as this program does.
-    pub(crate) header: Bytes,
-    /// Where the tile-parts lie.
-    pub(crate) tile_parts: TilePartTable,
 }

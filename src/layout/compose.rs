@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use super::{Builder, ExpectedSot, Layout, Unit};
 use crate::error::{Error, Result};
 use crate::jp2::{
-    EOC, MainHeader, Progress, SOT_LENGTH, Sot, Structure, TilePart, build_jp2c_header, build_tlm, parse_main_header,
-    parse_tlm_segments,
+    EOC, Header, MainHeader, SOT_LENGTH, Sot, Structure, TilePart, build_jp2c_header, build_tlm, parse_tlm_segments,
 };
 use crate::source::SourceOffset;
 
@@ -31,31 +30,31 @@ pub(crate) fn text(bytes: &[u8]) -> Layout {
 /// on as it is, its header inline.
 ///
 /// # Errors
-/// [`Error::Row`] where the header contradicts the structure, [`Error::Malformed`] where the file's own TLM does.
+/// [`Error::Malformed`] where the file's own TLM contradicts the structure.
 pub(crate) fn compose(structure: &Structure) -> Result<Layout> {
-    let Structure { file_size, header, tile_parts } = structure;
-    let (main, codestream_end) = check(structure)?;
+    let Structure { file_size, header, tile_parts, codestream_end } = structure;
+    let Header { bytes, main } = &**header;
     if main.has_tlm() {
-        let told = parse_tlm_segments(&main.tlm(header).concat())?;
+        let told = parse_tlm_segments(&header.tlm())?;
         if !told.into_iter().eq(tile_parts.parts().iter().map(|part| (part.tile, part.length))) {
             // Decoders that believe it would give wrong pixels.
             let what = "the TLM marker contradicts the tile-parts: the file is damaged, get it anew";
             return Err(Error::malformed(main.codestream, "A.7.1", what));
         }
-        return Ok(keep(structure, &main));
+        return Ok(keep(structure));
     }
-    let Some(tiles) = merge(tile_parts.parts(), &main) else { return Ok(keep(structure, &main)) };
+    let Some(tiles) = merge(tile_parts.parts(), main) else { return Ok(keep(structure)) };
     let entries: Vec<_> = tiles.iter().map(|tile| (tile.index, tile.length)).collect();
     let tlm = build_tlm(&entries);
     let stream: u64 = tiles.iter().map(|tile| u64::from(tile.length)).sum();
     let codestream = main.end - main.codestream + tlm.len() as u64 + stream + EOC.len() as u64;
 
     let mut layout = Builder::default();
-    let mut head = header.get(..header.len() - SOT_LENGTH as usize).unwrap_or_default().to_vec();
+    let mut head = bytes.get(..bytes.len() - SOT_LENGTH as usize).unwrap_or_default().to_vec();
     if let Some((offset, form)) = main.jp2c {
         let length = main.codestream - offset + codestream;
-        let last = codestream_end == *file_size;
-        let Some(jp2c) = build_jp2c_header(form, length, last) else { return Ok(keep(structure, &main)) };
+        let last = codestream_end == file_size;
+        let Some(jp2c) = build_jp2c_header(form, length, last) else { return Ok(keep(structure)) };
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         if let Some(place) = head.get_mut(start..start.saturating_add(jp2c.len())) {
             place.copy_from_slice(&jp2c);
@@ -73,55 +72,23 @@ pub(crate) fn compose(structure: &Structure) -> Result<Layout> {
         }
     }
     layout.push_inline(&EOC);
-    layout.push_source(codestream_end..*file_size);
+    layout.push_source(*codestream_end..*file_size);
     Ok(layout.build(units(tile_parts.parts(), false)))
-}
-
-/// The main header and where the codestream ends, once the header fits the table.
-pub(super) fn check(structure: &Structure) -> Result<(MainHeader, u64)> {
-    let Structure { file_size, header, tile_parts } = structure;
-    let Progress::Done(main) = parse_main_header(header, *file_size)? else {
-        return Err(Error::Row { what: "its header is cut".into() });
-    };
-    let codestream_end = main.codestream_end.unwrap_or(*file_size);
-    if main.end + SOT_LENGTH != header.len() as u64
-        || main.end != tile_parts.first_sot()
-        || main.siz.tiles() != tile_parts.tiles()
-    {
-        return Err(Error::Row {
-            what: format!(
-                "the header ends at {} and tells {} tiles, the table begins at {} and has {} tiles",
-                main.end,
-                main.siz.tiles(),
-                tile_parts.first_sot(),
-                tile_parts.tiles()
-            ),
-        });
-    }
-    if codestream_end < tile_parts.end() || codestream_end > *file_size {
-        return Err(Error::Row {
-            what: format!(
-                "the codestream's box ends at {codestream_end}, its tile-parts at {}, the file at {file_size}",
-                tile_parts.end()
-            ),
-        });
-    }
-    Ok((main, codestream_end))
 }
 
 /// The file as it is, byte for byte, with as much of it inline as is known: its header and, where every tile is one
 /// tile-part and the first SOT is as [`Sot::build`] makes them, every SOT. Decoders that ignore TLM walk over those.
 /// That the others are built alike is a guess, which each fetched tile-part is held against.
-fn keep(structure: &Structure, main: &MainHeader) -> Layout {
-    let Structure { file_size, header, tile_parts } = structure;
+fn keep(structure: &Structure) -> Layout {
+    let Structure { file_size, header, tile_parts, .. } = structure;
     let parts = tile_parts.parts();
     let alike = |part: &TilePart| Sot { tile: part.tile, length: part.length, part: 0, parts: 1 }.build();
-    let first = header.get(usize::try_from(main.end).unwrap_or(usize::MAX)..);
+    let first = header.bytes.get(usize::try_from(header.main.end).unwrap_or(usize::MAX)..);
     let as_built = parts.len() as u64 == u64::from(tile_parts.tiles())
         && parts.first().is_some_and(|part| first == Some(alike(part).as_slice()));
     let mut layout = Builder::default();
-    layout.push_inline(header);
-    let mut at = header.len() as u64;
+    layout.push_inline(&header.bytes);
+    let mut at = header.bytes.len() as u64;
     if as_built {
         for (number, part) in parts.iter().enumerate() {
             if number > 0 {
@@ -201,7 +168,7 @@ fn merge_tile(parts: &[&TilePart], main: &MainHeader) -> Option<Tile> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::jp2::{LBox, TilePartTable, made, parse_tile_part_header};
+    use crate::jp2::{LBox, Progress, made, parse_main_header, parse_tile_part_header};
     use crate::layout::{Content, VirtualOffset};
 
     /// A file's structure by a naive walk.
@@ -222,11 +189,8 @@ pub(super) mod tests {
                 break;
             }
         }
-        Structure {
-            file_size: file.len() as u64,
-            header: file[..main.end as usize + 12].to_vec().into(),
-            tile_parts: TilePartTable::new(parts, main.siz.tiles(), file.len() as u64).unwrap(),
-        }
+        let header = Header { bytes: file[..main.end as usize + 12].to_vec().into(), main };
+        Structure::new(file.len() as u64, header, parts).unwrap()
     }
 
     /// The virtual file, whole.
@@ -297,7 +261,7 @@ pub(super) mod tests {
     fn only_the_tlm_is_new_where_each_tile_is_one_tile_part() {
         let file = made::File { plt: true, ..made::File::default() }.bytes();
         let out = check(&made::File { plt: true, ..made::File::default() });
-        let end = structure(&file).header.len() - 12;
+        let end = structure(&file).header.bytes.len() - 12;
         assert_eq!(out[..end], file[..end]);
         assert_eq!(out[out.len() - (file.len() - end) + 12..], file[end + 12..]);
     }
@@ -342,10 +306,10 @@ pub(super) mod tests {
     #[test]
     fn tile_parts_whose_headers_are_unknown_are_passed_on() {
         let file = made::File { parts: 2, ..made::File::default() }.bytes();
-        let mut structure = structure(&file);
-        let parts = structure.tile_parts.parts().iter().map(|part| TilePart { head: None, ..part.clone() }).collect();
-        structure.tile_parts = TilePartTable::new(parts, 6, structure.file_size).unwrap();
-        assert_eq!(materialise(&compose(&structure).unwrap(), &file), file);
+        let known = structure(&file);
+        let parts = known.tile_parts.parts().iter().map(|part| TilePart { head: None, ..part.clone() }).collect();
+        let unknown = Structure::new(known.file_size, (*known.header).clone(), parts).unwrap();
+        assert_eq!(materialise(&compose(&unknown).unwrap(), &file), file);
     }
 
     #[test]
@@ -353,9 +317,14 @@ pub(super) mod tests {
         let file = made::File::default().bytes();
         let good = structure(&file);
         let other = structure(&made::File { width: 40, ..made::File::default() }.bytes());
-        let wrong = Structure { tile_parts: other.tile_parts, ..good.clone() };
-        assert!(matches!(compose(&wrong), Err(Error::Row { .. })));
-        let cut = Structure { header: good.header.slice(..good.header.len() - 3), ..good };
-        assert!(compose(&cut).is_err());
+        let refused = |header: Header, parts: &[TilePart]| {
+            let made = Structure::new(good.file_size, header, parts.to_vec());
+            assert!(matches!(made, Err(Error::Row { .. })), "{made:?}");
+        };
+        let header = (*good.header).clone();
+        refused(header.clone(), other.tile_parts.parts());
+        refused(header.clone(), &good.tile_parts.parts()[1..]);
+        let bytes = header.bytes.slice(..header.bytes.len() - 3);
+        refused(Header { bytes, ..header }, good.tile_parts.parts());
     }
 }

@@ -5,7 +5,7 @@
 //! as Sentinel-2's, by a GMLJP2 box (OGC 05-047r3), from which one is made.
 
 use crate::error::{Error, Result};
-use crate::jp2::{Grid, MainHeader, grid_of};
+use crate::jp2::{Grid, Header, grid_of};
 
 /// The UUID of GeoJP2 boxes.
 const GEOJP2: [u8; 16] =
@@ -20,18 +20,18 @@ const KEYS: u16 = 34_735;
 /// TIFF's type number of 64-bit floats.
 const DOUBLE: u16 = 12;
 
-/// The GeoJP2 box of the image of `main`, whose file begins with `header`, at `size` in pixels; `None` where the file has
-/// no georeferencing, or none that is understood.
-pub(super) fn build_geojp2(header: &[u8], main: &MainHeader, size: (u32, u32)) -> Option<Vec<u8>> {
-    let full = main.siz.size();
+/// The GeoJP2 box of the image of a file that begins with `header`, at `size` in pixels; `None` where the file has no
+/// georeferencing, or none that is understood.
+pub(super) fn build_geojp2(header: &Header, size: (u32, u32)) -> Option<Vec<u8>> {
+    let full = header.main.siz.size();
     let scale = [f64::from(full.0) / f64::from(size.0), f64::from(full.1) / f64::from(size.1)];
-    let geotiff = main
-        .boxes_of(header, *b"uuid")
+    let geotiff = header
+        .boxes_of(*b"uuid")
         .find_map(|bytes| {
             let at = bytes.windows(GEOJP2.len()).position(|uuid| uuid == GEOJP2).filter(|at| matches!(at, 8 | 16))?;
             rescale(bytes.get(at + GEOJP2.len()..)?, scale)
         })
-        .or_else(|| Some(build_geotiff(&grid_of(header, main)?, scale)))?;
+        .or_else(|| Some(build_geotiff(&grid_of(header)?, scale)))?;
     let length = u32::try_from(8 + GEOJP2.len() + geotiff.len()).ok()?;
     Some([&length.to_be_bytes(), &b"uuid"[..], &GEOJP2, &geotiff].concat())
 }
@@ -45,24 +45,19 @@ pub(crate) struct Georeference {
     pub(crate) transform: [f64; 6],
 }
 
-/// Where the image of `main`, whose file begins with `header`, lies at `size` in pixels, from its pixel `origin` on; `None`
-/// where the file does not tell.
+/// Where the image of a file that begins with `header` lies at `size` in pixels, from its pixel `origin` on; `None` where
+/// the file does not say.
 ///
 /// # Errors
 /// [`Error::NoOverview`] where it tells in a way that only GDAL understands.
-pub(crate) fn georeference(
-    header: &[u8],
-    main: &MainHeader,
-    size: (u32, u32),
-    origin: (u32, u32),
-) -> Result<Option<Georeference>> {
-    let Some(grid) = grid_of(header, main) else {
-        let told = main.boxes_of(header, *b"asoc").next().is_some()
-            || main.boxes_of(header, *b"uuid").any(|bytes| bytes.windows(GEOJP2.len()).any(|uuid| uuid == GEOJP2));
+pub(crate) fn georeference(header: &Header, size: (u32, u32), origin: (u32, u32)) -> Result<Option<Georeference>> {
+    let Some(grid) = grid_of(header) else {
+        let told = header.boxes_of(*b"asoc").next().is_some()
+            || header.boxes_of(*b"uuid").any(|bytes| bytes.windows(GEOJP2.len()).any(|uuid| uuid == GEOJP2));
         let what = "its georeferencing is not that of a GMLJP2 box with UTM coordinates";
         return if told { Err(Error::NoOverview { what: what.to_owned() }) } else { Ok(None) };
     };
-    let full = main.siz.size();
+    let full = header.main.siz.size();
     let scale = [f64::from(full.0) / f64::from(size.0), f64::from(full.1) / f64::from(size.1)];
     let [a, b, c, d, e, f] = grid.transform(scale);
     let (column, row) = (f64::from(origin.0), f64::from(origin.1));

@@ -4,13 +4,12 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::Layout;
-use super::compose::check;
 use super::georef::build_geojp2;
 use super::view::{Image, Stretch, Tiles, assemble, boxes};
 use crate::error::{Error, Result};
 use crate::jp2::{
-    Component, MainHeader, PartPackets, ReducedGrid, SOT_LENGTH, Structure, TilePart, build_reduced_header, no_factor,
-    reduce_tile_segments,
+    Component, Header, MainHeader, PartPackets, ReducedGrid, SOT_LENGTH, Structure, TilePart, build_reduced_header,
+    no_factor, reduce_tile_segments,
 };
 
 /// An overview: the image at 1/2^k.
@@ -26,12 +25,10 @@ pub(crate) struct Level {
 
 /// The levels that the file's header allows views of, the finest first; each is found out when it is asked for.
 pub(crate) fn levels(structure: &Structure) -> impl Iterator<Item = Level> {
-    let main = check(structure).ok().map(|(main, _)| main);
-    let most = main.as_ref().map_or(0, |main| main.coding.default.levels.min(31));
-    (1..=most).map_while(move |k| {
-        let main = main.as_ref()?;
+    let Header { bytes, main } = &*structure.header;
+    (1..=main.coding.default.levels.min(31)).map_while(move |k| {
         let grid = main.siz.reduce(k)?;
-        build_reduced_header(&structure.header, main, &grid, k).ok()?;
+        build_reduced_header(bytes, main, &grid, k).ok()?;
         let (width, height) = grid.siz.size();
         let is_whole = |c: &Component| width.is_multiple_of(c.dx.into()) && height.is_multiple_of(c.dy.into());
         Some(Level { k, size: (width, height), is_whole: grid.siz.components.iter().all(is_whole) })
@@ -61,21 +58,22 @@ pub(super) fn grid_of(main: &MainHeader, k: u8) -> Result<ReducedGrid> {
 /// # Errors
 /// [`Error::NoOverview`] where the file has no such view; [`Error::Row`] where `parts` contradicts the structure.
 pub(crate) fn reduce(structure: &Structure, parts: &[PartPackets], k: u8, peek: bool) -> Result<Layout> {
-    let (main, _) = check(structure)?;
+    let main = structure.main();
     if k == 0 {
         return Err(no_factor(main.coding.default.levels));
     }
-    let grid = grid_of(&main, k)?;
-    let image = Image { structure, main: &main, grid: &grid, k };
+    let grid = grid_of(main, k)?;
+    let image = Image { structure, grid: &grid, k };
     let (tiles, stretches) = tiles(&image, parts)?;
     let size = grid.siz.size();
-    let boxes = boxes(&structure.header, &main, size, build_geojp2(&structure.header, &main, size));
+    let boxes = boxes(&structure.header, size, build_geojp2(&structure.header, size));
     assemble(&image, &boxes, &tiles.tiles, stretches, peek, false)
 }
 
 /// The view's tiles in the order in which they lie in the source, and what is fetched of each.
 fn tiles(image: &Image<'_>, packets: &[PartPackets]) -> Result<(Tiles, Vec<Stretch>)> {
-    let Image { structure, main, grid, k } = image;
+    let Image { structure, grid, k } = image;
+    let main = structure.main();
     let parts = structure.tile_parts.parts();
     let numbers: HashMap<u16, u16> = grid.tiles.iter().zip(0..).map(|(tile, number)| (*tile, number)).collect();
     if packets.len() != parts.len() {

@@ -12,13 +12,12 @@ use std::ops::Range;
 
 use super::{Builder, ExpectedSot, LOOK, Layout, Unit, ViewTiles};
 use crate::error::{Error, Result};
-use crate::jp2::{EOC, MainHeader, ReducedGrid, SOT_LENGTH, Sot, Structure, build_reduced_header, build_tlm};
+use crate::jp2::{EOC, Header, ReducedGrid, SOT_LENGTH, Sot, Structure, build_reduced_header, build_tlm};
 use crate::source::SourceOffset;
 
 /// The image that a view shows.
 pub(super) struct Image<'a> {
     pub(super) structure: &'a Structure,
-    pub(super) main: &'a MainHeader,
     /// The grid of the view.
     pub(super) grid: &'a ReducedGrid,
     /// It is the image at 1/2^k.
@@ -117,8 +116,9 @@ pub(super) fn assemble(
     is_window: bool,
 ) -> Result<Layout> {
     const SOD: [u8; 2] = [0xFF, 0x93];
-    let Image { structure, main, grid, k } = image;
-    let codestream = build_reduced_header(&structure.header, main, grid, *k)?;
+    let Image { structure, grid, k } = image;
+    let Header { bytes, main } = &*structure.header;
+    let codestream = build_reduced_header(bytes, main, grid, *k)?;
     let mut headers = Vec::with_capacity(tiles.len());
     let mut entries = Vec::with_capacity(tiles.len());
     for (index, tile) in tiles.iter().enumerate() {
@@ -180,7 +180,8 @@ fn units(structure: &Structure, stretches: Vec<Stretch>) -> Vec<Unit> {
 
 /// The boxes before the codestream, for an image of `size`: the image header says so, and `georeference` stands in place
 /// of what georeferenced the full image.
-pub(super) fn boxes(header: &[u8], main: &MainHeader, size: (u32, u32), georeference: Option<Vec<u8>>) -> Vec<u8> {
+pub(super) fn boxes(header: &Header, size: (u32, u32), georeference: Option<Vec<u8>>) -> Vec<u8> {
+    let Header { bytes: header, main } = header;
     let Some(_) = main.jp2c else { return Vec::new() };
     let mut out = Vec::new();
     for (kind, offset, length) in &main.boxes {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::georef::Georeference;
 use super::reduced::Level;
-use crate::jp2::{Component, MainHeader};
+use crate::jp2::{Component, Header, MainHeader};
 use crate::path::Window;
 
 /// GDAL's name for the type of a component's samples, as its JP2OpenJPEG driver has it.
@@ -20,13 +20,10 @@ pub(crate) fn data_type(component: &Component) -> &'static str {
 }
 
 /// GDAL's names for what the bands of an image show, as far as its boxes tell: the colour specification (T.800 I.5.3.3) of
-/// red, green and blue, or of grey; and the channel definition (I.5.3.6). `header` begins the file.
-fn colours(header: &[u8], main: &MainHeader) -> Vec<Option<&'static str>> {
-    let count = main.siz.components.len();
-    let jp2h = main.boxes.iter().find(|(kind, ..)| kind == b"jp2h").and_then(|(_, offset, length)| {
-        header.get(usize::try_from(*offset).ok()?..usize::try_from(offset.checked_add(*length)?).ok()?)
-    });
-    let jp2h = jp2h.unwrap_or_default();
+/// red, green and blue, or of grey; and the channel definition (I.5.3.6).
+fn colours(header: &Header) -> Vec<Option<&'static str>> {
+    let count = header.main.siz.components.len();
+    let jp2h = header.boxes_of(*b"jp2h").next().unwrap_or_default();
     let contents = |kind: &[u8; 4]| {
         let at = jp2h.windows(4).position(|window| window == kind)?;
         jp2h.get(at + 4..)
@@ -68,10 +65,8 @@ pub(crate) struct Part {
 
 /// A dataset that is made of another, which has the bands of one image.
 pub(crate) struct Vrt<'a> {
-    /// The image's file, from its first byte to its first tile-part.
-    pub(crate) header: &'a [u8],
-    /// The same, understood.
-    pub(crate) main: &'a MainHeader,
+    /// The header of the image's file.
+    pub(crate) header: &'a Header,
     /// Width and height in pixels.
     pub(crate) size: (u32, u32),
     /// Where it lies on the ground, where that is said here.
@@ -96,8 +91,8 @@ impl Vrt<'_> {
             let _ = writeln!(out, "  <SRS dataAxisToSRSAxisMapping=\"1,2\">EPSG:{epsg}</SRS>");
             let _ = writeln!(out, "  <GeoTransform>{c}, {a}, {b}, {f}, {d}, {e}</GeoTransform>");
         }
-        let colours = colours(self.header, self.main);
-        for (index, component) in self.main.siz.components.iter().enumerate() {
+        let colours = colours(self.header);
+        for (index, component) in self.header.main.siz.components.iter().enumerate() {
             let (band, kind) = (index + 1, data_type(component));
             let _ = writeln!(out, "  <VRTRasterBand dataType=\"{kind}\" band=\"{band}\">");
             let bits = (component.depth & 0x7F) + 1;
@@ -130,7 +125,7 @@ impl Vrt<'_> {
 impl Vrt<'_> {
     /// Whether GDAL makes 255 of the ones of this opacity, of one bit beside samples of eight.
     fn widens_alpha(&self, index: usize) -> bool {
-        let depth = |index: usize| self.main.siz.components.get(index).map(|component| component.depth);
+        let depth = |index: usize| self.header.main.siz.components.get(index).map(|component| component.depth);
         depth(index) == Some(0) && depth(usize::from(index == 0)) == Some(7)
     }
 }
@@ -154,21 +149,16 @@ impl Part {
     }
 }
 
-/// The list of `levels`, the finest first, of the image of `main`, whose file begins with `header`; `path` gives the path
-/// of a level's view. Empty where there are no levels.
+/// The list of `levels`, the finest first, of the image of a file that begins with `header`; `path` gives the path of a
+/// level's view. Empty where there are no levels.
 ///
 /// GDAL takes a dataset called `X.jp2.ovr` as the overviews of `X.jp2`, in place of those it finds by itself: the bands of
 /// the dataset are the first overview, their overviews the others (`GDALDefaultOverviews`).
-pub(crate) fn build_overviews(
-    levels: &[Level],
-    header: &[u8],
-    main: &MainHeader,
-    path: &dyn Fn(&Level) -> String,
-) -> String {
+pub(crate) fn build_overviews(levels: &[Level], header: &Header, path: &dyn Fn(&Level) -> String) -> String {
     let Some((first, coarser)) = levels.split_first() else { return String::new() };
-    let part = Part::whole(path(first), first.size, main, first.k);
+    let part = Part::whole(path(first), first.size, &header.main, first.k);
     let overviews = coarser.iter().map(path).collect();
-    Vrt { header, main, size: first.size, georeference: None, part, overviews }.build()
+    Vrt { header, size: first.size, georeference: None, part, overviews }.build()
 }
 
 impl Part {
@@ -200,7 +190,7 @@ mod tests {
             };
             main.boxes = vec![(*b"jp2h", 0, 8 + contents.len() as u64)];
             main.siz.components = vec![Component { depth: 7, dx: 1, dy: 1 }; components];
-            colours(&[&[0; 4][..], b"jp2h", contents].concat(), &main)
+            colours(&Header { bytes: [&[0; 4][..], b"jp2h", contents].concat().into(), main })
         };
         let (red, green, blue, alpha) = (Some("Red"), Some("Green"), Some("Blue"), Some("Alpha"));
         assert_eq!(told(&colr(16), 3), [red, green, blue]);
@@ -229,7 +219,8 @@ mod tests {
         };
         main.siz.components = vec![Component { depth: 14, dx: 1, dy: 1 }, Component { depth: 7, dx: 1, dy: 1 }];
         let path = |level: &Level| format!("?overview={}&url=x", 1 << level.k);
-        let text = build_overviews(&levels, &file, &main, &path);
+        let header = Header { bytes: file.into(), main };
+        let text = build_overviews(&levels, &header, &path);
         let document = roxmltree::Document::parse(&text).unwrap();
         let bands: Vec<_> = document.descendants().filter(|node| node.has_tag_name("VRTRasterBand")).collect();
         assert_eq!(
@@ -242,6 +233,6 @@ mod tests {
             assert_eq!(paths, ["?overview=4&url=x", "?overview=8&url=x", "?overview=2&url=x"]);
         }
         assert_eq!(document.root_element().attribute("rasterXSize"), Some("50"));
-        assert_eq!(build_overviews(&[], &file, &main, &path), "");
+        assert_eq!(build_overviews(&[], &header, &path), "");
     }
 }

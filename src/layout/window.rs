@@ -8,7 +8,6 @@
 use std::ops::Range;
 
 use super::Layout;
-use super::compose::check;
 use super::reduced::grid_of;
 use super::view::{Image, Stretch, Tile, Tiles, assemble, boxes};
 use crate::error::{Error, Result};
@@ -27,7 +26,6 @@ const WORTHLESS: u64 = 32;
 /// A window of an image, and where it lies.
 pub(crate) struct Place<'a> {
     structure: &'a Structure,
-    main: MainHeader,
     /// It is a window of the image at 1/2^k.
     k: u8,
     /// The grid of the tiles that it touches.
@@ -41,19 +39,19 @@ pub(crate) struct Place<'a> {
 /// # Errors
 /// [`Error::Window`] where it is empty or reaches out of the image; [`Error::NoOverview`] where the file has no such view.
 pub(crate) fn place<'a>(structure: &'a Structure, k: u8, window: &Window) -> Result<Place<'a>> {
-    let (main, _) = check(structure)?;
+    let main = structure.main();
     main.check_hindrance()?;
     if main.siz.components.iter().any(|component| (component.dx, component.dy) != (1, 1)) {
         return Err(Error::NoOverview { what: "its components are sub-sampled".to_owned() });
     }
-    let grid = grid_of(&main, k)?;
+    let grid = grid_of(main, k)?;
     window.check(grid.siz.size())?;
     if !is_aligned(&grid.siz) {
         return Err(Error::NoOverview { what: "its first tile is cut by the image's edge".to_owned() });
     }
     let span = |origin: u32, start: u32, length: u32| origin + start..origin + start + length;
     let area = (span(grid.siz.x0, window.x, window.width), span(grid.siz.y0, window.y, window.height));
-    Ok(Place { structure, k, grid: grid.crop(&area), area, main })
+    Ok(Place { structure, k, grid: grid.crop(&area), area })
 }
 
 impl Place<'_> {
@@ -84,8 +82,8 @@ impl Place<'_> {
         packets: &dyn Fn(u16) -> Option<&'p TilePackets>,
         gap: Option<u64>,
     ) -> Result<Layout> {
-        let Self { structure, main, k, grid, area } = self;
-        let image = Image { structure, main, grid, k: *k };
+        let Self { structure, k, grid, area } = self;
+        let image = Image { structure, grid, k: *k };
         let (mut tiles, mut stretches) = (Tiles::default(), Vec::new());
         for (number, tile) in (0..).zip(&grid.tiles) {
             let told = packets(*tile)
@@ -94,7 +92,7 @@ impl Place<'_> {
             add_tile(&image, *tile, told, area, place)?;
             stretches.extend(fetched(place, structure.tile_parts.parts(), told, gap));
         }
-        let boxes = boxes(&structure.header, main, self.image(), None);
+        let boxes = boxes(&structure.header, self.image(), None);
         assemble(&image, &boxes, &tiles.tiles, stretches, false, true)
     }
 }
@@ -121,7 +119,8 @@ pub(crate) fn tile_at(main: &MainHeader, k: u8) -> (u32, u32) {
 /// Puts the packets of the file's tile `number` into `tile`: what `area` needs as it is, what it does not need as empty
 /// packets, and none of finer resolutions.
 fn add_tile(image: &Image<'_>, number: u16, told: &TilePackets, area: &Area, tile: &mut Tile) -> Result<()> {
-    let Image { structure, main, grid, k } = image;
+    let Image { structure, grid, k } = image;
+    let main = structure.main();
     let coding = &told.coding;
     let support = Support::new(&main.siz, coding, number.into(), area, *k);
     let mut packets = Packets::new(&main.siz, coding, number.into()).zip(0u64..);
