@@ -36,6 +36,7 @@ mod lru;
 mod options;
 mod path;
 mod process;
+mod secret;
 mod source;
 mod trace;
 mod vsi;

@@ -4,40 +4,16 @@
 //! later than that.
 
 mod clouds;
-mod headers;
 mod proxy;
 
 use std::time::Duration;
 
 pub(crate) use clouds::{AzureAccess, AzureOptions, GsAccess, GsOptions, S3Options};
-pub(crate) use headers::join_headers;
 pub(crate) use proxy::Proxies;
 
 use crate::error::{Error, Result};
-use crate::path::{Store, without_secrets};
-use headers::parse_headers;
-
-/// A value that must not be shown.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Secret(String);
-
-impl Secret {
-    /// A secret of this value.
-    pub(crate) fn new(value: impl Into<String>) -> Self {
-        Self(value.into())
-    }
-
-    /// The value, for the one place that sends it.
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
-    }
-}
+use crate::path::{Store, parse_headers, without_secrets};
+use crate::secret::Secret;
 
 /// What to do with a file that no index row names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -291,8 +267,8 @@ impl Options {
                 timeout: seconds("GDAL_HTTP_TIMEOUT"),
                 stall_timeout: seconds("GDAL_HTTP_LOW_SPEED_TIME").unwrap_or(Duration::from_secs(30)),
                 connect_timeout: seconds("GDAL_HTTP_CONNECTTIMEOUT").unwrap_or(Duration::from_secs(10)),
-                userpwd: text("GDAL_HTTP_USERPWD").filter(|_| !auth("BEARER")).map(Secret),
-                bearer: text("GDAL_HTTP_BEARER").filter(|_| !auth("BASIC")).map(Secret),
+                userpwd: text("GDAL_HTTP_USERPWD").filter(|_| !auth("BEARER")).map(Secret::new),
+                bearer: text("GDAL_HTTP_BEARER").filter(|_| !auth("BASIC")).map(Secret::new),
                 proxies: Proxies::resolve(get),
                 netrc: netrc(get),
                 unsafe_ssl: flag("GDAL_HTTP_UNSAFESSL", false),

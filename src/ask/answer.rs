@@ -8,12 +8,11 @@ use super::question::{Kind, Question};
 use super::{Asker, STATE};
 use crate::cli::scan_jp2;
 use crate::error::{Error, Result};
-use crate::file::{self, Description, Get, Lease};
+use crate::file::{self, Description, Lease};
 use crate::index::{Found, Record};
-use crate::options::Options;
 use crate::path::{Request, View};
 use crate::process::lock;
-use crate::source::{Fetched, HostFiles, Source};
+use crate::source::{Caller, Fetched};
 
 /// Answers `question`, as a task of the engine's runtime.
 pub(super) async fn answer(question: Arc<Question>, asker: Arc<dyn Asker>) -> Result<Value> {
@@ -32,14 +31,14 @@ async fn fetch(asked: Asked) -> Result<(Value, Vec<String>)> {
     let request = &asked.question.request;
     let told = |Fetched { bytes, requests }| json!({"bytes": bytes, "requests": requests});
     let View::Window(factor, window) = request.view else {
-        let (file, warnings) = asked.at_hand(request).await?;
+        let (file, warnings) = asked.block_on(request.clone(), open).await?;
         return Ok((told(file.fetch_all().await?), warnings));
     };
     // What a window is made of, for which the headers of its tiles may be needed first.
-    let (whole, warnings) = asked.at_hand(&request.with(View::Whole)).await?;
+    let (whole, warnings) = asked.block_on(request.with(View::Whole), open).await?;
     let fetched = async {
         let headers = whole.fetch_headers(factor, &window).await?;
-        let (packets, _) = asked.at_hand(&request.with(View::Packets(factor, window))).await?;
+        let (packets, _) = asked.block_on(request.with(View::Packets(factor, window)), open).await?;
         let Fetched { bytes, requests } = packets.fetch_all().await?;
         Ok::<_, Error>(Fetched { bytes: headers.bytes + bytes, requests: headers.requests + requests })
     };
@@ -64,8 +63,8 @@ fn with_warnings(mut answer: Value, warnings: Vec<String>) -> Value {
     answer
 }
 
-/// What asks for a file, with options and GDAL's own file systems.
-type Work<T> = fn(&Request, &Get<'_>, Option<&dyn HostFiles>) -> Result<T>;
+/// What is done for a caller.
+type Work<T> = fn(&Request, &Caller<'_>) -> Result<T>;
 
 /// A question and who has asked it.
 struct Asked {
@@ -83,52 +82,24 @@ impl Asked {
     async fn block_on<T: Send + 'static>(&self, request: Request, work: Work<T>) -> Result<(T, Vec<String>)> {
         let (question, asker) = (self.question.clone(), self.asker.clone());
         let run = move || {
-            let warnings = Mutex::default();
+            let warnings = Mutex::<Vec<String>>::default();
             let mut outcome = Err(Error::read("nothing was done for the question"));
-            asker.with(&question.options, &mut |get, files| {
-                let get = |path: &str, name: &str| question.option(name).or_else(|| get(path, name));
-                let files = files.map(|files| Heard { files, warnings: &warnings });
-                outcome = work(&request, &get, files.as_ref().map(|files| -> &dyn HostFiles { files }));
-            });
-            outcome.map(|told| (told, std::mem::take(&mut *lock(&warnings))))
+            let warn = |message: &str| lock(&warnings).push(message.to_owned());
+            asker.with(&question.options, &warn, &mut |caller| outcome = work(&request, caller));
+            outcome.map(|answer| (answer, std::mem::take(&mut *lock(&warnings))))
         };
         STATE.get().openers.run(run).await?
     }
-
-    /// What `request` names, opened unless it is open, and the warnings.
-    async fn at_hand(&self, request: &Request) -> Result<(Arc<Lease>, Vec<String>)> {
-        match file::at_hand(request).filter(|file| file.is_ready()) {
-            Some(file) => Ok((file, Vec::new())),
-            None => self.block_on(request.clone(), open).await,
-        }
-    }
 }
 
-/// GDAL's own file systems; warnings are for the answer, since no program listens on this thread.
-struct Heard<'a> {
-    files: &'a dyn HostFiles,
-    warnings: &'a Mutex<Vec<String>>,
-}
-
-impl HostFiles for Heard<'_> {
-    fn open(&self, path: &str) -> Result<Arc<dyn Source>> {
-        self.files.open(path)
-    }
-
-    fn warn(&self, message: &str) {
-        lock(self.warnings).push(message.to_owned());
-    }
-}
-
-fn open(request: &Request, get: &Get<'_>, host: Option<&dyn HostFiles>) -> Result<Arc<Lease>> {
-    let file = file::open(request, get, host)?;
+fn open(request: &Request, caller: &Caller<'_>) -> Result<Arc<Lease>> {
+    let file = file::open(request, caller)?;
     file.make_ready();
     Ok(file)
 }
 
-fn describe(request: &Request, get: &Get<'_>, host: Option<&dyn HostFiles>) -> Result<Value> {
-    let Description { size, bands, data_type, georeference, tile, overviews, bytes } =
-        file::describe(request, get, host)?;
+fn describe(request: &Request, caller: &Caller<'_>) -> Result<Value> {
+    let Description { size, bands, data_type, georeference, tile, overviews, bytes } = file::describe(request, caller)?;
     let dtype = match data_type {
         "Byte" => "uint8".to_owned(),
         other => other.to_ascii_lowercase(),
@@ -140,8 +111,8 @@ fn describe(request: &Request, get: &Get<'_>, host: Option<&dyn HostFiles>) -> R
     }))
 }
 
-fn rows(request: &Request, get: &Get<'_>, host: Option<&dyn HostFiles>) -> Result<Value> {
-    let Found { records, warnings } = file::rows(request, get, host)?;
+fn rows(request: &Request, caller: &Caller<'_>) -> Result<Value> {
+    let Found { records, warnings } = file::rows(request, caller)?;
     let warnings: Vec<String> = warnings.iter().map(Error::chain).collect();
     Ok(json!({"rows": records.iter().map(row).collect::<Vec<_>>(), "warnings": warnings}))
 }
@@ -159,10 +130,8 @@ fn row(record: &Record) -> Value {
     })
 }
 
-fn scan(request: &Request, get: &Get<'_>, host: Option<&dyn HostFiles>) -> Result<Value> {
-    let path = request.location.gdal_path();
-    let options = Options::resolve(&|name| get(&path, name))?;
-    let source = file::source_of(request, get, host)?;
-    let (told, warnings) = scan_jp2(&request.location, &*source, &options, &file::index_opener(get, host))?;
-    Ok(with_warnings(told, warnings.iter().map(Error::chain).collect()))
+fn scan(request: &Request, caller: &Caller<'_>) -> Result<Value> {
+    let source = file::source_of(request, caller)?;
+    let (found, warnings) = scan_jp2(&request.location, &*source, caller)?;
+    Ok(with_warnings(found, warnings.iter().map(Error::chain).collect()))
 }

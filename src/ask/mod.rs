@@ -26,15 +26,15 @@ use serde_json::{Value, json};
 use tokio::task::AbortHandle;
 
 use crate::error::{Error, Result};
-use crate::file::Get;
 use crate::process::{PerProcess, lock};
-use crate::source::{self, Blocking, HostFiles};
+use crate::source::{self, Blocking, Caller};
 use question::Question;
 
-/// Who asks: gives the options that held on the thread that has asked, and GDAL's own file systems where there is GDAL.
+/// Who asks: the options that held on the thread that has asked, and GDAL's own file systems where there is GDAL.
 pub(crate) trait Asker: Send + Sync {
-    /// Runs `work` once with them on this thread; `options`, those of the question, go before them.
-    fn with(&self, options: &[(String, String)], work: &mut dyn FnMut(&Get<'_>, Option<&dyn HostFiles>));
+    /// Runs `work` once on this thread, for that caller; `options`, those of the question, go before its own. Its warnings
+    /// go to `warn`, since no program listens on this thread.
+    fn with(&self, options: &[(String, String)], warn: &(dyn Fn(&str) + Sync), work: &mut dyn FnMut(&Caller<'_>));
 }
 
 /// Takes an answer.

@@ -64,11 +64,6 @@ impl Question {
         }
         Ok(Self { kind, request: parse_path(&path)?, options })
     }
-
-    /// The option `name`, where the question has it.
-    pub(super) fn option(&self, name: &str) -> Option<String> {
-        self.options.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone())
-    }
 }
 
 fn parse_options(options: Map<String, Value>) -> Result<Vec<(String, String)>> {
@@ -104,7 +99,7 @@ mod tests {
         .unwrap();
         assert_eq!((question.kind, question.request.view), (Kind::Fetch, View::Reduced(4)));
         assert_eq!(question.request.location.display(), "/a.jp2");
-        assert_eq!((question.option("vsitlm_index"), question.option("X")), (Some("i".into()), None));
+        assert_eq!(question.options, [("VSITLM_INDEX".to_owned(), "i".to_owned())]);
         let local = Question::parse(r#"{"ask": "rows", "path": "/vsitlm//data/a.jp2"}"#).unwrap();
         assert_eq!(local.request.location.display(), "/data/a.jp2");
     }

@@ -13,9 +13,9 @@ use crate::source::mock::{Fault, Mock};
 struct Fixed(Vec<(&'static str, String)>);
 
 impl Asker for Fixed {
-    fn with(&self, _: &[(String, String)], work: &mut dyn FnMut(&Get<'_>, Option<&dyn HostFiles>)) {
+    fn with(&self, _: &[(String, String)], warn: &(dyn Fn(&str) + Sync), work: &mut dyn FnMut(&Caller<'_>)) {
         let get = |_: &str, name: &str| self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
-        work(&get, None);
+        work(&Caller::new(&get).with_warn(warn));
     }
 }
 
@@ -201,7 +201,7 @@ fn a_windows_packets_are_fetched_once_and_read_without_another_request() {
             _ => None,
         };
         let request = crate::path::parse(&format!("?packets=70,70,8,8&url={url}")).unwrap();
-        let file = file::open(&request, &get, None).unwrap();
+        let file = file::open(&request, &Caller::new(&get)).unwrap();
         let mut all = vec![0; file.size() as usize];
         assert_eq!(file.read_at(0, &mut all, &mut file::Ahead::default()).unwrap(), all.len());
         assert_eq!(mock.count() - before, requests as usize);
@@ -245,7 +245,7 @@ fn who_is_cancelled_hears_nothing() {
 fn a_panic_is_an_answer() {
     struct Panics;
     impl Asker for Panics {
-        fn with(&self, _: &[(String, String)], _: &mut dyn FnMut(&Get<'_>, Option<&dyn HostFiles>)) {
+        fn with(&self, _: &[(String, String)], _: &(dyn Fn(&str) + Sync), _: &mut dyn FnMut(&Caller<'_>)) {
             panic!("on purpose")
         }
     }

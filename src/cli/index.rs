@@ -14,7 +14,7 @@ use serde_json::json;
 use super::inputs::{Input, Selection, Slice, expand};
 use super::output::{Output, as_json};
 use super::progress::Progress;
-use super::{complain, open, options, print, size};
+use super::{complain, options, print, size};
 use crate::error::{Error, Result, ResultExt};
 use crate::index::{
     Effort, EmbeddedOverviews, Known, PacketLengths, Record, RecordKey, Row, Rows, Scanned, Stage, Strategy, Wins,
@@ -24,7 +24,7 @@ use crate::jp2::TilePart;
 use crate::options::Options;
 use crate::path::{Key, Location, ProductName, Store};
 use crate::process::lock;
-use crate::source::Source;
+use crate::source::{Caller, Source};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -90,13 +90,13 @@ fn store(text: &str) -> Result<Store, String> {
 
 /// Whether nothing failed.
 pub(super) fn run(arguments: &Arguments) -> Result<bool> {
-    let options = options()?;
+    let (caller, options) = (Caller::of_environment(), options()?);
     let start = Instant::now();
     let output = Output::new(&arguments.output);
     let slice = arguments.slice.map_or_else(String::new, |slice| slice.to_string());
     let stage_path = output.stage(&slice, &options)?;
     let mut staged = HashMap::new();
-    let open_local = |path: &Path| open(&Location::Local(path.to_owned()), &options);
+    let open_local = |path: &Path| caller.source(&Location::Local(path.to_owned()));
     let stage = Stage::open(&stage_path, &open_local, &mut |row| {
         staged.extend(row.origin.as_deref().map(|origin| (hash(origin), Known::staged(row))));
     })?;
@@ -115,7 +115,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
         all_resolutions: arguments.all_resolutions,
         store: arguments.store.clone().or_else(|| options.store.clone()),
     };
-    let (inputs, failures) = expand(&arguments.input, std::io::stdin().lock(), arguments.slice, &selection, &options);
+    let (inputs, failures) = expand(&arguments.input, std::io::stdin().lock(), arguments.slice, &selection, &caller);
     let mut failures: Vec<(String, String)> = failures
         .into_iter()
         .map(|(name, error)| {
@@ -124,12 +124,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
         })
         .collect();
     let mut rows = Rows::new(output.is_partitioned());
-    add_existing(&mut rows, &output, &inputs, &options)?;
+    add_existing(&mut rows, &output, &inputs, &caller)?;
     let mut known = rows.known();
     known.extend(staged);
-    let jobs = arguments.jobs.map_or_else(|| default_jobs(&inputs, &options), usize::from);
+    let jobs = arguments.jobs.map_or_else(|| default_jobs(&inputs, &caller), usize::from);
     let scanner = Scanner {
-        options: &options,
+        caller: &caller,
         stage: &stage,
         known: &known,
         strategy: arguments.strategy,
@@ -150,14 +150,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     for shared in &shared {
         complain(&format!("{} files are called {}: {}", shared.paths.len(), shared.key, shared.paths.join(", ")));
     }
-    let written = output.write(&rows, &options);
+    let written = output.write(&rows, &caller);
     let count = rows.len();
     if let (true, Some(stage)) = (written.failures.is_empty(), rows.into_stage()) {
         stage.remove();
     }
     let bytes = written.bytes;
     failures.extend(written.failures);
-    let listed = output.write_failures(arguments.failures.as_deref(), &failures, &options)?;
+    let listed = output.write_failures(arguments.failures.as_deref(), &failures, &caller)?;
     let seconds = start.elapsed().as_secs_f64();
     let packed = arguments.packets.then_some(packed);
     let embedded = arguments.embed_overviews.map(|k| (1u64 << k, overviews));
@@ -201,18 +201,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
 }
 
 /// Adds the rows that the output has already, of the partitions that `inputs` can belong to.
-fn add_existing(rows: &mut Rows, output: &Output, inputs: &[Input], options: &Options) -> Result<()> {
+fn add_existing(rows: &mut Rows, output: &Output, inputs: &[Input], caller: &Caller<'_>) -> Result<()> {
     let partitions: BTreeSet<String> = match output.is_partitioned() {
         true => inputs.iter().filter_map(|input| partition_of(&RecordKey::new(input.key.as_ref()?))).collect(),
         false => [String::new()].into(),
     };
-    output.add_existing(rows, &partitions, options)
+    output.add_existing(rows, &partitions, caller)
 }
 
 /// Remote files wait more than they work: as many as their host gives connections.
-fn default_jobs(inputs: &[Input], options: &Options) -> usize {
+fn default_jobs(inputs: &[Input], caller: &Caller<'_>) -> usize {
     let remote = inputs.iter().find(|input| !matches!(input.location, Location::Local(_)));
-    let lanes = remote.and_then(|input| open(&input.location, options).ok()).map(|source| source.lanes());
+    let lanes = remote.and_then(|input| caller.source(&input.location).ok()).map(|source| source.lanes());
     lanes.unwrap_or_else(|| std::thread::available_parallelism().map_or(4, usize::from)).min(inputs.len()).max(1)
 }
 
@@ -268,7 +268,7 @@ fn scan_all(inputs: &[Input], scanner: &Scanner<'_>, jobs: usize) -> Result<Outc
 
 /// How files become rows.
 struct Scanner<'a> {
-    options: &'a Options,
+    caller: &'a Caller<'a>,
     stage: &'a Stage,
     /// What the index or an earlier run tells of the files at their origins.
     known: &'a HashMap<u64, Known>,
@@ -301,7 +301,8 @@ impl Scanner<'_> {
     /// The row of a file; `None` where it is there already and the file has not changed.
     fn scan(&self, input: &Input, progress: &Progress) -> Result<Option<Row>> {
         let name = input.location.display();
-        let source = open(&input.location, self.options)?;
+        let access = self.caller.access(&input.location)?;
+        let source = self.caller.open(&input.location, &access)?;
         if self.is_known(input, &*source)? {
             return Ok(None);
         }
@@ -316,7 +317,7 @@ impl Scanner<'_> {
         if let Some(checksum) = input.checksum.as_ref().filter(|_| self.checksums) {
             checksum.check(&*source)?;
         }
-        if let Some(why) = self.find_ends(&source, &mut scanned)? {
+        if let Some(why) = self.find_ends(&source, &mut scanned, &access.options)? {
             progress.tell(&format!("{name}: {}", why.chain()));
         }
         let unknown = Key { product: ProductName::Unknown, mgrs_tile: None, band: String::new(), resolution: None };
@@ -334,7 +335,7 @@ impl Scanner<'_> {
             }
         }
         if let Some(k) = self.embed {
-            match build_overviews(&record.parts, k, &source, whole.as_ref(), self.options)? {
+            match build_overviews(&record.parts, k, &source, whole.as_ref(), &access.options)? {
                 Ok(value) => {
                     lock(&self.overviews).add(&value);
                     record.overviews = Some(EmbeddedOverviews::of_bytes(k, value.into()));
@@ -363,11 +364,11 @@ impl Scanner<'_> {
     }
 
     /// Finds out how long packets are and where resolutions end, where the scan has not. What stands against it is no failure.
-    fn find_ends(&self, source: &Arc<dyn Source>, scanned: &mut Scanned) -> Result<Option<Error>> {
+    fn find_ends(&self, source: &Arc<dyn Source>, scanned: &mut Scanned, options: &Options) -> Result<Option<Error>> {
         let Scanned { main, parts, lengths, doubt, .. } = scanned;
         let mut found = doubt.take().map_or(Ok(()), Err);
         if parts.iter().any(|part| part.head.is_none()) {
-            found = read_lengths(source, main, parts, self.options).map(|found| *lengths = found);
+            found = read_lengths(source, main, parts, options).map(|found| *lengths = found);
         }
         if self.parse_packets && lengths.is_empty() {
             found = parse_packets(&**source, main, parts).map(|found| *lengths = found);
@@ -394,18 +395,19 @@ mod tests {
 
     #[test]
     fn what_stands_against_overviews_is_told_and_no_failure() {
-        let options = Options::resolve(&|_| None).unwrap();
+        let caller = Caller::of_environment();
+        let options = options().unwrap();
         let told = |name: &str, file: Vec<u8>, parse_packets: bool| {
             let source: Arc<dyn Source> = Arc::new(Memory::new(&format!("mem://ends-{name}"), file));
             let effort = Effort { strategy: Strategy::Auto, lanes: 1 };
             let mut scanned = scan_by(&*source, effort).unwrap();
             let folder = tempfile::tempdir().unwrap();
             let stage = folder.path().join("stage");
-            let open_local = |path: &Path| open(&Location::Local(path.to_owned()), &options);
+            let open_local = |path: &Path| caller.source(&Location::Local(path.to_owned()));
             let stage = Stage::open(&stage, &open_local, &mut |_| ()).unwrap();
             let known = HashMap::new();
             let scanner = Scanner {
-                options: &options,
+                caller: &caller,
                 stage: &stage,
                 known: &known,
                 strategy: Strategy::Auto,
@@ -417,7 +419,7 @@ mod tests {
                 packed: Mutex::default(),
                 overviews: Mutex::default(),
             };
-            scanner.find_ends(&source, &mut scanned).unwrap().map(|error| error.chain())
+            scanner.find_ends(&source, &mut scanned, &options).unwrap().map(|error| error.chain())
         };
         let base = made::File { plt: true, ..made::File::default() };
         let wrong = |mut file: Vec<u8>| {

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{complain, locate, open, options, print, size};
+use super::{complain, locate, print, size};
 use crate::error::{Error, Result, ResultExt};
 use crate::index::{Record, RecordKey, build_index_blob, scan};
 use crate::layout::{Content, Layout, VirtualOffset, compose};
-use crate::source::{Source, SourceOffset};
+use crate::source::{Caller, Source, SourceOffset};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -31,7 +31,7 @@ const BLOCK: u64 = 8 << 20;
 pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     let location = locate(&arguments.input)?;
     let name = location.display();
-    let source = open(&location, &options()?)?;
+    let source = Caller::of_environment().source(&location)?;
     if is_same(&location, &arguments.output) {
         return Err(Error::Path { path: name, what: "it would be written over itself: name another file".into() });
     }

@@ -10,6 +10,7 @@ use super::shards::{open_index, shards};
 use super::{complain, options, print, size};
 use crate::error::Result;
 use crate::index::{Rows, Wins};
+use crate::source::Caller;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -29,13 +30,13 @@ pub(super) struct Arguments {
 
 /// Whether nothing failed.
 pub(super) fn run(arguments: &Arguments) -> Result<bool> {
-    let options = options()?;
+    let caller = Caller::of_environment();
     let start = Instant::now();
     let output = Output::new(&arguments.output);
     let mut failures: Vec<(String, String)> = Vec::new();
     let mut inputs = arguments.input.clone();
     if arguments.learned {
-        let folder = options.learned.as_ref().map(|folder| folder.join("learned"));
+        let folder = options()?.learned.map(|folder| folder.join("learned"));
         match folder.filter(|folder| folder.is_dir()) {
             Some(folder) => inputs.push(folder.display().to_string()),
             None => complain("nothing was learned: there is no folder of learned rows (VSITLM_CACHE_DIR)"),
@@ -43,7 +44,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     }
     let mut files = Vec::new();
     for input in &inputs {
-        match shards(input, &options) {
+        match shards(input, &caller) {
             Ok(found) => files.extend(found),
             Err(error) => {
                 complain(&error.chain());
@@ -55,7 +56,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     let mut rows = Rows::new(output.is_partitioned());
     for location in &files {
         let name = location.display();
-        let opened = open_index(location, &options);
+        let opened = open_index(location, &caller);
         progress.step(opened.as_ref().err());
         match opened {
             Ok(file) => rows.add_file(&file, true, &mut |error| {
@@ -68,9 +69,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     progress.finish();
     let found = rows.len();
     let partitions = rows.partition_names();
-    output.add_existing(&mut rows, &partitions, &options)?;
+    output.add_existing(&mut rows, &partitions, &caller)?;
     let shared = rows.sort(Wins::Newest).len();
-    let Written { files: written, bytes, failures: unwritten } = output.write(&rows, &options);
+    let Written { files: written, bytes, failures: unwritten } = output.write(&rows, &caller);
     failures.extend(unwritten);
     let (count, seconds, place) = (rows.len(), start.elapsed().as_secs_f64(), output.display());
     if arguments.json {

@@ -18,15 +18,13 @@ mod validate;
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 pub(crate) use info::scan_jp2;
 
-use crate::error::{Result, ResultExt};
+use crate::error::Result;
 use crate::options::Options;
 use crate::path::{self, Location};
-use crate::source::{self, Source};
 
 /// GDAL plugin that makes Sentinel-2's JPEG 2000 archives cloud-ready without touching them.
 #[derive(Debug, Parser)]
@@ -110,21 +108,6 @@ fn locate(text: &str) -> Result<Location> {
         Location::Product { .. } if wrapped.is_none() => Ok(Location::Local(text.into())),
         location => Ok(location),
     }
-}
-
-/// The options for a path, which may have some of its own.
-fn options_for(location: &Location, options: &Options) -> Result<Options> {
-    if !matches!(location, Location::Curl { .. }) {
-        return Ok(options.clone());
-    }
-    let own = Options::resolve(&|name| location.option(name, &|name| std::env::var(name).ok()))?;
-    Ok(Options { http: own.http, ..options.clone() })
-}
-
-/// Opens a path; no error is without the file's name.
-fn open(location: &Location, options: &Options) -> Result<Arc<dyn Source>> {
-    let options = options_for(location, options)?;
-    source::open(location, &options, None).in_file(&location.display())
 }
 
 /// A number of bytes for people.

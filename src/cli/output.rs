@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::index::{Partition, Rows, SHARD, build_index_of, hash, write_index, write_whole};
 use crate::options::Options;
 use crate::path::Location;
-use crate::source;
+use crate::source::{self, Caller};
 
 /// The output of `vsitlm index` and `vsitlm merge`.
 pub(super) struct Output {
@@ -89,9 +89,14 @@ impl Output {
     ///
     /// # Errors
     /// [`Error::Index`] where a file is corrupt: written anew without them, its rows would be lost.
-    pub(super) fn add_existing(&self, rows: &mut Rows, partitions: &BTreeSet<String>, options: &Options) -> Result<()> {
+    pub(super) fn add_existing(
+        &self,
+        rows: &mut Rows,
+        partitions: &BTreeSet<String>,
+        caller: &Caller<'_>,
+    ) -> Result<()> {
         for partition in partitions {
-            let file = match open_index(&self.file(partition)?, options) {
+            let file = match open_index(&self.file(partition)?, caller) {
                 Err(error) if matches!(error.root(), Error::NotFound { .. }) => continue,
                 file => file?,
             };
@@ -103,10 +108,10 @@ impl Output {
     }
 
     /// Writes each of its files that `rows`, which are sorted, have something new for. One that fails stops no other.
-    pub(super) fn write(&self, rows: &Rows, options: &Options) -> Written {
+    pub(super) fn write(&self, rows: &Rows, caller: &Caller<'_>) -> Written {
         let mut written = Written::default();
         for partition in rows.partitions().iter().filter(|partition| partition.has_new) {
-            match self.write_partition(rows, partition, options) {
+            match self.write_partition(rows, partition, caller) {
                 Ok(bytes) => {
                     written.files += 1;
                     written.bytes += bytes;
@@ -121,13 +126,13 @@ impl Output {
     }
 
     /// Writes the rows of a partition under their final name: whole, or not at all. Gives the bytes of the file.
-    fn write_partition(&self, rows: &Rows, partition: &Partition, options: &Options) -> Result<u64> {
+    fn write_partition(&self, rows: &Rows, partition: &Partition, caller: &Caller<'_>) -> Result<u64> {
         let location = self.file(&partition.name)?;
         let rows = rows.iter(partition.rows.clone());
         let Location::Local(path) = &location else {
             let bytes = build_index_of(rows, partition.carried)?;
             let length = bytes.len() as u64;
-            source::put(&location, bytes.into(), options)?;
+            source::put(&location, bytes.into(), &caller.access(&location)?)?;
             return Ok(length);
         };
         let bad = |error: std::io::Error| cannot_write(&location, &error);
@@ -144,7 +149,7 @@ impl Output {
         &self,
         file: Option<&str>,
         failures: &[(String, String)],
-        options: &Options,
+        caller: &Caller<'_>,
     ) -> Result<Option<String>> {
         let location = file.map_or_else(|| self.failures(), locate)?;
         let lines: String = as_json(failures).iter().map(|failure| format!("{failure}\n")).collect();
@@ -158,7 +163,7 @@ impl Output {
                     .map_err(|error| cannot_write(&location, &error))?;
             }
             _ if failures.is_empty() => return Ok(None),
-            _ => source::put(&location, lines.into_bytes().into(), options)?,
+            _ => source::put(&location, lines.into_bytes().into(), &caller.access(&location)?)?,
         }
         Ok(Some(location.display()))
     }

@@ -3,12 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{locate, open};
+use super::locate;
 use crate::error::{Error, Result, ResultExt};
 use crate::index::{IndexFile, is_index_name};
-use crate::options::Options;
 use crate::path::Location;
-use crate::source;
+use crate::source::{self, Caller};
 
 /// Deeper folders are no index but a loop.
 const MOST_DEPTH: u32 = 8;
@@ -19,7 +18,7 @@ const SMALL: u64 = 1 << 20;
 ///
 /// # Errors
 /// Where nothing lies there, or it cannot be listed.
-pub(super) fn shards(text: &str, options: &Options) -> Result<Vec<Location>> {
+pub(super) fn shards(text: &str, caller: &Caller<'_>) -> Result<Vec<Location>> {
     let location = locate(text)?;
     let mut found = Vec::new();
     match &location {
@@ -29,7 +28,7 @@ pub(super) fn shards(text: &str, options: &Options) -> Result<Vec<Location>> {
         Location::Local(_) => return Err(Error::not_found()).in_file(&location.display()),
         _ => {
             let prefix = locate(&format!("{}/", text.trim_end_matches('/')))?;
-            source::list(&prefix, options, &mut |page| {
+            source::list(&prefix, &caller.access(&prefix)?, &mut |page| {
                 let shards = page.into_iter().map(|listed| listed.location);
                 found.extend(shards.filter(|location| is_index_name(&location.display())));
             })
@@ -56,7 +55,7 @@ fn walk(folder: &Path, depth: u32, found: &mut Vec<Location>) {
 ///
 /// # Errors
 /// [`Error::Index`] where it cannot be used; whatever reading it fails with. Each names the file.
-pub(super) fn open_index(location: &Location, options: &Options) -> Result<Arc<IndexFile>> {
+pub(super) fn open_index(location: &Location, caller: &Caller<'_>) -> Result<Arc<IndexFile>> {
     let name = location.display();
     if let Location::Local(path) = location
         && std::fs::metadata(path).is_ok_and(|meta| meta.len() <= SMALL)
@@ -64,6 +63,6 @@ pub(super) fn open_index(location: &Location, options: &Options) -> Result<Arc<I
     {
         return IndexFile::from_bytes(&name, bytes.into()).map(Arc::new);
     }
-    let source = open(location, options)?;
+    let source = caller.source(location)?;
     IndexFile::open(&name, source, false).map(Arc::new)
 }

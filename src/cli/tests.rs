@@ -6,6 +6,7 @@ use super::*;
 use crate::index::scan;
 use crate::jp2::made;
 use crate::path::parse;
+use crate::source::Caller;
 use crate::source::memory::Memory;
 
 const PRODUCT: &str = "S2A_MSIL2A_20241016T105031_N0511_R051_T31UDQ_20241016T151206";
@@ -34,10 +35,8 @@ fn a_product_is_indexed_and_its_files_are_found() {
     let safe = folder.path().join(format!("{PRODUCT}.SAFE"));
     assert!(succeeds(&["index", text(&safe), "-o", text(&index), "--json"]));
 
-    let options = Options::resolve(&|name| (name == "VSITLM_INDEX").then(|| text(&index).to_owned())).unwrap();
     let band = parse(text(&images.join("T31UDQ_20241016T105031_B03_10m.jp2"))).unwrap();
-    let open = |path: &str| source::open(&parse(path)?.location, &options, None);
-    let found = crate::index::find(&options, &band.key.unwrap(), "", &open);
+    let found = crate::index::find(&[text(&index).to_owned()], &band.key.unwrap(), "", &Caller::of_environment());
     assert!(found.warnings.is_empty(), "{:?}", found.warnings);
     let [record] = &found.records[..] else { panic!("{:?}", found.records) };
     assert_eq!((record.key.product_id.as_str(), record.key.band_id.as_str()), (PRODUCT, "B03"));
@@ -83,11 +82,9 @@ fn overviews_are_embedded() {
     assert!(succeeds(&arguments("4")));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "what was kept meanwhile is gone");
 
-    let options = Options::resolve(&|name| (name == "VSITLM_INDEX").then(|| text(&index).to_owned())).unwrap();
-    let open = |path: &str| source::open(&parse(path)?.location, &options, None);
     let embedded = |band: &str| {
         let key = parse(text(&path(band))).unwrap().key.unwrap();
-        let mut found = crate::index::find(&options, &key, "", &open);
+        let mut found = crate::index::find(&[text(&index).to_owned()], &key, "", &Caller::of_environment());
         assert!(found.warnings.is_empty() && found.records.len() == 1, "{band}: {:?}", found.warnings);
         found.records.remove(0)
     };
@@ -113,11 +110,10 @@ fn indexed(file: &[u8], options: &[&str]) -> Option<crate::index::Record> {
     if !succeeds(&[&["index", text(&path), "-o", text(&index)], options].concat()) {
         return None;
     }
-    let get = |name: &str| (name == "VSITLM_INDEX").then(|| text(&index).to_owned());
-    let options = Options::resolve(&get).unwrap();
-    let open = |path: &str| source::open(&parse(path)?.location, &options, None);
-    let origin = source::open(&parse(text(&path)).unwrap().location, &options, None).unwrap().origin().to_owned();
-    let mut found = crate::index::find(&options, &parse(text(&path)).unwrap().key.unwrap(), &origin, &open);
+    let caller = Caller::of_environment();
+    let origin = caller.source(&parse(text(&path)).unwrap().location).unwrap().origin().to_owned();
+    let mut found =
+        crate::index::find(&[text(&index).to_owned()], &parse(text(&path)).unwrap().key.unwrap(), &origin, &caller);
     assert!(found.warnings.is_empty() && found.records.len() == 1, "{:?}", found.warnings);
     Some(found.records.remove(0))
 }
@@ -285,7 +281,7 @@ fn a_list_names_files_one_a_line() {
         list.as_bytes(),
         None,
         &inputs::Selection::default(),
-        &options().unwrap(),
+        &Caller::of_environment(),
     );
     let paths: Vec<_> = inputs.iter().map(|input| input.path.as_str()).collect();
     assert_eq!(paths, ["a.jp2", "c/d.jp2"]);

@@ -4,13 +4,12 @@ use serde_json::json;
 
 use super::progress::Progress;
 use super::shards::{open_index, shards};
-use super::{locate, open, options, print};
+use super::{locate, print};
 use crate::error::{Error, Result, ResultExt};
 use crate::index::{Checked, Record, check_index, read_group};
 use crate::jp2::{SOT_LENGTH, Sot};
-use crate::options::Options;
 use crate::path::{Key, Location, ProductName, Store, key_of_names};
-use crate::source::{SourceOffset, same_etag};
+use crate::source::{Caller, SourceOffset, same_etag};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -29,7 +28,7 @@ pub(super) struct Arguments {
 
 /// Whether nothing is wrong.
 pub(super) fn run(arguments: &Arguments) -> Result<bool> {
-    let options = options()?;
+    let caller = Caller::of_environment();
     let store = arguments.against.as_deref().map(|text| {
         Store::parse(text).ok_or_else(|| Error::Option {
             name: "--against",
@@ -38,12 +37,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
         })
     });
     let store = store.transpose()?;
-    let files = shards(&arguments.index, &options)?;
+    let files = shards(&arguments.index, &caller)?;
     let progress = Progress::new(files.len());
     let (mut rows, mut problems) = (0usize, Vec::new());
     for location in &files {
         let name = location.display();
-        let checked = open_index(location, &options).map(|file| check_index(&file, folder(location).as_deref()));
+        let checked = open_index(location, &caller).map(|file| check_index(&file, folder(location).as_deref()));
         progress.step(checked.as_ref().err());
         match checked {
             Ok(Checked { rows: count, problems: found }) => {
@@ -56,7 +55,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     progress.finish();
     let mut compared = 0;
     if let Some(store) = &store {
-        compared = compare(&files, store, rows, arguments.sample, &options, &mut problems)?;
+        compared = compare(&files, store, rows, arguments.sample, &caller, &mut problems)?;
     }
     if arguments.json {
         let found: Vec<_> = problems.iter().map(|(file, what)| json!({"file": file, "problem": what})).collect();
@@ -87,14 +86,14 @@ fn compare(
     store: &Store,
     rows: usize,
     sample: usize,
-    options: &Options,
+    caller: &Caller<'_>,
     problems: &mut Vec<(String, String)>,
 ) -> Result<usize> {
     let step = rows.div_ceil(sample.max(1)).max(1);
     let progress = Progress::new(rows.div_ceil(step));
     let (mut number, mut compared) = (0usize, 0);
     for location in files {
-        let Ok(file) = open_index(location, options) else { continue };
+        let Ok(file) = open_index(location, caller) else { continue };
         for group in 0..file.groups() {
             let first = number;
             number += file.rows(group);
@@ -106,7 +105,7 @@ fn compare(
             for row in wanted.step_by(step).filter_map(|number| rows.get(number - first)) {
                 let Ok(record) = row.clone().record() else { continue };
                 compared += 1;
-                let outcome = check_file(&record, store, options);
+                let outcome = check_file(&record, store, caller);
                 progress.step(outcome.as_ref().err());
                 if let Err(error) = outcome {
                     problems.push((record.path.clone(), error.root().chain()));
@@ -119,13 +118,13 @@ fn compare(
 }
 
 /// Holds a row against its file below `store`: the first of the places where it can lie that has a file.
-fn check_file(record: &Record, store: &Store, options: &Options) -> Result<()> {
+fn check_file(record: &Record, store: &Store, caller: &Caller<'_>) -> Result<()> {
     let places = store.locate(&key_of(record)?, &record.path).in_file(&record.path)?;
     let mut outcome = Err(Error::not_found());
     for place in places {
         let location = locate(&place)?;
         let name = location.display();
-        outcome = open(&location, options).and_then(|source| {
+        outcome = caller.source(&location).and_then(|source| {
             let changed = |what: String| Error::Changed { what };
             let meta = source.head()?;
             if record.file_size.is_some_and(|size| size != meta.size) {

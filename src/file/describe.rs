@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use super::open::Get;
 use super::{Ahead, VirtualFile, open};
 use crate::error::{Error, Result, ResultExt};
 use crate::jp2::{Header, LONGEST_HEADER, Progress, parse_main_header};
 use crate::layout::{self, Georeference, data_type, georeference};
 use crate::path::{Request, View};
-use crate::source::HostFiles;
+use crate::source::Caller;
 
 /// An image as its file describes it.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,15 +35,15 @@ const STEP: u64 = 16 << 10;
 ///
 /// # Errors
 /// As [`super::open()`]; [`Error::Malformed`] for what is no JPEG 2000 file.
-pub(crate) fn describe(request: &Request, get: &Get<'_>, host: Option<&dyn HostFiles>) -> Result<Description> {
+pub(crate) fn describe(request: &Request, caller: &Caller<'_>) -> Result<Description> {
     let shown = request.location.display();
     let (view, window) = match request.view {
         View::Window(1, window) => (View::Whole, Some(window)),
         View::Window(factor, window) => (View::Reduced(factor), Some(window)),
         view => (view, None),
     };
-    let file = open(&request.with(view), get, host)?;
-    let whole = open(&request.with(View::Whole), get, host)?;
+    let file = open(&request.with(view), caller)?;
+    let whole = open(&request.with(View::Whole), caller)?;
     let header = whole.header().in_file(&shown)?;
     let main = &header.main;
     let factor = match view {

@@ -53,7 +53,7 @@ impl Lease {
         let headers = self.missing_headers(factor, window).in_file(&self.name)?;
         let file = self.clone();
         let check = move |_: usize, _: &Bytes| file.confirm();
-        let fetched = fetch_units_async(&self.source, &headers, &self.options, check).await;
+        let fetched = fetch_units_async(&self.source, &headers, &self.access.options, check).await;
         fetched.inspect_err(|error| self.doubt_row(error)).in_file(&self.name)
     }
 

@@ -10,7 +10,8 @@ use crate::path::{View, parse};
 use crate::source::{Fetched, spawn};
 
 fn fetch(name: &str, file: VirtualFile) -> (Arc<Lease>, Result<Fetched>) {
-    let lease = registry::get().lease(name, Arc::new(file));
+    let id = file_id(&parse(name).unwrap(), &super::tests::caller(&[])).unwrap();
+    let lease = registry::get().lease(id, Arc::new(file));
     let (sender, outcome) = mpsc::channel();
     let fetched = lease.clone();
     spawn(async move {
@@ -63,7 +64,7 @@ fn a_file_of_unknown_structure_is_fetched_by_blocks_and_a_text_is_not() {
         last_modified: None,
         known: None,
     };
-    let file = |layout| VirtualFile::new("x".into(), memory.clone(), tests::options(&[]), opened(layout));
+    let file = |layout| VirtualFile::new("x".into(), memory.clone(), tests::access(&[]), opened(layout));
     let (passed, fetched) = fetch("fetched-as-it-is", file(crate::layout::pass(bytes.len() as u64)));
     assert_eq!(fetched.unwrap().bytes, bytes.len() as u64);
     let cost = memory.cost();

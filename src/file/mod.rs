@@ -21,10 +21,10 @@ use once_cell::race::OnceBox;
 pub(crate) use describe::{Description, describe};
 use embedded::Embedded;
 pub(crate) use empty::EmptyTile;
-pub(crate) use open::{Get, at_hand, index_opener, open, wants_side_cars};
+pub(crate) use open::{at_hand, file_id, open, wants_side_cars};
 pub(crate) use product::{bands, size};
 pub(crate) use read::Ahead;
-pub(crate) use registry::Lease;
+pub(crate) use registry::{FileId, Lease};
 pub(crate) use rows::{rows, source_of};
 use window::Lengths;
 
@@ -34,7 +34,7 @@ use crate::jp2::{Header, PartPackets, Structure};
 use crate::layout::{LOOK, Layout, VirtualOffset};
 use crate::options::Options;
 use crate::path::Location;
-use crate::source::{Meta, Source, same_etag};
+use crate::source::{Access, Meta, Source, same_etag};
 
 /// A file as GDAL sees it.
 pub(crate) struct VirtualFile {
@@ -44,7 +44,8 @@ pub(crate) struct VirtualFile {
     /// What the file begins with, or the one that this is a view of; `None` where its structure is unknown.
     header: Option<Arc<Header>>,
     source: Arc<dyn Source>,
-    options: Options,
+    /// How the file is reached, by whom.
+    access: Access,
     /// What the file must be for the layout to be true.
     expected: Expected,
     /// Whether a response has shown that it is.
@@ -114,7 +115,7 @@ impl VirtualFile {
 
     /// The options of the first open, which serve all handles while any is open.
     pub(crate) fn options(&self) -> &Options {
-        &self.options
+        &self.access.options
     }
 
     /// How many of `length` bytes from `offset` on, asked right after a seek, are answered; `None`: all of them.
@@ -123,7 +124,7 @@ impl VirtualFile {
     /// and moves on. A short read is legal to OpenJPEG (2.4.0 to 2.5.4), so the index answers what it knows, and the
     /// tile-part is not fetched. To other readers a short read is the end of the file: hence only right after a seek.
     pub(crate) fn probe(&self, offset: u64, length: u64) -> Option<u64> {
-        if length > LOOK || self.source.is_cheap() || !self.options.sot_probe {
+        if length > LOOK || self.source.is_cheap() || !self.access.options.sot_probe {
             return None;
         }
         let body = self.layout.body_after(VirtualOffset(offset))?;

@@ -5,104 +5,81 @@ use std::sync::atomic::AtomicBool;
 
 use once_cell::race::OnceBox;
 
-use super::{Expected, Known, Lease, Lengths, VirtualFile, product, registry};
+use super::{Expected, FileId, Known, Lease, Lengths, VirtualFile, product, registry};
 use crate::error::{Error, Result, ResultExt};
 use crate::index::{self, Record, RecordKey};
 use crate::jp2::{LONGEST_HEADER, SOT_LENGTH};
 use crate::layout::{self, Layout};
-use crate::options::{OnMiss, Options, Verify};
-use crate::path::{self, Location, Request, View};
-use crate::source::{self, HostFiles, Source, SourceOffset};
+use crate::options::{OnMiss, Verify};
+use crate::path::{Location, Request, View};
+use crate::source::{self, Access, Caller, Source, SourceOffset};
 use crate::trace;
 
 /// Whether side-cars of remote files are to be looked for.
-pub(crate) fn wants_side_cars(get: &dyn Fn(&str) -> Option<String>) -> bool {
-    Options::resolve(get).is_ok_and(|options| options.sidecars)
+pub(crate) fn wants_side_cars(location: &Location, caller: &Caller<'_>) -> bool {
+    caller.access(location).is_ok_and(|access| access.options.sidecars)
 }
 
-/// What `request` names, if it is open.
-pub(crate) fn at_hand(request: &Request) -> Option<Arc<Lease>> {
-    registry::get().live(&registered(request))
+/// What `request` is opened as by `caller`.
+///
+/// # Errors
+/// [`Error::Option`] for options that cannot be.
+pub(crate) fn file_id(request: &Request, caller: &Caller<'_>) -> Result<FileId> {
+    Ok(FileId::new(request, &caller.access(&request.location)?, caller))
 }
 
-/// What the registry calls a request: the list of a file's overviews is not the file of that name which may lie beside it.
-fn registered(request: &Request) -> String {
-    match request.view {
-        View::Overviews => format!("{}\0", request.name()),
-        _ => request.name(),
-    }
+/// What `request` names, if `caller` has it open.
+pub(crate) fn at_hand(request: &Request, caller: &Caller<'_>) -> Option<Arc<Lease>> {
+    registry::get().live(&file_id(request, caller).ok()?)
 }
 
-/// Opens what `request` names, unless it is open already. `get` gives an option as it holds for a path of GDAL's: those for
-/// the file's path do not hold for the index, which may lie on another host.
+/// Opens what `request` names, unless `caller` has it open already.
 ///
 /// # Errors
 /// Each names the file; see [`Error`].
-pub(crate) fn open(request: &Request, get: &Get<'_>, host: Option<&dyn HostFiles>) -> Result<Arc<Lease>> {
-    let name = registered(request);
-    if let Some(file) = registry::get().live(&name) {
+pub(crate) fn open(request: &Request, caller: &Caller<'_>) -> Result<Arc<Lease>> {
+    let shown = request.location.display();
+    let access = caller.access(&request.location).in_file(&shown)?;
+    let id = FileId::new(request, &access, caller);
+    if let Some(file) = registry::get().live(&id) {
         return Ok(file);
     }
-    let shown = request.location.display();
-    let path = request.location.gdal_path();
-    let here = |name: &str| get(&path, name);
-    let options = Options::resolve(&here).in_file(&shown)?;
-    if let Some(file) = registry::get().recent(&name, &options) {
-        if file.is_still_at(&request.location, host) {
-            return Ok(registry::get().lease(&name, file));
+    if let Some(file) = registry::get().recent(&id, &access.options) {
+        if file.is_still_at(&request.location, caller) {
+            return Ok(registry::get().lease(id, file));
         }
         registry::get().forget(&file);
     }
     if request.view != View::Whole {
-        let view = || open(&request.with(View::Whole), get, host)?.view(request);
+        let view = || open(&request.with(View::Whole), caller)?.view(request);
         let view = match view() {
             // The row is set aside by now: without it the file is a miss.
             Err(Error::Row { .. } | Error::Changed { .. }) => view(),
             view => view,
         };
         let view = view.in_file(&shown)?;
-        return Ok(registry::get().lease(&name, Arc::new(view)));
+        return Ok(registry::get().lease(id, Arc::new(view)));
     }
     let file = match &request.location {
-        Location::Product { .. } => product::open(request, &options, get, host).in_file(&shown)?,
-        _ => open_at(request, options, get, host, None).in_file(&shown)?,
+        Location::Product { .. } => product::open(request, &access.options, caller).in_file(&shown)?,
+        _ => open_at(request, access, caller, None).in_file(&shown)?,
     };
-    Ok(registry::get().lease(&name, Arc::new(file)))
+    Ok(registry::get().lease(id, Arc::new(file)))
 }
 
 /// Opens the file that lies where `request` says. `rows` are those of a file that was asked for by its product's name.
 pub(super) fn open_at(
     request: &Request,
-    options: Options,
-    get: &Get<'_>,
-    host: Option<&dyn HostFiles>,
+    access: Access,
+    caller: &Caller<'_>,
     rows: Option<Rows<'_>>,
 ) -> Result<VirtualFile> {
-    // What the path itself sets holds for this file, not for the index.
-    let path = request.location.gdal_path();
-    let own = Options::resolve(&|name| request.location.option(name, &|name| get(&path, name)))?;
-    let source = source::open(&request.location, &own, host)?;
+    let source = caller.open(&request.location, &access)?;
     let opened = match request.location.is_jp2() {
-        true => open_jp2(&*source, request, &options, get, host, rows)?,
+        true => open_jp2(&*source, request, &access, caller, rows)?,
         false => pass(&*source)?,
     };
-    Ok(VirtualFile::new(request.location.display(), source, options, opened))
-}
-
-/// Gives an option as it holds for a path of GDAL's.
-pub(crate) type Get<'a> = dyn Fn(&str, &str) -> Option<String> + 'a;
-
-/// Opens the indexes of VSITLM_INDEX.
-pub(crate) fn index_opener<'a>(
-    get: &'a Get<'a>,
-    host: Option<&'a dyn HostFiles>,
-) -> impl Fn(&str) -> Result<Arc<dyn Source>> + 'a {
-    move |name| {
-        let location = path::parse(name)?.location;
-        let path = location.gdal_path();
-        let options = Options::resolve(&|option| location.option(option, &|option| get(&path, option)))?;
-        source::open(&location, &options, host)
-    }
+    Ok(VirtualFile::new(request.location.display(), source, access, opened))
 }
 
 /// The rows of a file that was asked for by its product's name.
@@ -126,7 +103,7 @@ pub(super) struct Opened {
 
 impl VirtualFile {
     /// A file that nobody has read yet.
-    pub(super) fn new(name: String, source: Arc<dyn Source>, options: Options, opened: Opened) -> Self {
+    pub(super) fn new(name: String, source: Arc<dyn Source>, access: Access, opened: Opened) -> Self {
         let Opened { layout, expected, last_modified, known } = opened;
         let tiles = layout.view().and_then(|_| layout.units().iter().map(|unit| unit.tile + 1).max());
         Self {
@@ -134,7 +111,7 @@ impl VirtualFile {
             layout,
             header: known.as_ref().map(|known| known.structure.header.clone()),
             source,
-            options,
+            access,
             expected,
             confirmed: AtomicBool::new(false),
             last_modified,
@@ -147,9 +124,9 @@ impl VirtualFile {
 
     /// Whether what lies at `location` is still this file: looked up anew where that costs nothing, since an open file
     /// stays what it was when its name is given to another. A remote one is held against its row when it is read.
-    fn is_still_at(&self, location: &Location, host: Option<&dyn HostFiles>) -> bool {
+    fn is_still_at(&self, location: &Location, caller: &Caller<'_>) -> bool {
         let location = self.place.as_ref().unwrap_or(location);
-        let now = || source::open(location, &self.options, host).and_then(|source| source.head());
+        let now = || caller.open(location, &self.access).and_then(|source| source.head());
         !self.source.is_cheap() || now().is_ok_and(|meta| self.expected.mismatch(&meta).is_none())
     }
 }
@@ -168,28 +145,27 @@ fn pass(source: &dyn Source) -> Result<Opened> {
 fn open_jp2(
     source: &dyn Source,
     request: &Request,
-    options: &Options,
-    get: &Get<'_>,
-    host: Option<&dyn HostFiles>,
+    access: &Access,
+    caller: &Caller<'_>,
     rows: Option<Rows<'_>>,
 ) -> Result<Opened> {
-    let origin = source.origin();
+    let (origin, options) = (source.origin(), &access.options);
     let key = request.key.as_ref();
     if let Some(key) = key
         && !options.index.is_empty()
-        && !registry::get().is_set_aside(origin)
+        && !registry::get().is_set_aside(&access.identity, origin)
     {
         let found = match rows {
             Some(rows) => rows.records.to_vec(),
             None => {
-                let found = index::find(options, key, origin, &index_opener(get, host));
-                warn_all(host, &found.warnings);
+                let found = index::find(&options.index, key, origin, caller);
+                warn_all(caller, &found.warnings);
                 found.records
             }
         };
         for record in found {
             let asks = rows.is_some_and(|rows| rows.is_one_of_many);
-            if let Some(opened) = try_record(source, request, &record, options, asks)? {
+            if let Some(opened) = try_record(source, request, &record, access, asks)? {
                 trace::debug(|| format!("{origin}: row of the index"));
                 return Ok(opened);
             }
@@ -198,12 +174,12 @@ fn open_jp2(
     if rows.is_some_and(|rows| rows.is_one_of_many && !rows.is_sure) {
         return Err(Error::Row { what: "no row of the product is of this size".into() });
     }
-    if let Some(record) = index::learned_get(options, origin) {
-        if let Some(opened) = try_record(source, request, &record, options, false)? {
+    if let Some(record) = index::learned_get(access, origin) {
+        if let Some(opened) = try_record(source, request, &record, access, false)? {
             trace::debug(|| format!("{origin}: learned row"));
             return Ok(opened);
         }
-        index::learned_forget(options, origin);
+        index::learned_forget(access, origin);
     }
     match options.on_miss {
         OnMiss::Fail => Err(Error::Miss),
@@ -213,11 +189,11 @@ fn open_jp2(
             let record_key = key.map_or_else(RecordKey::default, RecordKey::new);
             let scanned = index::scan(source)?;
             if let Some(doubt) = &scanned.doubt {
-                warn(host, &format!("{}: {}", request.location.display(), doubt.chain()));
+                warn(caller, &format!("{}: {}", request.location.display(), doubt.chain()));
             }
             let whole = scanned.whole.clone().filter(|_| !source.is_cheap());
             let record = Record::from_scan(record_key, &request.location.archive_path(), origin, scanned);
-            index::learned_put(options, &record);
+            index::learned_put(access, &record);
             let opened = opened(&record, source)?;
             if let Some(whole) = whole {
                 // As a read of the file will ask for it: at once, or by its units.
@@ -231,14 +207,14 @@ fn open_jp2(
 }
 
 /// Tells the user of what an index could not answer.
-pub(super) fn warn_all(host: Option<&dyn HostFiles>, warnings: &[Error]) {
-    warnings.iter().for_each(|warning| warn(host, &warning.chain()));
+pub(super) fn warn_all(caller: &Caller<'_>, warnings: &[Error]) {
+    warnings.iter().for_each(|warning| warn(caller, &warning.chain()));
 }
 
 /// Tells the user, once in the life of the process.
-fn warn(host: Option<&dyn HostFiles>, message: &str) {
-    if let (Some(host), true) = (host, registry::get().is_news(message)) {
-        host.warn(message);
+fn warn(caller: &Caller<'_>, message: &str) {
+    if let Some(warn) = caller.warn().filter(|_| registry::get().is_news(message)) {
+        warn(message);
     }
 }
 
@@ -251,10 +227,10 @@ fn try_record(
     source: &dyn Source,
     request: &Request,
     record: &Record,
-    options: &Options,
+    access: &Access,
     asks: bool,
 ) -> Result<Option<Opened>> {
-    let origin = source.origin();
+    let (origin, options) = (source.origin(), &access.options);
     let same_place = record.origin.as_deref() == Some(origin);
     let expected = expected(record, source);
     let asks = match options.verify {
@@ -263,7 +239,7 @@ fn try_record(
         Verify::Auto => !same_place,
     };
     let size = record.file_size.unwrap_or(0);
-    let known = registry::get().is_confirmed(origin, size) && options.verify != Verify::Open;
+    let known = registry::get().is_confirmed(&access.identity, origin, size) && options.verify != Verify::Open;
     let header_asks = record.header.is_none();
     if let Some(etag) = &expected.etag {
         source.expect(etag);
@@ -273,7 +249,7 @@ fn try_record(
             trace::debug(|| format!("{origin}: row set aside: {what}"));
             return Ok(None);
         }
-        registry::get().confirm(origin, size);
+        registry::get().confirm(&access.identity, origin, size);
     }
     let checked = opened(record, source).and_then(|opened| {
         if let Location::Local(_) = request.location {

@@ -35,7 +35,7 @@ impl VirtualFile {
         };
         let (expected, last_modified) = (self.expected.clone(), self.last_modified);
         let opened = Opened { layout, expected, last_modified, known: None };
-        let file = Self::new(self.name.clone(), self.source.clone(), self.options.clone(), opened);
+        let file = Self::new(self.name.clone(), self.source.clone(), self.access.clone(), opened);
         let embedded = match request.view {
             View::Reduced(factor) => Embedded::of(known, factor),
             _ => None,
@@ -50,7 +50,7 @@ impl VirtualFile {
             Some(packets) => packets.is_err(),
             None => is_untold(known.structure.main(), known.structure.tile_parts.parts()),
         };
-        self.options.overviews
+        self.access.options.overviews
             && !without
             && layout::levels(&known.structure).next().is_some_and(|level| level.is_whole)
     }
@@ -94,7 +94,7 @@ impl VirtualFile {
         let build = |peek: bool| layout::reduce(&known.structure, &parts, k, peek);
         let layout = build(false)?;
         // What is fetched whole by the first read costs nothing to look at.
-        if self.source.is_cheap() || is_small(&layout, &self.options) { Ok(layout) } else { build(true) }
+        if self.source.is_cheap() || is_small(&layout, &self.access.options) { Ok(layout) } else { build(true) }
     }
 
     /// The packets of every tile-part, found out once.
@@ -120,12 +120,12 @@ impl VirtualFile {
             record.file_size == Some(known.structure.file_size)
                 && record.parts.iter().map(TilePart::place).eq(parts.iter().map(TilePart::place))
         };
-        let learned = index::learned_get(&self.options, self.source.origin()).filter(|record| same(record));
+        let learned = index::learned_get(&self.access, self.source.origin()).filter(|record| same(record));
         if let Some(told) = learned.and_then(|record| by_heads(main, &record.parts)) {
             return told;
         }
         let mut parts = parts.to_vec();
-        let packets = index::read_heads(&self.source, main, &mut parts, &self.options);
+        let packets = index::read_heads(&self.source, main, &mut parts, &self.access.options);
         if let Ok(_) | Err(Error::NoOverview { .. }) = &packets {
             self.confirm()?;
             // That there are none is learned too: it costs as many requests.
@@ -149,7 +149,7 @@ impl VirtualFile {
             overviews: None,
             ..known.record.clone()
         };
-        index::learned_put(&self.options, &row);
+        index::learned_put(&self.access, &row);
     }
 }
 

@@ -2,14 +2,14 @@
 //! called where its row was made; VSITLM_STORE says where the files lie, and nothing but the user does.
 
 use super::VirtualFile;
-use super::open::{Get, Rows, index_opener, open_at, warn_all};
+use super::open::{Rows, open_at, warn_all};
 use super::rows::of_product;
 use crate::error::{Error, Result, ResultExt};
 use crate::index::{self, Record};
 use crate::layout;
 use crate::options::Options;
 use crate::path::{Archive, Key, Request, View, parse_file};
-use crate::source::HostFiles;
+use crate::source::Caller;
 
 /// More places than these are not asked, whatever the rows say: a path of AWS has six.
 const MOST_PLACES: usize = 8;
@@ -18,22 +18,21 @@ const MOST_PLACES: usize = 8;
 ///
 /// # Errors
 /// [`Error::Product`] where no index has any.
-pub(crate) fn bands(request: &Request, get: &Get<'_>, host: Option<&dyn HostFiles>) -> Result<Vec<String>> {
+pub(crate) fn bands(request: &Request, caller: &Caller<'_>) -> Result<Vec<String>> {
     let shown = request.location.display();
-    let path = request.location.gdal_path();
-    let options = Options::resolve(&|name| get(&path, name)).in_file(&shown)?;
+    let options = caller.access(&request.location).in_file(&shown)?.options;
     let key = request.key.as_ref().ok_or_else(Error::not_found)?;
-    let names = names(key, &options, get, host).in_file(&shown)?;
+    let names = names(key, &options, caller).in_file(&shown)?;
     Ok(names.into_iter().map(|name| name + ".jp2").collect())
 }
 
 /// What the index calls the files of a product.
-fn names(key: &Key, options: &Options, get: &Get<'_>, host: Option<&dyn HostFiles>) -> Result<Vec<String>> {
+fn names(key: &Key, options: &Options, caller: &Caller<'_>) -> Result<Vec<String>> {
     if options.index.is_empty() {
         return missing("set VSITLM_INDEX to an index that has it".into());
     }
-    let (names, warnings) = index::bands_of(options, key, &index_opener(get, host));
-    warn_all(host, &warnings);
+    let (names, warnings) = index::bands_of(&options.index, key, caller);
+    warn_all(caller, &warnings);
     match names.is_empty() {
         true => {
             missing("no index of VSITLM_INDEX has a row that names this product: add it with 'vsitlm index'".into())
@@ -47,11 +46,11 @@ fn missing<T>(what: String) -> Result<T> {
 }
 
 /// The rows of the product's file that is called `key`.
-fn rows(key: &Key, options: &Options, get: &Get<'_>, host: Option<&dyn HostFiles>) -> Result<Vec<Record>> {
-    let found = of_product(key, options, &index_opener(get, host));
-    warn_all(host, &found.warnings);
+fn rows(key: &Key, options: &Options, caller: &Caller<'_>) -> Result<Vec<Record>> {
+    let found = of_product(key, options, caller);
+    warn_all(caller, &found.warnings);
     if found.records.is_empty() {
-        let names = names(key, options, get, host)?;
+        let names = names(key, options, caller)?;
         return missing(format!("VSITLM_INDEX has no row of it, but of {}", names.join(", ")));
     }
     Ok(found.records)
@@ -62,34 +61,24 @@ fn rows(key: &Key, options: &Options, get: &Get<'_>, host: Option<&dyn HostFiles
 ///
 /// # Errors
 /// [`Error::Product`] where no index has it.
-pub(crate) fn size(
-    request: &Request,
-    get: &Get<'_>,
-    host: Option<&dyn HostFiles>,
-) -> Result<Option<(u64, Option<i64>)>> {
-    let path = request.location.gdal_path();
-    let options = Options::resolve(&|name| get(&path, name))?;
+pub(crate) fn size(request: &Request, caller: &Caller<'_>) -> Result<Option<(u64, Option<i64>)>> {
+    let options = caller.access(&request.location)?.options;
     let key = request.key.as_ref().ok_or_else(Error::not_found)?;
     let size = |record: &Record| {
         let structure = record.structure(record.header.as_ref()?, record.file_size?).ok()?;
         Some((layout::compose(&structure).ok()?.size(), record.last_modified))
     };
-    Ok(rows(key, &options, get, host)?.iter().find_map(size))
+    Ok(rows(key, &options, caller)?.iter().find_map(size))
 }
 
 /// Opens the file of a product that `request` names, where it lies by the first row and the first place that fit.
-pub(super) fn open(
-    request: &Request,
-    options: &Options,
-    get: &Get<'_>,
-    host: Option<&dyn HostFiles>,
-) -> Result<VirtualFile> {
+pub(super) fn open(request: &Request, options: &Options, caller: &Caller<'_>) -> Result<VirtualFile> {
     let key = request.key.as_ref().ok_or_else(Error::not_found)?;
     if !request.location.is_jp2() {
-        let names = names(key, options, get, host)?;
+        let names = names(key, options, caller)?;
         return missing(format!("it is a folder: open one of {}", names.join(", ")));
     }
-    let records = rows(key, options, get, host)?;
+    let records = rows(key, options, caller)?;
     let Some(store) = &options.store else {
         return missing(
             "set VSITLM_STORE to where the products lie: cdse, gcs, aws, or a base such as /data/s2".into(),
@@ -110,8 +99,8 @@ pub(super) fn open(
         let there = parse_file(place)?;
         let rows = Rows { records: &records, is_one_of_many: places.len() > 1, is_sure };
         let there = Request { key: Some(key.clone()), view: View::Whole, ..there };
-        let own = Options::resolve(&|name| get(&there.location.gdal_path(), name))?;
-        match open_at(&there, own, get, host, Some(rows)) {
+        let access = caller.access(&there.location)?;
+        match open_at(&there, access, caller, Some(rows)) {
             Ok(file) => return Ok(VirtualFile { place: Some(there.location), ..file }),
             // Object stores deny what is not there to those who may not list.
             Err(error) => match error.root() {

@@ -72,22 +72,20 @@ impl World {
         write_index(&self.at("index.parquet"), rows.into_iter(), Default::default()).unwrap();
     }
 
-    fn get(&self, store: &str, set: &[(&str, &str)]) -> impl Fn(&str, &str) -> Option<String> {
+    fn caller(&self, store: &str, set: &[(&str, &str)]) -> Caller<'static> {
         let index = self.at("index.parquet").display().to_string();
         let store = if Path::new(store).is_absolute() || store.is_empty() {
             store.to_owned()
         } else {
             self.at(store).display().to_string()
         };
-        let fixed = [("VSITLM_CACHE_DIR", "NO".to_owned()), ("VSITLM_INDEX", index), ("VSITLM_STORE", store)];
-        let set = set.iter().map(|(name, value)| (*name, (*value).to_owned()));
-        let all: Vec<_> = set.chain(fixed).map(|(name, value)| (name.to_owned(), value)).collect();
-        move |_, option| all.iter().find(|(name, _)| name == option).map(|(_, value)| value.clone())
+        let fixed = [("VSITLM_CACHE_DIR", "NO"), ("VSITLM_INDEX", &index), ("VSITLM_STORE", &store)];
+        Caller::of_options(&[set, &fixed].concat())
     }
 
     /// Opens a path with VSITLM_STORE, a folder of this world, and more options.
     fn open(&self, path: &str, store: &str, set: &[(&str, &str)]) -> Result<Arc<Lease>> {
-        crate::file::open(&parse(path).unwrap(), &self.get(store, set), None)
+        crate::file::open(&parse(path).unwrap(), &self.caller(store, set))
     }
 
     /// What opening says against it.
@@ -276,16 +274,16 @@ fn a_folder_lists_the_bands_that_can_be_opened() {
         rows.push(another);
     }
     world.index(rows);
-    let list = |path: &str| bands(&parse(path).unwrap(), &world.get("", &[]), None);
+    let list = |path: &str| bands(&parse(path).unwrap(), &world.caller("", &[]));
     let expected = ["B02.jp2", "B03_20m.jp2", "MSK_DETFOO_B02.jp2", "TCI.jp2"];
     for path in [world.l2a.clone(), format!("{}/", world.l2a), format!("{}.SAFE", world.l2a)] {
         assert_eq!(list(&path).unwrap(), expected, "{path}");
     }
     assert_eq!(list(&world.l1c).unwrap(), ["B03.jp2"]);
     // Nothing lies anywhere yet: the index tells the size.
-    let told = size(&parse(&world.path()).unwrap(), &world.get("", &[]), None).unwrap().unwrap();
+    let told = size(&parse(&world.path()).unwrap(), &world.caller("", &[])).unwrap().unwrap();
     world.put(&place, 300);
     assert_eq!(told.0, world.open(&world.path(), "eodata", &[]).unwrap().size());
-    assert!(size(&parse(&format!("{}/B05", world.l2a)).unwrap(), &world.get("", &[]), None).is_err());
+    assert!(size(&parse(&format!("{}/B05", world.l2a)).unwrap(), &world.caller("", &[])).is_err());
     assert!(list(&world.l1c.replace("31UDQ", "31UDP")).is_err());
 }

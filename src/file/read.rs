@@ -61,8 +61,8 @@ impl VirtualFile {
     pub(super) fn doubt_row(&self, error: &Error) {
         if let Error::Changed { .. } | Error::Row { .. } = error {
             let origin = self.source.origin();
-            registry::get().set_aside(origin);
-            index::learned_forget(&self.options, origin);
+            registry::get().set_aside(&self.access.identity, origin);
+            index::learned_forget(&self.access, origin);
             registry::get().forget(self);
         }
     }
@@ -102,7 +102,7 @@ impl VirtualFile {
                     } else if let Some(bytes) = self.embedded.as_ref().and_then(|embedded| embedded.bytes(&wanted)) {
                         copy(Some(&bytes), 0, here)?;
                     } else if let Some(whole) = self.small_file() {
-                        let fetched = fetch_units(&self.source, &[whole], &self.options)?;
+                        let fetched = fetch_units(&self.source, &[whole], &self.access.options)?;
                         self.confirm()?;
                         self.check_sot_in(fetched.first(), &wanted)?;
                         copy(fetched.first(), wanted.start.0, here)?;
@@ -111,7 +111,8 @@ impl VirtualFile {
                         // With the beginning of the tile-part that it is of, which tells whether the table is true.
                         let first = self.unit_at(from).unwrap_or(self.units());
                         let start = if first < self.units() { self.unit_range(first).start.0 } else { from };
-                        let fetched = fetch_units(&self.source, &[SourceOffset(start)..wanted.end], &self.options)?;
+                        let fetched =
+                            fetch_units(&self.source, &[SourceOffset(start)..wanted.end], &self.access.options)?;
                         self.confirm()?;
                         let bytes = fetched.first().map(AsRef::as_ref).unwrap_or_default();
                         self.check_sots(first, start, bytes)?;
@@ -134,7 +135,7 @@ impl VirtualFile {
 
     /// The whole file, where it is worth no more than another request: it is fetched at once, for all its views.
     pub(super) fn small_file(&self) -> Option<SourceRange> {
-        let size = self.expected.size.filter(|size| *size <= merge_gap(&*self.source, &self.options))?;
+        let size = self.expected.size.filter(|size| *size <= merge_gap(&*self.source, &self.access.options))?;
         Some(SourceOffset(0)..SourceOffset(size))
     }
 
@@ -169,7 +170,7 @@ impl VirtualFile {
         while !out.is_empty() {
             let Some(first) = self.unit_at(at) else {
                 // Boxes after the codestream, which no unit holds.
-                let fetched = fetch_units(&self.source, &[SourceOffset(at)..wanted.end], &self.options)?;
+                let fetched = fetch_units(&self.source, &[SourceOffset(at)..wanted.end], &self.access.options)?;
                 self.confirm()?;
                 return copy(fetched.first(), 0, out);
             };
@@ -214,13 +215,13 @@ impl VirtualFile {
         }
         if is_under_way(&*self.source, &self.unit_range(first)) {
             // Another thread's run: one of its own would ask for what lies behind that, which nobody has read yet.
-            let fetched = fetch_units(&self.source, &[self.unit_range(first)], &self.options)?;
+            let fetched = fetch_units(&self.source, &[self.unit_range(first)], &self.access.options)?;
             self.confirm()?;
             fetched.iter().try_for_each(|bytes| self.check_sot(first, bytes))?;
             return Ok(fetched);
         }
-        let small = merge_gap(&*self.source, &self.options).min(SMALL_RUN);
-        let budget = ahead.budget(first, small, LONGEST_RUN.min(self.options.cache_size / RUNS_IN_CACHE));
+        let small = merge_gap(&*self.source, &self.access.options).min(SMALL_RUN);
+        let budget = ahead.budget(first, small, LONGEST_RUN.min(self.access.options.cache_size / RUNS_IN_CACHE));
         let mut run = vec![self.unit_range(first)];
         let mut total = run.first().map_or(0, length);
         // Threads that read neighbours come in any order: a small one before the first may be wanted too.
@@ -240,7 +241,7 @@ impl VirtualFile {
         run.extend(self.peek_range(first + units));
         let skipped = usize::from(before.is_some());
         run.splice(0..0, before);
-        let mut fetched = fetch_units(&self.source, &run, &self.options)?;
+        let mut fetched = fetch_units(&self.source, &run, &self.access.options)?;
         fetched.drain(..skipped.min(fetched.len()));
         fetched.truncate(units);
         self.confirm()?;

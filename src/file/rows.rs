@@ -3,39 +3,35 @@
 use std::sync::Arc;
 
 use super::open;
-use super::open::{Get, index_opener};
 use crate::error::{Result, ResultExt};
-use crate::index::{self, Found, OpenIndex};
+use crate::index::{self, Found};
 use crate::options::Options;
 use crate::path::{Key, Location, ProductName, Request, key_of_names};
-use crate::source::{self, HostFiles, Source};
+use crate::source::{Caller, Source};
 
 /// The rows of the indexes for the file that `request` names, the likeliest first; for a product those of its files.
 ///
 /// # Errors
 /// [`crate::Error::Option`] for options that cannot be. What an index could not answer is a warning of what was found.
-pub(crate) fn rows(request: &Request, get: &Get<'_>, host: Option<&dyn HostFiles>) -> Result<Found> {
-    let shown = request.location.display();
-    let path = request.location.gdal_path();
-    let options = Options::resolve(&|name| get(&path, name)).in_file(&shown)?;
-    let opener = index_opener(get, host);
+pub(crate) fn rows(request: &Request, caller: &Caller<'_>) -> Result<Found> {
+    let options = caller.access(&request.location).in_file(&request.location.display())?.options;
     let Some(key) = &request.key else { return Ok(Found::default()) };
     let Location::Product { name, file } = &request.location else {
         // By the origin, rows made from this very location go first; no request is made for it.
-        let origin = source_of(request, get, host).map_or_else(|_| String::new(), |source| source.origin().to_owned());
-        return Ok(index::find(&options, key, &origin, &opener));
+        let origin = source_of(request, caller).map_or_else(|_| String::new(), |source| source.origin().to_owned());
+        return Ok(index::find(&options.index, key, &origin, caller));
     };
     let mut found = Found::default();
     let keys: Vec<Key> = match file {
         Some(_) => vec![key.clone()],
         None => {
-            let (bands, warnings) = index::bands_of(&options, key, &opener);
+            let (bands, warnings) = index::bands_of(&options.index, key, caller);
             found.warnings = warnings;
             bands.iter().filter_map(|band| key_of_names(&format!("{name}/{band}.jp2"))).collect()
         }
     };
     for key in keys {
-        let Found { records, warnings } = of_product(&key, &options, &opener);
+        let Found { records, warnings } = of_product(&key, &options, caller);
         found.records.extend(records);
         found.warnings.extend(warnings);
     }
@@ -43,8 +39,8 @@ pub(crate) fn rows(request: &Request, get: &Get<'_>, host: Option<&dyn HostFiles
 }
 
 /// The rows of a product's file. Those that name the day or the time alone may be another product's.
-pub(super) fn of_product(key: &Key, options: &Options, opener: &OpenIndex<'_>) -> Found {
-    let mut found = index::find(options, key, "", opener);
+pub(super) fn of_product(key: &Key, options: &Options, caller: &Caller<'_>) -> Found {
+    let mut found = index::find(&options.index, key, "", caller);
     found.records.retain(|record| key.product == ProductName::Full(record.key.product_id.clone()));
     found
 }
@@ -54,11 +50,9 @@ pub(super) fn of_product(key: &Key, options: &Options, opener: &OpenIndex<'_>) -
 ///
 /// # Errors
 /// As [`super::open()`].
-pub(crate) fn source_of(request: &Request, get: &Get<'_>, host: Option<&dyn HostFiles>) -> Result<Arc<dyn Source>> {
+pub(crate) fn source_of(request: &Request, caller: &Caller<'_>) -> Result<Arc<dyn Source>> {
     if let Location::Product { .. } = &request.location {
-        return open(request, get, host).map(|file| file.source.clone());
+        return open(request, caller).map(|file| file.source.clone());
     }
-    let path = request.location.gdal_path();
-    let own = Options::resolve(&|name| request.location.option(name, &|name| get(&path, name)));
-    own.and_then(|own| source::open(&request.location, &own, host)).in_file(&request.location.display())
+    caller.source(&request.location)
 }

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::index::{Record, RecordKey, scan};
 use crate::jp2::{LBox, made};
 use crate::layout::Content;
+use crate::source::Caller;
 use crate::source::memory::Memory;
 
 /// A file, and what reading it must give.
@@ -44,17 +45,20 @@ pub(super) fn case_with(
     let mut record = Record::from_scan(RecordKey::default(), name, memory.origin(), scan(&*memory).unwrap());
     change(&mut record);
     let opened = open::opened(&record, &*memory).unwrap();
-    let file = VirtualFile::new(name.to_owned(), memory.clone(), self::options(options), opened);
+    let file = VirtualFile::new(name.to_owned(), memory.clone(), access(options), opened);
     let oracle = materialise(&file, &bytes);
     memory.reads.lock().unwrap().clear();
     Case { file, memory, oracle }
 }
 
-/// These options, without a store on the disk.
-pub(super) fn options(set: &[(&str, &str)]) -> Options {
-    let fixed = [("VSITLM_MERGE_GAP", "100"), ("VSITLM_CACHE_DIR", "NO")];
-    let get = |name: &str| fixed.iter().chain(set).find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
-    Options::resolve(&get).unwrap()
+/// A caller with these options, without a store on the disk.
+pub(super) fn caller(set: &[(&str, &str)]) -> Caller<'static> {
+    Caller::of_options(&[&[("VSITLM_MERGE_GAP", "100"), ("VSITLM_CACHE_DIR", "NO")], set].concat())
+}
+
+/// How such a caller reaches a file.
+pub(super) fn access(set: &[(&str, &str)]) -> Access {
+    caller(set).access(&Location::Host("/vsimem/x.jp2".into())).unwrap()
 }
 
 /// The whole of a virtual file over `source`.
@@ -182,7 +186,7 @@ fn a_row_of_another_file_is_found_at_the_first_tile_part() {
         let (offset, length) = if crosses { (0, at as usize + 10) } else { (at, 10) };
         let error = case.file.read_at(offset, &mut vec![0; length], &mut Ahead::default()).unwrap_err();
         assert!(matches!(error.root(), Error::Row { .. }), "{}", error.chain());
-        assert!(registry::get().is_set_aside(&format!("mem://{name}")));
+        assert!(registry::get().is_set_aside(&access(&[]).identity, &format!("mem://{name}")));
     }
 }
 
@@ -249,7 +253,7 @@ fn options_of_the_files_path_are_not_the_indexes() {
         }
     };
     let request = crate::path::parse(file.to_str().unwrap()).unwrap();
-    open(&request, &get, None).unwrap();
+    open(&request, &Caller::new(&get)).unwrap();
     let paths: std::collections::BTreeSet<_> = asked.into_inner().unwrap().into_iter().collect();
     let of = |path: &str| paths.contains(&(path.to_owned(), "GDAL_HTTP_BEARER".to_owned()));
     assert!(of(file.to_str().unwrap()) && of("/vsicurl/http://127.0.0.1:1/none.parquet"));
@@ -262,8 +266,8 @@ fn a_wrong_row_of_a_local_file_is_found_at_open() {
     let bytes = made::File { packet: 3000, ..made::File::default() }.bytes();
     std::fs::write(&path, &bytes).unwrap();
     let request = crate::path::parse(path.to_str().unwrap()).unwrap();
-    let options = options(&[]);
-    let source = crate::source::open(&request.location, &options, None).unwrap();
+    let caller = caller(&[]);
+    let source = caller.source(&request.location).unwrap();
     let mut record = Record::from_scan(RecordKey::default(), "x.jp2", source.origin(), scan(&*source).unwrap());
     let right = opened(&record, &*source).unwrap().layout;
     (record.parts[0].tile, record.parts[1].tile) = (record.parts[1].tile, record.parts[0].tile);
@@ -271,7 +275,7 @@ fn a_wrong_row_of_a_local_file_is_found_at_open() {
         opened(&record, &*source).is_ok_and(|opened| opened.layout != right),
         "it contradicts nothing but the file"
     );
-    crate::index::learned_put(&options, &record);
-    let file = open(&request, &|_, option| (option == "VSITLM_CACHE_DIR").then(|| "NO".to_owned()), None).unwrap();
+    crate::index::learned_put(&caller.access(&request.location).unwrap(), &record);
+    let file = open(&request, &caller).unwrap();
     assert!(file.layout == right, "the row was set aside");
 }

@@ -52,7 +52,7 @@ impl VirtualFile {
         let ranges = |of_tile: &dyn Fn(u32) -> bool| -> Vec<SourceRange> {
             units.iter().filter(|unit| of_tile(unit.tile)).map(|unit| unit.range.clone()).collect()
         };
-        if is_small(&self.layout, &self.options) {
+        if is_small(&self.layout, &self.access.options) {
             if missing {
                 prefetch(&self.source, &ranges(&|_| true), &options);
             }
@@ -63,7 +63,7 @@ impl VirtualFile {
         }
         let ahead = self.tiles_after(tile, across);
         if !ahead.is_empty() {
-            let mut budget = self.options.cache_size / AHEAD_IN_CACHE;
+            let mut budget = self.access.options.cache_size / AHEAD_IN_CACHE;
             let mut wanted = ranges(&|tile| ahead.contains(&tile));
             wanted.retain(|range| {
                 let length = range.end.0 - range.start.0;

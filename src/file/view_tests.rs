@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use proptest::prelude::*;
 
-use super::tests::{Case, case_with, materialise, options, read};
+use super::tests::{Case, access, caller, case_with, materialise, read};
 use super::*;
 use crate::error::Error;
 use crate::index::{EmbeddedOverviews, Record, RecordKey, build_overviews, learned_put, scan};
@@ -12,7 +12,7 @@ use crate::jp2::made;
 use crate::layout::Content;
 use crate::path::{Request, View};
 use crate::source::memory::Memory;
-use crate::source::{HostFiles, SourceOffset};
+use crate::source::{OpenBy, SourceOffset};
 
 /// Large views, of which tiles are fetched one by one.
 const LARGE: [(&str, &str); 1] = [("VSITLM_OVERVIEW_PREFETCH", "0")];
@@ -193,7 +193,7 @@ fn a_window_is_not_read_beyond_its_columns() {
     for number in &sent_for {
         // What is on its way is waited for.
         let unit = view.layout.units()[*number].range.clone();
-        crate::source::fetch_units(&view.source, &[unit], &view.options).unwrap();
+        crate::source::fetch_units(&view.source, &[unit], &view.access.options).unwrap();
     }
     let expected: Vec<_> = sent_for.iter().map(|number| units[*number]).collect();
     assert_eq!(reads(&case), expected, "four tiles to the right, one row below");
@@ -329,7 +329,7 @@ fn embedded_overviews_cost_the_archive_nothing() {
         move |record: &mut Record| {
             let source: Arc<dyn Source> = Arc::new(Memory::new("mem://value", Vec::new()));
             let whole = bytes::Bytes::from(file.clone());
-            let value = build_overviews(&record.parts, 2, &source, Some(&whole), &options(&[])).unwrap();
+            let value = build_overviews(&record.parts, 2, &source, Some(&whole), &access(&[]).options).unwrap();
             let mut value = value.unwrap();
             change(&mut value);
             let range = SourceOffset(0)..SourceOffset(value.len() as u64);
@@ -355,51 +355,35 @@ fn embedded_overviews_cost_the_archive_nothing() {
     assert_eq!(check("embedded-long", |value| value.push(0), 4), (1, 6));
 }
 
-/// A host whose one file lies in memory.
-struct Host(Arc<Memory>);
-
-impl HostFiles for Host {
-    fn open(&self, _: &str) -> Result<Arc<dyn Source>> {
-        Ok(self.0.clone())
-    }
-
-    fn warn(&self, message: &str) {
-        panic!("{message}");
-    }
-}
-
 /// A file, and the learned row of another one of the same size: its first two tile-parts are of each other's tiles.
-fn with_wrong_row(name: &str, change: impl FnOnce(&mut Record)) -> (Host, Vec<u8>) {
+fn with_wrong_row(name: &str, change: impl FnOnce(&mut Record)) -> (Arc<Memory>, Vec<u8>) {
     let bytes = made::File { packet: 3000, plt: true, ..made::File::default() }.bytes();
     let memory = Arc::new(Memory::new(&format!("mem://{name}"), bytes.clone()));
     let mut record = Record::from_scan(RecordKey::default(), name, memory.origin(), scan(&*memory).unwrap());
     (record.parts[0].tile, record.parts[1].tile) = (record.parts[1].tile, record.parts[0].tile);
     change(&mut record);
-    learned_put(&options(&[]), &record);
+    learned_put(&access(&[]), &record);
     memory.reads.lock().unwrap().clear();
-    (Host(memory), bytes)
+    (memory, bytes)
 }
 
-fn opened(name: &str, host: &Host, view: View) -> Result<Arc<Lease>> {
+/// A view of the file that `memory` is.
+fn opened(name: &str, memory: &Arc<Memory>, view: View) -> Result<Arc<Lease>> {
     let request = crate::path::parse(&format!("/vsimem/{name}.jp2")).unwrap().with(view);
-    let get = |_: &str, option: &str| match option {
-        "VSITLM_MERGE_GAP" => Some("100".to_owned()),
-        "VSITLM_CACHE_DIR" => Some("NO".to_owned()),
-        _ => None,
-    };
-    open(&request, &get, Some(host))
+    let files = OpenBy(|_: &str| Ok(memory.clone() as Arc<dyn Source>));
+    open(&request, &caller(&[]).with_files(&files))
 }
 
 #[test]
 fn a_row_of_another_file_is_found_by_a_view() {
-    let (host, file) = with_wrong_row("wrong-view", |_| ());
-    let reduced = opened("wrong-view", &host, View::Reduced(2)).unwrap();
+    let (memory, file) = with_wrong_row("wrong-view", |_| ());
+    let reduced = opened("wrong-view", &memory, View::Reduced(2)).unwrap();
     let mut buffer = vec![0; reduced.size() as usize];
     let from = bodies(&reduced)[0].0;
     let error = reduced.read_at(from, &mut buffer, &mut Ahead::default()).unwrap_err();
     assert!(matches!(error.root(), Error::Row { .. }), "{}", error.chain());
     // The next open scans anew: the file that the view was made of is not taken from the registry.
-    let again = opened("wrong-view", &host, View::Reduced(2)).unwrap();
+    let again = opened("wrong-view", &memory, View::Reduced(2)).unwrap();
     let oracle = materialise(&again, &file);
     assert!(read(&again, from, oracle.len(), &mut Ahead::default()) == oracle[from as usize..]);
     assert!(oracle != materialise(&reduced, &file));
@@ -407,10 +391,10 @@ fn a_row_of_another_file_is_found_by_a_view() {
 
 #[test]
 fn a_row_that_is_found_wrong_while_a_view_is_made_is_set_aside() {
-    let (host, file) = with_wrong_row("wrong-v1", |record| record.parts.iter_mut().for_each(|part| part.head = None));
-    let reduced = opened("wrong-v1", &host, View::Reduced(2)).unwrap();
+    let (memory, file) = with_wrong_row("wrong-v1", |record| record.parts.iter_mut().for_each(|part| part.head = None));
+    let reduced = opened("wrong-v1", &memory, View::Reduced(2)).unwrap();
     let oracle = materialise(&reduced, &file);
     let from = bodies(&reduced)[0].0;
     assert!(read(&reduced, from, oracle.len(), &mut Ahead::default()) == oracle[from as usize..]);
-    assert!(registry::get().is_set_aside("mem://wrong-v1"));
+    assert!(registry::get().is_set_aside(&access(&[]).identity, "mem://wrong-v1"));
 }

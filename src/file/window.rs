@@ -90,7 +90,7 @@ impl VirtualFile {
         self.find_lengths(known, main, place.tiles())?;
         let all = known.structure.tile_parts.tiles();
         let packets = |tile: u16| known.lengths.of(tile, all)?.get().map(|found| &**found);
-        place.compose(&packets, self.options.merge_gap)
+        place.compose(&packets, self.access.options.merge_gap)
     }
 
     /// Finds out the lengths of the packets of `tiles`: from the row, else from the tiles' own headers, those that are not
@@ -116,7 +116,7 @@ impl VirtualFile {
         if missing.is_empty() {
             return Ok(());
         }
-        for (tile, packets) in index::read_tiles(&self.source, main, parts, &missing, &self.options)? {
+        for (tile, packets) in index::read_tiles(&self.source, main, parts, &missing, &self.access.options)? {
             keep(tile, packets)?;
         }
         self.confirm()
@@ -138,8 +138,8 @@ impl VirtualFile {
     /// The options by which units are fetched: those of a window's view are the requests that are worth making.
     pub(super) fn fetching(&self) -> Cow<'_, Options> {
         match self.layout.view().is_some_and(|view| view.is_window) {
-            true => Cow::Owned(Options { merge_gap: Some(0), ..self.options.clone() }),
-            false => Cow::Borrowed(&self.options),
+            true => Cow::Owned(Options { merge_gap: Some(0), ..(*self.access.options).clone() }),
+            false => Cow::Borrowed(&self.access.options),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
-use crate::source::{HostFiles, Meta, Source, SourceOffset, SourceRange};
+use crate::source::{HostFiles, Identity, Meta, Source, SourceOffset, SourceRange};
 
 /// What stands in for GDAL's file systems.
 pub(super) struct Host {
@@ -19,14 +19,12 @@ pub(super) struct Host {
 }
 
 impl HostFiles for Host {
-    fn open(&self, path: &str) -> Result<Arc<dyn Source>> {
+    fn open(&self, path: &str, _: &Identity) -> Result<Arc<dyn Source>> {
         let is_index = path.ends_with(".parquet");
         let bytes = if is_index { self.index.clone().ok_or_else(Error::not_found)? } else { self.jp2.clone() };
         let is_cheap = self.is_cheap && !is_index;
         Ok(Arc::new(Memory { origin: path.to_owned(), bytes, is_cheap, was_read: AtomicBool::new(false) }))
     }
-
-    fn warn(&self, _message: &str) {}
 }
 
 /// A file in memory.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::find::tests::record;
-use super::{Record, RecordKey, find};
-use crate::options::Options;
+use super::find::tests::{find_by, record};
+use super::{Record, RecordKey};
 use crate::path::Key;
+use crate::source::Source;
 use crate::source::memory::Memory;
 
 const L2A: &str = "S2A_MSIL2A_20241016T105031_N0511_R051_T31UDQ_20241016T151206";
@@ -75,8 +75,7 @@ fn found(name: &str, mut rows: Vec<Record>, url: &str) -> Vec<(String, u64)> {
     rows.sort_by(|a, b| a.key.cmp(&b.key));
     let bytes = super::write::build_index(&rows).unwrap();
     let memory = Arc::new(Memory::new(name, bytes));
-    let options = Options::resolve(&|option| (option == "VSITLM_INDEX").then(|| name.to_owned())).unwrap();
-    let found = find(&options, &key(url), url, &move |_| Ok(memory.clone()));
+    let found = find_by(name, &key(url), url, move |_: &str| Ok(memory.clone() as Arc<dyn Source>));
     assert!(found.warnings.is_empty(), "{:?}", found.warnings);
     found.records.into_iter().map(|row| (row.key.product_id, row.file_size.unwrap())).collect()
 }

@@ -7,8 +7,6 @@
 //! does not exist is a miss; a file that does not exist, and anything that cannot be read, is a warning, and the next
 //! entry is asked.
 
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
@@ -21,15 +19,11 @@ use super::recent::Recent;
 use super::record::Record;
 use super::row::Row;
 use super::wanted::Wanted;
-use crate::error::{Error, Result};
-use crate::options::Options;
+use crate::error::{Error, Result, ResultExt};
 use crate::path::{Key, Location, parse};
 use crate::process::{PerProcess, lock};
-use crate::source::Source;
+use crate::source::{Access, Caller, Identity};
 use crate::trace;
-
-/// Opens an index by its path, in the syntax of what follows `/vsitlm/`.
-pub(crate) type OpenIndex<'a> = dyn Fn(&str) -> Result<Arc<dyn Source>> + 'a;
 
 /// What a look-up found.
 #[derive(Debug, Default)]
@@ -68,14 +62,14 @@ pub(super) const ALL: [Column; 14] = [
     Column::PacketCount,
 ];
 
-/// Asks the indexes of the options for the rows of a file called `key` that lies at `origin`. The first index that has
-/// any answers.
-pub(crate) fn find(options: &Options, key: &Key, origin: &str, open: &OpenIndex<'_>) -> Found {
+/// Asks `indexes`, as VSITLM_INDEX names them, for the rows of a file called `key` that lies at `origin`. The first index
+/// that has any answers.
+pub(crate) fn find(indexes: &[String], key: &Key, origin: &str, caller: &Caller<'_>) -> Found {
     let wanted = Wanted::new(key, origin);
     let mut found = Found::default();
-    for entry in &options.index {
+    for entry in indexes {
         for place in places(entry, key) {
-            match ask(&place, options, open, |file| rows(file, &wanted)) {
+            match ask(&place, caller, |file| rows(file, &wanted)) {
                 Ok(Some(answer)) => {
                     found.records.extend(answer.records);
                     found.warnings.extend(answer.warnings);
@@ -163,13 +157,17 @@ enum Kept {
 
 /// By what a local file is known to be the same; nothing for others, which show a change when they are read.
 type Stamp = Option<(u64, Option<SystemTime>)>;
-/// The index's path, and a hash of how it is reached.
-type Id = (String, u64);
+/// An index as it is kept open: callers with other credentials have one of their own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct IndexId {
+    path: String,
+    identity: Identity,
+}
 /// One thread opens an index; the others that want it wait.
 type Slot = Arc<Mutex<Option<Kept>>>;
 
 /// The indexes open in this process.
-struct Open(Mutex<Recent<Id, Slot>>);
+struct Open(Mutex<Recent<IndexId, Slot>>);
 
 impl Default for Open {
     fn default() -> Self {
@@ -178,15 +176,15 @@ impl Default for Open {
 }
 
 impl Open {
-    fn lock(&self) -> MutexGuard<'_, Recent<Id, Slot>> {
+    fn lock(&self) -> MutexGuard<'_, Recent<IndexId, Slot>> {
         lock(&self.0)
     }
 }
 
 static OPEN: PerProcess<Open> = PerProcess::new();
 
-fn stamp(place: &Place) -> Stamp {
-    match parse(&place.path).ok()?.location {
+fn stamp(location: &Location) -> Stamp {
+    match location {
         Location::Local(path) => {
             let meta = std::fs::metadata(path).ok()?;
             Some((meta.len(), meta.modified().ok()))
@@ -198,16 +196,15 @@ fn stamp(place: &Place) -> Stamp {
 /// What `look` finds in one index file; `None` where it does not exist and need not.
 pub(super) fn ask<T>(
     place: &Place,
-    options: &Options,
-    open: &OpenIndex<'_>,
+    caller: &Caller<'_>,
     look: impl Fn(&Arc<IndexFile>) -> Result<T>,
 ) -> Result<Option<T>> {
-    let mut hasher = DefaultHasher::new();
-    (&options.http, &options.s3, options.transport).hash(&mut hasher);
-    let id = (place.path.clone(), hasher.finish());
-    let name = parse(&place.path).map_or_else(|_| place.path.clone(), |request| request.location.display());
+    let location = parse(&place.path)?.location;
+    let name = location.display();
+    let access = caller.access(&location).in_file(&name)?;
+    let index = Index { id: IndexId { path: place.path.clone(), identity: access.identity.clone() }, location, access };
     for last in [false, true] {
-        let (file, fresh) = match opened(&id, &name, place, open)? {
+        let (file, fresh) = match index.opened(&name, place, caller)? {
             Some(opened) => opened,
             None => return Ok(None),
         };
@@ -215,7 +212,7 @@ pub(super) fn ask<T>(
             // What was kept open may have been replaced since: look once more.
             Err(error) if !fresh && !last => {
                 trace::debug(|| format!("index {name}: opened again, after: {}", error.chain()));
-                OPEN.get().lock().remove(&id);
+                OPEN.get().lock().remove(&index.id);
             }
             answer => return answer.map(Some),
         }
@@ -223,53 +220,62 @@ pub(super) fn ask<T>(
     Ok(None)
 }
 
-/// The open index, and whether it was opened just now.
-fn opened(id: &Id, name: &str, place: &Place, open: &OpenIndex<'_>) -> Result<Option<(Arc<IndexFile>, bool)>> {
-    let slot = {
-        let mut all = OPEN.get().lock();
-        match all.get(id) {
-            Some(slot) => slot,
-            None => {
-                let slot = Slot::default();
-                all.put(id.clone(), slot.clone(), 1024);
-                slot
+/// An index as a caller reaches it.
+struct Index {
+    id: IndexId,
+    location: Location,
+    access: Access,
+}
+
+impl Index {
+    /// The open index, and whether it was opened just now.
+    fn opened(&self, name: &str, place: &Place, caller: &Caller<'_>) -> Result<Option<(Arc<IndexFile>, bool)>> {
+        let Self { id, location, access } = self;
+        let slot = {
+            let mut all = OPEN.get().lock();
+            match all.get(id) {
+                Some(slot) => slot,
+                None => {
+                    let slot = Slot::default();
+                    all.put(id.clone(), slot.clone(), 1024);
+                    slot
+                }
             }
+        };
+        let mut kept = lock(&slot);
+        let now = stamp(location);
+        match &*kept {
+            Some(Kept::Open(file, then)) if *then == now && !file.is_doubtful() => {
+                return Ok(Some((file.clone(), false)));
+            }
+            Some(Kept::Absent(since)) if now.is_none() && since.elapsed() < ABSENT_FOR => return Ok(None),
+            Some(Kept::Failed(since, error)) if since.elapsed() < ABSENT_FOR => return Err(error.clone()),
+            _ => {}
         }
-    };
-    let mut kept = lock(&slot);
-    let now = stamp(place);
-    match &*kept {
-        Some(Kept::Open(file, then)) if *then == now && !file.is_doubtful() => {
-            return Ok(Some((file.clone(), false)));
-        }
-        Some(Kept::Absent(since)) if now.is_none() && since.elapsed() < ABSENT_FOR => return Ok(None),
-        Some(Kept::Failed(since, error)) if since.elapsed() < ABSENT_FOR => return Err(error.clone()),
-        _ => {}
+        let source = caller.open(location, access).and_then(|source| IndexFile::open(name, source, place.shard));
+        let file = match source {
+            Ok(file) => Arc::new(file),
+            Err(error) if place.optional && matches!(error.root(), Error::NotFound { .. }) => {
+                *kept = Some(Kept::Absent(Instant::now()));
+                return Ok(None);
+            }
+            Err(error) => {
+                let error = match error {
+                    named @ (Error::Index { .. } | Error::InFile { .. }) => named,
+                    other => Error::InFile { file: name.to_owned(), source: Box::new(other) },
+                };
+                if !matches!(location, Location::Local(_)) {
+                    // A host that does not answer would make every open wait for all its tries.
+                    *kept = Some(Kept::Failed(Instant::now(), error.clone()));
+                }
+                return Err(error);
+            }
+        };
+        *kept = Some(Kept::Open(file.clone(), now));
+        let cost = file.memory();
+        OPEN.get().lock().put(id.clone(), slot.clone(), cost);
+        Ok(Some((file, true)))
     }
-    let source = open(&place.path).and_then(|source| IndexFile::open(name, source, place.shard));
-    let file = match source {
-        Ok(file) => Arc::new(file),
-        Err(error) if place.optional && matches!(error.root(), Error::NotFound { .. }) => {
-            *kept = Some(Kept::Absent(Instant::now()));
-            return Ok(None);
-        }
-        Err(error) => {
-            let error = match error {
-                named @ (Error::Index { .. } | Error::InFile { .. }) => named,
-                other => Error::InFile { file: name.to_owned(), source: Box::new(other) },
-            };
-            let is_local = matches!(parse(&place.path), Ok(request) if matches!(request.location, Location::Local(_)));
-            if !is_local {
-                // A host that does not answer would make every open wait for all its tries.
-                *kept = Some(Kept::Failed(Instant::now(), error.clone()));
-            }
-            return Err(error);
-        }
-    };
-    *kept = Some(Kept::Open(file.clone(), now));
-    let cost = file.memory();
-    OPEN.get().lock().put(id.clone(), slot.clone(), cost);
-    Ok(Some((file, true)))
 }
 
 /// The rows of an open index.

@@ -1,5 +1,7 @@
 //! Look-ups in index files made here, published ones included.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
 use crate::index::record::RecordKey;
 use crate::index::scan::scan;
@@ -7,6 +9,7 @@ use crate::index::write::build_index;
 use crate::jp2::{TilePart, TilePartHead, made};
 use crate::path::key_of_names;
 use crate::source::memory::Memory;
+use crate::source::{OpenBy, Source};
 use bytes::Bytes;
 
 const PRODUCT: &str = "S2A_MSIL2A_20241016T105031_N0511_R051_T31UDQ_20241016T151206";
@@ -64,8 +67,16 @@ pub(crate) fn record(product: &str, band: &str, resolution: u32) -> Record {
     }
 }
 
-fn options(index: &str) -> Options {
-    Options::resolve(&|name| (name == "VSITLM_INDEX").then(|| index.to_owned())).unwrap()
+/// Asks `indexes`, which `open` gives, as a caller without credentials.
+pub(crate) fn find_by(
+    indexes: &str,
+    key: &Key,
+    origin: &str,
+    open: impl Fn(&str) -> Result<Arc<dyn Source>> + Send + Sync,
+) -> Found {
+    let files = OpenBy(|path: &str| open(path.strip_prefix("/vsicurl/").unwrap_or(path)));
+    let indexes: Vec<String> = indexes.split(';').map(|index| index.trim().to_owned()).collect();
+    find(&indexes, key, origin, &Caller::of_options(&[("VSITLM_TRANSPORT", "GDAL")]).with_files(&files))
 }
 
 fn key(band: &str) -> Key {
@@ -76,7 +87,7 @@ fn key(band: &str) -> Key {
 pub(crate) fn ask_bytes(name: &str, bytes: impl Into<Bytes>, key: &Key) -> (Found, Arc<Memory>) {
     let memory = Arc::new(Memory::new(name, bytes));
     let source = memory.clone();
-    (find(&options(name), key, "", &move |_| Ok(source.clone())), memory)
+    (find_by(name, key, "", move |_: &str| Ok(source.clone() as Arc<dyn Source>)), memory)
 }
 
 #[test]
@@ -145,7 +156,7 @@ fn a_shard_costs_two_requests_and_its_time_series_little_more() {
             Ok(source.clone())
         };
         let ask = |row: &Record| {
-            let found = find(&options(&entry), &key_of(row), "", &open);
+            let found = find_by(&entry, &key_of(row), "", &open);
             assert_eq!(found.records, std::slice::from_ref(row), "{name}: {:?}", found.warnings);
         };
         // The first row group, which is the furthest from the end.
@@ -175,7 +186,7 @@ fn a_row_that_is_not_there_is_looked_for_once() {
     let mut none = rows[100].clone();
     none.key.product_id.push('X');
     let misses = |key: &Key| {
-        let found = find(&options(name), key, "", &open);
+        let found = find_by(name, key, "", &open);
         assert!(found.records.is_empty() && found.warnings.is_empty(), "{found:?}");
     };
     misses(&key_of(&none));
@@ -216,9 +227,9 @@ fn a_large_index_is_not_read_whole() {
     let name = "https://test/large.parquet";
     let memory = Arc::new(Memory::new(name, bytes));
     let source = memory.clone();
-    let open: Box<OpenIndex<'_>> = Box::new(move |_| Ok(source.clone()));
+    let open = move |_: &str| Ok(source.clone() as Arc<dyn Source>);
     let row = &rows[12_345];
-    let found = find(&options(name), &key_of(row), "", &open);
+    let found = find_by(name, &key_of(row), "", &open);
     assert_eq!(found.records, std::slice::from_ref(row));
     let (reads, read) = memory.cost();
     println!("{} bytes of index; first look-up: {reads} reads, {read} bytes", memory.bytes.len());
@@ -226,7 +237,7 @@ fn a_large_index_is_not_read_whole() {
     assert!(memory.bytes.len() < 26 << 20, "{} bytes", memory.bytes.len());
     // The other bands of the product and the same again: nothing more.
     for other in rows.iter().filter(|other| other.key.product_id == row.key.product_id).take(3) {
-        assert_eq!(find(&options(name), &key_of(other), "", &open).records, std::slice::from_ref(other));
+        assert_eq!(find_by(name, &key_of(other), "", &open).records, std::slice::from_ref(other));
     }
     assert!(memory.cost().0 <= reads + 1, "{:?}", memory.cost());
 }
@@ -289,7 +300,7 @@ fn the_next_index_is_asked_when_one_is_bad_or_silent() {
             path => Memory::new(path, build_index(&[record(PRODUCT, "B02", 10)]).unwrap()),
         }))
     };
-    let found = find(&options(&format!("{bad};{silent} ; {good}")), &key("B02_10m"), "", &open);
+    let found = find_by(&format!("{bad};{silent} ; {good}"), &key("B02_10m"), "", open);
     assert_eq!((found.records.len(), found.warnings.len()), (1, 1));
 }
 
@@ -315,17 +326,17 @@ fn a_bad_row_is_a_warning_and_the_others_are_read() {
 
 #[test]
 fn a_remote_index_that_fails_is_not_asked_at_every_open() {
-    for (name, times) in [("https://test/failing.parquet", 1), ("/nowhere/failing.parquet", 2)] {
-        let asked = std::cell::Cell::new(0);
-        let open: Box<OpenIndex<'_>> = Box::new(|_| {
-            asked.set(asked.get() + 1);
+    for (name, times) in [("https://test/failing.parquet", 1), ("/vsimem/failing.parquet", 1)] {
+        let asked = AtomicUsize::new(0);
+        let open = |_: &str| {
+            asked.fetch_add(1, Ordering::Relaxed);
             Err(Error::read("no answer"))
-        });
+        };
         for _ in 0..2 {
-            let found = find(&options(name), &key("B02_10m"), "", &open);
+            let found = find_by(name, &key("B02_10m"), "", &open);
             assert!(found.warnings[0].chain().contains("no answer"));
         }
-        assert_eq!(asked.get(), times, "{name}");
+        assert_eq!(asked.load(Ordering::Relaxed), times, "{name}");
     }
 }
 
@@ -360,7 +371,7 @@ fn the_row_made_from_this_very_file_comes_first() {
     let name = "https://test/origin.parquet";
     let bytes = build_index(&rows).unwrap();
     let open = move |path: &str| -> Result<Arc<dyn Source>> { Ok(Arc::new(Memory::new(path, bytes.clone()))) };
-    let found = find(&options(name), &key("B02_10m"), "s3://here/x.jp2", &open).records;
+    let found = find_by(name, &key("B02_10m"), "s3://here/x.jp2", &open).records;
     assert_eq!(
         found
             .iter()
@@ -388,15 +399,15 @@ fn templates_and_partitions_name_their_files() {
 
 #[test]
 fn a_missing_shard_is_a_miss_and_a_missing_file_a_warning() {
-    let opened = std::cell::Cell::new(0);
+    let opened = AtomicUsize::new(0);
     let open = |_: &str| -> Result<Arc<dyn Source>> {
-        opened.set(opened.get() + 1);
+        opened.fetch_add(1, Ordering::Relaxed);
         Err(Error::not_found())
     };
-    let ask = |index: &str| find(&options(index), &key("B02_10m"), "", &open).warnings.len();
+    let ask = |index: &str| find_by(index, &key("B02_10m"), "", &open).warnings.len();
     assert_eq!(ask("https://test/absent-{mgrs_tile}.parquet"), 0);
     assert_eq!(ask("https://test/absent-{mgrs_tile}.parquet"), 0);
-    assert_eq!(opened.get(), 1, "asked once a minute");
+    assert_eq!(opened.load(Ordering::Relaxed), 1, "asked once a minute");
     assert_eq!(ask("https://test/absent.parquet"), 1);
 }
 

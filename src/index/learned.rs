@@ -4,6 +4,8 @@
 //! Everything here is best effort: a disk that is full or read-only costs a debug message, a file that cannot be read
 //! is removed and the JP2 is scanned again. Processes share the folder: files appear whole, by rename.
 
+use std::io::{Read, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -13,11 +15,10 @@ use super::find::first_row;
 use super::read::IndexFile;
 use super::recent::Recent;
 use super::record::Record;
-use super::rows::hash;
 use super::write::{build_index, write_atomically};
 use crate::error::{Error, Result};
-use crate::options::Options;
 use crate::process::{PerProcess, lock};
+use crate::source::{Access, Identity};
 use crate::trace;
 
 /// Records kept in memory, in bytes.
@@ -25,8 +26,8 @@ const KEPT: usize = 16 << 20;
 /// A larger file is none of ours: it holds one row.
 const MOST_FILE: u64 = 32 << 20;
 
-/// The store's folder and the origin.
-type Id = (Option<PathBuf>, String);
+/// A learned row: its folder, its file's origin, and what it was obtained with.
+type Id = (Option<PathBuf>, String, Identity);
 /// The records in memory.
 struct Memory(Mutex<Recent<Id, Arc<Record>>>);
 
@@ -44,14 +45,33 @@ impl Memory {
 
 static MEMORY: PerProcess<Memory> = PerProcess::new();
 
-fn id(options: &Options, origin: &str) -> Id {
-    (options.learned.clone(), origin.to_owned())
+fn id(access: &Access, origin: &str) -> Id {
+    (access.options.learned.clone(), origin.to_owned(), access.identity.clone())
 }
 
-/// Where the record of `origin` lies: spread over 256 folders, named by a hash that stays the same (XXH64).
-fn file(folder: &Path, origin: &str) -> PathBuf {
-    let name = format!("{:016x}.parquet", hash(origin));
-    folder.join("learned").join(&name[..2]).join(name)
+/// Where the record of `origin` lies for callers with this identity: spread over 256 folders, named by a salted digest of
+/// both, so that a name shows no credentials and none can be tried against it. `None` where there is no salt.
+fn file(folder: &Path, origin: &str, identity: &Identity) -> Option<PathBuf> {
+    let folder = folder.join("learned");
+    let digest = identity.digest(&salt(&folder)?, origin);
+    let name: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    Some(folder.join(&name[..2]).join(name + ".parquet"))
+}
+
+/// Random bytes that stay with a folder, which its user alone may read. The first process to come makes them.
+fn salt(folder: &Path) -> Option<[u8; 32]> {
+    let path = folder.join("salt");
+    let read = || <[u8; 32]>::try_from(std::fs::read(&path).ok()?).ok();
+    read().or_else(|| {
+        let mut salt = [0; 32];
+        std::fs::File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut salt)).ok()?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).ok()?;
+        let mut made = tempfile::NamedTempFile::new_in(folder).ok()?;
+        made.write_all(&salt).ok()?;
+        // Another process may have been faster: its salt is the one.
+        let _ = made.persist_noclobber(&path);
+        read()
+    })
 }
 
 fn cost(record: &Record) -> usize {
@@ -61,12 +81,12 @@ fn cost(record: &Record) -> usize {
 }
 
 /// The record learned of `origin`, if any. It is checked in itself, not against the file.
-pub(crate) fn learned_get(options: &Options, origin: &str) -> Option<Arc<Record>> {
-    let id = id(options, origin);
+pub(crate) fn learned_get(access: &Access, origin: &str) -> Option<Arc<Record>> {
+    let id = id(access, origin);
     if let Some(record) = MEMORY.get().lock().get(&id) {
         return Some(record);
     }
-    let path = file(options.learned.as_deref()?, origin);
+    let path = file(access.options.learned.as_deref()?, origin, &access.identity)?;
     let record = match read(&path) {
         Ok(Some(record)) if record.origin.as_deref() == Some(origin) => Arc::new(record),
         Ok(_) => return None, // nothing, or another origin with the same hash
@@ -92,12 +112,16 @@ fn read(path: &Path) -> Result<Option<Record>> {
 }
 
 /// Keeps `record` for its origin.
-pub(crate) fn learned_put(options: &Options, record: &Record) {
+pub(crate) fn learned_put(access: &Access, record: &Record) {
     let Some(origin) = record.origin.as_deref() else { return };
     let kept = Arc::new(record.clone());
-    MEMORY.get().lock().put(id(options, origin), kept, cost(record));
-    let Some(folder) = options.learned.as_deref() else { return };
-    let path = file(folder, origin);
+    MEMORY.get().lock().put(id(access, origin), kept, cost(record));
+    let Some(folder) = access.options.learned.as_deref() else { return };
+    let Some(path) = file(folder, origin, &access.identity) else {
+        return trace::debug(|| {
+            format!("learned record of {origin}: not kept on disk, {} cannot be used", folder.display())
+        });
+    };
     let written = build_index(std::slice::from_ref(record)).map_err(std::io::Error::other).and_then(|bytes| {
         path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
         write_atomically(&path, &bytes)
@@ -108,10 +132,11 @@ pub(crate) fn learned_put(options: &Options, record: &Record) {
 }
 
 /// Forgets what was learned of `origin`: the file is no longer what it was.
-pub(crate) fn learned_forget(options: &Options, origin: &str) {
-    MEMORY.get().lock().remove(&id(options, origin));
-    if let Some(folder) = options.learned.as_deref() {
-        let _ = std::fs::remove_file(file(folder, origin));
+pub(crate) fn learned_forget(access: &Access, origin: &str) {
+    MEMORY.get().lock().remove(&id(access, origin));
+    let folder = access.options.learned.as_deref();
+    if let Some(path) = folder.and_then(|folder| file(folder, origin, &access.identity)) {
+        let _ = std::fs::remove_file(path);
     }
 }
 
@@ -119,32 +144,40 @@ pub(crate) fn learned_forget(options: &Options, origin: &str) {
 mod tests {
     use super::*;
     use crate::index::find::tests::record;
+    use crate::path::Location;
+    use crate::source::Caller;
 
-    fn options(folder: Option<&Path>) -> Options {
+    /// How a caller with this password reaches a URL.
+    fn access_as(user: &str, folder: Option<&Path>) -> Access {
         let folder = folder.map(|folder| folder.display().to_string());
-        Options::resolve(&|name| match name {
+        let get = |_: &str, name: &str| match name {
             "VSITLM_CACHE_DIR" => Some(folder.clone().unwrap_or_else(|| "NO".into())),
+            "GDAL_HTTP_USERPWD" => Some(user.to_owned()),
             _ => None,
-        })
-        .unwrap()
+        };
+        Caller::new(&get).access(&Location::Http { url: "https://h/x".into() }).unwrap()
     }
 
-    fn forget_memory(options: &Options, origin: &str) {
-        MEMORY.get().lock().remove(&id(options, origin));
+    fn access(folder: Option<&Path>) -> Access {
+        access_as("", folder)
+    }
+
+    fn forget_memory(access: &Access, origin: &str) {
+        MEMORY.get().lock().remove(&id(access, origin));
     }
 
     #[test]
     fn a_record_is_learned_and_forgotten() {
         let folder = tempfile::tempdir().unwrap();
-        let (options, origin) = (options(Some(folder.path())), "https://h/learned.jp2");
+        let (access, origin) = (access(Some(folder.path())), "https://h/learned.jp2");
         let record = Record { origin: Some(origin.into()), ..record("S2A_X", "B02", 10) };
-        assert_eq!(learned_get(&options, origin), None);
-        learned_put(&options, &record);
-        assert_eq!(*learned_get(&options, origin).unwrap(), record);
-        forget_memory(&options, origin);
-        assert_eq!(*learned_get(&options, origin).unwrap(), record, "from the disk");
-        learned_forget(&options, origin);
-        assert_eq!(learned_get(&options, origin), None);
+        assert_eq!(learned_get(&access, origin), None);
+        learned_put(&access, &record);
+        assert_eq!(*learned_get(&access, origin).unwrap(), record);
+        forget_memory(&access, origin);
+        assert_eq!(*learned_get(&access, origin).unwrap(), record, "from the disk");
+        learned_forget(&access, origin);
+        assert_eq!(learned_get(&access, origin), None);
     }
 
     #[test]
@@ -152,32 +185,48 @@ mod tests {
         for (folder, origin) in
             [(None, "https://h/memory-a.jp2"), (Some(Path::new("/dev/null/x")), "https://h/memory-b.jp2")]
         {
-            let options = options(folder);
+            let access = access(folder);
             let record = Record { origin: Some(origin.into()), ..record("S2A_X", "B02", 10) };
-            learned_put(&options, &record);
-            assert_eq!(*learned_get(&options, origin).unwrap(), record);
-            learned_forget(&options, origin);
-            assert_eq!(learned_get(&options, origin), None);
+            learned_put(&access, &record);
+            assert_eq!(*learned_get(&access, origin).unwrap(), record);
+            learned_forget(&access, origin);
+            assert_eq!(learned_get(&access, origin), None);
         }
     }
 
     #[test]
     fn a_corrupt_file_is_removed_and_anothers_ignored() {
         let folder = tempfile::tempdir().unwrap();
-        let (options, origin) = (options(Some(folder.path())), "https://h/corrupt.jp2");
+        let (access, origin) = (access(Some(folder.path())), "https://h/corrupt.jp2");
         let record = Record { origin: Some(origin.into()), ..record("S2A_X", "B02", 10) };
-        learned_put(&options, &record);
-        let path = file(folder.path(), origin);
+        learned_put(&access, &record);
+        let path = file(folder.path(), origin, &access.identity).unwrap();
         let good = std::fs::read(&path).unwrap();
-        let other = file(folder.path(), "https://h/other.jp2");
+        let other = file(folder.path(), "https://h/other.jp2", &access.identity).unwrap();
         std::fs::create_dir_all(other.parent().unwrap()).unwrap();
         std::fs::write(&other, &good).unwrap();
-        assert_eq!(learned_get(&options, "https://h/other.jp2"), None, "another origin's");
+        assert_eq!(learned_get(&access, "https://h/other.jp2"), None, "another origin's");
         for length in [0, 3, 100, good.len() - 1] {
             std::fs::write(&path, &good[..length]).unwrap();
-            forget_memory(&options, origin);
-            assert_eq!(learned_get(&options, origin), None, "{length} bytes");
+            forget_memory(&access, origin);
+            assert_eq!(learned_get(&access, origin), None, "{length} bytes");
             assert!(!path.exists());
         }
+    }
+
+    #[test]
+    fn callers_with_other_credentials_learn_for_themselves() {
+        let folder = tempfile::tempdir().unwrap();
+        let origin = "https://h/apart.jp2";
+        let record = Record { origin: Some(origin.into()), ..record("S2A_X", "B02", 10) };
+        let [right, wrong] = ["u:right", "u:wrong"].map(|user| access_as(user, Some(folder.path())));
+        learned_put(&right, &record);
+        for _ in 0..2 {
+            assert_eq!(learned_get(&wrong, origin), None);
+            assert_eq!(*learned_get(&right, origin).unwrap(), record);
+            forget_memory(&right, origin);
+        }
+        learned_forget(&wrong, origin);
+        assert!(learned_get(&right, origin).is_some());
     }
 }

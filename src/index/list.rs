@@ -2,27 +2,27 @@
 
 use std::collections::BTreeSet;
 
-use super::find::{OpenIndex, ask, places};
+use super::find::{ask, places};
 use super::groups::Column;
 use super::read::IndexFile;
 use super::wanted::Wanted;
 use crate::error::{Error, Result};
-use crate::options::Options;
 use crate::path::{Key, ProductName, is_product_file};
+use crate::source::Caller;
 
 const NAMES: [Column; 2] = [Column::ProductId, Column::BandId];
 /// A product has some 40 files; an index with more under its name is none of it.
 const MOST_BANDS: usize = 1000;
 
-/// The bands of a product as the index spells them (`B03`, `B03_20m`), in order: those of the first index of the options
+/// The bands of a product as the index spells them (`B03`, `B03_20m`), in order: those of the first of `indexes`
 /// that has any. With them the indexes that could not be asked.
-pub(crate) fn bands_of(options: &Options, product: &Key, open: &OpenIndex<'_>) -> (BTreeSet<String>, Vec<Error>) {
+pub(crate) fn bands_of(indexes: &[String], product: &Key, caller: &Caller<'_>) -> (BTreeSet<String>, Vec<Error>) {
     let ProductName::Full(name) = &product.product else { return Default::default() };
     let wanted = Wanted::new(product, "");
     let (mut bands, mut warnings) = (BTreeSet::new(), Vec::new());
-    for entry in &options.index {
+    for entry in indexes {
         for place in places(entry, product) {
-            match ask(&place, options, open, |file| bands_in(file, &wanted, name)) {
+            match ask(&place, caller, |file| bands_in(file, &wanted, name)) {
                 Ok(found) => bands.extend(found.into_iter().flatten()),
                 Err(warning) => warnings.push(warning),
             }

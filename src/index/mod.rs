@@ -40,7 +40,7 @@ pub(crate) use blob::build_index_blob;
 #[cfg(fuzzing)]
 pub(crate) use blob::build_resolution_ends;
 pub(crate) use check::{Checked, Described, check_index, describe_index};
-pub(crate) use find::{Found, OpenIndex, find};
+pub(crate) use find::{Found, find};
 pub(crate) use heads::{header_range, parse_packets, read_heads, read_lengths, read_tiles};
 pub(crate) use learned::{learned_forget, learned_get, learned_put};
 pub(crate) use list::bands_of;

@@ -7,8 +7,7 @@ use proptest::prelude::*;
 use parquet::file::metadata::ParquetMetaDataReader;
 
 use super::*;
-use crate::index::find::find;
-use crate::index::find::tests::record;
+use crate::index::find::tests::{find_by, record};
 use crate::index::pages::{MOST_PAGE, value_of_page};
 use crate::index::record::Record;
 use crate::index::scan::scan;
@@ -20,8 +19,8 @@ use crate::path::key_of_names;
 use crate::source::Meta;
 use crate::source::memory::Memory;
 
-fn options(index: &str) -> Options {
-    Options::resolve(&|name| (name == "VSITLM_INDEX").then(|| index.to_owned())).unwrap()
+fn options() -> Options {
+    Options::resolve(&|_| None).unwrap()
 }
 
 fn product(n: u32) -> String {
@@ -62,7 +61,7 @@ fn index(rows: u32, length: usize) -> Vec<u8> {
 fn ask(name: &str, memory: &Arc<Memory>, n: u32) -> Found {
     let key = key_of_names(&format!("{}.SAFE/T31UDQ_20241016T105031_B03_10m.jp2", product(n))).unwrap();
     let source = memory.clone();
-    find(&options(name), &key, "", &move |_| Ok(source.clone()))
+    find_by(name, &key, "", move |_: &str| Ok(source.clone() as Arc<dyn Source>))
 }
 
 fn opened(bytes: impl Into<Bytes>) -> Arc<IndexFile> {
@@ -115,8 +114,8 @@ fn what_is_made_is_what_is_read() {
     let memory = Arc::new(Memory::new("https://test/a.jp2", bytes.clone()));
     let scanned = scan(&*memory).unwrap();
     let source: Arc<dyn Source> = memory.clone();
-    let whole = build_overviews(&scanned.parts, k, &source, Some(&bytes), &options("")).unwrap().unwrap();
-    let value = build_overviews(&scanned.parts, k, &source, None, &options("")).unwrap().unwrap();
+    let whole = build_overviews(&scanned.parts, k, &source, Some(&bytes), &options()).unwrap().unwrap();
+    let value = build_overviews(&scanned.parts, k, &source, None, &options()).unwrap().unwrap();
     assert_eq!(value, whole);
     let mut row = Record::from_scan(RecordKey::default(), "a.jp2", "https://test/a.jp2", scanned);
     let end = SourceOffset(value.len() as u64);
@@ -141,7 +140,7 @@ fn what_is_made_is_what_is_read() {
 fn a_file_that_does_not_tell_its_resolutions_has_none() {
     let of = |file: &made::File, k| {
         let source: Arc<dyn Source> = Arc::new(Memory::new("https://test/b.jp2", file.bytes()));
-        build_overviews(&scan(&*source).unwrap().parts, k, &source, None, &options("")).unwrap()
+        build_overviews(&scan(&*source).unwrap().parts, k, &source, None, &options()).unwrap()
     };
     let told = made::File { plt: true, levels: 3, ..made::File::default() };
     assert!(of(&told, 3).is_ok());

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 
 use super::*;
-use crate::index::find::find;
-use crate::index::find::tests::record;
+use crate::index::find::tests::{find_by, record};
 use crate::index::record::Record;
 use crate::index::rows::Rows;
 use crate::index::scan::{Scanned, scan};
@@ -14,10 +13,11 @@ use crate::index::write::build_index;
 use crate::jp2::{TilePartHead, made};
 use crate::options::Options;
 use crate::path::key_of_names;
+use crate::source::Source;
 use crate::source::memory::Memory;
 
-fn options(index: &str) -> Options {
-    Options::resolve(&|name| (name == "VSITLM_INDEX").then(|| index.to_owned())).unwrap()
+fn options() -> Options {
+    Options::resolve(&|_| None).unwrap()
 }
 
 /// A tile-part whose packets have these lengths, by resolution, and they in one list. The resolutions' ends are known or not.
@@ -174,7 +174,7 @@ fn a_row_keeps_what_its_file_tells() {
     let ask = |n: u32| {
         let key = key_of_names(&format!("{}.SAFE/T31UDQ_20241016T105031_B03_10m.jp2", product(n))).unwrap();
         let source = memory.clone();
-        find(&options(name), &key, "", &move |_| Ok(source.clone())).records.remove(0)
+        find_by(name, &key, "", move |_: &str| Ok(source.clone() as Arc<dyn Source>)).records.remove(0)
     };
     let (one, other, without) = (ask(0), ask(1), ask(2));
     assert_eq!(memory.cost().0, 2, "no look-up reads packets");

@@ -4,9 +4,8 @@ use super::*;
 use crate::index::find::tests::record;
 use crate::index::record::Record;
 use crate::index::write::build_index;
-use crate::options::Options;
 use crate::path::Location;
-use crate::source;
+use crate::source::Caller;
 
 const PRODUCT: &str = "S2A_MSIL2A_20241016T105031_N0511_R051_T31UDQ_20241016T151206";
 const OLDER: &str = "S2B_MSIL2A_20231016T105031_N0509_R051_T31UDQ_20231016T151206";
@@ -98,8 +97,7 @@ fn a_changed_file_is_known_by_its_row() {
 #[test]
 fn rows_that_wait_come_with_those_of_files() {
     let folder = tempfile::tempdir().unwrap();
-    let options = Options::resolve(&|_| None).unwrap();
-    let open = |path: &std::path::Path| source::open(&Location::Local(path.to_owned()), &options, None);
+    let open = |path: &std::path::Path| Caller::of_environment().source(&Location::Local(path.to_owned()));
     let stage = Stage::open(&folder.path().join("stage"), &open, &mut |_| ()).unwrap();
     // What was just read is right, also where an older file has taken the place of the one in the index.
     let changed = Record { path: "changed".into(), last_modified: Some(1), ..record(PRODUCT, "B02", 10) };

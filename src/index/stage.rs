@@ -283,14 +283,12 @@ fn cannot_keep(path: &Path, what: &str) -> Error {
 mod tests {
     use super::*;
     use crate::index::find::tests::record;
-    use crate::options::Options;
     use crate::path::Location;
-    use crate::source;
+    use crate::source::Caller;
 
     fn open(path: &Path) -> Result<(Stage, Vec<Row>)> {
-        let options = Options::resolve(&|_| None).unwrap();
         let mut rows = Vec::new();
-        let open = |path: &Path| source::open(&Location::Local(path.to_owned()), &options, None);
+        let open = |path: &Path| Caller::of_environment().source(&Location::Local(path.to_owned()));
         Ok((Stage::open(path, &open, &mut |row| rows.push(row.clone()))?, rows))
     }
 

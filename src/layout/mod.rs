@@ -136,6 +136,16 @@ impl Layout {
         &self.units
     }
 
+    /// What it weighs in memory, roughly, in bytes.
+    pub(crate) fn weight(&self) -> u64 {
+        let inline = |(_, content): &(u64, Content)| match content {
+            Content::Inline(bytes) => bytes.len() as u64,
+            Content::Source(_) => 0,
+        };
+        let entries = size_of_val(self.segments.as_slice()) + size_of_val(self.units.as_slice());
+        entries as u64 + self.segments.iter().map(inline).sum::<u64>()
+    }
+
     /// The bytes of all units together.
     pub(crate) fn unit_bytes(&self) -> u64 {
         self.units.iter().map(|unit| unit.range.end.0 - unit.range.start.0).sum()

@@ -2,7 +2,7 @@
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use super::Secret;
+use crate::secret::Secret;
 
 /// Characters that end the user info of a URL, or its parts.
 const USER_INFO: &AsciiSet = &CONTROLS
@@ -36,7 +36,7 @@ impl Proxies {
         let userpwd = text("GDAL_HTTP_PROXYUSERPWD");
         let with_user = |proxy: String| {
             let (scheme, rest) = proxy.split_once("://").unwrap_or(("http", &proxy));
-            Secret(match &userpwd {
+            Secret::new(match &userpwd {
                 Some(both) => {
                     let (user, password) = both.split_once(':').unwrap_or((both, ""));
                     let [user, password] = [user, password].map(|part| utf8_percent_encode(part, USER_INFO));

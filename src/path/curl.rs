@@ -5,7 +5,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use crate::options::Secret;
+use crate::secret::Secret;
 
 /// The option that `header.<name>=<value>` adds to.
 pub(super) const HEADERS: &str = "GDAL_HTTP_HEADERS";

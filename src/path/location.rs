@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
+use ::url::Url;
 use percent_encoding::percent_decode_str;
-use url::Url;
 
+use super::headers::join_headers;
 use super::{curl, names};
 use crate::error::{Error, Result};
-use crate::options::Secret;
+use crate::secret::Secret;
 
 /// Where a file lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,7 +127,7 @@ impl Location {
             (_, None) => get(name),
             (curl::HEADERS, _) => {
                 let shared = get(name).filter(|list| !list.is_empty());
-                Some(crate::options::join_headers(shared.as_deref(), &own))
+                Some(join_headers(shared.as_deref(), &own))
             }
             (_, Some(value)) => Some((*value).to_owned()),
         }

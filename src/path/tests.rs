@@ -1,7 +1,8 @@
 //! What paths mean, as tables.
 
 use super::*;
-use crate::options::{Options, Secret};
+use crate::options::Options;
+use crate::secret::Secret;
 
 fn location(path: &str) -> Location {
     parse(path).unwrap().location

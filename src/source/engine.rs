@@ -15,8 +15,9 @@ use tokio::runtime::Runtime;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::error::{Error, Result};
-use crate::options::{HttpOptions, Proxies, Secret};
+use crate::options::{HttpOptions, Proxies};
 use crate::process::{PerProcess, lock};
+use crate::secret::Secret;
 use crate::source::Meta;
 use crate::source::blocking::Blocking;
 use crate::source::cache::Cache;

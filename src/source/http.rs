@@ -18,7 +18,8 @@ use object_store::client::{HttpError, HttpErrorKind, HttpRequest, HttpResponse, 
 use url::Url;
 
 use crate::error::Error;
-use crate::options::{Limits, RetryCodes, Secret};
+use crate::options::{Limits, RetryCodes};
+use crate::secret::Secret;
 use crate::source::call::{Answer, Call, Failure, What};
 use crate::source::engine::{self, ClientKey, Engine};
 use crate::source::host::Host;

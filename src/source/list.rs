@@ -17,13 +17,12 @@ use percent_encoding::percent_decode_str;
 use roxmltree::{Document, Node, ParsingOptions};
 
 use crate::error::{Error, Result};
-use crate::options::{Options, Transport};
 use crate::path::Location;
 use crate::source::call::{Answer, Call, Failure, What};
 use crate::source::remote::next_reader;
 use crate::source::statistics::count;
 use crate::source::target::Target;
-use crate::source::{Meta, SourceOffset, engine, native, open, through};
+use crate::source::{Access, Caller, Meta, SourceOffset, engine, native, reads_by_gdal, through};
 
 /// Objects of a page. Azure would give 5,000, in more bytes than are read of a page.
 const PAGE: usize = 1000;
@@ -46,14 +45,14 @@ pub(crate) struct Listed {
 ///
 /// # Errors
 /// As reading an object has them; what was given before stays good. [`Error::Path`] for what cannot be listed.
-pub(crate) fn list(prefix: &Location, options: &Options, each: &mut dyn FnMut(Vec<Listed>)) -> Result<()> {
+pub(crate) fn list(prefix: &Location, access: &Access, each: &mut dyn FnMut(Vec<Listed>)) -> Result<()> {
     let (place, key) = match prefix {
         Location::S3 { key, .. } | Location::Gs { key, .. } | Location::Azure { key, .. } => {
             (prefix.with_key(key.trim_end_matches('/')), key.clone())
         }
         _ => return Err(refused(prefix, "only prefixes of s3://, gs:// and az:// can be listed: name its files")),
     };
-    let asking = Arc::new(Asking::new(&place, options)?);
+    let asking = Arc::new(Asking::new(&place, access)?);
     let mut token: Option<String> = None;
     for _ in 0..MOST_PAGES {
         let answer = asking.ask(Wanted::Page { prefix: key.clone(), token: token.clone() })?;
@@ -77,8 +76,8 @@ pub(crate) fn list(prefix: &Location, options: &Options, each: &mut dyn FnMut(Ve
 ///
 /// # Errors
 /// As reading it has them, and [`Error::Read`] for a larger file.
-pub(crate) fn read_whole(location: &Location, most: u64, options: &Options) -> Result<Bytes> {
-    let bytes = open(location, options, None)?.read_up_to(SourceOffset(0), most + 1)?;
+pub(crate) fn read_whole(location: &Location, most: u64, caller: &Caller<'_>) -> Result<Bytes> {
+    let bytes = caller.source(location)?.read_up_to(SourceOffset(0), most + 1)?;
     if bytes.len() as u64 > most {
         return Err(Error::read(format!("it has more than the {most} bytes that are read of such a file")));
     }
@@ -90,8 +89,8 @@ pub(crate) fn read_whole(location: &Location, most: u64, options: &Options) -> R
 /// # Errors
 /// As reading has them. [`Error::Path`] for what is no object of a store: files of this machine are written by
 /// [`crate::index::write_whole`].
-pub(crate) fn put(location: &Location, bytes: Bytes, options: &Options) -> Result<()> {
-    Arc::new(Asking::new(location, options)?).ask(Wanted::Written(bytes)).map(drop)
+pub(crate) fn put(location: &Location, bytes: Bytes, access: &Access) -> Result<()> {
+    Arc::new(Asking::new(location, access)?).ask(Wanted::Written(bytes)).map(drop)
 }
 
 fn refused(location: &Location, what: &str) -> Error {
@@ -105,16 +104,15 @@ struct Asking {
 }
 
 impl Asking {
-    fn new(location: &Location, options: &Options) -> Result<Self> {
-        let is_object = matches!(location, Location::S3 { .. } | Location::Gs { .. } | Location::Azure { .. });
-        let Some((suffices, target)) = native(location, options).filter(|_| is_object) else {
-            return Err(refused(location, "it is no object of a store: use s3://, gs:// or az://"));
-        };
-        if !suffices || options.http.needs_gdal || options.transport == Transport::Gdal {
-            // Without GDAL at hand, it says what is missing.
-            through(None, &location.gdal_path(), options)?;
+    fn new(location: &Location, access: &Access) -> Result<Self> {
+        if !matches!(location, Location::S3 { .. } | Location::Gs { .. } | Location::Azure { .. }) {
+            return Err(refused(location, "it is not an object of a store: use s3://, gs:// or az://"));
         }
-        Ok(Self { target: target?, reader: next_reader() })
+        if reads_by_gdal(location, &access.options) {
+            // GDAL's handlers are not asked for this: the error says what the native transport lacks.
+            through(None, &location.gdal_path(), access)?;
+        }
+        Ok(Self { target: native(location, access)?, reader: next_reader() })
     }
 
     /// Asks, again where a response names another region, and waits for the outcome.

@@ -3,20 +3,21 @@
 use super::super::mock::{Fault, Mock};
 use super::*;
 
-fn options(mock: &Mock, more: &[(&str, &str)]) -> Options {
-    let endpoint = mock.url("");
-    let get = |name: &str| {
-        let set = more.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-        set.or_else(|| match name {
-            "GDAL_HTTP_RETRY_DELAY" => Some("0.001".to_owned()),
-            "AWS_NO_SIGN_REQUEST" | "GS_NO_SIGN_REQUEST" | "AZURE_NO_SIGN_REQUEST" => Some("YES".to_owned()),
-            "AWS_S3_ENDPOINT" | "CPL_GS_ENDPOINT" => Some(endpoint.clone()),
-            "AZURE_STORAGE_ACCOUNT" => Some("me".to_owned()),
-            "CPL_AZURE_ENDPOINT" => Some(format!("{endpoint}/me")),
-            _ => None,
-        })
-    };
-    Options::resolve(&get).unwrap()
+/// A caller with these options, whose stores `mock` serves.
+fn caller(mock: &Mock, more: &[(&str, &str)]) -> Caller<'static> {
+    let (endpoint, azure) = (mock.url(""), mock.url("/me"));
+    let fixed = [
+        ("GDAL_HTTP_RETRY_DELAY", "0.001"),
+        ("AWS_NO_SIGN_REQUEST", "YES"),
+        ("GS_NO_SIGN_REQUEST", "YES"),
+        ("AZURE_NO_SIGN_REQUEST", "YES"),
+        ("AWS_S3_ENDPOINT", &endpoint),
+        ("CPL_GS_ENDPOINT", &endpoint),
+        ("AZURE_STORAGE_ACCOUNT", "me"),
+        ("CPL_AZURE_ENDPOINT", &azure),
+    ];
+    let all: Vec<_> = more.iter().copied().chain(fixed).collect();
+    Caller::of_options(&all)
 }
 
 fn s3(key: &str) -> Location {
@@ -43,9 +44,9 @@ fn page(keys: &[&str], next: Option<&str>) -> Vec<u8> {
     .into_bytes()
 }
 
-fn listed(prefix: &Location, options: &Options) -> (Vec<Listed>, Result<()>) {
+fn listed(prefix: &Location, caller: &Caller<'_>) -> (Vec<Listed>, Result<()>) {
     let mut all = Vec::new();
-    let outcome = list(prefix, options, &mut |page| all.extend(page));
+    let outcome = list(prefix, &caller.access(prefix).unwrap(), &mut |page| all.extend(page));
     (all, outcome)
 }
 
@@ -53,7 +54,7 @@ fn listed(prefix: &Location, options: &Options) -> (Vec<Listed>, Result<()>) {
 fn the_objects_below_a_prefix_are_listed_page_by_page() {
     let mock = Mock::new(&page(&["a/b&amp;c.jp2", "a/d/", "other/x"], None));
     mock.fault([Fault::Body(page(&["a/1 ü.jp2"], Some("t+1"))), Fault::Status(503, vec![])]);
-    let (found, outcome) = listed(&s3("a/"), &options(&mock, &[]));
+    let (found, outcome) = listed(&s3("a/"), &caller(&mock, &[]));
     outcome.unwrap();
     let meta = Meta { size: 12, etag: Some("\"e1\"".into()), last_modified: Some(1_729_075_831) };
     let keys = ["a/1 ü.jp2", "a/b&c.jp2"];
@@ -69,7 +70,7 @@ fn the_objects_below_a_prefix_are_listed_page_by_page() {
 fn a_listing_that_fails_half_way_gives_what_it_has() {
     let mock = Mock::new(b"");
     mock.fault([Fault::Body(page(&["a/1"], Some("t"))), Fault::Status(403, vec![])]);
-    let (found, outcome) = listed(&s3("a/"), &options(&mock, &[]));
+    let (found, outcome) = listed(&s3("a/"), &caller(&mock, &[]));
     assert_eq!(found.len(), 1);
     let error = outcome.unwrap_err();
     assert!(matches!(&error, Error::Denied { detail, .. } if detail.contains("403")), "{error}");
@@ -80,12 +81,12 @@ fn a_listing_that_fails_half_way_gives_what_it_has() {
         (vec![page(&[], Some(""))], "no listing"),
     ] {
         mock.fault(pages.into_iter().map(Fault::Body));
-        let error = listed(&s3("a/"), &options(&mock, &[])).1.unwrap_err().to_string();
+        let error = listed(&s3("a/"), &caller(&mock, &[])).1.unwrap_err().to_string();
         assert!(error.contains(why), "{why}: {error}");
     }
     // Whatever does not arrive whole is tried again, and then an error that says what was done.
     mock.fault(std::iter::repeat_n(Fault::Reset, 4));
-    let error = listed(&s3("a/"), &options(&mock, &[])).1.unwrap_err().to_string();
+    let error = listed(&s3("a/"), &caller(&mock, &[])).1.unwrap_err().to_string();
     assert!(error.starts_with("listing failed, tried 4 times"), "{error}");
 }
 
@@ -100,7 +101,7 @@ fn blobs_are_listed_as_azure_names_them() {
         </Blobs><NextMarker/></EnumerationResults>";
     let mock = Mock::new(body.as_bytes());
     let blob = |key: &str| Location::Azure { container: "c".into(), key: key.into() };
-    let (found, outcome) = listed(&blob("p/"), &options(&mock, &[]));
+    let (found, outcome) = listed(&blob("p/"), &caller(&mock, &[]));
     outcome.unwrap();
     let meta = Meta { size: 100, etag: Some("\"0x8CBFF45D8A29A19\"".into()), last_modified: Some(784_111_777) };
     assert_eq!(found[0], Listed { location: blob("p/a.jp2"), meta });
@@ -119,7 +120,8 @@ fn an_object_is_written_by_one_request() {
         ("AWS_REGION", "eu-central-1"),
     ];
     mock.fault([Fault::Status(503, vec![])]);
-    put(&s3("a b/x.parquet"), Bytes::from_static(b"PAR1"), &options(&mock, &keys)).unwrap();
+    let location = s3("a b/x.parquet");
+    put(&location, Bytes::from_static(b"PAR1"), &caller(&mock, &keys).access(&location).unwrap()).unwrap();
     let seen = mock.seen();
     assert_eq!((mock.count(), seen[1].target.as_str()), (2, "/bucket/a%20b/x.parquet"));
     assert_eq!((seen[1].method.as_str(), seen[1].body.as_slice()), ("PUT", b"PAR1".as_slice()));
@@ -127,7 +129,7 @@ fn an_object_is_written_by_one_request() {
     let google = Location::Gs { bucket: "b".into(), key: "k".into() };
     let azure = Location::Azure { container: "c".into(), key: "k".into() };
     for (location, target) in [(google, "/b/k"), (azure, "/me/c/k")] {
-        put(&location, Bytes::from_static(b"x"), &options(&mock, &[])).unwrap();
+        put(&location, Bytes::from_static(b"x"), &caller(&mock, &[]).access(&location).unwrap()).unwrap();
         assert_eq!(mock.seen().last().unwrap().target, target);
     }
 }
@@ -136,7 +138,7 @@ fn an_object_is_written_by_one_request() {
 fn what_cannot_be_written_says_so() {
     let mock = Mock::new(b"");
     let written = |location: &Location, more: &[(&str, &str)]| {
-        put(location, Bytes::from_static(b"x"), &options(&mock, more)).unwrap_err().to_string()
+        put(location, Bytes::from_static(b"x"), &caller(&mock, more).access(location).unwrap()).unwrap_err().to_string()
     };
     mock.fault([Fault::Status(403, vec![])]);
     assert!(written(&s3("k"), &[]).contains("access denied (HTTP 403)"));
@@ -150,8 +152,8 @@ fn what_cannot_be_written_says_so() {
     let count = mock.count();
     assert!(written(&s3("k"), &[("AWS_NO_SIGN_REQUEST", "NO")]).contains("AWS_ACCESS_KEY_ID"));
     for location in [Location::Local("x".into()), Location::Http { url: mock.url("/x") }] {
-        assert!(written(&location, &[]).contains("no object of a store"));
-        assert!(listed(&location, &options(&mock, &[])).1.is_err());
+        assert!(written(&location, &[]).contains("not an object of a store"));
+        assert!(listed(&location, &caller(&mock, &[])).1.is_err());
     }
     assert_eq!(mock.count(), count);
 }
@@ -160,7 +162,7 @@ fn what_cannot_be_written_says_so() {
 fn a_small_file_is_read_by_one_request() {
     let mock = Mock::new(&[7; 100]);
     let location = Location::Http { url: mock.url("/small") };
-    let read = |most| read_whole(&location, most, &options(&mock, &[]));
+    let read = |most| read_whole(&location, most, &caller(&mock, &[]));
     assert_eq!(read(100).unwrap(), vec![7; 100]);
     assert_eq!(mock.count(), 1);
     assert!(read(99).unwrap_err().to_string().contains("more than the 99 bytes"));

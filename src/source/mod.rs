@@ -18,9 +18,11 @@ mod blocking;
 mod buffer;
 mod cache;
 mod call;
+mod caller;
 mod engine;
 mod host;
 mod http;
+mod identity;
 mod link;
 mod list;
 mod local;
@@ -53,8 +55,12 @@ use bytes::Bytes;
 
 pub(crate) use blocking::Blocking;
 pub(crate) use cache::{Fetched, fetch_units, fetch_units_async, is_under_way, keep, merge_gap, peek, prefetch};
+#[cfg(test)]
+pub(crate) use caller::OpenBy;
+pub(crate) use caller::{Access, Caller};
 pub(crate) use engine::{host, spawn, statistics, statistics_json};
 pub(crate) use host::Host;
+pub(crate) use identity::Identity;
 pub(crate) use link::Link;
 pub(crate) use list::{list, put, read_whole};
 pub(crate) use local::meta as local_meta;
@@ -196,54 +202,59 @@ fn read_tail_by_size<S: Source + ?Sized>(source: &S, length: u64) -> Result<(Byt
 
 /// GDAL's own file systems, as `vsi` hands them down: for what the native transport cannot read.
 pub(crate) trait HostFiles: Send + Sync {
-    /// Opens `path`, a path of GDAL's without the `/vsitlm/` prefix.
-    fn open(&self, path: &str) -> Result<Arc<dyn Source>>;
-
-    /// Tells the user what does not stop a read.
-    fn warn(&self, message: &str);
+    /// Opens `path`, a path of GDAL's without the `/vsitlm/` prefix, for a caller with this identity.
+    fn open(&self, path: &str, identity: &Identity) -> Result<Arc<dyn Source>>;
 }
 
-/// Opens `location` for reading. No request is made yet where the location is remote.
-///
-/// `host` reads what the native transport cannot, or must not (VSITLM_TRANSPORT); the command line has none.
-pub(crate) fn open(location: &Location, options: &Options, host: Option<&dyn HostFiles>) -> Result<Arc<dyn Source>> {
-    let by_gdal = || through(host, &location.gdal_path(), options);
-    if let Location::Local(path) = location {
-        return Ok(Arc::new(local::Local::open(path)?));
+/// Opens `location` for reading, as [`Caller::open`] does.
+fn open(location: &Location, access: &Access, host: Option<&dyn HostFiles>) -> Result<Arc<dyn Source>> {
+    if reads_by_gdal(location, &access.options) {
+        return through(host, &location.gdal_path(), access);
     }
-    if let Location::Product { .. } = location {
-        return Err(Error::Product { what: "only /vsitlm/ in GDAL does: write where it lies".into() });
+    match location {
+        Location::Local(path) => Ok(Arc::new(local::Local::open(path)?)),
+        _ => Ok(Arc::new(remote::Remote::open(native(location, access)?)?)),
     }
-    let Some((suffices, target)) = native(location, options) else { return by_gdal() };
+}
+
+/// What the native transport asks for `location`.
+fn native(location: &Location, access: &Access) -> Result<Target> {
     let is_url = matches!(location, Location::Http { .. } | Location::Curl { .. });
-    match options.transport {
-        Transport::Gdal => by_gdal(),
-        Transport::Auto if !suffices || options.http.needs_gdal => by_gdal(),
-        Transport::Native if !suffices && !is_url => {
-            let path = location.display();
-            Err(Error::Path {
-                path,
-                what: format!("VSITLM_TRANSPORT=NATIVE needs {}", credentials(&location.gdal_path())),
-            })
+    if !is_url && !suffice(location, &access.options) {
+        let what = format!("VSITLM_TRANSPORT=NATIVE needs {}", credentials(&location.gdal_path()));
+        return Err(Error::Path { path: location.display(), what });
+    }
+    match location {
+        Location::Http { url } | Location::Curl { url, .. } => Target::http(url, access),
+        Location::S3 { bucket, key } => Target::s3(bucket, key, access),
+        Location::Gs { bucket, key } => Target::gs(bucket, key, access),
+        Location::Azure { container, key } => Target::azure(container, key, access),
+        Location::Product { .. } => {
+            Err(Error::Product { what: "only /vsitlm/ in GDAL does: write where it lies".into() })
         }
-        Transport::Auto | Transport::Native => Ok(Arc::new(remote::Remote::open(target?)?)),
+        Location::Local(_) | Location::Host(_) => Err(Error::not_found()),
     }
 }
 
-/// What the native transport asks for `location`, where it can: whether the options alone suffice for that, and the
-/// target.
-fn native(location: &Location, options: &Options) -> Option<(bool, Result<Target>)> {
-    Some(match location {
-        Location::Local(_) | Location::Product { .. } | Location::Host(_) => return None,
-        Location::Http { url } | Location::Curl { url, .. } => {
-            (!netrc::knows(options.http.netrc.as_deref(), url), Target::http(url, options))
-        }
-        Location::S3 { bucket, key } => (options.s3.is_static(), Target::s3(bucket, key, options)),
-        Location::Gs { bucket, key } => (options.gs.access != GsAccess::Gdal, Target::gs(bucket, key, options)),
-        Location::Azure { container, key } => {
-            (options.azure.access != AzureAccess::Gdal, Target::azure(container, key, options))
-        }
-    })
+/// Whether GDAL's own handlers read `location`: the native transport cannot, or must not (VSITLM_TRANSPORT).
+fn reads_by_gdal(location: &Location, options: &Options) -> bool {
+    match (location, options.transport) {
+        (Location::Local(_) | Location::Product { .. }, _) => false,
+        (Location::Host(_), _) | (_, Transport::Gdal) => true,
+        (_, Transport::Native) => false,
+        (_, Transport::Auto) => options.http.needs_gdal || !suffice(location, options),
+    }
+}
+
+/// Whether the options are all that the native transport needs.
+fn suffice(location: &Location, options: &Options) -> bool {
+    match location {
+        Location::Local(_) | Location::Product { .. } | Location::Host(_) => true,
+        Location::Http { url } | Location::Curl { url, .. } => !netrc::knows(options.http.netrc.as_deref(), url),
+        Location::S3 { .. } => options.s3.is_static(),
+        Location::Gs { .. } => options.gs.access != GsAccess::Gdal,
+        Location::Azure { .. } => options.azure.access != AzureAccess::Gdal,
+    }
 }
 
 /// What the native transport needs for the object stores.
@@ -260,14 +271,15 @@ fn credentials(path: &str) -> &'static str {
 }
 
 /// Opens `path` by GDAL.
-fn through(host: Option<&dyn HostFiles>, path: &str, options: &Options) -> Result<Arc<dyn Source>> {
+fn through(host: Option<&dyn HostFiles>, path: &str, access: &Access) -> Result<Arc<dyn Source>> {
+    let transport = access.options.transport;
     let refuse = |what: String| Err(Error::Path { path: without_secrets(path), what });
     match host {
-        Some(_) if options.transport == Transport::Native => {
+        Some(_) if transport == Transport::Native => {
             refuse("only GDAL can read it: set VSITLM_TRANSPORT=AUTO".to_owned())
         }
-        Some(host) => host.open(path),
-        None if options.transport == Transport::Gdal => {
+        Some(host) => host.open(path, &access.identity),
+        None if transport == Transport::Gdal => {
             refuse("there is no GDAL here to read it: unset VSITLM_TRANSPORT".to_owned())
         }
         None if path.starts_with("/vsicurl") => refuse(

@@ -5,8 +5,7 @@ use std::ffi::CString;
 use super::handler::{Files, Host};
 use super::host_source::ThreadOptions;
 use crate::ask::Asker;
-use crate::file::Get;
-use crate::source::HostFiles;
+use crate::source::Caller;
 
 /// A thread in a process with a libgdal that is served. The question is answered on other threads, and perhaps when the
 /// options are others, so all that are set now are taken along.
@@ -26,12 +25,14 @@ impl Thread {
 }
 
 impl Asker for Thread {
-    fn with(&self, options: &[(String, String)], work: &mut dyn FnMut(&Get<'_>, Option<&dyn HostFiles>)) {
+    fn with(&self, options: &[(String, String)], warn: &(dyn Fn(&str) + Sync), work: &mut dyn FnMut(&Caller<'_>)) {
         let own = options.iter().filter_map(|(name, value)| CString::new(format!("{name}={value}")).ok());
-        let options: ThreadOptions = own.chain(self.options.iter().cloned()).collect();
+        let thread: ThreadOptions = own.chain(self.options.iter().cloned()).collect();
         let host = self.host;
-        let get = |path: &str, name: &str| host.option(path, name);
-        host.with_thread_options(&options, &mut || work(&get, Some(&Files(host))));
+        let get = |path: &str, name: &str| option(options, name).or_else(|| host.option(path, name));
+        host.with_thread_options(&thread, &mut || {
+            work(&Caller::new(&get).with_files(&Files(host)).with_warn(warn));
+        });
     }
 }
 
@@ -39,7 +40,13 @@ impl Asker for Thread {
 pub(super) struct Environment;
 
 impl Asker for Environment {
-    fn with(&self, _: &[(String, String)], work: &mut dyn FnMut(&Get<'_>, Option<&dyn HostFiles>)) {
-        work(&|_, name| std::env::var(name).ok(), None);
+    fn with(&self, options: &[(String, String)], warn: &(dyn Fn(&str) + Sync), work: &mut dyn FnMut(&Caller<'_>)) {
+        let get = |_: &str, name: &str| option(options, name).or_else(|| std::env::var(name).ok());
+        work(&Caller::new(&get).with_warn(warn));
     }
+}
+
+/// The value of an option of a question: it goes before one that is set for a path.
+fn option(options: &[(String, String)], name: &str) -> Option<String> {
+    options.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone())
 }

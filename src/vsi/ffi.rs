@@ -219,7 +219,7 @@ unsafe extern "C-unwind" fn on_tell(file: *mut c_void) -> u64 {
 
 unsafe extern "C-unwind" fn on_seek(file: *mut c_void, offset: u64, whence: c_int) -> c_int {
     // SAFETY: the host passes a handle of `on_open`.
-    unsafe { with_handle(file, -1, |_, handle| if handle.seek(offset, whence) { 0 } else { -1 }) }
+    unsafe { with_handle(file, -1, |gdal, handle| if handle.seek(gdal, offset, whence) { 0 } else { -1 }) }
 }
 
 unsafe extern "C-unwind" fn on_read(file: *mut c_void, buffer: *mut c_void, size: usize, count: usize) -> usize {

@@ -3,14 +3,14 @@
 use std::sync::{Arc, Mutex};
 
 use super::end;
+use super::hidden_failures::{Gap, Place};
 use super::host_source::{HostFile, HostSource, ThreadOptions};
-use super::workers::{Gap, Place};
 use crate::error::{Error, Result, ResultExt};
 use crate::file::{self, Ahead, EmptyTile, Lease};
 use crate::options::OnReadError;
 use crate::path::{self, Location, Request, View};
 use crate::process::{PerProcess, lock};
-use crate::source::{HostFiles, Source};
+use crate::source::{Caller, HostFiles, Identity, Source};
 use crate::trace;
 
 /// How a message is shown.
@@ -53,18 +53,23 @@ pub(super) trait Host: Send + Sync {
 pub(super) struct Files(pub(super) &'static dyn Host);
 
 impl HostFiles for Files {
-    fn open(&self, path: &str) -> Result<Arc<dyn Source>> {
-        HostSource::open(self.0, path)
+    fn open(&self, path: &str, identity: &Identity) -> Result<Arc<dyn Source>> {
+        HostSource::open(self.0, path, identity)
     }
+}
 
-    fn warn(&self, message: &str) {
-        self.0.report(message, Severity::Warning);
-    }
+/// Does `work` for the caller that this thread is.
+fn for_caller<T>(host: &'static dyn Host, work: impl FnOnce(&Caller<'_>) -> T) -> T {
+    let get = |path: &str, name: &str| host.option(path, name);
+    let warn = |message: &str| host.report(message, Severity::Warning);
+    work(&Caller::new(&get).with_files(&Files(host)).with_warn(&warn))
 }
 
 /// A file opened by GDAL. One thread uses it at a time.
 pub(super) struct Handle {
-    file: Arc<Lease>,
+    name: String,
+    /// `None` before the first read, where only that shows whether a thread of GDAL's decodes what another caller has open.
+    file: Option<Arc<Lease>>,
     position: u64,
     /// Whether nothing was read since the last seek.
     after_seek: bool,
@@ -85,23 +90,34 @@ pub(super) struct Handle {
 pub(super) fn open(host: &'static dyn Host, name: &str, mode: &str) -> Result<Handle> {
     trace::listen(host.option("", "CPL_DEBUG").is_some_and(|value| !value.is_empty()));
     end::note(host);
-    let opened = match mode {
-        "r" | "rb" | "r+" | "rb+" | "r+b" => find(host, name),
-        _ => path::parse(name)
-            .and_then(|request| Err(Error::ReadOnly { mode: mode.to_owned() }).in_file(&request.location.display())),
-    };
+    if !["r", "rb", "r+", "rb+", "r+b"].contains(&mode) {
+        let request = path::parse(name)?;
+        let error = Err(Error::ReadOnly { mode: mode.to_owned() }).in_file(&request.location.display());
+        return error.inspect_err(|error: &Error| host.report(&error.chain(), Severity::OpenFailed));
+    }
     let place = Place::new(host, name);
-    let file = match opened {
-        Ok(Some(file)) => file,
-        Ok(None) => return Err(Error::not_found()),
-        Err(error) => {
-            host.report(&error.chain(), Severity::OpenFailed);
-            // A thread of GDAL's that cannot open what its main thread has open fails in silence; its reads do not.
-            let is_read = !matches!(error.root(), Error::ReadOnly { .. });
-            place.main_file().filter(|_| is_read).ok_or(error)?
+    let file = for_caller(host, |caller| {
+        let before = place.main_files();
+        let own = || path::parse(name).and_then(|request| file::file_id(&request, caller)).ok();
+        let own = if before.is_empty() { None } else { own() };
+        if let Some(own) = &own
+            && !before.iter().any(|file| file.id().is_of_the_same_caller(own))
+            && host.thread_options().is_empty()
+        {
+            return Ok(None);
         }
-    };
+        match find(caller, name) {
+            Ok(Some(file)) => Ok(Some(file)),
+            Ok(None) => Err(Error::not_found()),
+            Err(error) => {
+                host.report(&error.chain(), Severity::OpenFailed);
+                // A thread of GDAL's that cannot open what its main thread has open fails in silence; its reads do not.
+                own.and_then(|own| place.main_file(&own)).map(Some).ok_or(error)
+            }
+        }
+    })?;
     Ok(Handle {
+        name: name.to_owned(),
         file,
         position: 0,
         after_seek: false,
@@ -116,13 +132,10 @@ pub(super) fn open(host: &'static dyn Host, name: &str, mode: &str) -> Result<Ha
 }
 
 /// The file behind a name; `None` for a side-car that is not there.
-fn find(host: &'static dyn Host, name: &str) -> Result<Option<Arc<Lease>>> {
+fn find(caller: &Caller<'_>, name: &str) -> Result<Option<Arc<Lease>>> {
     let request = path::parse(name)?;
-    let target = request.location.gdal_path();
-    let get = |path: &str, option: &str| host.option(path, option);
-    let wants_side_cars = || file::wants_side_cars(&|option| get(&target, option));
-    let files = Files(host);
-    let looked_for = |request: &Request| match file::open(request, &get, Some(&files)) {
+    let wants_side_cars = || file::wants_side_cars(&request.location, caller);
+    let looked_for = |request: &Request| match file::open(request, caller) {
         Err(error) if matches!(error.root(), Error::NotFound { .. }) => Ok(None),
         opened => opened.map(Some),
     };
@@ -137,13 +150,13 @@ fn find(host: &'static dyn Host, name: &str) -> Result<Option<Arc<Lease>>> {
             return Ok(Some(file));
         }
         // Without them GDAL takes the file's own overviews, so a failure is no error.
-        let overviews = file::open(&request, &get, Some(&files)).inspect_err(|error| {
+        let overviews = file::open(&request, caller).inspect_err(|error| {
             trace::debug(|| format!("no list of overviews: {}", error.chain()));
         });
         return Ok(overviews.ok());
     }
     if request.location.is_jp2() {
-        return file::open(&request, &get, Some(&files)).map(Some);
+        return file::open(&request, caller).map(Some);
     }
     // Nothing lies beside a view.
     if request.view != View::Whole || (is_side_car_probe(&request.location) && !wants_side_cars()) {
@@ -161,6 +174,10 @@ pub(super) struct Found {
 
 /// Looks a name up without a message: GDAL stats what it only guesses.
 pub(super) fn stat(host: &'static dyn Host, name: &str) -> Result<Found> {
+    for_caller(host, |caller| stat_for(caller, name))
+}
+
+fn stat_for(caller: &Caller<'_>, name: &str) -> Result<Found> {
     let folder = Found { size: 0, is_folder: true, last_modified: None };
     if let Ok(request) = path::parse(name) {
         // GDAL lists what a VRT is made of where it finds it; but whoever reads that by itself gets wrong pixels.
@@ -169,18 +186,17 @@ pub(super) fn stat(host: &'static dyn Host, name: &str) -> Result<Found> {
         }
         match &request.location {
             Location::Local(local) if local.is_dir() => return Ok(folder),
-            Location::Product { file: None, .. } => return product(host, &request).map(|_| folder),
-            // A folder's list asks for the size of each of its files: the index tells it.
-            Location::Product { .. } if request.view == View::Whole && file::at_hand(&request).is_none() => {
-                let get = |path: &str, option: &str| host.option(path, option);
-                if let Some((size, last_modified)) = file::size(&request, &get, Some(&Files(host)))? {
+            Location::Product { file: None, .. } => return file::bands(&request, caller).map(|_| folder),
+            // A folder's list asks for the size of each of its files: the index records it.
+            Location::Product { .. } if request.view == View::Whole && file::at_hand(&request, caller).is_none() => {
+                if let Some((size, last_modified)) = file::size(&request, caller)? {
                     return Ok(Found { size, is_folder: false, last_modified });
                 }
             }
             _ => {}
         }
     }
-    let file = find(host, name)?.ok_or_else(Error::not_found)?;
+    let file = find(caller, name)?.ok_or_else(Error::not_found)?;
     Ok(Found { size: file.size(), is_folder: false, last_modified: file.last_modified() })
 }
 
@@ -216,12 +232,14 @@ fn is_side_car_probe(location: &Location) -> bool {
 /// those of the same stem. `None` where they are not known and wanted (VSITLM_SIDECARS=YES): then GDAL asks for each, which
 /// GDAL 3.10 and later do for no name that a list lacks.
 pub(super) fn sibling_files(host: &'static dyn Host, name: &str) -> Option<Vec<String>> {
+    for_caller(host, |caller| siblings_of(caller, name))
+}
+
+fn siblings_of(caller: &Caller<'_>, name: &str) -> Option<Vec<String>> {
     let Ok(request) = path::parse(name) else { return Some(Vec::new()) };
     if request.view != View::Whole {
         return Some(Vec::new());
     }
-    let target = request.location.gdal_path();
-    let get = |option: &str| host.option(&target, option);
     let mut siblings = Vec::new();
     if let Location::Local(file) = &request.location {
         let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
@@ -229,11 +247,11 @@ pub(super) fn sibling_files(host: &'static dyn Host, name: &str) -> Option<Vec<S
         let entries = std::fs::read_dir(folder.unwrap_or(std::path::Path::new("."))).into_iter().flatten().flatten();
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
         siblings.extend(names.filter(|entry| entry.starts_with(stem)));
-    } else if file::wants_side_cars(&get) {
+    } else if file::wants_side_cars(&request.location, caller) {
         return None;
     }
     // GDAL asks when it has the file open.
-    if file::at_hand(&request).is_some_and(|file| file.may_have_overviews()) {
+    if file::at_hand(&request, caller).is_some_and(|file| file.may_have_overviews()) {
         // As GDAL cuts a name from a path: at the last slash, be it in a query string. /vsitlm/?url=… and /vsitlm?url=…
         // come here alike.
         let overviews = format!("{}.ovr", name.rsplit('/').next().unwrap_or(name));
@@ -255,14 +273,9 @@ pub(super) fn read_dir(host: &'static dyn Host, name: &str) -> Option<Vec<String
             let entries = std::fs::read_dir(folder).ok()?;
             Some(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
         }
-        Location::Product { file: None, .. } => product(host, &request).ok(),
+        Location::Product { file: None, .. } => for_caller(host, |caller| file::bands(&request, caller)).ok(),
         _ => None,
     }
-}
-
-/// The files of the product that `request` names.
-fn product(host: &'static dyn Host, request: &Request) -> Result<Vec<String>> {
-    file::bands(request, &|path, option| host.option(path, option), Some(&Files(host)))
 }
 
 /// How many reads have failed for good, and what the last one said.
@@ -273,17 +286,39 @@ pub(super) fn read_errors() -> (u64, String) {
     lock(READ_ERRORS.get()).clone()
 }
 
+/// Raises what a read has failed with, for good.
+fn complain(host: &dyn Host, file: &Lease, error: &Error) {
+    let message = format!(
+        "{}. GDAL reads the tile once more where a thread of its own has failed; with GDAL_NUM_THREADS=1 it fails at \
+         once, with VSITLM_ON_READ_ERROR=ABORT the process ends",
+        error.chain()
+    );
+    {
+        let mut errors = lock(READ_ERRORS.get());
+        errors.0 += 1;
+        errors.1.clone_from(&message);
+    }
+    host.report(&message, Severity::ReadFailed);
+    if file.options().on_read_error == OnReadError::Abort {
+        eprintln!("vsitlm: {}: the process ends (VSITLM_ON_READ_ERROR=ABORT)", error.chain());
+        std::process::abort();
+    }
+}
+
 impl Handle {
     pub(super) fn tell(&self) -> u64 {
         self.position
     }
 
     /// Moves the cursor; false for a `whence` that does not exist.
-    pub(super) fn seek(&mut self, offset: u64, whence: i32) -> bool {
+    pub(super) fn seek(&mut self, host: &'static dyn Host, offset: u64, whence: i32) -> bool {
         let base = match whence {
             libc::SEEK_SET => 0,
             libc::SEEK_CUR => self.position,
-            libc::SEEK_END => self.file.size(),
+            libc::SEEK_END => match self.opened(host) {
+                Some(file) => file.size(),
+                None => return false,
+            },
             _ => return false,
         };
         // GDAL's offsets are unsigned; a step back is written as its two's complement.
@@ -296,52 +331,83 @@ impl Handle {
     /// Reads from the cursor on and gives the number of bytes.
     ///
     /// A failure is loud, because GDAL hides it from those who read several tiles with threads: see `workers`.
-    pub(super) fn read(&mut self, host: &dyn Host, buffer: &mut [u8]) -> usize {
+    pub(super) fn read(&mut self, host: &'static dyn Host, buffer: &mut [u8]) -> usize {
+        if self.file.is_none() {
+            self.decide(host);
+        }
+        let Some(mut file) = self.file.clone() else { return self.fail() };
         if self.position == 0 && !self.after_seek {
-            self.place.read_from_start(&self.file);
+            self.place.read_from_start(&file);
         }
         self.place.used(host);
-        let decodes = self.decodes.unwrap_or_else(|| self.begins_to_decode());
-        self.decodes = Some(decodes);
+        if self.decodes.is_none() {
+            file = self.begins_to_decode(file);
+        }
+        let decodes = self.decodes == Some(true);
         let asked = buffer.len() as u64;
-        let wanted = if self.after_seek { self.file.probe(self.position, asked) } else { None };
+        let wanted = if self.after_seek { file.probe(self.position, asked) } else { None };
         self.after_seek = false;
         if let Some(done) = self.read_instead(buffer) {
             return done;
         }
         let length = usize::try_from(wanted.unwrap_or(asked)).unwrap_or(buffer.len()).min(buffer.len());
-        match self.file.read_at(self.position, buffer.get_mut(..length).unwrap_or_default(), &mut self.ahead) {
+        match file.read_at(self.position, buffer.get_mut(..length).unwrap_or_default(), &mut self.ahead) {
             Ok(done) => {
                 self.position += done as u64;
                 self.at_end = wanted.is_none() && (done as u64) < asked;
                 done
             }
             Err(error) => {
-                self.complain(host, &error);
+                complain(host, &file, &error);
                 if decodes && self.place.is_workers() {
-                    self.instead = self.file.empty_tile(self.position);
-                    if let Some(done) = self.read_up_to_body(buffer).or_else(|| self.read_instead(buffer)) {
+                    self.instead = file.empty_tile(self.position);
+                    if let Some(done) = self.read_up_to_body(&file, buffer).or_else(|| self.read_instead(buffer)) {
                         self.gap = self.gap.max(Gap::Filled);
                         return done;
                     }
                 }
-                self.failed = true;
-                self.gap = Gap::Open;
-                0
+                self.fail()
             }
+        }
+    }
+
+    /// A read that gives nothing.
+    fn fail(&mut self) -> usize {
+        self.failed = true;
+        self.gap = Gap::Open;
+        0
+    }
+
+    /// The file, which this thread opens by its own options where that was not decided yet.
+    fn opened(&mut self, host: &'static dyn Host) -> Option<&Arc<Lease>> {
+        if self.file.is_none() {
+            match for_caller(host, |caller| find(caller, &self.name)) {
+                Ok(file) => self.file = file,
+                Err(error) => host.report(&error.chain(), Severity::OpenFailed),
+            }
+        }
+        self.file.as_ref()
+    }
+
+    /// Finds out by the first read whose file it is: see `hidden_failures`.
+    fn decide(&mut self, host: &'static dyn Host) {
+        let before = if self.after_seek { self.place.main_files() } else { Vec::new() };
+        let mut decoded = before.into_iter().filter(|file| file.is_codestream_start(self.position));
+        match decoded.next() {
+            Some(first) if decoded.all(|other| other.id().is_of_the_same_caller(first.id())) => self.file = Some(first),
+            Some(_) => {}
+            None => drop(self.opened(host)),
         }
     }
 
     /// Whether the handle's first read is a decoder's that was opened for that alone. Then it is one of the file that the
     /// name was opened by before, and reads that: what lies under the name now may be another version.
-    fn begins_to_decode(&mut self) -> bool {
-        if !self.after_seek {
-            return false;
-        }
-        if let Some(main) = self.place.main_file().filter(|main| main.is_codestream_start(self.position)) {
-            self.file = main;
-        }
-        self.file.is_codestream_start(self.position)
+    fn begins_to_decode(&mut self, file: Arc<Lease>) -> Arc<Lease> {
+        let main = if self.after_seek { self.place.main_file(file.id()) } else { None };
+        let file = main.filter(|main| main.is_codestream_start(self.position)).unwrap_or(file);
+        self.decodes = Some(self.after_seek && file.is_codestream_start(self.position));
+        self.file = Some(file.clone());
+        file
     }
 
     /// Reads from the body of the empty tile, where the cursor is there.
@@ -353,30 +419,12 @@ impl Handle {
     }
 
     /// Reads what stands before that body, which needs no source.
-    fn read_up_to_body(&mut self, buffer: &mut [u8]) -> Option<usize> {
+    fn read_up_to_body(&mut self, file: &Lease, buffer: &mut [u8]) -> Option<usize> {
         let before = self.instead.as_ref()?.body.start.checked_sub(self.position).filter(|before| *before > 0)?;
         let length = usize::try_from(before).ok()?.min(buffer.len());
-        let done = self.file.read_at(self.position, buffer.get_mut(..length)?, &mut self.ahead).ok()?;
+        let done = file.read_at(self.position, buffer.get_mut(..length)?, &mut self.ahead).ok()?;
         self.position += done as u64;
         Some(done)
-    }
-
-    fn complain(&self, host: &dyn Host, error: &Error) {
-        let message = format!(
-            "{}. GDAL reads the tile once more where a thread of its own has failed; with GDAL_NUM_THREADS=1 it fails at \
-             once, with VSITLM_ON_READ_ERROR=ABORT the process ends",
-            error.chain()
-        );
-        {
-            let mut errors = lock(READ_ERRORS.get());
-            errors.0 += 1;
-            errors.1.clone_from(&message);
-        }
-        host.report(&message, Severity::ReadFailed);
-        if self.file.options().on_read_error == OnReadError::Abort {
-            eprintln!("vsitlm: {}: the process ends (VSITLM_ON_READ_ERROR=ABORT)", error.chain());
-            std::process::abort();
-        }
     }
 
     pub(super) fn is_at_end(&self) -> bool {

@@ -16,7 +16,7 @@ use super::handler::Host;
 use crate::error::{Error, Result};
 use crate::path;
 use crate::process::{PerProcess, lock};
-use crate::source::{self, Host as Counted, Meta, Source, SourceOffset, SourceRange};
+use crate::source::{self, Host as Counted, Identity, Meta, Source, SourceOffset, SourceRange};
 
 /// An open file of the host's.
 pub(super) trait HostFile: Send {
@@ -39,6 +39,7 @@ pub(super) struct HostSource {
     host: &'static dyn Host,
     path: String,
     origin: String,
+    identity: String,
     cheap: bool,
     meta: Meta,
     options: ThreadOptions,
@@ -69,8 +70,8 @@ impl Drop for Idle {
 }
 
 impl HostSource {
-    /// Opens `path`, a path of GDAL's.
-    pub(super) fn open(host: &'static dyn Host, path: &str) -> Result<Arc<dyn Source>> {
+    /// Opens `path`, a path of GDAL's, for a caller with this identity.
+    pub(super) fn open(host: &'static dyn Host, path: &str, identity: &Identity) -> Result<Arc<dyn Source>> {
         let file = host.open_file(path).ok_or_else(Error::not_found)?;
         let (size, last_modified) = host.file_size(path).ok_or_else(Error::not_found)?;
         let origin = path.split('?').next().unwrap_or_default().to_owned();
@@ -78,6 +79,7 @@ impl HostSource {
             host,
             cheap: !REMOTE.iter().any(|prefix| path.contains(prefix)),
             path: path.to_owned(),
+            identity: format!("{path}#{}", identity.number()),
             origin,
             meta: Meta { size, etag: None, last_modified },
             options: host.thread_options(),
@@ -160,6 +162,10 @@ fn without_secrets(message: &str) -> String {
 impl Source for HostSource {
     fn origin(&self) -> &str {
         &self.origin
+    }
+
+    fn identity(&self) -> &str {
+        &self.identity
     }
 
     fn is_cheap(&self) -> bool {

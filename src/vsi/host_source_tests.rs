@@ -99,7 +99,7 @@ fn made(made: Made) -> &'static Made {
 /// Opens the host's file by a thread that has the right option; this one has another.
 fn open(made: &'static Made, path: &str) -> Arc<dyn Source> {
     OPTIONS.set(vec![c"KEY=right".to_owned()]);
-    let source = HostSource::open(Box::leak(Box::new(made)), path).unwrap();
+    let source = HostSource::open(Box::leak(Box::new(made)), path, &Identity::none()).unwrap();
     OPTIONS.set(vec![c"KEY=other".to_owned()]);
     source
 }
@@ -169,6 +169,7 @@ pub(in crate::vsi) fn read_in_a_child(fork: fn(&mut dyn FnMut() -> bool) -> bool
         host: Box::leak(Box::new(host)),
         path: "/vsis3/b/a.jp2".into(),
         origin: "/vsis3/b/a.jp2".into(),
+        identity: "/vsis3/b/a.jp2#0".into(),
         cheap: false,
         meta: Meta { size: SIZE, etag: None, last_modified: None },
         options: host.thread_options(),

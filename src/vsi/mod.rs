@@ -6,5 +6,5 @@ mod asker;
 mod end;
 mod ffi;
 mod handler;
+mod hidden_failures;
 mod host_source;
-mod workers;

@@ -7,15 +7,15 @@ use crate::cli::shards::{open_index, shards};
 use crate::cli::{complain, print, size};
 use crate::error::Result;
 use crate::index::{Described, describe_index};
-use crate::options::Options;
+use crate::source::Caller;
 
 /// Whether all of the index at `path` could be read.
-pub(super) fn run(path: &str, json: bool, options: &Options) -> Result<bool> {
-    let files = shards(path, options)?;
+pub(super) fn run(path: &str, json: bool, caller: &Caller<'_>) -> Result<bool> {
+    let files = shards(path, caller)?;
     let progress = Progress::new(files.len());
     let (mut described, mut bytes, mut failed) = (Described::default(), 0, 0);
     for location in &files {
-        let told = open_index(location, options).and_then(|file| {
+        let told = open_index(location, caller).and_then(|file| {
             bytes += file.size();
             describe_index(&file, &mut described)
         });

@@ -2,19 +2,17 @@
 
 use serde_json::{Value, json};
 
-use crate::cli::{complain, open, print, size};
+use crate::cli::{complain, print, size};
 use crate::error::{Error, Result, ResultExt};
-use crate::index::{Found, OpenIndex, PacketLengths, Record, Scanned, find, scan};
+use crate::index::{Found, PacketLengths, Record, Scanned, find, scan};
 use crate::jp2::{LBox, PROGRESSIONS, TilePart};
-use crate::options::Options;
-use crate::path::{Key, Location, key_of, parse};
-use crate::source::{self, Source};
+use crate::path::{Key, Location, key_of};
+use crate::source::{self, Caller, Source};
 
 /// Describes the JP2 at `location`.
-pub(super) fn run(location: &Location, json: bool, options: &Options) -> Result<bool> {
-    let source = open(location, options)?;
-    let by_path = |index: &str| source::open(&parse(index)?.location, options, None);
-    let (told, warnings) = scan_jp2(location, &*source, options, &by_path)?;
+pub(super) fn run(location: &Location, json: bool, caller: &Caller<'_>) -> Result<bool> {
+    let source = caller.source(location)?;
+    let (told, warnings) = scan_jp2(location, &*source, caller)?;
     for warning in warnings {
         complain(&warning.chain());
     }
@@ -31,15 +29,11 @@ pub(super) fn run(location: &Location, json: bool, options: &Options) -> Result<
 ///
 /// # Errors
 /// As [`scan`].
-pub(crate) fn scan_jp2(
-    location: &Location,
-    source: &dyn Source,
-    options: &Options,
-    open: &OpenIndex<'_>,
-) -> Result<(Value, Vec<Error>)> {
+pub(crate) fn scan_jp2(location: &Location, source: &dyn Source, caller: &Caller<'_>) -> Result<(Value, Vec<Error>)> {
     let name = location.display();
     let scanned = scan(source).in_file(&name)?;
-    let gap = source::merge_gap(source, options);
+    let options = caller.access(location).in_file(&name)?.options;
+    let gap = source::merge_gap(source, &options);
     // The names of the folders that a local file lies in tell the product.
     let whole = match location {
         Location::Local(path) => Location::Local(path.canonicalize().unwrap_or_else(|_| path.clone())),
@@ -47,7 +41,7 @@ pub(crate) fn scan_jp2(
     };
     let key = key_of(&whole);
     let found = match &key {
-        Some(key) if !options.index.is_empty() => Some(find(options, key, source.origin(), open)),
+        Some(key) if !options.index.is_empty() => Some(find(&options.index, key, source.origin(), caller)),
         _ => None,
     };
     let told = describe(&name, &scanned, key.as_ref(), found.as_ref(), gap);

@@ -5,9 +5,10 @@ mod jp2;
 
 pub(crate) use jp2::scan_jp2;
 
-use super::{locate, options};
+use super::locate;
 use crate::error::Result;
 use crate::path::Location;
+use crate::source::Caller;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -20,7 +21,7 @@ pub(super) struct Arguments {
 
 /// Whether all could be told.
 pub(super) fn run(arguments: &Arguments) -> Result<bool> {
-    let options = options()?;
+    let caller = Caller::of_environment();
     let location = locate(&arguments.path)?;
     let name = arguments.path.split('?').next().unwrap_or_default();
     let is_folder = match &location {
@@ -28,8 +29,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
         _ => name.ends_with('/'),
     };
     if is_folder || name.ends_with(".parquet") {
-        index::run(&arguments.path, arguments.json, &options)
+        index::run(&arguments.path, arguments.json, &caller)
     } else {
-        jp2::run(&location, arguments.json, &options)
+        jp2::run(&location, arguments.json, &caller)
     }
 }

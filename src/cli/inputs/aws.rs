@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Found, Input, names, read, side_by_side};
 use crate::error::{Error, Result};
-use crate::options::Options;
 use crate::path::{Key, Location, ProductName, aws_folder, product_name};
+use crate::source::Caller;
 
 /// Bytes of one of the two files.
 const MOST_INFO: u64 = 4 << 20;
@@ -18,7 +18,7 @@ const TELLERS: [(&str, &str); 2] = [("productInfo.json", "name"), ("tileInfo.jso
 
 /// Gives the files that lie in AWS's layout the names of their products. Of a folder that cannot be asked nothing is left
 /// but a failure: its files would get other names than the next time.
-pub(super) fn name_products(found: &mut Found, options: &Options) {
+pub(super) fn name_products(found: &mut Found, caller: &Caller<'_>) {
     let mut folders: BTreeMap<String, (Location, Vec<usize>)> = BTreeMap::new();
     for (number, input) in found.inputs.iter().enumerate() {
         if let Some(folder) = folder(input) {
@@ -26,7 +26,7 @@ pub(super) fn name_products(found: &mut Found, options: &Options) {
         }
     }
     let folders: Vec<_> = folders.into_iter().collect();
-    let told = side_by_side(&folders, |(_, (folder, _))| told(folder, options));
+    let told = side_by_side(&folders, |(_, (folder, _))| told(folder, caller));
     let mut left_out = BTreeSet::new();
     for ((name, (_, numbers)), told) in folders.into_iter().zip(told) {
         match told {
@@ -69,9 +69,9 @@ fn folder(input: &Input) -> Option<Location> {
 ///
 /// # Errors
 /// Those of reading, but that there is none.
-pub(super) fn told(folder: &Location, options: &Options) -> Result<Option<String>> {
+pub(super) fn told(folder: &Location, caller: &Caller<'_>) -> Result<Option<String>> {
     for (file, field) in TELLERS {
-        match read(&folder.join(file)?, MOST_INFO, options) {
+        match read(&folder.join(file)?, MOST_INFO, caller) {
             Ok(bytes) => {
                 if let Some(name) = name_in(&bytes, field) {
                     return Ok(Some(name));

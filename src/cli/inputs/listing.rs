@@ -2,9 +2,8 @@
 
 use super::{Found, Input, Selection};
 use crate::error::{Result, ResultExt};
-use crate::options::Options;
 use crate::path::Location;
-use crate::source::list;
+use crate::source::{Caller, list};
 
 /// Whether what lies at `location` is a prefix of a store that can be listed.
 pub(super) fn is_possible(location: &Location) -> bool {
@@ -12,10 +11,10 @@ pub(super) fn is_possible(location: &Location) -> bool {
 }
 
 /// What is wanted of the objects below `location`. A listing that fails half-way gives what it has, and a failure.
-pub(super) fn expand(location: &Location, selection: &Selection, options: &Options) -> Result<Found> {
+pub(super) fn expand(location: &Location, selection: &Selection, caller: &Caller<'_>) -> Result<Found> {
     let prefix = location.with_key(&format!("{}/", location.file_path().trim_end_matches('/')));
     let mut inputs = Vec::new();
-    let outcome = list(&prefix, options, &mut |page| {
+    let outcome = list(&prefix, &caller.access(&prefix)?, &mut |page| {
         let images = page.into_iter().filter(|listed| listed.location.is_jp2());
         inputs.extend(images.map(|listed| Input { seen: Some(listed.meta), ..Input::new(listed.location) }));
     });

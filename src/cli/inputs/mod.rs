@@ -31,11 +31,10 @@ pub(super) use checksum::Checksum;
 pub(super) use selection::Selection;
 pub(super) use slice::Slice;
 
-use super::{locate, options_for};
+use super::locate;
 use crate::error::{Error, Result, ResultExt};
-use crate::options::Options;
 use crate::path::{Key, Location, ProductName, key_of_names, product_name};
-use crate::source::{Meta, read_whole};
+use crate::source::{Caller, Meta, read_whole};
 
 /// Arguments that are expanded at the same time: manifests and documents are waited for.
 const SIDE_BY_SIDE: usize = 16;
@@ -120,7 +119,7 @@ pub(super) fn expand(
     list: impl BufRead,
     slice: Option<Slice>,
     selection: &Selection,
-    options: &Options,
+    caller: &Caller<'_>,
 ) -> (Vec<Input>, Vec<(String, Error)>) {
     let mut all = Found::default();
     let mut named = Vec::new();
@@ -145,7 +144,7 @@ pub(super) fn expand(
     if let Some(slice) = slice.filter(|_| shares_names) {
         named = slice.take(named);
     }
-    for (name, found) in named.iter().zip(side_by_side(&named, |text| expand_one(text, selection, options))) {
+    for (name, found) in named.iter().zip(side_by_side(&named, |text| expand_one(text, selection, caller))) {
         match found {
             Ok(found) => all.add(found),
             Err(error) => all.fail(crate::path::without_secrets(name), error),
@@ -154,7 +153,7 @@ pub(super) fn expand(
     if let Some(slice) = slice.filter(|_| !shares_names) {
         all.inputs = slice.take(all.inputs);
     }
-    aws::name_products(&mut all, options);
+    aws::name_products(&mut all, caller);
     (all.inputs, all.failures)
 }
 
@@ -182,7 +181,7 @@ fn side_by_side<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) ->
     done.into_iter().map(|(_, result)| result).collect()
 }
 
-fn expand_one(text: &str, selection: &Selection, options: &Options) -> Result<Found> {
+fn expand_one(text: &str, selection: &Selection, caller: &Caller<'_>) -> Result<Found> {
     let location = locate(text)?;
     if let Location::Local(path) = &location {
         if path.is_dir() {
@@ -190,7 +189,7 @@ fn expand_one(text: &str, selection: &Selection, options: &Options) -> Result<Fo
         }
         let name = product_name(text).filter(|name| !path.exists() && [name, &*format!("{name}.SAFE")].contains(&text));
         match (name, &selection.store) {
-            (Some(name), Some(store)) => return store::expand(name, store, selection, options),
+            (Some(name), Some(store)) => return store::expand(name, store, selection, caller),
             (Some(_), None) => {
                 let what = "there is no such folder here: name the archive with --store, or write where it lies";
                 return Err(Error::Product { what: what.to_owned() });
@@ -202,22 +201,22 @@ fn expand_one(text: &str, selection: &Selection, options: &Options) -> Result<Fo
     let is_folder = name.ends_with('/');
     let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
     match extension.as_deref() {
-        Some("json" | "geojson") => return stac::expand_json(&location, selection, options),
-        Some("parquet") => return stac::expand_parquet(&location, selection, options),
+        Some("json" | "geojson") => return stac::expand_json(&location, selection, caller),
+        Some("parquet") => return stac::expand_parquet(&location, selection, caller),
         _ => {}
     }
     match &location {
         // Whatever a file of this machine is called, scanning tells whether it is one.
         Location::Local(path) => Ok(Found { inputs: vec![folder::file(path)], ..Found::default() }),
         _ if location.is_jp2() && !is_folder => Ok(Found { inputs: vec![Input::new(location)], ..Found::default() }),
-        _ if is_safe(&name) => match safe::expand(&location, selection, options) {
+        _ if is_safe(&name) => match safe::expand(&location, selection, caller) {
             // Copies may lack the manifest; what is there can be listed, where listing is possible.
             Err(error) if matches!(error.root(), Error::NotFound { .. }) && listing::is_possible(&location) => {
-                listing::expand(&location, selection, options)
+                listing::expand(&location, selection, caller)
             }
             outcome => outcome,
         },
-        _ if is_folder && listing::is_possible(&location) => listing::expand(&location, selection, options),
+        _ if is_folder && listing::is_possible(&location) => listing::expand(&location, selection, caller),
         _ => Err(Error::Path {
             path: location.display(),
             what: "its name is not that of a JP2 (.jp2, .j2k, .j2c, .jpx), a SAFE product, a STAC document (.json, \
@@ -234,8 +233,8 @@ fn is_safe(path: &str) -> bool {
 }
 
 /// The bytes of a document of at most `most` bytes.
-fn read(location: &Location, most: u64, options: &Options) -> Result<bytes::Bytes> {
-    options_for(location, options).and_then(|options| read_whole(location, most, &options)).in_file(&location.display())
+fn read(location: &Location, most: u64, caller: &Caller<'_>) -> Result<bytes::Bytes> {
+    read_whole(location, most, caller).in_file(&location.display())
 }
 
 #[cfg(test)]

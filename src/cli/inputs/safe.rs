@@ -15,9 +15,8 @@ use roxmltree::{Document, Node, ParsingOptions};
 
 use super::{Checksum, Found, Input, Selection, read};
 use crate::error::{Error, Result, ResultExt};
-use crate::options::Options;
 use crate::path::{Location, is_jp2_name};
-use crate::source::{Meta, local_meta};
+use crate::source::{Caller, Meta, local_meta};
 
 /// The manifest's name.
 pub(super) const MANIFEST: &str = "manifest.safe";
@@ -40,20 +39,19 @@ struct Named {
 ///
 /// # Errors
 /// Those of reading its manifest.
-pub(super) fn expand(folder: &Location, selection: &Selection, options: &Options) -> Result<Found> {
+pub(super) fn expand(folder: &Location, selection: &Selection, caller: &Caller<'_>) -> Result<Found> {
     let path = folder.file_path();
     let manifest = match path.rsplit('/').next() {
         None | Some("") => folder.join(MANIFEST)?,
         Some(name) => folder.join(&format!("{name}/{MANIFEST}"))?,
     };
-    files(&manifest, selection, options)
+    files(&manifest, selection, caller)
 }
 
 /// The same of a folder of this machine, `folder`. Files that are missing, or that have another size, are failures.
 pub(super) fn expand_local(folder: &Path, selection: &Selection) -> Result<Found> {
-    // Nothing of the options is asked for here.
-    let options = Options::resolve(&|_| None)?;
-    let all = files(&Location::Local(folder.join(MANIFEST)), selection, &options)?;
+    let caller = Caller::of_environment();
+    let all = files(&Location::Local(folder.join(MANIFEST)), selection, &caller)?;
     let mut found = Found { failures: all.failures, ..Found::default() };
     for input in all.inputs {
         let Location::Local(path) = &input.location else { continue };
@@ -74,9 +72,9 @@ pub(super) fn expand_local(folder: &Path, selection: &Selection) -> Result<Found
     Ok(found)
 }
 
-fn files(manifest: &Location, selection: &Selection, options: &Options) -> Result<Found> {
+fn files(manifest: &Location, selection: &Selection, caller: &Caller<'_>) -> Result<Found> {
     let name = manifest.display();
-    let bytes = read(manifest, MOST_MANIFEST, options)?;
+    let bytes = read(manifest, MOST_MANIFEST, caller)?;
     let mut refused = Found::default();
     let mut inputs = Vec::new();
     for Named { href, size, checksum } in parse(&bytes).in_file(&name)? {

@@ -13,8 +13,8 @@ use serde_json::value::RawValue;
 use super::{Found, Input, Selection, read};
 use crate::error::{Error, Result, ResultExt};
 use crate::index::Table;
-use crate::options::Options;
 use crate::path::{Location, ProductName, is_jp2_name, product_name};
+use crate::source::Caller;
 
 /// Bytes of a document: some thousand items as JSON, some hundred thousand as stac-geoparquet.
 const MOST_BYTES: u64 = 256 << 20;
@@ -81,8 +81,8 @@ fn is_jp2(media_type: Option<&str>, href: &str) -> bool {
 ///
 /// # Errors
 /// Those of reading it, and [`Error::Read`] for a document that is none.
-pub(super) fn expand_json(location: &Location, selection: &Selection, options: &Options) -> Result<Found> {
-    let bytes = read(location, MOST_BYTES, options)?;
+pub(super) fn expand_json(location: &Location, selection: &Selection, caller: &Caller<'_>) -> Result<Found> {
+    let bytes = read(location, MOST_BYTES, caller)?;
     let items = parse(&bytes).in_file(&location.display())?;
     let mut found = Found::default();
     items.into_iter().for_each(|item| found.add(item.files(location, selection)));
@@ -127,9 +127,9 @@ fn json_item(item: &Value) -> Item {
 ///
 /// # Errors
 /// As for JSON.
-pub(super) fn expand_parquet(location: &Location, selection: &Selection, options: &Options) -> Result<Found> {
+pub(super) fn expand_parquet(location: &Location, selection: &Selection, caller: &Caller<'_>) -> Result<Found> {
     let name = location.display();
-    let table = Table::new(&name, read(location, MOST_BYTES, options)?).in_file(&name)?;
+    let table = Table::new(&name, read(location, MOST_BYTES, caller)?).in_file(&name)?;
     let columns = table.columns();
     let mut assets: Vec<(usize, Option<usize>)> = Vec::new();
     for (path, place) in &columns {

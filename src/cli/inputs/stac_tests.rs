@@ -19,8 +19,7 @@ fn named(name: &str, document: &[u8], selection: &Selection) -> (Vec<Input>, Vec
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
     std::fs::write(&path, document).unwrap();
-    let options = Options::resolve(&|_| None).unwrap();
-    expand(&[path.to_str().unwrap().to_owned()], &b""[..], None, selection, &options)
+    expand(&[path.to_str().unwrap().to_owned()], &b""[..], None, selection, &Caller::of_environment())
 }
 
 fn full(band: &str, resolution: Option<u32>) -> Option<Key> {

@@ -2,14 +2,14 @@
 
 use super::{Found, Input, Selection, aws, folder, listing, safe};
 use crate::error::{Error, Result};
-use crate::options::Options;
 use crate::path::{Archive, Key, Location, Store, parse};
+use crate::source::Caller;
 
 /// What is wanted of the product `name`, which lies in `store`.
 ///
 /// # Errors
 /// [`Error::NotFound`] where it lies in none of the folders that it can lie in, and those of looking there.
-pub(super) fn expand(name: &str, store: &Store, selection: &Selection, options: &Options) -> Result<Found> {
+pub(super) fn expand(name: &str, store: &Store, selection: &Selection, caller: &Caller<'_>) -> Result<Found> {
     let key = Key::of_product(name);
     let Some(archive) = store.archive() else {
         return Err(Error::Product { what: "the store has no archive's layout: use cdse, gcs or aws".to_owned() });
@@ -17,8 +17,8 @@ pub(super) fn expand(name: &str, store: &Store, selection: &Selection, options: 
     for folder in archive.product_folders(&key)? {
         let location = parse(&format!("{}/", store.join(&folder, key.level())))?.location;
         let found = match archive {
-            Archive::Aws => of_aws(name, &location, selection, options),
-            Archive::Cdse | Archive::Gcs => of_safe(&location, selection, options).map(Some),
+            Archive::Aws => of_aws(name, &location, selection, caller),
+            Archive::Cdse | Archive::Gcs => of_safe(&location, selection, caller).map(Some),
         };
         match found {
             Ok(Some(found)) => return Ok(found),
@@ -30,21 +30,21 @@ pub(super) fn expand(name: &str, store: &Store, selection: &Selection, options: 
     Err(Error::NotFound { detail: String::new(), check: "the product's name and --store" })
 }
 
-fn of_safe(location: &Location, selection: &Selection, options: &Options) -> Result<Found> {
+fn of_safe(location: &Location, selection: &Selection, caller: &Caller<'_>) -> Result<Found> {
     match location {
         Location::Local(folder) => safe::expand_local(folder, selection),
-        _ => safe::expand(location, selection, options),
+        _ => safe::expand(location, selection, caller),
     }
 }
 
 /// The product that lies in `folder`, one of those of a tile's day, if that is the one.
-fn of_aws(name: &str, folder: &Location, selection: &Selection, options: &Options) -> Result<Option<Found>> {
-    if aws::told(folder, options)?.as_deref() != Some(name) {
+fn of_aws(name: &str, folder: &Location, selection: &Selection, caller: &Caller<'_>) -> Result<Option<Found>> {
+    if aws::told(folder, caller)?.as_deref() != Some(name) {
         return Ok(None);
     }
     let found = match folder {
         Location::Local(path) => folder::expand(path, selection)?,
-        _ => listing::expand(folder, selection, options)?,
+        _ => listing::expand(folder, selection, caller)?,
     };
     let inputs = found.inputs.into_iter().map(|input: Input| input.of_product(name)).collect();
     Ok(Some(Found { inputs, ..found }))

@@ -7,13 +7,9 @@ use super::*;
 const PRODUCT: &str = "S2A_MSIL2A_20241016T105031_N0511_R051_T31UDQ_20241016T151206";
 const GRANULE: &str = "GRANULE/L2A_T31UDQ_A048668_20241016T105303";
 
-fn options() -> Options {
-    Options::resolve(&|_| None).unwrap()
-}
-
 fn expanded(paths: &[&Path], selection: &Selection) -> (Vec<Input>, Vec<(String, Error)>) {
     let arguments: Vec<String> = paths.iter().map(|path| path.to_str().unwrap().to_owned()).collect();
-    expand(&arguments, &b""[..], None, selection, &options())
+    expand(&arguments, &b""[..], None, selection, &Caller::of_environment())
 }
 
 fn bands(inputs: &[Input]) -> Vec<String> {
@@ -164,7 +160,7 @@ fn a_product_is_found_in_its_archive_by_name() {
     let found = |base: &Path, name: &str| {
         let store = crate::path::Store::parse(base.to_str().unwrap());
         let selection = Selection { store, ..Selection::default() };
-        expand(&[name.to_owned()], &b""[..], None, &selection, &options())
+        expand(&[name.to_owned()], &b""[..], None, &selection, &Caller::of_environment())
     };
     for name in [PRODUCT.to_owned(), format!("{PRODUCT}.SAFE")] {
         let (inputs, failures) = found(&cdse, &name);
@@ -183,19 +179,20 @@ fn a_product_is_found_in_its_archive_by_name() {
         let (inputs, failures) = found(base, &name);
         assert!(inputs.is_empty() && failures[0].1.to_string().contains(why), "{failures:?}");
     }
-    let (_, failures) = expand(&[PRODUCT.to_owned()], &b""[..], None, &Selection::default(), &options());
+    let (_, failures) = expand(&[PRODUCT.to_owned()], &b""[..], None, &Selection::default(), &Caller::of_environment());
     assert!(failures[0].1.to_string().contains("--store"), "{failures:?}");
 }
 
 #[test]
 fn arguments_keep_their_order() {
     let many: Vec<String> = (0..500).map(|number| format!("https://h/{number}.jp2")).collect();
-    let (inputs, failures) = expand(&many, &b""[..], None, &Selection::default(), &options());
+    let (inputs, failures) = expand(&many, &b""[..], None, &Selection::default(), &Caller::of_environment());
     assert!(failures.is_empty());
     let paths: Vec<_> = inputs.iter().map(|input| input.location.display()).collect();
     assert_eq!(paths, many);
     for text in ["https://u:sesame@h/x?sesame", "https://h/", "s3://b/x", "gopher://u:sesame@h/"] {
-        let (inputs, failures) = expand(&[text.to_owned()], &b""[..], None, &Selection::default(), &options());
+        let (inputs, failures) =
+            expand(&[text.to_owned()], &b""[..], None, &Selection::default(), &Caller::of_environment());
         assert!(inputs.is_empty() && failures.len() == 1 && !format!("{failures:?}").contains("sesame"), "{text}");
     }
 }
@@ -213,9 +210,8 @@ fn a_real_manifest_names_a_real_product() {
     let (inputs, failures) = expanded(&[&safe], &all);
     assert!(inputs.len() >= 10 && inputs.len() + failures.len() > 36, "{} {}", inputs.len(), failures.len());
     assert!(failures.iter().all(|(_, error)| error.to_string().contains("not found")));
-    let options = options();
     for input in inputs.iter().take(3) {
-        let source = crate::source::open(&input.location, &options, None).unwrap();
+        let source = Caller::of_environment().source(&input.location).unwrap();
         input.checksum.as_ref().unwrap().check(&*source).unwrap();
     }
     let (best, missing) = expanded(&[&safe], &Selection::default());

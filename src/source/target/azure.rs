@@ -6,14 +6,16 @@ use object_store::client::ClientOptions;
 
 use super::{Kind, Target, endpoint, fits, object_path};
 use crate::error::{Error, Result};
-use crate::options::{AzureAccess, AzureOptions, Options};
+use crate::options::{AzureAccess, AzureOptions};
+use crate::source::Access;
 
 /// See [`Target::advice`].
 pub(super) const ADVICE: &str = "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_ACCESS_KEY, AZURE_STORAGE_SAS_TOKEN, AZURE_STORAGE_ACCESS_TOKEN or AZURE_NO_SIGN_REQUEST=YES";
 
 impl Target {
     /// The blob `key` of `container`.
-    pub(in crate::source) fn azure(container: &str, key: &str, options: &Options) -> Result<Self> {
+    pub(in crate::source) fn azure(container: &str, key: &str, access: &Access) -> Result<Self> {
+        let options = &access.options;
         let shown = format!("az://{container}/{key}");
         let invalid = |what: &str| Error::Path { path: shown.clone(), what: what.to_owned() };
         let path = object_path(key, &shown)?;
@@ -41,7 +43,7 @@ impl Target {
         let origin = format!("az://{place}/{container}/{key}");
         let options_of_azure = AzureOptions { endpoint: Some(base), ..options.azure.clone() };
         let kind = Kind::Azure { container: container.to_owned(), options: options_of_azure };
-        Self::new(origin, url.origin().ascii_serialization(), path, kind, options.azure.clone(), options)
+        Self::new(origin, url.origin().ascii_serialization(), path, kind, access)
     }
 }
 
@@ -62,7 +64,7 @@ pub(super) fn builder(container: &str, options: &AzureOptions) -> MicrosoftAzure
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::options;
+    use super::super::tests::access;
     use super::*;
 
     const ACCOUNT: (&str, &str) = ("AZURE_STORAGE_ACCOUNT", "me");
@@ -83,7 +85,7 @@ mod tests {
                 "az://127.0.0.1:10000/me/c/a key",
             ),
         ] {
-            let target = Target::azure("c", "a key", &options(&set)).unwrap();
+            let target = Target::azure("c", "a key", &access("az://c/k", &set)).unwrap();
             assert_eq!(target.origin, origin);
             target.store(0, None).unwrap();
         }
@@ -92,7 +94,7 @@ mod tests {
     #[test]
     fn what_cannot_be_sent_is_refused_without_showing_it() {
         let key = ("AZURE_STORAGE_ACCESS_KEY", "not base64: sesame");
-        let target = Target::azure("c", "k", &options(&[ACCOUNT, key])).unwrap();
+        let target = Target::azure("c", "k", &access("az://c/k", &[ACCOUNT, key])).unwrap();
         let error = target.store(0, None).map(|_| ()).unwrap_err().to_string();
         assert!(error.contains("AZURE_STORAGE_ACCESS_KEY") && !error.contains("sesame"), "{error}");
         for (container, key, set) in [
@@ -102,7 +104,7 @@ mod tests {
             ("c", "k", vec![ACCOUNT, ("AZURE_STORAGE_ACCESS_TOKEN", "sesame\n")]),
             ("c", "k", vec![ACCOUNT, ("CPL_AZURE_ENDPOINT", "https://u:sesame@h")]),
         ] {
-            let error = Target::azure(container, key, &options(&set)).map(|_| ()).unwrap_err().to_string();
+            let error = Target::azure(container, key, &access("az://c/k", &set)).map(|_| ()).unwrap_err().to_string();
             assert!(!error.contains("sesame"), "{error}");
         }
     }

@@ -7,14 +7,16 @@ use ::http::HeaderValue;
 use super::s3::check;
 use super::{Kind, Target, endpoint, fits, object_path};
 use crate::error::{Error, Result};
-use crate::options::{GsAccess, Options, S3Options};
+use crate::options::{GsAccess, S3Options};
+use crate::source::Access;
 
 /// See [`Target::advice`].
 pub(super) const ADVICE: &str = "GS_NO_SIGN_REQUEST=YES, GS_ACCESS_KEY_ID and GS_SECRET_ACCESS_KEY, an 'Authorization: Bearer …' in GDAL_HTTP_HEADERS, or GOOGLE_APPLICATION_CREDENTIALS; GS_USER_PROJECT where the requester pays";
 
 impl Target {
     /// The object `key` of `bucket`.
-    pub(in crate::source) fn gs(bucket: &str, key: &str, options: &Options) -> Result<Self> {
+    pub(in crate::source) fn gs(bucket: &str, key: &str, access: &Access) -> Result<Self> {
+        let options = &access.options;
         let shown = format!("gs://{bucket}/{key}");
         let path = object_path(key, &shown)?;
         let url = endpoint("CPL_GS_ENDPOINT", &options.gs.endpoint)?;
@@ -39,7 +41,7 @@ impl Target {
         let origin = format!("gs://{place}/{bucket}/{key}");
         let authority = url.origin().ascii_serialization();
         let kind = Kind::Gs { bucket: bucket.to_owned(), options: s3 };
-        let mut target = Self::new(origin, authority, path, kind, options.gs.clone(), options)?;
+        let mut target = Self::new(origin, authority, path, kind, access)?;
         // As in GDAL, who does not sign does not pay either.
         if let (GsAccess::Headers, Some(project)) = (&options.gs.access, &options.gs.user_project) {
             let project = HeaderValue::from_str(project).map_err(|_| Error::Option {
@@ -55,7 +57,7 @@ impl Target {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::options;
+    use super::super::tests::access;
     use super::*;
 
     #[test]
@@ -70,7 +72,7 @@ mod tests {
             (vec![("GDAL_HTTP_HEADERS", "Authorization: Bearer t")], google),
             (vec![unsigned, own], "gs://127.0.0.1:9000/storage/b/a key"),
         ] {
-            let target = Target::gs("b", "a key", &options(&set)).unwrap();
+            let target = Target::gs("b", "a key", &access("gs://b/k", &set)).unwrap();
             assert_eq!(target.origin, origin);
             assert!(target.store(0, None).is_ok() && target.movable_bucket().is_none());
         }
@@ -80,7 +82,7 @@ mod tests {
             ("b", "k", vec![("GS_ACCESS_KEY_ID", "a\nb"), keys[1]]),
             ("b", "k", vec![unsigned, ("CPL_GS_ENDPOINT", "https://u:sesame@h")]),
         ] {
-            let error = Target::gs(bucket, key, &options(&set)).map(|_| ()).unwrap_err().to_string();
+            let error = Target::gs(bucket, key, &access("gs://b/k", &set)).map(|_| ()).unwrap_err().to_string();
             assert!(!error.contains("sesame"), "{error}");
         }
     }
@@ -88,9 +90,9 @@ mod tests {
     #[test]
     fn a_project_pays_for_requests_with_a_token() {
         let project = ("GS_USER_PROJECT", "mine");
-        let paying = options(&[project, ("GDAL_HTTP_HEADERS", "Authorization: Bearer t")]);
+        let paying = access("gs://b/k", &[project, ("GDAL_HTTP_HEADERS", "Authorization: Bearer t")]);
         assert_eq!(Target::gs("b", "k", &paying).unwrap().headers["x-goog-user-project"], "mine");
-        let unsigned = options(&[project, ("GS_NO_SIGN_REQUEST", "YES")]);
+        let unsigned = access("gs://b/k", &[project, ("GS_NO_SIGN_REQUEST", "YES")]);
         assert!(Target::gs("b", "k", &unsigned).unwrap().headers.is_empty());
     }
 }

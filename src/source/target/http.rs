@@ -7,8 +7,9 @@ use url::Url;
 
 use super::{Kind, Target};
 use crate::error::{Error, Result};
-use crate::options::{HttpOptions, Options};
-use crate::path::without_secrets;
+use crate::options::HttpOptions;
+use crate::path::{identifying_query, without_secrets};
+use crate::source::Access;
 use crate::source::http::{Auth, display};
 
 /// See [`Target::advice`].
@@ -16,13 +17,13 @@ pub(super) const ADVICE: &str = "GDAL_HTTP_USERPWD, GDAL_HTTP_BEARER, GDAL_HTTP_
 
 impl Target {
     /// The file at `url`.
-    pub(in crate::source) fn http(url: &str, options: &Options) -> Result<Self> {
+    pub(in crate::source) fn http(url: &str, access: &Access) -> Result<Self> {
         let invalid = |what: &str| Error::Path { path: without_secrets(url), what: what.to_owned() };
         let mut parsed = Url::parse(url).map_err(|error| invalid(&format!("the URL is not valid ({error})")))?;
         if !["http", "https"].contains(&parsed.scheme()) || !parsed.has_host() {
             return Err(invalid("only URLs that begin with http:// or https:// and a host can be read"));
         }
-        let auth = url_auth(&parsed).or_else(|| option_auth(&options.http));
+        let auth = url_auth(&parsed).or_else(|| option_auth(&access.options.http));
         parsed.set_fragment(None);
         // Neither fails for a URL that has a host.
         let _ = parsed.set_username("");
@@ -31,12 +32,9 @@ impl Target {
             return Err(invalid("the URL is too long, or has characters that must be percent-encoded"));
         }
         let origin = display(&parsed);
-        // Signatures differ from one signed URL of a file to the next; who has one may read what another has fetched.
         let named = identifying_query(&parsed).map_or_else(|| origin.clone(), |query| format!("{origin}?{query}"));
         let authority = parsed.origin().ascii_serialization();
-        let credentials = auth.clone();
-        let target =
-            Self::new(named, authority, Path::default(), Kind::Http { url: parsed, auth }, credentials, options)?;
+        let target = Self::new(named, authority, Path::default(), Kind::Http { url: parsed, auth }, access)?;
         Ok(Self { origin, ..target })
     }
 }
@@ -57,33 +55,14 @@ fn option_auth(http: &HttpOptions) -> Option<Auth> {
     http.bearer.clone().map(Auth::Bearer).or(basic)
 }
 
-/// The part of a query string that tells one file from another: all of it but signatures, which differ from one
-/// signed URL of a file to the next.
-fn identifying_query(url: &Url) -> Option<String> {
-    /// Azure's shared access signatures.
-    const SAS: [&str; 13] = ["sv", "ss", "srt", "sr", "sp", "st", "se", "spr", "sig", "skoid", "sktid", "skt", "ske"];
-    let query = url.query()?;
-    let is_sas = query.split('&').any(|pair| pair.starts_with("sig="));
-    let kept: Vec<&str> = query
-        .split('&')
-        .filter(|pair| {
-            let name = pair.split('=').next().unwrap_or_default();
-            let lower = name.to_ascii_lowercase();
-            let signature = lower.starts_with("x-amz-") || lower.starts_with("x-goog-");
-            !(signature || is_sas && (SAS.contains(&name) || ["sks", "skv"].contains(&name)))
-        })
-        .collect();
-    (!kept.is_empty()).then(|| kept.join("&"))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::tests::options;
+    use super::super::tests::access;
     use super::*;
 
     #[test]
     fn callers_with_other_credentials_are_told_apart() {
-        let identity = |url: &str, set: &[(&str, &str)]| Target::http(url, &options(set)).unwrap().identity;
+        let identity = |url: &str, set: &[(&str, &str)]| Target::http(url, &access(url, set)).unwrap().identity;
         let callers = [
             identity("https://h/a", &[]),
             identity("https://u:p@h/a", &[]),
@@ -92,10 +71,12 @@ mod tests {
             identity("https://h/a", &[("GDAL_HTTP_BEARER", "t")]),
             identity("https://h/a", &[("GDAL_HTTP_HEADERS", "X-Key: 1")]),
             identity("https://h/a", &[("GDAL_HTTP_HEADERS", "X-Key: 2")]),
+            identity("https://h/a?X-Amz-Signature=1", &[]),
+            identity("https://h/a?X-Amz-Signature=2", &[]),
         ];
         let apart: std::collections::HashSet<_> = callers.iter().collect();
         assert_eq!(apart.len(), callers.len());
-        assert_eq!(callers[0], identity("https://h/a?X-Amz-Signature=1", &[("GDAL_HTTP_MAX_RETRY", "9")]));
+        assert_eq!(callers[0], identity("https://h/a", &[("GDAL_HTTP_MAX_RETRY", "9")]));
         assert!(callers.iter().all(|name| name.starts_with("https://h/a#") && !name.contains(":p")));
     }
 
@@ -108,12 +89,12 @@ mod tests {
             ("http://h/a?sv=1", "http://h/a", "?sv=1"),
             ("http://h/a?x-goog-signature=1", "http://h/a", ""),
         ] {
-            let target = Target::http(url, &options(&[])).unwrap();
+            let target = Target::http(url, &access(url, &[])).unwrap();
             let (named, _) = target.identity.rsplit_once('#').unwrap();
             assert_eq!((target.origin.as_str(), named), (origin, format!("{origin}{query}").as_str()));
         }
         for wrong in ["ftp://h/a", "http:///", "no url", "http://u:sesame@h:99999/?sesame"] {
-            let error = Target::http(wrong, &options(&[])).map(|_| ()).unwrap_err().to_string();
+            let error = Target::http(wrong, &access("https://h/a", &[])).map(|_| ()).unwrap_err().to_string();
             assert!(error.starts_with("cannot read the path") && !error.contains("sesame"), "{error}");
         }
     }

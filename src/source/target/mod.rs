@@ -8,7 +8,6 @@ mod gs;
 mod http;
 mod s3;
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,8 +22,9 @@ use object_store::{BackoffConfig, ObjectStore, RetryConfig};
 use url::Url;
 
 use crate::error::{Error, Result};
-use crate::options::{AzureOptions, HttpOptions, Limits, Options, RetryCodes, S3Options};
+use crate::options::{AzureOptions, HttpOptions, Limits, RetryCodes, S3Options};
 use crate::path::without_secrets;
+use crate::source::Access;
 use crate::source::call::{Failure, Refusal};
 use crate::source::engine::{self, ClientKey};
 use crate::source::http::{Auth, Service};
@@ -83,18 +83,11 @@ enum Built {
 }
 
 impl Target {
-    /// A target without a kind's particulars. `credentials` are what `kind` is asked with besides HTTP's own.
-    fn new(
-        origin: String,
-        authority: String,
-        path: Path,
-        kind: Kind,
-        credentials: impl Hash,
-        options: &Options,
-    ) -> Result<Self> {
-        let callers = caller((&credentials, &options.http.headers));
+    /// A target without a kind's particulars.
+    fn new(origin: String, authority: String, path: Path, kind: Kind, access: &Access) -> Result<Self> {
+        let options = &access.options;
         Ok(Self {
-            identity: format!("{origin}#{callers}"),
+            identity: format!("{origin}#{}", access.identity.number()),
             origin,
             authority,
             path,
@@ -217,14 +210,6 @@ impl Target {
     }
 }
 
-/// A name for who asks, by the credentials: what one caller has fetched is not another's to read. It lives no longer than
-/// the process.
-fn caller(credentials: impl Hash) -> String {
-    let mut hasher = DefaultHasher::new();
-    credentials.hash(&mut hasher);
-    format!("{:016x}", hasher.finish())
-}
-
 fn connector(service: Service) -> Connector {
     Connector(HttpClient::new(service))
 }
@@ -301,9 +286,12 @@ fn headers(http: &HttpOptions) -> Result<HeaderMap> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::path::parse;
+    use crate::source::Caller;
 
-    pub(super) fn options(more: &[(&str, &str)]) -> Options {
-        let get = |name: &str| more.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-        Options::resolve(&get).unwrap()
+    /// How a caller with these options reaches `path`.
+    pub(super) fn access(path: &str, options: &[(&str, &str)]) -> Access {
+        let get = |_: &str, name: &str| options.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into());
+        Caller::new(&get).access(&parse(path).unwrap().location).unwrap()
     }
 }

@@ -9,7 +9,8 @@ use url::Url;
 
 use super::{Kind, Target, endpoint, fits, object_path};
 use crate::error::{Error, Result};
-use crate::options::{Options, S3Options};
+use crate::options::S3Options;
+use crate::source::Access;
 use crate::source::response::is_region;
 
 /// See [`Target::advice`].
@@ -20,7 +21,8 @@ const AWS: &str = "s3.amazonaws.com";
 
 impl Target {
     /// The object `key` of `bucket`.
-    pub(in crate::source) fn s3(bucket: &str, key: &str, options: &Options) -> Result<Self> {
+    pub(in crate::source) fn s3(bucket: &str, key: &str, access: &Access) -> Result<Self> {
+        let options = &access.options;
         let s3 = options.s3.clone();
         let shown = format!("s3://{bucket}/{key}");
         let path = object_path(key, &shown)?;
@@ -31,8 +33,7 @@ impl Target {
         let authority =
             endpoint.map_or_else(|| format!("https://{bucket}.{AWS}"), |url| url.origin().ascii_serialization());
         fits(&bucket_endpoint(bucket, &s3, None)?, key, &shown, "AWS_S3_ENDPOINT")?;
-        let credentials = s3.clone();
-        Self::new(origin, authority, path, Kind::S3 { bucket: bucket.to_owned(), options: s3 }, credentials, options)
+        Self::new(origin, authority, path, Kind::S3 { bucket: bucket.to_owned(), options: s3 }, access)
     }
 }
 
@@ -126,7 +127,7 @@ fn aws_or_own(url: &Url) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::options;
+    use super::super::tests::access;
     use super::*;
 
     #[test]
@@ -174,14 +175,14 @@ mod tests {
                 "s3://notaws3.amazonaws.com.evil/b/k",
             ),
         ] {
-            let options = options(&more);
-            assert_eq!(bucket_endpoint(bucket, &options.s3, None).unwrap(), base);
-            assert_eq!(Target::s3(bucket, "k", &options).unwrap().origin, origin);
+            let access = access("s3://b/k", &more);
+            assert_eq!(bucket_endpoint(bucket, &access.options.s3, None).unwrap(), base);
+            assert_eq!(Target::s3(bucket, "k", &access).unwrap().origin, origin);
         }
         for wrong in
             [("AWS_S3_ENDPOINT", "https://u:sesame@h"), ("AWS_S3_ENDPOINT", "h/?sesame"), ("AWS_REGION", "a.b/c")]
         {
-            let error = Target::s3("b", "k", &options(&[wrong])).map(|_| ()).unwrap_err();
+            let error = Target::s3("b", "k", &access("s3://b/k", &[wrong])).map(|_| ()).unwrap_err();
             assert!(matches!(&error, Error::Option { name, .. } if *name == wrong.0), "{error}");
             assert!(!error.to_string().contains("sesame"), "{error}");
         }

@@ -8,7 +8,7 @@ const APART: (&str, &str) = ("VSITLM_MERGE_GAP", "0");
 
 fn source(mock: &Mock, more: &[(&str, &str)]) -> Arc<dyn Source> {
     let all: Vec<(&str, &str)> = more.iter().copied().chain([TRUSTING]).collect();
-    open(&Location::Http { url: mock.url() }, &options(&all), None).unwrap()
+    open(&Location::Http { url: mock.url() }, &all, None).unwrap()
 }
 
 /// Reads 121 ranges, as an overview does, and holds them against the file.

@@ -27,8 +27,16 @@ fn options(more: &[(&str, &str)]) -> Options {
     Options::resolve(&get).unwrap()
 }
 
+/// Opens a location with these options.
+fn open(location: &Location, more: &[(&str, &str)], host: Option<&dyn HostFiles>) -> Result<Arc<dyn Source>> {
+    let all: Vec<_> = more.iter().copied().chain([("GDAL_HTTP_RETRY_DELAY", "0.001")]).collect();
+    let caller = Caller::of_options(&all);
+    let caller = host.map_or(caller, |host| caller.with_files(host));
+    caller.open(location, &caller.access(location)?)
+}
+
 fn http(mock: &Mock, path: &str, more: &[(&str, &str)]) -> Arc<dyn Source> {
-    open(&Location::Http { url: mock.url(path) }, &options(more), None).unwrap()
+    open(&Location::Http { url: mock.url(path) }, more, None).unwrap()
 }
 
 fn s3_options(mock: &Mock) -> Vec<(&'static str, String)> {
@@ -40,7 +48,7 @@ fn s3(mock: &Mock, key: &str, more: &[(&str, &str)]) -> Arc<dyn Source> {
     let all: Vec<(&str, &str)> =
         more.iter().copied().chain(unsigned.iter().map(|(name, value)| (*name, value.as_str()))).collect();
     let key = key.trim_start_matches('/').to_owned();
-    open(&Location::S3 { bucket: "bucket".into(), key }, &options(&all), None).unwrap()
+    open(&Location::S3 { bucket: "bucket".into(), key }, &all, None).unwrap()
 }
 
 /// A range from plain numbers, in bytes.
@@ -87,7 +95,7 @@ fn all_sources_keep_the_contract() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.jp2");
     std::fs::write(&path, file(5000)).unwrap();
-    keeps_the_contract(&open(&Location::Local(path), &options(&[]), None).unwrap());
+    keeps_the_contract(&open(&Location::Local(path), &[], None).unwrap());
     let memory: Arc<dyn Source> = Arc::new(Memory::new("memory:contract", file(5000)));
     keeps_the_contract(&memory);
     let mock = Mock::new(&file(5000));
@@ -146,11 +154,11 @@ fn many_threads_share_one_request() {
     assert_eq!(mock.count(), 1, "another source of the same file finds it too");
     let same = http(&mock, "/a?X-Amz-Signature=1", &[]);
     fetch_units(&same, &[range(100, 900)], &options(&[])).unwrap();
-    assert_eq!(mock.count(), 1, "a signature does not make it another file");
+    assert_eq!(mock.count(), 2, "a signature is a credential: what it has fetched is for those who have it");
     let another = http(&mock, "/a?file=2", &[]);
     another.head().unwrap();
     fetch_units(&another, &[range(100, 900)], &options(&[])).unwrap();
-    assert_eq!(mock.count(), 3, "any other query string does");
+    assert_eq!(mock.count(), 4, "any other query string is another file");
 }
 
 /// Of 64 threads one fetches, and 63 wait for it: none of them is late, for the fetch waits for them. All get its
@@ -201,21 +209,14 @@ fn one_thread_fetches_for_all() {
 
 #[test]
 fn transports_are_chosen_by_options() {
-    struct Gdal;
-    impl HostFiles for Gdal {
-        fn warn(&self, _: &str) {}
-
-        fn open(&self, path: &str) -> Result<Arc<dyn Source>> {
-            Ok(Arc::new(Memory::new(path, Vec::new())))
-        }
-    }
+    let gdal = OpenBy(|path: &str| Ok(Arc::new(Memory::new(path, Vec::new())) as Arc<dyn Source>));
     let url = Location::Http { url: "https://u:p@h/a?q".into() };
     let object = Location::S3 { bucket: "b".into(), key: "k".into() };
     let zip = Location::Host("/vsizip/x.zip/a".into());
     let with = |location: &Location, more: &[(&str, &str)], host| {
-        open(location, &options(more), host).map(|source| source.origin().to_owned())
+        open(location, more, host).map(|source| source.origin().to_owned())
     };
-    let gdal: Option<&dyn HostFiles> = Some(&Gdal);
+    let gdal: Option<&dyn HostFiles> = Some(&gdal);
     assert_eq!(with(&url, &[], gdal).unwrap(), "https://h/a");
     assert_eq!(with(&url, &[("GDAL_HTTP_AUTH", "NTLM")], gdal).unwrap(), "/vsicurl/https://u:p@h/a?q");
     assert_eq!(with(&url, &[("VSITLM_TRANSPORT", "GDAL")], gdal).unwrap(), "/vsicurl/https://u:p@h/a?q");

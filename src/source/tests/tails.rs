@@ -72,7 +72,7 @@ fn azure_is_not_asked_for_what_it_does_not_know() {
     let endpoint = mock.url("/a");
     let set: Vec<_> = set.into_iter().chain([("CPL_AZURE_ENDPOINT", endpoint.as_str())]).collect();
     let location = Location::Azure { container: "c".into(), key: "k".into() };
-    let source = open(&location, &options(&set), None).unwrap();
+    let source = open(&location, &set, None).unwrap();
     assert_eq!(source.read_tail(100).unwrap().0, file(5000)[4900..]);
     let ranges: Vec<_> = mock.seen().iter().map(|seen| seen.header("range").map(str::to_owned)).collect();
     assert_eq!(ranges, [Some("bytes=0-0".to_owned()), Some("bytes=4900-4999".to_owned())]);

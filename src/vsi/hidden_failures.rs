@@ -13,6 +13,12 @@
 //! A thread opens the name, and under that another version of the file may lie by now, or none. So a handle that decodes
 //! what an earlier one has opened gets that one's file: its pixels are of one version, or the read fails.
 //!
+//! Such a thread has no options of its own: those that rasterio.Env sets hold on the thread that reads. So a thread without
+//! options that opens a name which another identity has open is not asked for its own credentials until its first read: a
+//! decoder's, which begins at the codestream, is of the file that is open; any other caller opens the file anew. Where
+//! callers of several identities have it open, nothing shows for which of them the thread decodes: its reads fail, and the
+//! main thread reads by itself.
+//!
 //! Where no empty tile can stand in, because the file's tile-parts are not known or the read has failed within one, the
 //! read fails, and the block is taken away as well. `PreloadBlocks` must then be kept from starting threads once more, which
 //! it does where the tiles do not fit into the cache: its limit is lowered until the file's earlier handle, the main
@@ -23,7 +29,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::handler::Host;
-use crate::file::Lease;
+use crate::file::{FileId, Lease};
 use crate::process::{PerProcess, lock};
 
 static STATE: PerProcess<State> = PerProcess::new();
@@ -81,11 +87,16 @@ impl Place {
         }
     }
 
-    /// What the earliest handle reads that the name was opened by and that is open still, where that was before this one.
-    pub(super) fn main_file(&self) -> Option<Arc<Lease>> {
+    /// What the handles read that the name was opened by before this one, and that are open still; the earliest first.
+    pub(super) fn main_files(&self) -> Vec<Arc<Lease>> {
         let files = lock(&STATE.get().files);
-        let (number, file) = files.mains.get(&self.key)?.first_key_value()?;
-        (*number < self.number).then(|| file.clone())
+        let mains = files.mains.get(&self.key).into_iter().flatten();
+        mains.take_while(|(number, _)| **number < self.number).map(|(_, file)| file.clone()).collect()
+    }
+
+    /// The first of them that was opened by the caller of `id`.
+    pub(super) fn main_file(&self, id: &FileId) -> Option<Arc<Lease>> {
+        self.main_files().into_iter().find(|file| file.id().is_of_the_same_caller(id))
     }
 
     /// The handle is used. Where it is what a failure waited for, the host's cache gets its limit back.

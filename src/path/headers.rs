@@ -1,16 +1,16 @@
 //! GDAL_HTTP_HEADERS: pairs of names and values.
 
-use super::Secret;
+use crate::secret::Secret;
 
 /// The `Name: value` pairs of a list, separated by line ends or, as GDAL's documentation has it, by commas: "If a comma
 /// or a double-quote character is needed in the value, then the key: value pair must be enclosed in double-quote
 /// characters. In that situation, backslash and double quote character must be backslash-escaped."
-pub(super) fn parse_headers(list: &str) -> Vec<(String, Secret)> {
+pub(crate) fn parse_headers(list: &str) -> Vec<(String, Secret)> {
     let pairs = if list.contains('\n') { list.lines().map(str::to_owned).collect() } else { split_quoted(list) };
     pairs
         .iter()
         .filter_map(|pair| pair.split_once(':'))
-        .map(|(name, value)| (name.trim().to_owned(), Secret(value.trim().to_owned())))
+        .map(|(name, value)| (name.trim().to_owned(), Secret::new(value.trim())))
         .collect()
 }
 
@@ -39,7 +39,7 @@ fn split_quoted(list: &str) -> Vec<String> {
 }
 
 /// A list of the headers of `shared`, a list too, and of `own`, single pairs.
-pub(crate) fn join_headers(shared: Option<&str>, own: &[&str]) -> String {
+pub(super) fn join_headers(shared: Option<&str>, own: &[&str]) -> String {
     let mut list = String::new();
     for (name, value) in shared.map_or_else(Vec::new, parse_headers) {
         list.push_str(&format!("{name}: {}\n", value.expose()));
