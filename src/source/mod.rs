@@ -4,45 +4,22 @@
 //! fetch_units ─► cache ─► single-flight ─► merge ─► Source::read_each ─► turns ─► transport
 //! ```
 //!
-//! | file | what |
+//! | room | what |
 //! |---|---|
-//! | `cache` | units: fetched once and kept (`store`, with the locks of `sync`; `buffer`), merged into requests (`merge`) |
 //! | `local` | files of this machine |
-//! | `list` | whole objects: what lies below a prefix, the bytes of a small one, writing one |
-//! | `remote` | HTTP and the object stores: `target` makes object_stores from options, `http` sends what `call` asks for, `response` holds the answer against it |
-//! | `netrc` | which hosts GDAL has a password for |
-//! | `engine` | what a process shares, and what fork() does to it; `blocking` has threads for what must not wait in it |
-//! | `host` | one host: `turns` says who may ask it next, `link` what requests to it cost, `statistics` what was asked |
+//! | `cache` | units: fetched once and kept, merged into requests |
+//! | `remote` | HTTP and the object stores |
+//! | `host` | one host: who may ask it next, what requests to it cost, what was asked |
+//! | `runtime` | what a process shares, and what fork() does to it |
+//! | `testing` | what tests read from, and the contract that every source keeps |
 
-mod blocking;
-mod buffer;
 mod cache;
-mod call;
-mod engine;
 mod host;
-mod http;
-mod link;
-mod list;
 mod local;
-#[cfg(test)]
-pub(crate) mod memory;
-mod merge;
-#[cfg(test)]
-pub(crate) mod mock;
-#[cfg(test)]
-mod mock_http2;
-mod netrc;
 mod remote;
-mod response;
-mod statistics;
-mod store;
+mod runtime;
 #[cfg(test)]
-mod store_model;
-mod sync;
-mod target;
-#[cfg(test)]
-mod tests;
-mod turns;
+mod testing;
 
 use std::future::Future;
 use std::ops::Range;
@@ -51,18 +28,20 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub(crate) use blocking::Blocking;
 pub(crate) use cache::{Fetched, fetch_units, fetch_units_async, is_under_way, keep, merge_gap, peek, prefetch};
-pub(crate) use engine::{host, spawn, statistics, statistics_json};
-pub(crate) use host::Host;
-pub(crate) use link::Link;
-pub(crate) use list::{list, put, read_whole};
+pub(crate) use host::{Host, Link};
 pub(crate) use local::meta as local_meta;
+pub(crate) use remote::{list, put, read_whole};
+pub(crate) use runtime::{Blocking, host, spawn, statistics, statistics_json};
+#[cfg(test)]
+pub(crate) use testing::{memory, mock};
 
 use crate::error::{Error, Result};
 use crate::options::{AzureAccess, GsAccess, Options, Transport};
 use crate::path::{Location, without_secrets};
-use target::Target;
+use remote::netrc;
+use remote::target::Target;
+use runtime::engine;
 
 /// A half-open range of bytes of a source file. The virtual file's offsets are another type
 /// ([`crate::layout::VirtualOffset`]): mixing them is this program's typical bug.
@@ -226,7 +205,7 @@ pub(crate) fn open(location: &Location, options: &Options, host: Option<&dyn Hos
                 what: format!("VSITLM_TRANSPORT=NATIVE needs {}", credentials(&location.gdal_path())),
             })
         }
-        Transport::Auto | Transport::Native => Ok(Arc::new(remote::Remote::open(target?)?)),
+        Transport::Auto | Transport::Native => Ok(Arc::new(remote::file::Remote::open(target?)?)),
     }
 }
 
