@@ -8,7 +8,8 @@ use std::path::Path;
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
-use crate::source::{Meta, Source, SourceOffset, SourceRange};
+use crate::source::contract::{Meta, Source};
+use crate::source::range::{SourceOffset, SourceRange};
 
 /// One open file of this machine.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::source::SourceRange;
+use crate::source::range::SourceRange;
 
 /// The largest request that merging makes, in bytes. A single range that is larger is one request all the same.
 pub(super) const MAX_REQUEST: u64 = 8 << 20;
@@ -53,7 +53,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::source::testing::range;
+    use crate::source::range::range;
 
     #[test]
     fn merges_across_small_gaps_only() {

@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use super::sync::{Arc, Condvar, Mutex, lock, wait_while};
 use crate::error::Error;
-use crate::source::SourceRange;
+use crate::source::range::SourceRange;
 
 /// What an entry costs besides its bytes, roughly: keys and nodes of two maps.
 pub(super) const OVERHEAD: u64 = 256;
@@ -22,36 +22,36 @@ pub(super) const OVERHEAD: u64 = 256;
 /// Units at hand and under way.
 #[derive(Default)]
 pub(super) struct Store {
-    state: Mutex<State>,
+    units: Mutex<Units>,
 }
 
 #[derive(Default)]
-struct State {
+struct Units {
     /// By file, version and range.
-    entries: Lru,
-    /// By file and range: the version may be told by the very fetch.
-    flights: HashMap<Key, Arc<Flight>>,
+    at_hand: Lru,
+    /// By file and range: the version may come with the very fetch.
+    under_way: HashMap<UnitKey, Arc<Flight>>,
 }
 
 /// A file in one of its versions.
-pub(super) struct File {
+pub(super) struct FileVersion {
     pub(super) identity: Arc<str>,
     /// ETag or size; empty before the first response.
     pub(super) version: Arc<str>,
 }
 
-impl File {
-    fn key(&self, unit: &SourceRange) -> Key {
-        Key { version: self.version.clone(), ..self.flight_key(unit) }
+impl FileVersion {
+    fn key(&self, unit: &SourceRange) -> UnitKey {
+        UnitKey { version: self.version.clone(), ..self.flight_key(unit) }
     }
 
-    fn flight_key(&self, unit: &SourceRange) -> Key {
-        Key { identity: self.identity.clone(), version: "".into(), start: unit.start.0, end: unit.end.0 }
+    fn flight_key(&self, unit: &SourceRange) -> UnitKey {
+        UnitKey { identity: self.identity.clone(), version: "".into(), start: unit.start.0, end: unit.end.0 }
     }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Key {
+struct UnitKey {
     identity: Arc<str>,
     version: Arc<str>,
     start: u64,
@@ -119,7 +119,7 @@ pub(super) struct Taken {
 struct Leading {
     index: usize,
     unit: SourceRange,
-    key: Key,
+    key: UnitKey,
     flight: Arc<Flight>,
     landed: bool,
 }
@@ -133,21 +133,26 @@ pub(super) struct Led {
 impl Store {
     /// Sorts `units` by who has them; of those that nobody has the caller takes on as many, from the first on, as cost no
     /// more than `room` bytes.
-    pub(super) fn take(self: &Arc<Self>, file: impl FnOnce() -> File, units: &[SourceRange], mut room: u64) -> Taken {
+    pub(super) fn take(
+        self: &Arc<Self>,
+        file: impl FnOnce() -> FileVersion,
+        units: &[SourceRange],
+        mut room: u64,
+    ) -> Taken {
         let led = Led { store: self.clone(), flights: Vec::new() };
         let mut taken = Taken { answers: vec![None; units.len()], followed: Vec::new(), led };
-        let mut state = lock(&self.state);
-        // Asked under the lock: a fetch that tells the version lands under it either before or after this.
+        let mut known = lock(&self.units);
+        // Asked under the lock: a fetch that brings the version lands under it either before or after this.
         let file = file();
         for (index, (unit, answer)) in units.iter().zip(&mut taken.answers).enumerate() {
-            if let Some(bytes) = state.entries.get(&file.key(unit)) {
+            if let Some(bytes) = known.at_hand.get(&file.key(unit)) {
                 *answer = Some(bytes);
-            } else if let Some(flight) = state.flights.get(&file.flight_key(unit)) {
+            } else if let Some(flight) = known.under_way.get(&file.flight_key(unit)) {
                 taken.followed.push((index, flight.clone()));
             } else if let Some(rest) = room.checked_sub(cost(unit)) {
                 room = rest;
                 let (key, flight) = (file.flight_key(unit), Arc::new(Flight::default()));
-                state.flights.insert(key.clone(), flight.clone());
+                known.under_way.insert(key.clone(), flight.clone());
                 taken.led.flights.push(Leading { index, unit: unit.clone(), key, flight, landed: false });
             } else {
                 room = 0;
@@ -157,32 +162,32 @@ impl Store {
     }
 
     /// The unit `unit` of `file`, if it is at hand.
-    pub(super) fn peek(&self, file: &File, unit: &SourceRange) -> Option<Bytes> {
-        lock(&self.state).entries.get(&file.key(unit))
+    pub(super) fn peek(&self, file: &FileVersion, unit: &SourceRange) -> Option<Bytes> {
+        lock(&self.units).at_hand.get(&file.key(unit))
     }
 
     /// Whether somebody has taken on `unit` of `file`.
-    pub(super) fn is_under_way(&self, file: &File, unit: &SourceRange) -> bool {
-        lock(&self.state).flights.contains_key(&file.flight_key(unit))
+    pub(super) fn is_under_way(&self, file: &FileVersion, unit: &SourceRange) -> bool {
+        lock(&self.units).under_way.contains_key(&file.flight_key(unit))
     }
 
     /// Keeps a unit, while all together cost no more than `limit` bytes.
-    pub(super) fn keep(&self, file: &File, unit: &SourceRange, bytes: Bytes, limit: u64) {
-        lock(&self.state).entries.insert(file.key(unit), bytes, limit);
+    pub(super) fn keep(&self, file: &FileVersion, unit: &SourceRange, bytes: Bytes, limit: u64) {
+        lock(&self.units).at_hand.insert(file.key(unit), bytes, limit);
     }
 
     /// How many threads wait for `unit` while another fetches it.
     #[cfg(test)]
-    pub(super) fn waiting(&self, file: &File, unit: &SourceRange) -> usize {
+    pub(super) fn waiting(&self, file: &FileVersion, unit: &SourceRange) -> usize {
         // The table and the leader hold the flight too.
-        let state = lock(&self.state);
-        state.flights.get(&file.flight_key(unit)).map_or(0, |flight| Arc::strong_count(flight).saturating_sub(2))
+        let known = lock(&self.units);
+        known.under_way.get(&file.flight_key(unit)).map_or(0, |flight| Arc::strong_count(flight).saturating_sub(2))
     }
 
     /// How many units of `file` are under way.
     #[cfg(test)]
-    pub(super) fn under_way(&self, file: &File) -> usize {
-        lock(&self.state).flights.keys().filter(|key| key.identity == file.identity).count()
+    pub(super) fn under_way(&self, file: &FileVersion) -> usize {
+        lock(&self.units).under_way.keys().filter(|key| key.identity == file.identity).count()
     }
 }
 
@@ -208,12 +213,12 @@ impl Led {
     }
 
     /// Keeps the unit `number` and hands it to those who wait for it. Gives its index among the caller's units.
-    pub(super) fn land(&mut self, number: usize, file: &File, bytes: &Bytes, limit: u64) -> Option<usize> {
+    pub(super) fn land(&mut self, number: usize, file: &FileVersion, bytes: &Bytes, limit: u64) -> Option<usize> {
         let leading = self.flights.get_mut(number)?;
-        let mut state = lock(&self.store.state);
-        state.entries.insert(file.key(&leading.unit), bytes.clone(), limit);
-        state.flights.remove(&leading.key);
-        drop(state);
+        let mut known = lock(&self.store.units);
+        known.at_hand.insert(file.key(&leading.unit), bytes.clone(), limit);
+        known.under_way.remove(&leading.key);
+        drop(known);
         leading.flight.land(Ok((bytes.clone(), file.version.clone())));
         leading.landed = true;
         Some(leading.index)
@@ -228,11 +233,11 @@ impl Led {
 
     fn abandon(&mut self, error: Option<&Error>) {
         self.flights.retain(|leading| !leading.landed);
-        let mut state = lock(&self.store.state);
+        let mut known = lock(&self.store.units);
         for leading in &self.flights {
-            state.flights.remove(&leading.key);
+            known.under_way.remove(&leading.key);
         }
-        drop(state);
+        drop(known);
         for leading in self.flights.drain(..) {
             leading.flight.land(Err(error.cloned()));
         }
@@ -250,9 +255,9 @@ impl Drop for Led {
 /// Entries in the order of their last use, bounded in bytes.
 #[derive(Default)]
 struct Lru {
-    entries: HashMap<Key, (Bytes, u64)>,
+    entries: HashMap<UnitKey, (Bytes, u64)>,
     /// Keys by when they were last used: a count that only grows.
-    order: BTreeMap<u64, Key>,
+    order: BTreeMap<u64, UnitKey>,
     clock: u64,
     held: u64,
 }
@@ -262,7 +267,7 @@ impl Lru {
         (bytes.len() as u64).saturating_add(OVERHEAD)
     }
 
-    fn get(&mut self, key: &Key) -> Option<Bytes> {
+    fn get(&mut self, key: &UnitKey) -> Option<Bytes> {
         let (bytes, used) = self.entries.get_mut(key)?;
         self.order.remove(used);
         self.clock += 1;
@@ -272,7 +277,7 @@ impl Lru {
     }
 
     /// Keeps `bytes`, giving up what was not used for longest, unless they are larger than `limit` by themselves.
-    fn insert(&mut self, key: Key, bytes: Bytes, limit: u64) {
+    fn insert(&mut self, key: UnitKey, bytes: Bytes, limit: u64) {
         let cost = Self::cost(&bytes);
         if cost > limit {
             return;
@@ -301,8 +306,8 @@ mod tests {
 
     use super::*;
 
-    fn key(start: u64) -> Key {
-        Key { identity: "f".into(), version: "1".into(), start, end: start + 1 }
+    fn key(start: u64) -> UnitKey {
+        UnitKey { identity: "f".into(), version: "1".into(), start, end: start + 1 }
     }
 
     #[test]

@@ -16,17 +16,20 @@ use tokio::sync::oneshot;
 
 use crate::error::{Error, Result};
 use crate::options::Options;
+use crate::process::PerProcess;
 use crate::source::cache::buffer;
 use crate::source::cache::merge::{Merged, plan_merge, request_size};
-use crate::source::cache::store::{File, Landing, Led, Store, Taken};
+use crate::source::cache::store::{FileVersion, Landing, Led, Store, Taken};
+use crate::source::contract::Source;
 use crate::source::host::link::GAP_MIN;
 use crate::source::host::statistics::count;
-use crate::source::runtime::engine;
-use crate::source::{Source, SourceRange};
+use crate::source::range::SourceRange;
+
+static CACHE: PerProcess<Cache> = PerProcess::new();
 
 /// The cache of one process.
 #[derive(Default)]
-pub(crate) struct Cache {
+struct Cache {
     store: Arc<Store>,
     /// Bytes that are fetched ahead now.
     ahead: AtomicU64,
@@ -48,7 +51,7 @@ pub(crate) fn fetch_units(source: &Arc<dyn Source>, units: &[SourceRange], optio
     if source.is_cheap() {
         return source.read_ranges(units);
     }
-    let store = &engine::current().cache.store;
+    let store = &CACHE.get().store;
     let taken = store.take(|| version_of(source.as_ref()), units, u64::MAX);
     count_taken(source.as_ref(), &taken);
     let Taken { mut answers, followed, led } = taken;
@@ -120,7 +123,7 @@ pub(crate) async fn fetch_units_async(
     if source.is_cheap() {
         return Ok(Fetched::default());
     }
-    let store = &engine::current().cache.store;
+    let store = &CACHE.get().store;
     let taken = store.take(|| version_of(source.as_ref()), units, u64::MAX);
     count_taken(source.as_ref(), &taken);
     let Taken { answers, followed, led } = taken;
@@ -180,13 +183,13 @@ pub(crate) fn prefetch(source: &Arc<dyn Source>, units: &[SourceRange], options:
     if source.is_cheap() {
         return;
     }
-    let cache = &engine::current().cache;
+    let cache = CACHE.get();
     let room = (options.cache_size / 2).saturating_sub(cache.ahead.load(Ordering::Relaxed));
     let Taken { led, .. } = cache.store.take(|| version_of(source.as_ref()), units, room);
     if led.is_done() {
         return;
     }
-    let ahead = Ahead::start(cache, led.cost());
+    let ahead = CountedAhead::start(cache, led.cost());
     let mut delivery = Delivery::new(led, source.as_ref(), options);
     let (requests, of) = (delivery.requests(), source.clone());
     let each = move |number, body| {
@@ -198,19 +201,19 @@ pub(crate) fn prefetch(source: &Arc<dyn Source>, units: &[SourceRange], options:
 }
 
 /// What is fetched ahead, counted while it is.
-struct Ahead {
+struct CountedAhead {
     cache: &'static Cache,
     bytes: u64,
 }
 
-impl Ahead {
+impl CountedAhead {
     fn start(cache: &'static Cache, bytes: u64) -> Self {
         cache.ahead.fetch_add(bytes, Ordering::Relaxed);
         Self { cache, bytes }
     }
 }
 
-impl Drop for Ahead {
+impl Drop for CountedAhead {
     fn drop(&mut self) {
         self.cache.ahead.fetch_sub(self.bytes, Ordering::Relaxed);
     }
@@ -218,7 +221,7 @@ impl Drop for Ahead {
 
 /// The unit `unit` of `source`, if it is at hand.
 pub(crate) fn peek(source: &dyn Source, unit: &SourceRange) -> Option<Bytes> {
-    let bytes = engine::current().cache.store.peek(&version_of(source), unit)?;
+    let bytes = CACHE.get().store.peek(&version_of(source), unit)?;
     if let Some(host) = source.host() {
         count(&host.counters.cache_hits, 1);
     }
@@ -227,7 +230,7 @@ pub(crate) fn peek(source: &dyn Source, unit: &SourceRange) -> Option<Bytes> {
 
 /// Whether somebody is fetching `unit` of `source`.
 pub(crate) fn is_under_way(source: &dyn Source, unit: &SourceRange) -> bool {
-    engine::current().cache.store.is_under_way(&version_of(source), unit)
+    CACHE.get().store.is_under_way(&version_of(source), unit)
 }
 
 /// Keeps bytes of `units` that were read in another way: `whole` is the file.
@@ -237,18 +240,18 @@ pub(crate) fn keep(source: &dyn Source, units: impl Iterator<Item = SourceRange>
         let range = usize::try_from(unit.start.0).ok().zip(usize::try_from(unit.end.0).ok());
         if let Some(bytes) = range.and_then(|(start, end)| whole.get(start..end)) {
             let bytes = buffer::copy(bytes);
-            engine::current().cache.store.keep(&file, &unit, bytes, options.cache_size);
+            CACHE.get().store.keep(&file, &unit, bytes, options.cache_size);
         }
     }
 }
 
 /// The file of `source`, in the version that is known.
-fn version_of(source: &dyn Source) -> File {
+fn version_of(source: &dyn Source) -> FileVersion {
     let version = match source.seen() {
         None => String::new(),
         Some(meta) => meta.etag.unwrap_or_else(|| meta.size.to_string()),
     };
-    File { identity: source.identity().into(), version: version.into() }
+    FileVersion { identity: source.identity().into(), version: version.into() }
 }
 
 /// Fetches what was taken on, each unit handed on as soon as it is there: the bytes by index into the caller's units.
@@ -330,11 +333,11 @@ impl Delivery {
 /// How many threads wait for `unit` while another fetches it.
 #[cfg(test)]
 pub(crate) fn waiting(source: &dyn Source, unit: &SourceRange) -> usize {
-    engine::current().cache.store.waiting(&version_of(source), unit)
+    CACHE.get().store.waiting(&version_of(source), unit)
 }
 
 /// How many units of `source` are under way.
 #[cfg(test)]
 pub(crate) fn under_way(source: &dyn Source) -> usize {
-    engine::current().cache.store.under_way(&version_of(source))
+    CACHE.get().store.under_way(&version_of(source))
 }

@@ -1,20 +1,22 @@
-//! One host: who may ask it (`turns`), over which protocol, what a request to it costs, and what was asked so far.
+//! What a process knows of its hosts: who may ask one (`turns`), over which protocol, what a request to it costs, and what
+//! was asked so far.
 //!
 //! Many small ranges go over one connection where the host speaks HTTP/2: one handshake in place of 37 for an overview of
 //! 121 tiles, in the same time once the connection is under way; where TCP begins it slowly, a round trip or four later.
 //! Large ranges side by side are faster over connections of their own, each with a congestion window, and so are asked
 //! for by HTTP/1.1. `scripts/bench_http2.py` measures both.
 
-use std::sync::atomic::AtomicBool;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::MutexGuard;
 
-use super::link::Link;
-use super::statistics::{Counters, count};
-use super::turns::Turns;
-use crate::process::lock;
+use crate::process::{PerProcess, lock};
+use crate::source::host::link::Link;
+use crate::source::host::statistics::{self, Counters, Statistics, count};
+use crate::source::host::turns::Turns;
 
 /// Shorter bodies, in bytes, say more about the round trip than about the bandwidth.
 const MIN_BANDWIDTH_SAMPLE: u64 = 256 << 10;
@@ -30,6 +32,35 @@ const WITHOUT_HTTP2: [&str; 3] = [".amazonaws.com", ".amazonaws.com.cn", ".blob.
 
 /// Who goes on sooner has not waited.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+
+/// Hosts that are kept apart. A server that redirects to ever new names must not fill the memory.
+const MAX_HOSTS: usize = 4096;
+
+static HOSTS: PerProcess<Mutex<HashMap<String, Arc<Host>>>> = PerProcess::new();
+
+/// What this process knows of the host `authority`: scheme, name and port.
+pub(crate) fn host(authority: &str) -> Arc<Host> {
+    let mut hosts = lock(HOSTS.get());
+    if let Some(host) = hosts.get(authority) {
+        return host.clone();
+    }
+    let name = if hosts.len() < MAX_HOSTS { authority } else { "others" };
+    hosts.entry(name.to_owned()).or_insert_with(|| Arc::new(Host::new(name))).clone()
+}
+
+fn by_host() -> BTreeMap<String, Statistics> {
+    lock(HOSTS.get()).iter().map(|(name, host)| (name.clone(), host.counters.now())).collect()
+}
+
+/// What the sources of this process have done so far.
+pub(crate) fn statistics() -> Statistics {
+    statistics::total(&by_host())
+}
+
+/// The same by host, as JSON: see `vsitlm_statistics()` in include/vsitlm.h.
+pub(crate) fn statistics_json() -> String {
+    statistics::json(&by_host())
+}
 
 /// What a process knows of one host.
 #[derive(Debug, Default)]
@@ -60,6 +91,12 @@ impl Host {
     pub(crate) fn new(authority: &str) -> Self {
         let known = WITHOUT_HTTP2.iter().any(|suffix| authority.ends_with(suffix)).then(|| (false, Instant::now()));
         Self { speaks: Mutex::new(known), ..Self::default() }
+    }
+
+    /// A number for the next reader that waits for turns, of any host.
+    pub(crate) fn next_reader() -> u64 {
+        static READERS: AtomicU64 = AtomicU64::new(0);
+        READERS.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Takes note of a read that was not a request of this program's own: its bytes, or that it failed.

@@ -1,6 +1,6 @@
 //! What requests and bytes cost, and which gaps between ranges are worth fetching. Pure.
 
-use crate::source::SourceRange;
+use crate::source::range::SourceRange;
 
 /// The bounds of what a request is worth, in bytes: below, the headers of a request outweigh it; above, it is no gap any
 /// more.
@@ -81,7 +81,7 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::testing::range;
+    use crate::source::range::range;
 
     /// `count` ranges of 1 kB, `gap` bytes apart.
     fn apart(count: u64, gap: u64) -> Vec<SourceRange> {

@@ -66,17 +66,17 @@ struct Queue {
     /// Turns that are under way.
     taken: usize,
     /// Who waits, by reader; the reader in front is next.
-    readers: VecDeque<Reader>,
+    readers: VecDeque<WaitingReader>,
 }
 
 #[derive(Debug)]
-struct Reader {
+struct WaitingReader {
     id: u64,
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<WaitingTurn>,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct WaitingTurn {
     connections: usize,
     wake: oneshot::Sender<Turn>,
 }
@@ -105,10 +105,10 @@ impl Turns {
                 return Turn(Some(self.clone()));
             }
             let (wake, granted) = oneshot::channel();
-            let waiting = Waiting { connections, wake };
+            let waiting = WaitingTurn { connections, wake };
             match queue.readers.iter_mut().find(|other| other.id == reader) {
                 Some(same) => same.waiting.push_back(waiting),
-                None => queue.readers.push_back(Reader { id: reader, waiting: [waiting].into() }),
+                None => queue.readers.push_back(WaitingReader { id: reader, waiting: [waiting].into() }),
             }
             granted
         };
@@ -161,7 +161,7 @@ impl Turns {
 
 impl Queue {
     /// Who is next, if a turn is free for anybody: it is taken.
-    fn next(&mut self) -> Option<Waiting> {
+    fn next(&mut self) -> Option<WaitingTurn> {
         let mut left = self.readers.len();
         while left > 0 {
             left -= 1;

@@ -13,8 +13,8 @@ use object_store::client::{HttpError, HttpErrorKind, HttpResponse, HttpResponseB
 
 use crate::error::Error;
 use crate::process::lock;
-use crate::source::Meta;
-use crate::source::remote::target::Target;
+use crate::source::contract::Meta;
+use crate::source::remote::shown::root_cause;
 
 /// One request, over all its tries.
 #[derive(Debug)]
@@ -157,9 +157,9 @@ impl Call {
         stand_in.body(HttpResponseBody::from(Bytes::new())).or_else(|_| error(false))
     }
 
-    /// What the user is told of `failure`, after all tries at `target`. Nothing of object_store's or a server's own text
-    /// is in it.
-    pub(crate) fn error(&self, target: &Target, tries: u64, failure: Failure) -> Error {
+    /// The error that the user sees for `failure`, after all tries. It has nothing of object_store's or a server's own text.
+    /// `advice` is what to set where access is denied, `whereabouts` what says where the file lies.
+    pub(crate) fn error(&self, advice: &'static str, whereabouts: &'static str, tries: u64, failure: Failure) -> Error {
         let doing = match &self.what {
             What::Range(_) | What::Tail(_) => format!("reading {}", self.what.brief()),
             What::Page => "listing".to_owned(),
@@ -176,8 +176,8 @@ impl Call {
                 let word = code.map(|code| format!(" {code}")).unwrap_or_default();
                 let told = format!("HTTP {}{word}", status.as_u16());
                 match status.as_u16() {
-                    404 | 410 => Error::NotFound { detail: format!(" ({told})"), check: target.whereabouts() },
-                    401 | 403 => Error::Denied { detail: format!(" ({told})"), check: target.advice() },
+                    404 | 410 => Error::NotFound { detail: format!(" ({told})"), check: whereabouts },
+                    401 | 403 => Error::Denied { detail: format!(" ({told})"), check: advice },
                     407 => after(&told, "the proxy wants a user and password: set GDAL_HTTP_PROXYUSERPWD"),
                     300..=399 => after(&told, "check the URL, AWS_REGION and AWS_S3_ENDPOINT"),
                     429 => after(
@@ -187,7 +187,7 @@ impl Call {
                     ),
                     500.. => after(&told, later),
                     // S3 answers 400 to a token that has expired.
-                    _ => after(&told, &format!("check the path, and {}", target.advice())),
+                    _ => after(&told, &format!("check the path, and {advice}")),
                 }
             }
             Failure::Paused { left } => Error::read(format!(
@@ -217,6 +217,18 @@ impl Call {
 }
 
 impl Failure {
+    /// Why a response did not come.
+    pub(crate) fn transport(error: reqwest::Error) -> Self {
+        let cause = if error.is_timeout() {
+            "it took too long (GDAL_HTTP_TIMEOUT, GDAL_HTTP_LOW_SPEED_TIME)".to_owned()
+        } else {
+            root_cause(&error.without_url())
+        };
+        // Another try does not make a certificate valid.
+        let again = !cause.contains("certificate");
+        Self::Transport { cause, again }
+    }
+
     /// A response that will not become another one.
     pub(crate) fn broken(what: impl Into<String>) -> Self {
         Self::Broken { what: what.into(), again: false }

@@ -10,7 +10,7 @@
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -18,12 +18,14 @@ use object_store::{GetOptions, GetRange, ObjectStore};
 use once_cell::race::OnceBox;
 
 use crate::error::{Error, Result};
-use crate::source::host::known::Host;
+use crate::source::contract::{Each, Meta, Source, read_tail_by_size, same_etag};
 use crate::source::host::statistics::count;
+use crate::source::host::{Host, host};
+use crate::source::range::{SourceOffset, SourceRange};
 use crate::source::remote::call::{Answer, Asked, Call, Failure, Refusal, What};
+use crate::source::remote::remembered;
 use crate::source::remote::target::Target;
 use crate::source::runtime::engine;
-use crate::source::{Each, Meta, Source, SourceOffset, SourceRange, read_tail_by_size, same_etag};
 
 /// One file behind HTTP or in an S3 store.
 pub(crate) struct Remote(Arc<Inner>);
@@ -42,17 +44,11 @@ struct Inner {
     expected: OnceBox<String>,
 }
 
-/// The number of the next one that waits for turns.
-pub(crate) fn next_reader() -> u64 {
-    static READERS: AtomicU64 = AtomicU64::new(0);
-    READERS.fetch_add(1, Ordering::Relaxed)
-}
-
 impl Remote {
     /// A source of `target`; nothing is sent yet.
     pub(crate) fn open(target: Target) -> Result<Self> {
         let region = target.known_region();
-        let reader = next_reader();
+        let reader = Host::next_reader();
         let store = target.store(reader, region.as_deref())?;
         Ok(Self(Arc::new(Inner {
             target,
@@ -93,7 +89,7 @@ struct Failed {
 
 impl Inner {
     fn host(&self) -> Arc<Host> {
-        engine::current().host(&self.target.authority)
+        host(&self.target.authority)
     }
 
     /// The ETag that requests ask for. A weak one matches nothing (RFC 9110 13.1.1).
@@ -121,7 +117,7 @@ impl Inner {
 
     fn error(&self, Failed { call, tries, failure }: Failed) -> Error {
         count(&self.host().counters.read_errors, 1);
-        call.error(&self.target, tries, failure)
+        call.error(self.target.advice(), self.target.whereabouts(), tries, failure)
     }
 
     /// Asks for `what`, which is `range` to object_store, with all its tries.
@@ -173,11 +169,10 @@ impl Inner {
 
     /// Holds what a response told against what earlier ones have.
     fn check(&self, told: &Meta) -> Result<()> {
-        let engine = engine::current();
         let seen = match self.seen.get() {
             Some(seen) => seen,
             None => {
-                engine.learn(&self.target.identity, told);
+                remembered::remember_meta(&self.target.identity, told);
                 self.seen.get_or_init(|| Box::new(told.clone()))
             }
         };
@@ -185,7 +180,7 @@ impl Inner {
             return Ok(());
         };
         // The next open sees the file as it is now.
-        engine.learn(&self.target.identity, told);
+        remembered::remember_meta(&self.target.identity, told);
         count(&self.host().counters.read_errors, 1);
         Err(Error::Changed { what })
     }
@@ -242,7 +237,7 @@ impl Source for Remote {
             return Some(seen.clone());
         }
         // Once handed out, it is what this source's responses are held against.
-        let known = engine::current().known(&self.0.target.identity)?;
+        let known = remembered::meta(&self.0.target.identity)?;
         Some(self.0.seen.get_or_init(|| Box::new(known)).clone())
     }
 

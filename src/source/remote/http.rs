@@ -19,12 +19,13 @@ use url::Url;
 
 use crate::error::Error;
 use crate::options::{Limits, RetryCodes, Secret};
-use crate::source::host::known::Host;
 use crate::source::host::statistics::count;
 use crate::source::host::turns::Quota;
+use crate::source::host::{Host, host};
 use crate::source::remote::call::{Answer, Call, Failure, What};
-use crate::source::remote::response::{receive, transport};
-use crate::source::runtime::engine::{self, ClientKey, Engine};
+use crate::source::remote::clients::{ClientKey, client};
+use crate::source::remote::response::receive;
+use crate::source::remote::shown::display;
 
 /// Redirects followed, as curl has it by default in GDAL.
 const MAX_REDIRECTS: usize = 10;
@@ -71,13 +72,12 @@ impl HttpService for Service {
         let Some(call) = request.extensions().get::<Arc<Call>>().cloned() else {
             return Err(HttpError::new(HttpErrorKind::Unknown, std::io::Error::other("not a request of this program")));
         };
-        let engine = engine::current();
-        let host = engine.host(&self.authority);
+        let host = host(&self.authority);
         let tries = call.begin();
         if tries > 1 {
             count(&host.counters.retries, 1);
         }
-        let outcome = self.attempt(engine, &host, &call, &request).await;
+        let outcome = self.attempt(&host, &call, &request).await;
         if let Err(failure) = &outcome {
             crate::trace::debug(|| {
                 format!("{} {}, try {tries}: {}", self.authority, call.what.brief(), failure.brief())
@@ -88,19 +88,13 @@ impl HttpService for Service {
 }
 
 impl Service {
-    async fn attempt(
-        &self,
-        engine: &Engine,
-        host: &Host,
-        call: &Call,
-        request: &HttpRequest,
-    ) -> Result<Answer, Failure> {
+    async fn attempt(&self, host: &Host, call: &Call, request: &HttpRequest) -> Result<Answer, Failure> {
         let url = Url::parse(&request.uri().to_string())
             .map_err(|_| Failure::Unsent(Error::read("the URL cannot be sent: check it")))?;
         let asked = Instant::now();
         let _turn = host.turns.turn(self.reader, Quota::at(&url, self.limits).connections).await;
         host.note_wait(asked);
-        let Sent { mut response, at, by } = self.send(engine, call, host, url.clone(), request).await?;
+        let Sent { mut response, at, by } = self.send(call, host, url.clone(), request).await?;
         let waited = at.duration_since(asked);
         let first_byte = at.elapsed();
         let body = Instant::now();
@@ -122,39 +116,32 @@ impl Service {
     }
 
     /// Sends the request and follows redirects.
-    async fn send(
-        &self,
-        engine: &Engine,
-        call: &Call,
-        host: &Host,
-        first: Url,
-        made: &HttpRequest,
-    ) -> Result<Sent, Failure> {
+    async fn send(&self, call: &Call, home: &Host, first: Url, made: &HttpRequest) -> Result<Sent, Failure> {
         let signed = made.headers();
-        let home = first.origin();
+        let origin = first.origin();
         let mut url = first;
         for _ in 0..=MAX_REDIRECTS {
             let secure = url.scheme() == "https";
             let mut key = self.client.for_scheme(secure);
-            let there = engine.host(&url.origin().ascii_serialization());
+            let there = host(&url.origin().ascii_serialization());
             let asked = Instant::now();
             there.turns.pace(Quota::at(&url, self.limits).per_minute).await.map_err(|left| Failure::Paused { left })?;
             there.note_wait(asked);
             let mut way = None;
             if key.http2() {
-                let chosen = there.way(call.length(), host.turns.is_alone()).await;
+                let chosen = there.way(call.length(), home.turns.is_alone()).await;
                 key = if chosen.http2 { key } else { key.without_http2() };
                 way = Some(chosen);
             }
             if let What::Put(bytes) = &call.what {
                 key = key.for_upload(bytes.len() as u64);
             }
-            let client = engine.client(&key).map_err(Failure::Unsent)?;
+            let client = client(&key).map_err(Failure::Unsent)?;
             let mut request = client.request(made.method().clone(), url.clone());
             if let What::Put(bytes) = &call.what {
                 request = request.body(bytes.clone());
             }
-            if url.origin() == home {
+            if url.origin() == origin {
                 // What object_store signed stands; the user's headers do not replace the range.
                 request = request.headers(self.headers.clone()).headers(signed.clone());
                 request = match &self.auth {
@@ -171,7 +158,7 @@ impl Service {
             }
             let sent = Instant::now();
             count(&there.counters.requests, 1);
-            let response = request.send().await.map_err(transport)?;
+            let response = request.send().await.map_err(Failure::transport)?;
             if key.http2() {
                 there.spoke(response.version() == Version::HTTP_2);
             }
@@ -199,33 +186,4 @@ struct Sent {
     at: Instant,
     /// Who has answered.
     by: Arc<Host>,
-}
-
-/// The last link of an error's chain, in words: the outer links repeat it, or name the URL.
-pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
-}
-
-/// A URL without query string, user info and fragment.
-pub(crate) fn display(url: &Url) -> String {
-    let mut shown = format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default());
-    if let Some(port) = url.port() {
-        shown.push_str(&format!(":{port}"));
-    }
-    shown + url.path()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shows_no_secret_of_a_url() {
-        let url = Url::parse("https://user:pass@HOST:443/a%20b//c?token=1#x").unwrap();
-        assert_eq!(display(&url), "https://host/a%20b//c");
-    }
 }

@@ -17,13 +17,13 @@ use percent_encoding::percent_decode_str;
 use roxmltree::{Document, Node, ParsingOptions};
 
 use crate::error::{Error, Result};
-use crate::options::{Options, Transport};
 use crate::path::Location;
+use crate::source::contract::Meta;
 use crate::source::host::statistics::count;
+use crate::source::host::{Host, host};
 use crate::source::remote::call::{Answer, Call, Failure, What};
-use crate::source::remote::file::next_reader;
 use crate::source::remote::target::Target;
-use crate::source::{Meta, SourceOffset, engine, native, open, through};
+use crate::source::runtime::engine;
 
 /// Objects of a page. Azure would give 5,000, in more bytes than are read of a page.
 const PAGE: usize = 1000;
@@ -41,26 +41,17 @@ pub(crate) struct Listed {
     pub(crate) meta: Meta,
 }
 
-/// Gives the objects below `prefix`, a location of an object store whose key ends in a slash, page by page. Markers of
-/// folders are left out.
-///
-/// # Errors
-/// As reading an object has them; what was given before stays good. [`Error::Path`] for what cannot be listed.
-pub(crate) fn list(prefix: &Location, options: &Options, each: &mut dyn FnMut(Vec<Listed>)) -> Result<()> {
-    let (place, key) = match prefix {
-        Location::S3 { key, .. } | Location::Gs { key, .. } | Location::Azure { key, .. } => {
-            (prefix.with_key(key.trim_end_matches('/')), key.clone())
-        }
-        _ => return Err(refused(prefix, "only prefixes of s3://, gs:// and az:// can be listed: name its files")),
-    };
-    let asking = Arc::new(Asking::new(&place, options)?);
+/// Gives the objects below the key of `prefix`, page by page: see [`crate::source::open::list`]. `target` is the prefix
+/// without its last slash.
+pub(crate) fn list(target: Target, prefix: &Location, key: &str, each: &mut dyn FnMut(Vec<Listed>)) -> Result<()> {
+    let asking = Arc::new(Asking::new(target));
     let mut token: Option<String> = None;
     for _ in 0..MOST_PAGES {
-        let answer = asking.ask(Wanted::Page { prefix: key.clone(), token: token.clone() })?;
+        let answer = asking.ask(Wanted::Page { prefix: key.to_owned(), token: token.clone() })?;
         let page = parse_page(&answer.bytes).ok_or_else(|| {
             Error::read("listing failed: the answer is no listing; check that the endpoint is that of an object store")
         })?;
-        let below = page.objects.into_iter().filter(|(name, _)| name.starts_with(&key) && !name.ends_with('/'));
+        let below = page.objects.into_iter().filter(|(name, _)| name.starts_with(key) && !name.ends_with('/'));
         each(below.map(|(name, meta)| Listed { location: prefix.with_key(&name), meta }).collect());
         match page.next {
             None => return Ok(()),
@@ -73,29 +64,9 @@ pub(crate) fn list(prefix: &Location, options: &Options, each: &mut dyn FnMut(Ve
     Err(Error::read(format!("it has more than {} objects: name narrower prefixes", MOST_PAGES * PAGE)))
 }
 
-/// The bytes of a file that has at most `most` of them, by one request.
-///
-/// # Errors
-/// As reading it has them, and [`Error::Read`] for a larger file.
-pub(crate) fn read_whole(location: &Location, most: u64, options: &Options) -> Result<Bytes> {
-    let bytes = open(location, options, None)?.read_up_to(SourceOffset(0), most + 1)?;
-    if bytes.len() as u64 > most {
-        return Err(Error::read(format!("it has more than the {most} bytes that are read of such a file")));
-    }
-    Ok(bytes)
-}
-
-/// Writes `bytes` as the object at `location`, in one request: readers see the former object or this one, never a part.
-///
-/// # Errors
-/// As reading has them. [`Error::Path`] for what is no object of a store: files of this machine are written by
-/// [`crate::index::write_whole`].
-pub(crate) fn put(location: &Location, bytes: Bytes, options: &Options) -> Result<()> {
-    Arc::new(Asking::new(location, options)?).ask(Wanted::Written(bytes)).map(drop)
-}
-
-fn refused(location: &Location, what: &str) -> Error {
-    Error::Path { path: location.display(), what: what.to_owned() }
+/// Writes `bytes` as the object `target`, in one request.
+pub(crate) fn put(target: Target, bytes: Bytes) -> Result<()> {
+    Arc::new(Asking::new(target)).ask(Wanted::Written(bytes)).map(drop)
 }
 
 /// Requests that are not for ranges of a file.
@@ -105,16 +76,8 @@ struct Asking {
 }
 
 impl Asking {
-    fn new(location: &Location, options: &Options) -> Result<Self> {
-        let is_object = matches!(location, Location::S3 { .. } | Location::Gs { .. } | Location::Azure { .. });
-        let Some((suffices, target)) = native(location, options).filter(|_| is_object) else {
-            return Err(refused(location, "it is no object of a store: use s3://, gs:// or az://"));
-        };
-        if !suffices || options.http.needs_gdal || options.transport == Transport::Gdal {
-            // Without GDAL at hand, it says what is missing.
-            through(None, &location.gdal_path(), options)?;
-        }
-        Ok(Self { target: target?, reader: next_reader() })
+    fn new(target: Target) -> Self {
+        Self { target, reader: Host::next_reader() }
     }
 
     /// Asks, again where a response names another region, and waits for the outcome.
@@ -141,8 +104,8 @@ impl Asking {
                 (region, moved) = (Some(other.to_owned()), true);
                 continue;
             }
-            count(&engine::current().host(&self.target.authority).counters.read_errors, 1);
-            return Err(call.error(&self.target, tries, failure));
+            count(&host(&self.target.authority).counters.read_errors, 1);
+            return Err(call.error(self.target.advice(), self.target.whereabouts(), tries, failure));
         }
     }
 
@@ -274,7 +237,3 @@ fn azure_blob(node: Node<'_, '_>) -> Option<(String, Meta)> {
     };
     Some((key.into_owned(), meta))
 }
-
-#[cfg(test)]
-#[path = "list_tests.rs"]
-mod tests;

@@ -12,12 +12,11 @@ use http::header::{CONTENT_ENCODING, CONTENT_RANGE, ETAG, LAST_MODIFIED, RETRY_A
 use http::{HeaderMap, StatusCode};
 
 use crate::options::RetryCodes;
-use crate::source::Meta;
 use crate::source::cache::buffer::{self, Buffer};
-use crate::source::host::known::Host;
+use crate::source::contract::Meta;
+use crate::source::host::Host;
 use crate::source::host::statistics::count;
 use crate::source::remote::call::{Answer, Asked, Call, Failure, Refusal, What};
-use crate::source::remote::http::root_cause;
 
 /// A server that answers a range with the whole file is put up with for files of at most this many bytes.
 pub(crate) const MAX_WHOLE: u64 = 8 << 20;
@@ -156,7 +155,7 @@ async fn whole(by: &Host, what: &What, response: &mut reqwest::Response) -> Resu
 async fn read_body(by: &Host, response: &mut reqwest::Response, most: u64) -> Result<Bytes, Failure> {
     let expected = most.min(response.content_length().unwrap_or(0)).min(MAX_RESERVE);
     let mut body = Buffer::with_capacity(expected as usize);
-    while let Some(chunk) = response.chunk().await.map_err(transport)? {
+    while let Some(chunk) = response.chunk().await.map_err(Failure::transport)? {
         count(&by.counters.bytes, chunk.len() as u64);
         let length = (body.len() + chunk.len()) as u64;
         if length > most {
@@ -223,18 +222,6 @@ fn retry_after(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Opti
         Ok(seconds) => Some(Duration::from_secs(seconds)),
         Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(now).ok(),
     }
-}
-
-/// Why a response did not come.
-pub(crate) fn transport(error: reqwest::Error) -> Failure {
-    let cause = if error.is_timeout() {
-        "it took too long (GDAL_HTTP_TIMEOUT, GDAL_HTTP_LOW_SPEED_TIME)".to_owned()
-    } else {
-        root_cause(&error.without_url())
-    };
-    // Another try does not make a certificate valid.
-    let again = !cause.contains("certificate");
-    Failure::Transport { cause, again }
 }
 
 fn no_ranges() -> Failure {

@@ -9,23 +9,22 @@ use tokio::sync::oneshot;
 
 use crate::error::{Error, Result};
 use crate::process::lock;
-use crate::source::runtime::engine::panicked;
 
 type Job = Box<dyn FnOnce() + Send>;
 
 /// At most `N` threads for work that blocks.
 #[derive(Default)]
-pub(crate) struct Blocking<const N: usize>(Arc<Shared>);
+pub(crate) struct Blocking<const N: usize>(Arc<Pool>);
 
 #[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
+struct Pool {
+    jobs: Mutex<Jobs>,
     more: Condvar,
 }
 
 #[derive(Default)]
-struct State {
-    jobs: VecDeque<Job>,
+struct Jobs {
+    waiting: VecDeque<Job>,
     threads: usize,
     idle: usize,
 }
@@ -43,45 +42,50 @@ impl<const N: usize> Blocking<N> {
     }
 
     fn push(&self, job: Job) -> Result<()> {
-        let mut state = lock(&self.0.state);
-        state.jobs.push_back(job);
-        if state.jobs.len() > state.idle && state.threads < N {
-            let shared = self.0.clone();
-            let started = std::thread::Builder::new().name("vsitlm".to_owned()).spawn(move || shared.work());
+        let mut jobs = lock(&self.0.jobs);
+        jobs.waiting.push_back(job);
+        if jobs.waiting.len() > jobs.idle && jobs.threads < N {
+            let pool = self.0.clone();
+            let started = std::thread::Builder::new().name("vsitlm".to_owned()).spawn(move || pool.work());
             match started {
-                Ok(_) => state.threads += 1,
+                Ok(_) => jobs.threads += 1,
                 // The others will do it.
-                Err(_) if state.threads > 0 => {}
+                Err(_) if jobs.threads > 0 => {}
                 Err(error) => {
-                    state.jobs.pop_back();
+                    jobs.waiting.pop_back();
                     return Err(Error::read(format!("cannot start a thread: {error}")));
                 }
             }
         }
-        drop(state);
+        drop(jobs);
         self.0.more.notify_one();
         Ok(())
     }
 }
 
-impl Shared {
+impl Pool {
     /// A thread's life.
     fn work(&self) {
         loop {
-            let mut state = lock(&self.state);
+            let mut jobs = lock(&self.jobs);
             let job = loop {
-                if let Some(job) = state.jobs.pop_front() {
+                if let Some(job) = jobs.waiting.pop_front() {
                     break job;
                 }
-                state.idle += 1;
-                state = self.more.wait(state).unwrap_or_else(PoisonError::into_inner);
-                state.idle -= 1;
+                jobs.idle += 1;
+                jobs = self.more.wait(jobs).unwrap_or_else(PoisonError::into_inner);
+                jobs.idle -= 1;
             };
-            drop(state);
-            // Whoever waits hears of a panic by the sender's end.
+            drop(jobs);
+            // The waiting task sees a panic by the sender's end.
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
         }
     }
+}
+
+/// What the waiting task or thread gets where the work ended by a panic.
+pub(crate) fn panicked() -> Error {
+    Error::read("a request ended by a panic, which is an error of this program: report it")
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! What a process shares, and what fork() does to it; threads for what must not wait there.
+//! Threads that a process shares: those of the runtime, and those for work that must not wait in it.
 
 pub(super) mod blocking;
 pub(super) mod engine;
 
 pub(crate) use blocking::Blocking;
-pub(crate) use engine::{host, spawn, statistics, statistics_json};
+pub(crate) use engine::spawn;

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
-use crate::source::{Each, Meta, Source, SourceOffset, SourceRange};
+use crate::source::contract::{Each, Meta, Source};
+use crate::source::range::{SourceOffset, SourceRange};
 
 /// The file.
 pub(crate) struct Memory {

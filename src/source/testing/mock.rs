@@ -62,7 +62,7 @@ impl Seen {
 }
 
 #[derive(Default)]
-struct State {
+struct Script {
     faults: VecDeque<Fault>,
     seen: Vec<Seen>,
     waiting: usize,
@@ -71,15 +71,15 @@ struct State {
 
 pub(crate) struct Mock {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    served: Arc<Served>,
 }
 
-struct Shared {
+struct Served {
     /// The file as it is now, and its ETag.
     file: Mutex<(Vec<u8>, String)>,
     /// Requests that must have come before the first is answered.
     together: usize,
-    state: Mutex<State>,
+    script: Mutex<Script>,
     came: Condvar,
 }
 
@@ -93,15 +93,15 @@ impl Mock {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let file = Mutex::new((file.to_vec(), "\"one\"".to_owned()));
-        let shared = Arc::new(Shared { file, together, state: Mutex::default(), came: Condvar::new() });
-        let for_thread = shared.clone();
+        let served = Arc::new(Served { file, together, script: Mutex::default(), came: Condvar::new() });
+        let for_thread = served.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let shared = for_thread.clone();
-                std::thread::spawn(move || while serve(&shared, &stream).is_some() {});
+                let served = for_thread.clone();
+                std::thread::spawn(move || while serve(&served, &stream).is_some() {});
             }
         });
-        Self { address, shared }
+        Self { address, served }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -109,31 +109,31 @@ impl Mock {
     }
 
     pub(crate) fn fault(&self, faults: impl IntoIterator<Item = Fault>) {
-        self.shared.state.lock().unwrap().faults.extend(faults);
+        self.served.script.lock().unwrap().faults.extend(faults);
     }
 
     /// Puts another version of the file in the place of this one.
     pub(crate) fn replace(&self, file: &[u8], etag: &str) {
-        *self.shared.file.lock().unwrap() = (file.to_vec(), etag.to_owned());
+        *self.served.file.lock().unwrap() = (file.to_vec(), etag.to_owned());
     }
 
     pub(crate) fn seen(&self) -> Vec<Seen> {
-        self.shared.state.lock().unwrap().seen.clone()
+        self.served.script.lock().unwrap().seen.clone()
     }
 
     /// Requests so far.
     pub(crate) fn count(&self) -> usize {
-        self.shared.state.lock().unwrap().seen.len()
+        self.served.script.lock().unwrap().seen.len()
     }
 
     /// The most requests that were there at the same time.
     pub(crate) fn most_together(&self) -> usize {
-        self.shared.state.lock().unwrap().most_waiting
+        self.served.script.lock().unwrap().most_waiting
     }
 }
 
 /// One request on `stream`; `None` when the connection is over.
-fn serve(shared: &Shared, stream: &TcpStream) -> Option<()> {
+fn serve(served: &Served, stream: &TcpStream) -> Option<()> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
@@ -153,31 +153,31 @@ fn serve(shared: &Shared, stream: &TcpStream) -> Option<()> {
     seen.body.resize(length, 0);
     reader.read_exact(&mut seen.body).ok()?;
     let range = seen.header("range").and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
-    let size = shared.file.lock().unwrap().0.len();
+    let size = served.file.lock().unwrap().0.len();
     let range = range.map(|(first, last)| match (first.parse::<usize>(), last.parse::<usize>()) {
         (Ok(first), last) => (first, last.unwrap() + 1),
         (Err(_), length) => (size.saturating_sub(length.unwrap()), size),
     });
     let wanted = seen.header("if-match").map(str::to_owned);
     let fault = {
-        let mut state = shared.state.lock().unwrap();
-        let fault = state.faults.pop_front();
-        state.seen.push(seen);
-        state.waiting += 1;
-        state.most_waiting = state.most_waiting.max(state.waiting);
-        shared.came.notify_all();
+        let mut script = served.script.lock().unwrap();
+        let fault = script.faults.pop_front();
+        script.seen.push(seen);
+        script.waiting += 1;
+        script.most_waiting = script.most_waiting.max(script.waiting);
+        served.came.notify_all();
         let wait = Duration::from_secs(10);
-        let held = |state: &mut State| state.most_waiting < shared.together;
-        let (state, _) = shared.came.wait_timeout_while(state, wait, held).unwrap();
-        drop(state);
-        if shared.together > 1 {
+        let held = |script: &mut Script| script.most_waiting < served.together;
+        let (script, _) = served.came.wait_timeout_while(script, wait, held).unwrap();
+        drop(script);
+        if served.together > 1 {
             // Time for requests to come that should not: a client that keeps its limit passes however long it is.
             std::thread::sleep(Duration::from_millis(30));
         }
-        shared.state.lock().unwrap().waiting -= 1;
+        served.script.lock().unwrap().waiting -= 1;
         fault
     };
-    let end = respond(shared, stream, range, wanted.as_deref(), fault.as_ref());
+    let end = respond(served, stream, range, wanted.as_deref(), fault.as_ref());
     if let Some(Fault::Stall | Fault::Silence) = fault {
         // Until the client has enough of it.
         let _ = reader.read_line(&mut String::new());
@@ -186,13 +186,13 @@ fn serve(shared: &Shared, stream: &TcpStream) -> Option<()> {
 }
 
 fn respond(
-    shared: &Shared,
+    served: &Served,
     mut stream: &TcpStream,
     range: Option<(usize, usize)>,
     wanted: Option<&str>,
     fault: Option<&Fault>,
 ) -> Option<()> {
-    let (file, etag) = shared.file.lock().unwrap().clone();
+    let (file, etag) = served.file.lock().unwrap().clone();
     let size = file.len();
     let misses = wanted.is_some_and(|wanted| wanted != etag) || matches!(fault, Some(Fault::Misjudged));
     let etag = match fault {

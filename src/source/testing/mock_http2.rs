@@ -21,7 +21,7 @@ const CERTIFICATE: &[u8] = include_bytes!("../../../tests/data/localhost.pem");
 
 /// What goes wrong with one request.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Fault {
+pub(super) enum Http2Fault {
     /// The stream is refused: the request was not looked at.
     Refused,
     /// The stream is reset in place of a response.
@@ -35,28 +35,28 @@ pub(super) enum Fault {
 }
 
 #[derive(Default)]
-struct State {
-    faults: VecDeque<Fault>,
+struct Http2Script {
+    faults: VecDeque<Http2Fault>,
     protocols: Vec<String>,
     requests: usize,
     open: usize,
     most_open: usize,
 }
 
-struct Shared {
+struct Http2Served {
     file: Bytes,
     streams: u32,
-    state: Mutex<State>,
+    script: Mutex<Http2Script>,
 }
 
-pub(super) struct Mock {
+pub(super) struct Http2Mock {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    served: Arc<Http2Served>,
     /// Ends with the mock.
     _runtime: Runtime,
 }
 
-impl Mock {
+impl Http2Mock {
     /// A server that takes `streams` streams of a connection at the same time.
     pub(super) fn new(file: Vec<u8>, streams: u32) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -71,96 +71,96 @@ impl Mock {
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
-        let shared = Arc::new(Shared { file: file.into(), streams, state: Mutex::default() });
-        let for_server = shared.clone();
+        let served = Arc::new(Http2Served { file: file.into(), streams, script: Mutex::default() });
+        let for_server = served.clone();
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(connection(for_server.clone(), acceptor.clone(), stream));
             }
         });
-        Self { address, shared, _runtime: runtime }
+        Self { address, served, _runtime: runtime }
     }
 
     pub(super) fn url(&self) -> String {
         format!("https://{}/a.jp2", self.address)
     }
 
-    pub(super) fn fault(&self, faults: impl IntoIterator<Item = Fault>) {
-        self.shared.state.lock().unwrap().faults.extend(faults);
+    pub(super) fn fault(&self, faults: impl IntoIterator<Item = Http2Fault>) {
+        self.served.script.lock().unwrap().faults.extend(faults);
     }
 
     /// The protocol that each connection has agreed on.
     pub(super) fn protocols(&self) -> Vec<String> {
-        self.shared.state.lock().unwrap().protocols.clone()
+        self.served.script.lock().unwrap().protocols.clone()
     }
 
     /// Requests so far.
     pub(super) fn count(&self) -> usize {
-        self.shared.state.lock().unwrap().requests
+        self.served.script.lock().unwrap().requests
     }
 
     /// The most requests that were there at the same time.
     pub(super) fn most_together(&self) -> usize {
-        self.shared.state.lock().unwrap().most_open
+        self.served.script.lock().unwrap().most_open
     }
 }
 
 /// Serves one connection. One that has agreed on HTTP/1.1 is noted, and closed.
-async fn connection(shared: Arc<Shared>, acceptor: TlsAcceptor, stream: TcpStream) -> Option<()> {
+async fn connection(served: Arc<Http2Served>, acceptor: TlsAcceptor, stream: TcpStream) -> Option<()> {
     let stream = acceptor.accept(stream).await.ok()?;
     let protocol = String::from_utf8_lossy(stream.get_ref().1.alpn_protocol().unwrap_or_default()).into_owned();
     let speaks_http2 = protocol == "h2";
-    shared.state.lock().unwrap().protocols.push(protocol);
+    served.script.lock().unwrap().protocols.push(protocol);
     if !speaks_http2 {
         return None;
     }
     let mut connection =
-        Builder::new().max_concurrent_streams(shared.streams).handshake::<_, Bytes>(stream).await.ok()?;
+        Builder::new().max_concurrent_streams(served.streams).handshake::<_, Bytes>(stream).await.ok()?;
     while let Some(Ok((request, respond))) = connection.accept().await {
         let fault = {
-            let mut state = shared.state.lock().unwrap();
-            state.requests += 1;
-            state.open += 1;
-            state.most_open = state.most_open.max(state.open);
-            state.faults.pop_front()
+            let mut script = served.script.lock().unwrap();
+            script.requests += 1;
+            script.open += 1;
+            script.most_open = script.most_open.max(script.open);
+            script.faults.pop_front()
         };
         match fault {
-            Some(Fault::GoAway) => connection.graceful_shutdown(),
-            Some(Fault::Abrupt) => connection.abrupt_shutdown(Reason::INTERNAL_ERROR),
+            Some(Http2Fault::GoAway) => connection.graceful_shutdown(),
+            Some(Http2Fault::Abrupt) => connection.abrupt_shutdown(Reason::INTERNAL_ERROR),
             _ => {}
         }
-        let shared = shared.clone();
+        let served = served.clone();
         tokio::spawn(async move {
             // Time for others to come.
             tokio::time::sleep(Duration::from_millis(5)).await;
-            shared.state.lock().unwrap().open -= 1;
-            answer(&shared, &request, respond, fault)
+            served.script.lock().unwrap().open -= 1;
+            answer(&served, &request, respond, fault)
         });
     }
     Some(())
 }
 
 fn answer(
-    shared: &Shared,
+    served: &Http2Served,
     request: &Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
-    fault: Option<Fault>,
+    fault: Option<Http2Fault>,
 ) -> Option<()> {
     match fault {
-        Some(Fault::Refused) => respond.send_reset(Reason::REFUSED_STREAM),
-        Some(Fault::Reset) => respond.send_reset(Reason::INTERNAL_ERROR),
+        Some(Http2Fault::Refused) => respond.send_reset(Reason::REFUSED_STREAM),
+        Some(Http2Fault::Reset) => respond.send_reset(Reason::INTERNAL_ERROR),
         _ => {}
     }
     let range = request.headers().get("range")?.to_str().ok()?.strip_prefix("bytes=")?.split_once('-')?;
     let (first, last) = (range.0.parse::<usize>().ok()?, range.1.parse::<usize>().ok()?);
-    let body = shared.file.slice(first..last + 1);
+    let body = served.file.slice(first..last + 1);
     let response = Response::builder()
         .status(206)
         .header("etag", "\"one\"")
         .header("content-length", body.len())
-        .header("content-range", format!("bytes {first}-{last}/{}", shared.file.len()));
+        .header("content-range", format!("bytes {first}-{last}/{}", served.file.len()));
     let mut stream = respond.send_response(response.body(()).ok()?, false).ok()?;
-    if let Some(Fault::Cut) = fault {
+    if let Some(Http2Fault::Cut) = fault {
         stream.send_data(body.slice(..body.len() / 2), false).ok()?;
         stream.send_reset(Reason::INTERNAL_ERROR);
         return None;

@@ -5,5 +5,3 @@ pub(crate) mod memory;
 pub(crate) mod mock;
 mod mock_http2;
 mod store_model;
-
-pub(crate) use contract::range;

@@ -8,8 +8,8 @@ use shuttle::sync::Arc;
 use shuttle::thread;
 
 use crate::error::Error;
-use crate::source::SourceRange;
-use crate::source::testing::range;
+use crate::source::range::SourceRange;
+use crate::source::range::range;
 
 /// Shuttle's locks in the place of the standard library's.
 mod sync {
@@ -34,15 +34,15 @@ mod sync {
 #[allow(clippy::duplicate_mod, reason = "that is what the model is")]
 mod store;
 
-use store::{File, Store, Taken};
+use store::{FileVersion, Store, Taken};
 
 /// Orders that are tried.
 const ORDERS: usize = 1000;
 /// Bytes that the store keeps: all of it, or all but nothing.
 const LIMITS: [u64; 2] = [1 << 20, 300];
 
-fn file() -> File {
-    File { identity: "f".into(), version: "1".into() }
+fn file() -> FileVersion {
+    FileVersion { identity: "f".into(), version: "1".into() }
 }
 
 fn bytes_of(unit: &SourceRange) -> Bytes {

@@ -9,7 +9,8 @@ use super::{Kind, Target};
 use crate::error::{Error, Result};
 use crate::options::{HttpOptions, Options};
 use crate::path::without_secrets;
-use crate::source::remote::http::{Auth, display};
+use crate::source::remote::http::Auth;
+use crate::source::remote::shown::display;
 
 /// See [`Target::advice`].
 pub(crate) const ADVICE: &str = "GDAL_HTTP_USERPWD, GDAL_HTTP_BEARER, GDAL_HTTP_HEADERS, or the signature in the URL";

@@ -23,12 +23,13 @@ use object_store::{BackoffConfig, ObjectStore, RetryConfig};
 use url::Url;
 
 use crate::error::{Error, Result};
-use crate::options::{AzureOptions, HttpOptions, Limits, Options, RetryCodes, S3Options};
-use crate::path::without_secrets;
+use crate::options::{AzureAccess, AzureOptions, GsAccess, HttpOptions, Limits, Options, RetryCodes, S3Options};
+use crate::path::{Location, without_secrets};
 use crate::source::host::turns::Quota;
 use crate::source::remote::call::{Failure, Refusal};
+use crate::source::remote::clients::ClientKey;
 use crate::source::remote::http::{Auth, Service};
-use crate::source::runtime::engine::{self, ClientKey};
+use crate::source::remote::{netrc, remembered};
 
 /// The shortest and the longest wait before another try; the shortest keeps the arithmetic of jitter valid.
 const MIN_DELAY: Duration = Duration::from_millis(1);
@@ -39,9 +40,9 @@ const RETRY_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// One remote file.
 pub(crate) struct Target {
-    /// See [`crate::source::Source::origin`].
+    /// See [`crate::source::contract::Source::origin`].
     pub(crate) origin: String,
-    /// See [`crate::source::Source::identity`].
+    /// See [`crate::source::contract::Source::identity`].
     pub(crate) identity: String,
     /// Scheme, host and port of the requests.
     pub(crate) authority: String,
@@ -82,6 +83,22 @@ enum Built {
     Azure(MicrosoftAzure),
 }
 
+/// What the native transport asks for `location`, where it can: whether the options alone suffice for that, and the
+/// target.
+pub(crate) fn native(location: &Location, options: &Options) -> Option<(bool, Result<Target>)> {
+    Some(match location {
+        Location::Local(_) | Location::Product { .. } | Location::Host(_) => return None,
+        Location::Http { url } | Location::Curl { url, .. } => {
+            (!netrc::knows(options.http.netrc.as_deref(), url), Target::http(url, options))
+        }
+        Location::S3 { bucket, key } => (options.s3.is_static(), Target::s3(bucket, key, options)),
+        Location::Gs { bucket, key } => (options.gs.access != GsAccess::Gdal, Target::gs(bucket, key, options)),
+        Location::Azure { container, key } => {
+            (options.azure.access != AzureAccess::Gdal, Target::azure(container, key, options))
+        }
+    })
+}
+
 impl Target {
     /// A target without a kind's particulars. `credentials` are what `kind` is asked with besides HTTP's own.
     fn new(
@@ -117,7 +134,7 @@ impl Target {
 
     /// The region of its bucket, where AWS has named another one than the options do.
     pub(crate) fn known_region(&self) -> Option<String> {
-        engine::current().region(self.movable_bucket()?.0)
+        remembered::region(self.movable_bucket()?.0)
     }
 
     /// The region that a refusal says the bucket lies in, where that is not the one that was asked (`None`: that of the
@@ -128,7 +145,7 @@ impl Target {
         crate::trace::debug(|| {
             format!("the bucket {bucket} lies in {region}, not in {set}: AWS_REGION would save a request")
         });
-        engine::current().learn_region(bucket, region);
+        remembered::remember_region(bucket, region);
         Some(region)
     }
 

@@ -1,12 +1,12 @@
 //! Servers that speak HTTP/2.
 
 use super::*;
-use crate::source::testing::mock_http2::{Fault, Mock};
+use crate::source::testing::mock_http2::{Http2Fault, Http2Mock};
 
 const TRUSTING: (&str, &str) = ("GDAL_HTTP_UNSAFESSL", "YES");
 const APART: (&str, &str) = ("VSITLM_MERGE_GAP", "0");
 
-fn source(mock: &Mock, more: &[(&str, &str)]) -> Arc<dyn Source> {
+fn source(mock: &Http2Mock, more: &[(&str, &str)]) -> Arc<dyn Source> {
     let all: Vec<(&str, &str)> = more.iter().copied().chain([TRUSTING]).collect();
     open(&Location::Http { url: mock.url() }, &options(&all), None).unwrap()
 }
@@ -22,7 +22,7 @@ fn reads_an_overview(source: &Arc<dyn Source>) {
 
 #[test]
 fn many_small_ranges_take_one_connection() {
-    let mock = Mock::new(file(10_000), 128);
+    let mock = Http2Mock::new(file(10_000), 128);
     reads_an_overview(&source(&mock, &[]));
     assert_eq!((mock.protocols(), mock.count()), (vec!["h2".to_owned()], 121));
     assert!((2..=32).contains(&mock.most_together()), "{} at the same time", mock.most_together());
@@ -30,7 +30,7 @@ fn many_small_ranges_take_one_connection() {
 
 #[test]
 fn a_server_may_take_fewer_streams() {
-    let mock = Mock::new(file(10_000), 3);
+    let mock = Http2Mock::new(file(10_000), 3);
     reads_an_overview(&source(&mock, &[]));
     assert_eq!((mock.protocols().len(), mock.count()), (1, 121));
     assert!(mock.most_together() <= 3, "{} at the same time", mock.most_together());
@@ -39,8 +39,8 @@ fn a_server_may_take_fewer_streams() {
 /// One fault at the first request, whose connection is the only one; and one while others are on their way.
 #[test]
 fn faults_of_http2_are_tried_again() {
-    for fault in [Fault::Refused, Fault::Reset, Fault::Cut, Fault::GoAway, Fault::Abrupt] {
-        let mock = Mock::new(file(10_000), 128);
+    for fault in [Http2Fault::Refused, Http2Fault::Reset, Http2Fault::Cut, Http2Fault::GoAway, Http2Fault::Abrupt] {
+        let mock = Http2Mock::new(file(10_000), 128);
         let source = source(&mock, &[]);
         mock.fault([fault]);
         assert_eq!(source.read_ranges(&[range(10, 500)]).unwrap()[0], file(10_000)[10..500], "{fault:?}");
@@ -51,8 +51,8 @@ fn faults_of_http2_are_tried_again() {
 
 #[test]
 fn resets_that_do_not_end_are_told() {
-    let mock = Mock::new(file(10_000), 128);
-    mock.fault([Fault::Reset; 3]);
+    let mock = Http2Mock::new(file(10_000), 128);
+    mock.fault([Http2Fault::Reset; 3]);
     let error = source(&mock, &[("GDAL_HTTP_MAX_RETRY", "2")]).read_ranges(&[range(10, 500)]).unwrap_err().chain();
     assert!(error.contains("tried 3 times") && error.contains("stream"), "{error}");
 }
@@ -60,13 +60,13 @@ fn resets_that_do_not_end_are_told() {
 #[test]
 fn options_turn_http2_off() {
     for off in [("GDAL_HTTP_VERSION", "1.1"), ("GDAL_HTTP_VERSION", "1.0"), ("GDAL_HTTP_MULTIPLEX", "NO")] {
-        let mock = Mock::new(file(10_000), 128);
+        let mock = Http2Mock::new(file(10_000), 128);
         // The mock closes connections of HTTP/1.1.
         assert!(source(&mock, &[off, ("GDAL_HTTP_MAX_RETRY", "0")]).read_ranges(&[range(10, 500)]).is_err());
         assert_eq!(mock.protocols(), ["http/1.1"], "{off:?}");
     }
     for on in ["2", "2TLS", "2PRIOR_KNOWLEDGE"] {
-        let mock = Mock::new(file(10_000), 128);
+        let mock = Http2Mock::new(file(10_000), 128);
         source(&mock, &[("GDAL_HTTP_VERSION", on)]).read_ranges(&[range(10, 500)]).unwrap();
         assert_eq!(mock.protocols(), ["h2"], "{on}");
     }

@@ -4,6 +4,7 @@ mod ahead;
 mod changes;
 mod faults;
 mod http2;
+mod objects;
 mod requests;
 mod tails;
 mod tasks;
@@ -15,10 +16,15 @@ use bytes::Bytes;
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::path::Location;
-use crate::source::cache::units;
+use crate::source::cache::{Fetched, fetch_units, fetch_units_async, is_under_way, peek, prefetch, units};
+use crate::source::contract::{Each, HostFiles, Meta, Source};
+use crate::source::host::statistics;
+use crate::source::open::{list, open, put, read_whole};
+use crate::source::range::{SourceOffset, SourceRange, range};
+use crate::source::remote::Listed;
+use crate::source::runtime::spawn;
 use crate::source::testing::memory::Memory;
 use crate::source::testing::mock::Mock;
-use crate::source::*;
 
 /// Two bytes a position, so that bytes from a wrong one are noticed.
 fn file(size: usize) -> Vec<u8> {
@@ -47,11 +53,6 @@ fn s3(mock: &Mock, key: &str, more: &[(&str, &str)]) -> Arc<dyn Source> {
         more.iter().copied().chain(unsigned.iter().map(|(name, value)| (*name, value.as_str()))).collect();
     let key = key.trim_start_matches('/').to_owned();
     open(&Location::S3 { bucket: "bucket".into(), key }, &options(&all), None).unwrap()
-}
-
-/// A range from plain numbers, in bytes.
-pub(crate) fn range(start: u64, end: u64) -> SourceRange {
-    SourceOffset(start)..SourceOffset(end)
 }
 
 /// The contract of [`Source`], for a source of `file(5000)`.

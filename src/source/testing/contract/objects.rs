@@ -150,7 +150,7 @@ fn what_cannot_be_written_says_so() {
     let count = mock.count();
     assert!(written(&s3("k"), &[("AWS_NO_SIGN_REQUEST", "NO")]).contains("AWS_ACCESS_KEY_ID"));
     for location in [Location::Local("x".into()), Location::Http { url: mock.url("/x") }] {
-        assert!(written(&location, &[]).contains("no object of a store"));
+        assert!(written(&location, &[]).contains("not an object of a store"));
         assert!(listed(&location, &options(&mock, &[])).1.is_err());
     }
     assert_eq!(mock.count(), count);
