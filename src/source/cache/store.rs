@@ -8,12 +8,13 @@
 //!
 //! The locks come from `super::sync`, so that a test can run every order in which threads meet here (see `store_model`).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use bytes::Bytes;
 
 use super::sync::{Arc, Condvar, Mutex, lock, wait_while};
 use crate::error::Error;
+use crate::lru::Lru;
 use crate::source::range::SourceRange;
 
 /// What an entry costs besides its bytes, roughly: keys and nodes of two maps.
@@ -25,10 +26,9 @@ pub(super) struct Store {
     units: Mutex<Units>,
 }
 
-#[derive(Default)]
 struct Units {
     /// By file, version and range.
-    at_hand: Lru,
+    at_hand: Lru<UnitKey, Bytes>,
     /// By file and range: the version may come with the very fetch.
     under_way: HashMap<UnitKey, Arc<Flight>>,
 }
@@ -146,7 +146,7 @@ impl Store {
         let file = file();
         for (index, (unit, answer)) in units.iter().zip(&mut taken.answers).enumerate() {
             if let Some(bytes) = known.at_hand.get(&file.key(unit)) {
-                *answer = Some(bytes);
+                *answer = Some(bytes.clone());
             } else if let Some(flight) = known.under_way.get(&file.flight_key(unit)) {
                 taken.followed.push((index, flight.clone()));
             } else if let Some(rest) = room.checked_sub(cost(unit)) {
@@ -163,7 +163,7 @@ impl Store {
 
     /// The unit `unit` of `file`, if it is at hand.
     pub(super) fn peek(&self, file: &FileVersion, unit: &SourceRange) -> Option<Bytes> {
-        lock(&self.units).at_hand.get(&file.key(unit))
+        lock(&self.units).at_hand.get(&file.key(unit)).cloned()
     }
 
     /// Whether somebody has taken on `unit` of `file`.
@@ -173,7 +173,8 @@ impl Store {
 
     /// Keeps a unit, while all together cost no more than `limit` bytes.
     pub(super) fn keep(&self, file: &FileVersion, unit: &SourceRange, bytes: Bytes, limit: u64) {
-        lock(&self.units).at_hand.insert(file.key(unit), bytes, limit);
+        let gone = lock(&self.units).keep(file.key(unit), bytes, limit);
+        drop(gone);
     }
 
     /// How many threads wait for `unit` while another fetches it.
@@ -216,9 +217,10 @@ impl Led {
     pub(super) fn land(&mut self, number: usize, file: &FileVersion, bytes: &Bytes, limit: u64) -> Option<usize> {
         let leading = self.flights.get_mut(number)?;
         let mut known = lock(&self.store.units);
-        known.at_hand.insert(file.key(&leading.unit), bytes.clone(), limit);
+        let gone = known.keep(file.key(&leading.unit), bytes.clone(), limit);
         known.under_way.remove(&leading.key);
         drop(known);
+        drop(gone);
         leading.flight.land(Ok((bytes.clone(), file.version.clone())));
         leading.landed = true;
         Some(leading.index)
@@ -252,51 +254,23 @@ impl Drop for Led {
     }
 }
 
-/// Entries in the order of their last use, bounded in bytes.
-#[derive(Default)]
-struct Lru {
-    entries: HashMap<UnitKey, (Bytes, u64)>,
-    /// Keys by when they were last used: a count that only grows.
-    order: BTreeMap<u64, UnitKey>,
-    clock: u64,
-    held: u64,
+impl Default for Units {
+    fn default() -> Self {
+        Self { at_hand: Lru::new(0), under_way: HashMap::new() }
+    }
 }
 
-impl Lru {
-    fn cost(bytes: &Bytes) -> u64 {
-        (bytes.len() as u64).saturating_add(OVERHEAD)
-    }
-
-    fn get(&mut self, key: &UnitKey) -> Option<Bytes> {
-        let (bytes, used) = self.entries.get_mut(key)?;
-        self.order.remove(used);
-        self.clock += 1;
-        *used = self.clock;
-        self.order.insert(self.clock, key.clone());
-        Some(bytes.clone())
-    }
-
-    /// Keeps `bytes`, giving up what was not used for longest, unless they are larger than `limit` by themselves.
-    fn insert(&mut self, key: UnitKey, bytes: Bytes, limit: u64) {
-        let cost = Self::cost(&bytes);
+impl Units {
+    /// Keeps a unit while all together cost no more than `limit` bytes. A larger one is not kept, and nothing is lost for
+    /// it. What goes is to be dropped when the lock is free: unmapping a large unit takes a while.
+    fn keep(&mut self, key: UnitKey, bytes: Bytes, limit: u64) -> Vec<Bytes> {
+        let cost = (bytes.len() as u64).saturating_add(OVERHEAD);
         if cost > limit {
-            return;
+            return vec![bytes];
         }
-        self.clock += 1;
-        self.order.insert(self.clock, key.clone());
-        self.held += cost;
-        if let Some((old, used)) = self.entries.insert(key, (bytes, self.clock)) {
-            self.order.remove(&used);
-            self.held -= Self::cost(&old);
-        }
-        while self.held > limit {
-            let Some((_, oldest)) = self.order.pop_first() else {
-                break;
-            };
-            if let Some((old, _)) = self.entries.remove(&oldest) {
-                self.held -= Self::cost(&old);
-            }
-        }
+        let mut gone = self.at_hand.limit(limit);
+        gone.extend(self.at_hand.put(key, bytes, cost));
+        gone
     }
 }
 
@@ -310,31 +284,36 @@ mod tests {
         UnitKey { identity: "f".into(), version: "1".into(), start, end: start + 1 }
     }
 
+    fn starts(units: &Units) -> Vec<u64> {
+        units.at_hand.iter().map(|(key, _)| key.start).collect()
+    }
+
     #[test]
-    fn gives_up_the_least_recently_used() {
-        let mut lru = Lru::default();
+    fn each_caller_keeps_to_its_own_limit() {
+        let mut units = Units::default();
+        let unit = || Bytes::from(vec![0; 10]);
         let limit = 3 * (OVERHEAD + 10);
-        for start in 0..3 {
-            lru.insert(key(start), Bytes::from(vec![0; 10]), limit);
+        for start in 0..4 {
+            units.keep(key(start), unit(), limit);
         }
-        assert!(lru.get(&key(0)).is_some());
-        lru.insert(key(3), Bytes::from(vec![0; 10]), limit);
-        assert!(lru.get(&key(1)).is_none());
-        assert!(lru.get(&key(0)).is_some() && lru.get(&key(2)).is_some() && lru.get(&key(3)).is_some());
-        lru.insert(key(4), Bytes::from(vec![0; 100_000]), limit);
-        assert!(lru.get(&key(4)).is_none() && lru.get(&key(3)).is_some(), "too large to keep, and nothing lost for it");
+        assert_eq!(starts(&units), [3, 2, 1]);
+        assert_eq!(units.keep(key(4), Bytes::from(vec![0; 100_000]), limit).len(), 1);
+        assert_eq!(units.keep(key(4), unit(), 0).len(), 1);
+        assert_eq!(starts(&units), [3, 2, 1], "too large to keep, and nothing lost for it");
+        assert_eq!(units.keep(key(5), unit(), OVERHEAD + 10).len(), 3, "who has less room makes it");
+        assert_eq!(starts(&units), [5]);
     }
 
     proptest! {
         #[test]
-        fn accounts_for_every_byte(inserts in proptest::collection::vec((0u64..8, 0usize..2000), 1..60), limit in 0u64..9000) {
-            let mut lru = Lru::default();
-            for (start, length) in inserts {
-                lru.insert(key(start), Bytes::from(vec![0; length]), limit);
-                let held: u64 = lru.entries.values().map(|(bytes, _)| Lru::cost(bytes)).sum();
-                prop_assert_eq!(held, lru.held);
-                prop_assert!(held <= limit);
-                prop_assert_eq!(lru.order.len(), lru.entries.len());
+        fn accounts_for_every_byte(inserts in proptest::collection::vec((0u64..8, 0usize..2000, 0u64..9000), 1..60)) {
+            let mut units = Units::default();
+            for (start, length, limit) in inserts {
+                let kept = length as u64 + OVERHEAD <= limit;
+                units.keep(key(start), Bytes::from(vec![0; length]), limit);
+                let held: u64 = units.at_hand.iter().map(|(_, bytes)| bytes.len() as u64 + OVERHEAD).sum();
+                prop_assert_eq!(held, units.at_hand.bytes());
+                prop_assert!(!kept || held <= limit);
             }
         }
     }

@@ -1,28 +1,54 @@
 //! The HTTP clients of a process. A client has the connections; one is shared by all who agree on its options.
 
-use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::lru::Lru;
 use crate::options::{HttpOptions, Proxies, Secret};
 use crate::process::{PerProcess, lock};
 use crate::source::remote::shown::root_cause;
 
-static CLIENTS: PerProcess<Mutex<HashMap<ClientKey, reqwest::Client>>> = PerProcess::new();
+/// Clients that are kept. Each has its certificates and the connections that it keeps open; a program with more proxies or
+/// time limits than that makes connections anew.
+const MAX_CLIENTS: u64 = 64;
+
+static CLIENTS: PerProcess<Clients> = PerProcess::new();
+
+/// They are counted, not weighed.
+struct Clients(Mutex<Lru<ClientKey, reqwest::Client>>);
+
+impl Default for Clients {
+    fn default() -> Self {
+        Self(Mutex::new(Lru::new(MAX_CLIENTS)))
+    }
+}
 
 /// The client for `key`, made when it is first asked for.
 ///
 /// # Errors
 /// [`Error::Option`] and [`Error::Read`] where the options or the system do not make one.
 pub(super) fn client(key: &ClientKey) -> Result<reqwest::Client> {
-    let clients = CLIENTS.get();
-    if let Some(client) = lock(clients).get(key) {
-        return Ok(client.clone());
+    CLIENTS.get().client(key)
+}
+
+impl Clients {
+    fn client(&self, key: &ClientKey) -> Result<reqwest::Client> {
+        if let Some(client) = lock(&self.0).get(key) {
+            return Ok(client.clone());
+        }
+        // Outside the lock: reading certificates takes tens of milliseconds. Who comes second uses the first's.
+        let built = key.build()?;
+        let mut clients = lock(&self.0);
+        if let Some(first) = clients.get(key) {
+            return Ok(first.clone());
+        }
+        let gone = clients.put(key.clone(), built.clone(), 1);
+        drop(clients);
+        // A request that is under way has a clone of its own.
+        drop(gone);
+        Ok(built)
     }
-    // Outside the lock: reading certificates takes tens of milliseconds. Who comes second uses the first's.
-    let built = key.build()?;
-    Ok(lock(clients).entry(key.clone()).or_insert(built).clone())
 }
 
 /// The options that make one HTTP client differ from another. Connections are shared by all that agree on them.
@@ -145,4 +171,25 @@ impl ClientKey {
 
 fn cannot_start(what: &str, cause: &dyn std::error::Error) -> Error {
     Error::read(format!("cannot start {what}: {}", root_cause(cause)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_are_bounded_and_shared() {
+        let clients = Clients::default();
+        let key = |agent: usize| {
+            let get = |name: &str| (name == "GDAL_HTTP_USERAGENT").then(|| agent.to_string());
+            ClientKey::new(&crate::options::Options::resolve(&get).unwrap().http).for_scheme(false)
+        };
+        for agent in 0..80 {
+            clients.client(&key(agent)).unwrap();
+            clients.client(&key(0)).unwrap();
+        }
+        let kept: Vec<ClientKey> = lock(&clients.0).iter().map(|(key, _)| key.clone()).collect();
+        assert_eq!(kept.len(), 64);
+        assert!(kept.contains(&key(0)) && kept.contains(&key(79)) && !kept.contains(&key(1)), "the last ones used");
+    }
 }
