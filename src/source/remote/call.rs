@@ -219,13 +219,13 @@ impl Call {
 impl Failure {
     /// Why a response did not come.
     pub(crate) fn transport(error: reqwest::Error) -> Self {
+        let error = error.without_url();
         let cause = if error.is_timeout() {
             "it took too long (GDAL_HTTP_TIMEOUT, GDAL_HTTP_LOW_SPEED_TIME)".to_owned()
         } else {
-            root_cause(&error.without_url())
+            root_cause(&error)
         };
-        // Another try does not make a certificate valid.
-        let again = !cause.contains("certificate");
+        let again = !is_for_certificate(&error);
         Self::Transport { cause, again }
     }
 
@@ -267,5 +267,40 @@ impl Failure {
             Self::Paused { left } => format!("not sent: the host asked for a pause of {} s more", left.as_secs()),
             Self::Unsent(error) => format!("not sent: {}", error.chain()),
         }
+    }
+}
+
+/// Whether the server's certificate is why there is no connection: another try does not make it valid.
+fn is_for_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut link = Some(error);
+    while let Some(error) = link {
+        if let Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) =
+            error.downcast_ref()
+        {
+            return true;
+        }
+        // The source of an io::Error is the source of what it wraps: what it wraps is not a link of the chain.
+        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        link = wrapped.map(|wrapped| wrapped as &(dyn std::error::Error + 'static)).or_else(|| error.source());
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error as IoError, ErrorKind};
+
+    use rustls::CertificateError::Expired;
+    use rustls::Error::{HandshakeNotComplete, InvalidCertificate, NoCertificatesPresented};
+
+    use super::*;
+
+    #[test]
+    fn certificates_are_known_by_their_type_not_by_a_word() {
+        let wrapped = |error: rustls::Error| IoError::other(IoError::new(ErrorKind::InvalidData, error));
+        assert!(is_for_certificate(&wrapped(InvalidCertificate(Expired))));
+        assert!(is_for_certificate(&wrapped(NoCertificatesPresented)));
+        assert!(!is_for_certificate(&wrapped(HandshakeNotComplete)));
+        assert!(!is_for_certificate(&IoError::other("the server of the certificate is busy")));
     }
 }

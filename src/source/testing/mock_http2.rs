@@ -37,6 +37,7 @@ pub(super) enum Http2Fault {
 #[derive(Default)]
 struct Http2Script {
     faults: VecDeque<Http2Fault>,
+    connections: usize,
     protocols: Vec<String>,
     requests: usize,
     open: usize,
@@ -89,6 +90,11 @@ impl Http2Mock {
         self.served.script.lock().unwrap().faults.extend(faults);
     }
 
+    /// Connections so far, those included that have not agreed on a protocol.
+    pub(super) fn connections(&self) -> usize {
+        self.served.script.lock().unwrap().connections
+    }
+
     /// The protocol that each connection has agreed on.
     pub(super) fn protocols(&self) -> Vec<String> {
         self.served.script.lock().unwrap().protocols.clone()
@@ -107,6 +113,7 @@ impl Http2Mock {
 
 /// Serves one connection. One that has agreed on HTTP/1.1 is noted, and closed.
 async fn connection(served: Arc<Http2Served>, acceptor: TlsAcceptor, stream: TcpStream) -> Option<()> {
+    served.script.lock().unwrap().connections += 1;
     let stream = acceptor.accept(stream).await.ok()?;
     let protocol = String::from_utf8_lossy(stream.get_ref().1.alpn_protocol().unwrap_or_default()).into_owned();
     let speaks_http2 = protocol == "h2";

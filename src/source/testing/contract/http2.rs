@@ -71,3 +71,23 @@ fn options_turn_http2_off() {
         assert_eq!(mock.protocols(), ["h2"], "{on}");
     }
 }
+
+#[test]
+fn a_certificate_that_nobody_has_signed_is_asked_for_once() {
+    let mock = Http2Mock::new(file(10_000), 128);
+    let untrusting = open(&Location::Http { url: mock.url() }, &options(&[]), None).unwrap();
+    let error = untrusting.read_ranges(&[range(10, 500)]).unwrap_err().chain();
+    assert!(error.contains("tried once: invalid peer certificate") && error.contains("GDAL_HTTP_UNSAFESSL"), "{error}");
+    assert_eq!((mock.connections(), mock.count()), (1, 0));
+}
+
+#[test]
+fn a_handshake_that_breaks_off_is_tried_again() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/certificate", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || listener.incoming().take(3).map(drop).count());
+    let source = open(&Location::Http { url }, &options(&[TRUSTING, ("GDAL_HTTP_MAX_RETRY", "2")]), None).unwrap();
+    let error = source.read_ranges(&[range(10, 500)]).unwrap_err().chain();
+    assert!(error.contains("tried 3 times") && error.contains("the network"), "{error}");
+    assert_eq!(server.join().unwrap(), 3);
+}
