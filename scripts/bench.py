@@ -73,7 +73,7 @@ def bench(measurement: Measurement, repeat: int, report: Report) -> None:
     theirs = readings[ELSEWHERE][-1]
     report.target("512 px in one tile: GETs", ours.requests - ours.heads, 1, "{:.0f}", exact=True)
     report.target("512 px in one tile: HEADs", ours.heads, 0, "{:.0f}", exact=True)
-    # The check of such a row is a GET of one byte in place of a HEAD: see Remote::head in src/source/remote.rs.
+    # The check of such a row is a GET of one byte in place of a HEAD: see Remote::head in src/source/remote/file.rs.
     report.target("the same, row made elsewhere: requests, the check among them", theirs.requests, 2, "{:.0f}")
     most = stream.tile_bytes(*window[:2]) + 1024
     report.target("512 px in one tile: bytes, the tile-part + 1 kB", ours.bytes, most, "{:,.0f}")

@@ -70,7 +70,8 @@ impl<K: Hash + Eq, V> Lru<K, V> {
     }
 
     /// What all values weigh together in bytes.
-    pub(crate) fn bytes(&self) -> u64 {
+    #[cfg(test)]
+    fn bytes(&self) -> u64 {
         self.bytes
     }
 

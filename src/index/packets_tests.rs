@@ -11,14 +11,9 @@ use crate::index::rows::Rows;
 use crate::index::scan::{Scanned, scan};
 use crate::index::write::build_index;
 use crate::jp2::{TilePartHead, made};
-use crate::options::Options;
 use crate::path::key_of_names;
 use crate::source::Source;
 use crate::source::memory::Memory;
-
-fn options() -> Options {
-    Options::resolve(&|_| None).unwrap()
-}
 
 /// A tile-part whose packets have these lengths, by resolution, and they in one list. The resolutions' ends are known or not.
 fn part(offset: u64, resolutions: &[Vec<u32>], known: bool) -> (TilePart, Vec<u32>) {

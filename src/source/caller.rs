@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::identity::Identity;
-use super::{HostFiles, Source, open, reads_by_gdal};
 use crate::error::{Result, ResultExt};
 use crate::options::Options;
 use crate::path::{Location, parse};
+use crate::source::contract::{HostFiles, Source};
+use crate::source::identity::{Access, Identity};
+use crate::source::open::{open, reads_by_gdal};
 
 /// Gives a configuration option of GDAL's as it holds for a path of GDAL's.
 pub(crate) type GetOption<'a> = dyn Fn(&str, &str) -> Option<String> + Sync + 'a;
@@ -17,15 +18,6 @@ pub(crate) struct Caller<'a> {
     get: &'a GetOption<'a>,
     files: Option<&'a dyn HostFiles>,
     warn: Option<&'a (dyn Fn(&str) + Sync)>,
-}
-
-/// A location as a caller reaches it.
-#[derive(Debug, Clone)]
-pub(crate) struct Access {
-    /// The options that hold for it, its own included.
-    pub(crate) options: Arc<Options>,
-    /// What it is asked with.
-    pub(crate) identity: Identity,
 }
 
 impl Caller<'static> {

@@ -70,6 +70,15 @@ impl std::fmt::Debug for Identity {
     }
 }
 
+/// A location as a caller reaches it.
+#[derive(Debug, Clone)]
+pub(crate) struct Access {
+    /// The options that hold for it, its own included.
+    pub(crate) options: Arc<Options>,
+    /// What it is asked with.
+    pub(crate) identity: Identity,
+}
+
 /// What one identity weighs, roughly, and what all that are remembered may. One that was forgotten gets another number
 /// when it comes back, which costs it what is cached.
 const WEIGHT: u64 = 1 << 10;
@@ -97,12 +106,12 @@ impl Identity {
     }
 
     /// That of a caller with these options, who reads `location` by the native transport.
-    pub(super) fn native(location: &Location, options: &Options) -> Self {
+    pub(crate) fn native(location: &Location, options: &Options) -> Self {
         Self::of(location, options, Vec::new())
     }
 
     /// The same where GDAL's own handlers read; `get` gives an option as it holds for the location.
-    pub(super) fn by_gdal(location: &Location, options: &Options, get: &dyn Fn(&str) -> Option<String>) -> Self {
+    pub(crate) fn by_gdal(location: &Location, options: &Options, get: &dyn Fn(&str) -> Option<String>) -> Self {
         let set = |name: &'static str| Some((name, Secret::new(get(name).filter(|value| !value.is_empty())?)));
         Self::of(location, options, GDAL_OPTIONS.into_iter().filter_map(set).collect())
     }

@@ -8,18 +8,19 @@ use std::path::Path;
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
-use crate::source::{Meta, Source, SourceOffset, SourceRange};
+use crate::source::contract::{Meta, Source};
+use crate::source::range::{SourceOffset, SourceRange};
 
 /// One open file of this machine.
 #[derive(Debug)]
-pub(super) struct Local {
+pub(crate) struct Local {
     file: File,
     origin: String,
 }
 
 impl Local {
     /// Opens `path`, which must name a regular file.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         // Asked before opening: opening a pipe would block.
         let meta = std::fs::metadata(path).map_err(io_error)?;
         if !meta.is_file() {

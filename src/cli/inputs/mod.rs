@@ -234,7 +234,7 @@ fn is_safe(path: &str) -> bool {
 
 /// The bytes of a document of at most `most` bytes.
 fn read(location: &Location, most: u64, caller: &Caller<'_>) -> Result<bytes::Bytes> {
-    read_whole(location, most, caller).in_file(&location.display())
+    caller.source(location).and_then(|source| read_whole(&*source, most)).in_file(&location.display())
 }
 
 #[cfg(test)]
