@@ -71,7 +71,7 @@ impl<K: Hash + Eq, V> Lru<K, V> {
 
     /// What all values weigh together in bytes.
     #[cfg(test)]
-    fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
