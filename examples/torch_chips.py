@@ -1,9 +1,9 @@
-"""Chips of Sentinel-2 for training with torch, read from where the files lie by the workers of a DataLoader.
+"""Chips of Sentinel-2 for training with torch, read by the workers of a DataLoader from the files where they lie.
 
     python torch_chips.py https://…/T31UDQ_…_B03_10m.jp2 …
 
-A worker reads a whole batch at once: while one chip is decoded, the bytes of the others are on their way. Each worker
-is a process with one thread that decodes, so `num_workers` is the number of cores to use.
+A worker reads a whole batch at once: while one chip is decoded, the bytes of the others are being fetched. Each worker
+is a process with one thread that decodes, so `num_workers` is the number of cores that are used.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SIDE = 64
 
 
 class Chips(Dataset[torch.Tensor]):
-    """Reflectances of windows (column, row, width and height) of files, as tensors of (bands, rows, columns)."""
+    """Reflectances of windows (column, row, width, height) of files, as tensors of (bands, rows, columns)."""
 
     def __init__(self, requests: Sequence[tuple[str, tuple[int, int, int, int]]], index: str | None = None) -> None:
         self.requests = requests
@@ -34,7 +34,7 @@ class Chips(Dataset[torch.Tensor]):
         return self.__getitems__([number])[0]
 
     def __getitems__(self, numbers: list[int]) -> list[torch.Tensor]:
-        """A batch: DataLoader calls this where there is one. The error of a chip that cannot be read names its file."""
+        """A batch, in one call: DataLoader uses this where a dataset has it. An error names the file of its chip."""
         requests = [self.requests[number] for number in numbers]
         chips = vsitlm.read_many(requests, workers=1, index=self.index)
         return [torch.from_numpy(chip.pixels.astype("float32") / 10000) for chip in chips]

@@ -17,30 +17,30 @@ extern "C" {
  * May be called any number of times. */
 void GDALRegister_vsitlm(void);
 
-/* The same, by the name that GDAL looks for when it knows no other. */
+/* The same, by the name that GDAL looks for when it finds no other. */
 void GDALRegisterMe(void);
 
 /* The version, such as "0.1.0": a static string. */
 const char *vsitlm_version(void);
 
-/* How many reads have failed for good in this process, on whatever thread. The program sees an error, unless GDAL could
- * have the tile at a second try. Only where a file's tile-parts are not known, rasterio does not see what fails in a read
- * of one band by several threads: compare the number before and after. */
+/* The number of reads that have failed for good in this process, on any thread. The program sees an error, unless GDAL got
+ * the tile at a second try. There is one exception: where a file's tile-parts are not known, rasterio does not see a failure
+ * in a read of one band by several threads. Compare the number before and after such a read. */
 uint64_t vsitlm_read_errors(void);
 
-/* Copies the message of the last read that failed for good in this process, on whatever thread, into buffer, cut to fit
+/* Copies the message of the last read that failed for good in this process, on any thread, into buffer, cut to fit
  * size and ended by NUL. Returns the message's length in bytes without the NUL; 0 where no read has failed. */
 size_t vsitlm_last_error(char *buffer, size_t size);
 
 /* Copies what this process has asked of each host so far, as JSON, into buffer, cut to fit size and ended by NUL. Returns
- * the text's length in bytes without the NUL: call it again with a larger buffer where it does not fit.
+ * the text's length in bytes without the NUL. Where it does not fit, call the function again with a larger buffer.
  *
  *   {"version": "0.1.0", "process": 1234, "total": {...}, "hosts": {"https://host": {...}, ...}}
  *
- * The counters of each: requests (every try and every redirect), bytes (of bodies received, failed tries included),
- * cache_hits and shared_fetches (parts of files that were at hand, or that another thread was fetching already), retries,
- * waits and waited_ms (for a free connection, for a quota, or because the host asked for a pause), read_errors. With
- * VSITLM_STATS set it is written when the process ends. */
+ * The counters of each host: requests (every try and every redirect), bytes (of bodies received, failed tries included),
+ * cache_hits and shared_fetches (parts of files that were in the cache, or that another thread was fetching already),
+ * retries, waits and waited_ms (for a free connection, for a quota, or because the host asked for a pause), read_errors.
+ * With VSITLM_STATS set the JSON is written when the process ends. */
 size_t vsitlm_statistics(char *buffer, size_t size);
 
 /* Copies which libgdals were found so far, as JSON, into buffer, as vsitlm_statistics() does.
@@ -48,50 +48,50 @@ size_t vsitlm_statistics(char *buffer, size_t size);
  *   {"version": "0.1.0", "gdals": [{"path": "/usr/lib/libgdal.so.32", "version": "3.6.2", "openjpeg": "2.5.0",
  *                                   "served": true, "reason": null}]}
  *
- * openjpeg is the version of the OpenJPEG that it is linked with, null where it is with none (its driver may be a plugin);
- * reason says why it is not served. */
+ * openjpeg is the version of the OpenJPEG that the libgdal is linked with, or null where it is linked with none (its driver
+ * may be a plugin). reason says why it is not served. */
 size_t vsitlm_gdals(char *buffer, size_t size);
 
 /* Runs the command line with count arguments, of which the first is the program's name ("vsitlm"), and returns its exit
- * code: 0 all went well, 1 something failed, 2 the arguments make no sense. It prints to standard output and error, and
- * its options are those of the environment. */
+ * code: 0 all went well, 1 something failed, 2 the arguments are not valid. It prints to standard output and error, and
+ * takes its options from the environment. */
 int vsitlm_command(int count, const char *const *arguments);
 
-/* Takes the answer to a question: user is that of vsitlm_ask(), json lives until the function returns.
+/* Takes the answer to a question. user is that of vsitlm_ask(); json is valid until the function returns.
  *
- * It is called on a thread of the library, for one answer after the other: it has to be short, and to return; neither may
- * it end the thread, nor let an exception out. What cannot be understood is answered on the caller's thread before
- * vsitlm_ask() returns. */
+ * It is called on a thread of the library, for one answer after the other. It has to be short, and it has to return: it must
+ * not end the thread or let an exception out. A question that cannot be understood is answered on the caller's thread,
+ * before vsitlm_ask() returns. */
 typedef void (*vsitlm_answer)(void *user, const char *json);
 
-/* Asks a question, in JSON, and returns its number, which is not 0; answer is called exactly once, unless the question is
+/* Asks a question, in JSON, and returns its number, which is not 0. answer is called exactly once, unless the question is
  * cancelled. Nothing waits on the caller's thread. Returns 0, and does nothing, where answer is null.
  *
  *   {"ask": "describe", "path": "/vsitlm/https://host/T31UDQ_20241016T105031_B03_10m.jp2",
  *    "options": {"VSITLM_INDEX": "/data/index.parquet"}}
  *
- * path is a whole path of GDAL's, /vsitlm/... or /vsitlm?.... GDAL's configuration options are those of the calling thread
- * when it asks, in the first libgdal that is served, else those of the environment; those of "options", which may be
- * missing, go before them. They hold where the file is not open yet. What is asked:
+ * path is a whole GDAL path, /vsitlm/... or /vsitlm?.... GDAL's configuration options are those that the calling thread has
+ * when it asks, in the first libgdal that is served, else those of the environment. Those of "options", which may be
+ * missing, go before them. Where the same caller has the file open already, the options of that open hold. The questions:
  *
- * describe: what image it is, by its main header. transform is in affine order: x = a * column + b * row + c,
- * y = d * column + e * row + f; it and epsg are null where the file does not tell them by GMLJP2 and in UTM. tile_shape is
- * (rows, columns), overviews are the factors of the coarser images, size is in bytes.
+ * describe: what the image is, by its main header. transform is in affine order: x = a * column + b * row + c,
+ * y = d * column + e * row + f. transform and epsg are null where the file has none that the library understands. tile_shape
+ * is (rows, columns), overviews are the factors of the coarser images, size is in bytes.
  *
  *   {"width": 10980, "height": 10980, "count": 1, "dtype": "uint16", "epsg": 32629,
  *    "transform": [10.0, 0.0, 499980.0, 0.0, -10.0, 5900040.0], "tile_shape": [1024, 1024], "overviews": [2, 4, 8, 16],
  *    "size": 108415043}
  *
- * fetch: that all be at hand that decoding it reads. No thread is blocked while bytes are under way, but for files that only
- * GDAL's own file systems can read. The answer tells the bytes and the requests that it took, without those of opening the
- * file; both are 0 for local files, and for what is at hand or under way already. What is fetched stays in the cache, whose
- * size (VSITLM_CACHE_SIZE, 256 MB) bounds what can be fetched before it is read. A file that is not what its index row says
- * is an error.
+ * fetch: fetches everything that decoding the file or view reads. No thread is blocked while bytes are under way, except for
+ * files that only GDAL's own file systems can read. The answer has the bytes and the requests that it took, without those of
+ * opening the file. Both are 0 for local files, and for what is in the cache or under way already. What is fetched stays in
+ * the cache, whose size (VSITLM_CACHE_SIZE, 256 MB) bounds what can be fetched before it is read. A file that does not fit
+ * its index row is an error.
  *
  *   {"bytes": 868352, "requests": 1}
  *
- * rows: what the index has of it (VSITLM_INDEX), the likeliest first; for a product, by its name, what it has of all its
- * files. What an index could not answer is a warning. origin, etag, file_size, last_modified (seconds since 1970),
+ * rows: the rows that the index (VSITLM_INDEX) has for the file, the likeliest first; for the name of a product, the rows of
+ * all its files. An index that cannot be read is a warning. origin, etag, file_size, last_modified (seconds since 1970),
  * tile_parts and overview_factor may be null.
  *
  *   {"rows": [{"product_id": "S2A_MSIL2A_...", "mgrs_tile": "31UDQ", "band_id": "B03", "resolution": 10,
@@ -106,13 +106,14 @@ typedef void (*vsitlm_answer)(void *user, const char *json);
  *
  *   {"error": {"kind": "NotFound", "message": "..."}}
  *
- * kind is one of Path, Option, Malformed, Row, Index, Miss, Product, NoOverview, NotFound, Denied, Read, Changed, Question.
+ * kind is one of Path, Option, Malformed, Row, Index, Miss, Product, NoOverview, Window, NotFound, Denied, Read, Changed,
+ * Question.
  *
  * After fork() the child's questions are its own: those of its parent are answered in the parent alone. */
 uint64_t vsitlm_ask(const char *question, vsitlm_answer answer, void *user);
 
-/* Ends a question and its requests. Returns 1 where answer is never called now; 0 where it was or will be called, or is
- * being called, and for numbers that are those of no question. */
+/* Ends a question and its requests. Returns 1 where answer will not be called any more. Returns 0 where it was or will be
+ * called, or is being called, and for numbers of no question. */
 int vsitlm_cancel(uint64_t question);
 
 #ifdef __cplusplus
