@@ -6,14 +6,15 @@ import base64
 import http.client
 import http.server
 import json
+import re
 import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import apart
 import pytest
@@ -236,3 +237,73 @@ def recorder() -> Iterator[tuple[str, list[tuple[str, dict[str, str]]]]]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+class Asked(NamedTuple):
+    """A request that a guarded server got."""
+
+    user: str
+    """The user and password of its Basic authorization, or nothing."""
+    path: str
+    status: int
+
+
+@contextmanager
+def guarded_server(files: Mapping[str, tuple[bytes, list[str]]]) -> Iterator[tuple[str, list[Asked]]]:
+    """Serves ranges of files, each to those users alone that it names as `user:password`; to everyone where it names none.
+
+    Gives the server's URL, and the requests that it gets.
+    """
+    asked: list[Asked] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            """Answers a range."""
+            content, users = files.get(self.path.split("?")[0], (None, []))
+            scheme, _, value = self.headers.get("Authorization", "").partition(" ")
+            user = base64.b64decode(value).decode() if scheme == "Basic" else ""
+            if content is None:
+                return self.refuse(404, user)
+            if users and user not in users:
+                return self.refuse(401, user)
+            match = re.match(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
+            size = len(content)
+            first, last = (match[1], match[2]) if match else ("0", "")
+            start = int(first) if first else max(size - int(last), 0)
+            end = min(int(last) + 1, size) if first and last else size
+            if start >= size:
+                return self.refuse(416, user)
+            asked.append(Asked(user, self.path, 206 if match else 200))
+            self.send_response(206 if match else 200)
+            if match:
+                self.send_header("Content-Range", f"bytes {start}-{end - 1}/{size}")
+            self.send_header("Accept-Ranges", "bytes")
+            self.send_header("Content-Length", str(end - start))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(content[start:end])
+
+        do_HEAD = do_GET
+
+        def refuse(self, status: int, user: str) -> None:
+            """Answers that there is nothing."""
+            asked.append(Asked(user, self.path, status))
+            self.send_response(status)
+            if status == 401:
+                self.send_header("WWW-Authenticate", 'Basic realm="tests"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing is logged."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}", asked
+        finally:
+            server.shutdown()
+            thread.join()

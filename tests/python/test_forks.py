@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import http.server
-import re
-import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import apart
 import forkjobs
@@ -15,6 +10,7 @@ import gdalio
 import numpy as np
 import pytest
 from conftest import FOUR_TILES, ONE_TILE, Sample, Site
+from servers import guarded_server
 
 WINDOWS = [ONE_TILE, FOUR_TILES, (0, 0, 100, 100)]
 
@@ -104,49 +100,11 @@ def test_threads_start_at_the_first_remote_read(site: Site, sample: Sample, inde
     assert after_local < after_remote <= after_local + 4
 
 
-class Guarded(http.server.BaseHTTPRequestHandler):
-    """Serves ranges of one file to those who know the password."""
-
-    content = b""
-    protocol_version = "HTTP/1.1"
-    wanted = "Basic " + base64.b64encode(b"reader:word").decode()
-
-    def do_GET(self) -> None:
-        """Answers a range."""
-        if self.headers.get("Authorization") != self.wanted:
-            self.send_response(401)
-            self.send_header("WWW-Authenticate", 'Basic realm="tests"')
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        size = len(self.content)
-        match = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        first, last = (int(match[1]), min(int(match[2] or size), size - 1)) if match else (0, size - 1)
-        self.send_response(206 if match else 200)
-        if match:
-            self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
-        self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Length", str(last + 1 - first))
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(self.content[first : last + 1])
-
-    do_HEAD = do_GET
-
-    def log_message(self, *_: object) -> None:
-        """Nothing is logged."""
-
-
 @pytest.fixture
 def guarded(sample: Sample) -> Iterator[str]:
     """The sample's URL at a server that asks for a password."""
-    handler = type("Handler", (Guarded,), {"content": sample.path.read_bytes()})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/{Path(sample.name).name}"
-        server.shutdown()
-        thread.join()
+    with guarded_server({"/a.jp2": (sample.path.read_bytes(), ["reader:word"])}) as (url, _):
+        yield f"{url}/a.jp2"
 
 
 @pytest.mark.parametrize("transport", ["NATIVE", "GDAL"])
