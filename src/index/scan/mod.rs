@@ -10,6 +10,7 @@
 //! same time, `pieces` holds them and fetches what is missing. So the row is the same whichever way it was made, and a
 //! guess that was wrong costs time alone.
 
+pub(super) mod heads;
 mod pieces;
 mod plan;
 mod resync;
@@ -19,11 +20,11 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 
-use super::heads::{are_wrong, set_heads};
-use super::record::own_tile_parts;
 use crate::error::{Error, Result};
+use crate::index::row::record::own_tile_parts;
 use crate::jp2::{MainHeader, Progress, SOT_LENGTH, TilePart, parse_main_header};
 use crate::source::{Meta, Source};
+use heads::{are_wrong, set_heads};
 use pieces::Pieces;
 use plan::Plan;
 

@@ -3,7 +3,7 @@
 
 use super::pieces::Pieces;
 use crate::error::{Error, Result};
-use crate::index::heads::MOST_PACKETS;
+use crate::index::scan::heads::MOST_PACKETS;
 use crate::jp2::{EOC, MainHeader, Progress, SOT_LENGTH, Sot, TilePart, TilePartHeader, parse_tile_part_header};
 
 /// TPsot numbers the tile-parts of a tile from 0 to 254 (Table A.6).

@@ -1,0 +1,372 @@
+//! Rows that wait on the disk until the index is written: a journal of one frame a row, which outlives the process.
+//!
+//! A process that is ended at any moment leaves whole frames and at most one that is cut, which is cut off when the
+//! journal is opened again. A frame is two lengths (u32), a checksum (XXH64, u64) and as many bytes, little-endian: the row's
+//! columns one after the other, each as a length (u32, 2^32 - 1 for null) and its bytes, numbers as eight; then its
+//! overviews, which can be large, and are read when they are written.
+
+use std::fs::File;
+use std::hash::Hasher;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use twox_hash::XxHash64;
+
+use crate::error::{Error, Result};
+use crate::index::row::overviews::EmbeddedOverviews;
+use crate::index::row::packets::PacketLengths;
+use crate::index::row::record::RecordKey;
+use crate::index::row::stored::Row;
+use crate::process::lock;
+use crate::source::{Source, SourceOffset, SourceRange};
+
+/// What a journal begins with: its format's version.
+const MAGIC: &[u8] = b"vsitlm stage 2\n";
+/// Both lengths, and the checksum of what follows.
+const FRAME: u64 = 16;
+/// The longest row and the longest overviews.
+const MOST: u32 = 96 << 20;
+const NULL: u32 = u32::MAX;
+
+/// The journal.
+pub(crate) struct Stage {
+    path: PathBuf,
+    file: File,
+    /// Where the next frame goes, and where the frames lie that were written or found.
+    frames: Mutex<(u64, Vec<Frame>)>,
+    /// The same file, for overviews.
+    source: Arc<dyn Source>,
+}
+
+/// Where a row lies.
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    /// Where it begins, its lengths and checksum included.
+    at: u64,
+    row: u32,
+    overviews: u32,
+}
+
+impl Frame {
+    fn overviews(&self) -> SourceRange {
+        let start = self.at + FRAME + u64::from(self.row);
+        SourceOffset(start)..SourceOffset(start + u64::from(self.overviews))
+    }
+
+    fn end(&self) -> u64 {
+        self.overviews().end.0
+    }
+}
+
+impl Stage {
+    /// Opens the journal at `path`, or makes it; `open` opens a file of this machine. The rows that it holds are given to
+    /// `each`, one by one, since they can be more than memory holds.
+    ///
+    /// # Errors
+    /// [`Error::Index`] where the folder cannot be written to, or the file is no journal.
+    pub(crate) fn open(
+        path: &Path,
+        open: &dyn Fn(&Path) -> Result<Arc<dyn Source>>,
+        each: &mut dyn FnMut(&Row),
+    ) -> Result<Self> {
+        let bad = |error: std::io::Error| cannot_keep(path, &error.to_string());
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(bad)?;
+        file.try_lock().map_err(|_| cannot_keep(path, "another run writes to the same output"))?;
+        let size = file.metadata().map_err(bad)?.len();
+        let mut start = vec![0; MAGIC.len()];
+        match file.read_exact_at(&mut start, 0) {
+            Ok(()) if start == MAGIC => {}
+            // Cut within its first line: nothing was in it.
+            _ if size < MAGIC.len() as u64 => {
+                file.set_len(0).and_then(|()| file.write_all_at(MAGIC, 0)).map_err(bad)?;
+            }
+            _ => return Err(cannot_keep(path, "it is no journal of rows: move it away")),
+        }
+        let source = open(path)?;
+        let stage = Self { path: path.to_owned(), file, frames: Mutex::new((MAGIC.len() as u64, Vec::new())), source };
+        stage.recover(size, each).map_err(bad)?;
+        Ok(stage)
+    }
+
+    /// Finds the frames of a run before this one, and cuts off what follows the last whole one.
+    fn recover(&self, size: u64, each: &mut dyn FnMut(&Row)) -> std::io::Result<()> {
+        let mut reader = BufReader::with_capacity(1 << 20, &self.file);
+        let mut at = MAGIC.len() as u64;
+        reader.seek(SeekFrom::Start(at))?;
+        let mut frames = Vec::new();
+        while at + FRAME <= size {
+            let mut head = [0; FRAME as usize];
+            reader.read_exact(&mut head)?;
+            let Some((frame, sum)) = head_of(&head, at).filter(|(frame, _)| frame.end() <= size) else { break };
+            let mut payload = vec![0; (frame.end() - at - FRAME) as usize];
+            reader.read_exact(&mut payload)?;
+            let row = (checksum(&[&payload]) == sum).then(|| {
+                payload.truncate(frame.row as usize);
+                self.parse(&frame, payload.into())
+            });
+            let Some(row) = row.flatten() else { break };
+            at = frame.end();
+            frames.push(frame);
+            each(&row);
+        }
+        self.file.set_len(at)?;
+        *lock(&self.frames) = (at, frames);
+        Ok(())
+    }
+
+    /// The number of rows.
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.frames).1.len()
+    }
+
+    /// Adds a row, its overviews included.
+    ///
+    /// # Errors
+    /// [`Error::Index`] where the disk is full, or the like; whatever reading its overviews fails with.
+    pub(crate) fn append(&self, row: &Row) -> Result<()> {
+        let columns = build(row)?;
+        let overviews = row.overviews.as_ref().map(EmbeddedOverviews::value).transpose()?.unwrap_or_default();
+        let length = |bytes: &[u8]| u32::try_from(bytes.len()).ok().filter(|length| *length <= MOST);
+        let (Some(row), Some(rest)) = (length(&columns), length(&overviews)) else {
+            return Err(cannot_keep(&self.path, "a row of more than 96 MiB"));
+        };
+        let mut bytes = [row.to_le_bytes(), rest.to_le_bytes()].concat();
+        bytes.extend_from_slice(&checksum(&[&columns, &overviews]).to_le_bytes());
+        bytes.extend_from_slice(&columns);
+        bytes.extend_from_slice(&overviews);
+        let mut frames = lock(&self.frames);
+        let frame = Frame { at: frames.0, row, overviews: rest };
+        // At the place, not after what a failed write may have left.
+        self.file.write_all_at(&bytes, frame.at).map_err(|error| cannot_keep(&self.path, &error.to_string()))?;
+        frames.0 = frame.end();
+        frames.1.push(frame);
+        Ok(())
+    }
+
+    /// The row with this number, in the order in which they were added.
+    ///
+    /// # Errors
+    /// [`Error::Index`] where it cannot be read any more.
+    pub(crate) fn get(&self, number: usize) -> Result<Row> {
+        let frame = lock(&self.frames).1.get(number).copied();
+        let row = frame.and_then(|frame| {
+            let mut columns = vec![0; frame.row as usize];
+            self.file.read_exact_at(&mut columns, frame.at + FRAME).ok()?;
+            self.parse(&frame, columns.into())
+        });
+        row.ok_or_else(|| cannot_keep(&self.path, "a row that was kept cannot be read"))
+    }
+
+    /// Removes it.
+    pub(crate) fn remove(self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+
+    /// The row of a frame, by its columns.
+    fn parse(&self, frame: &Frame, columns: Bytes) -> Option<Row> {
+        let mut fields = Fields { rest: columns };
+        let key = RecordKey {
+            product_id: fields.text()??,
+            mgrs_tile: fields.text()??,
+            band_id: fields.text()??,
+            resolution: u32::try_from(fields.number()??).ok()?,
+        };
+        let mut row = Row {
+            key,
+            path: fields.text()??,
+            index: fields.bytes()??,
+            file_size: fields.number()?.and_then(|size| u64::try_from(size).ok()),
+            header: fields.bytes()?,
+            resolution_ends: fields.bytes()?,
+            origin: fields.text()?,
+            etag: fields.text()?,
+            last_modified: fields.number()?,
+            packets: None,
+            overviews: None,
+        };
+        let (count, packets) = (fields.number()?, fields.bytes()?);
+        if let Some((count, packets)) = count.zip(packets) {
+            row.packets = Some(PacketLengths::of_bytes(u32::try_from(count).ok()?, packets));
+        }
+        if let Some(k) = fields.number()? {
+            let k = u8::try_from(k).ok()?;
+            row.overviews = Some(EmbeddedOverviews::of_value(k, self.source.clone(), frame.overviews()));
+        }
+        Some(row)
+    }
+}
+
+/// The columns of a row, but for its overviews.
+fn build(row: &Row) -> Result<Vec<u8>> {
+    let packets = row.packets.as_ref().map(PacketLengths::value).transpose()?;
+    let mut out = Vec::new();
+    let mut put = |value: Option<&[u8]>| {
+        let length = value.map_or(NULL, |value| u32::try_from(value.len()).unwrap_or(NULL));
+        out.extend_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(value.unwrap_or_default());
+    };
+    let number = |value: Option<i64>| value.map(i64::to_le_bytes);
+    let text = |value: &Option<String>| value.as_ref().map(|text| text.as_bytes().to_vec());
+    put(Some(row.key.product_id.as_bytes()));
+    put(Some(row.key.mgrs_tile.as_bytes()));
+    put(Some(row.key.band_id.as_bytes()));
+    put(number(Some(row.key.resolution.into())).as_ref().map(<[u8; 8]>::as_slice));
+    put(Some(row.path.as_bytes()));
+    put(Some(&row.index));
+    put(number(row.file_size.and_then(|size| i64::try_from(size).ok())).as_ref().map(<[u8; 8]>::as_slice));
+    put(row.header.as_deref());
+    put(row.resolution_ends.as_deref());
+    put(text(&row.origin).as_deref());
+    put(text(&row.etag).as_deref());
+    put(number(row.last_modified).as_ref().map(<[u8; 8]>::as_slice));
+    put(number(row.packets.as_ref().map(|packets| packets.count().into())).as_ref().map(<[u8; 8]>::as_slice));
+    put(packets.as_deref());
+    put(number(row.overviews.as_ref().map(|overviews| overviews.k().into())).as_ref().map(<[u8; 8]>::as_slice));
+    Ok(out)
+}
+
+/// Reads the columns of a frame.
+struct Fields {
+    rest: Bytes,
+}
+
+impl Fields {
+    /// The next one; `None` where the frame is cut, `Some(None)` for null.
+    #[allow(clippy::option_option)]
+    fn bytes(&mut self) -> Option<Option<Bytes>> {
+        let length = u32::from_le_bytes(*self.rest.first_chunk()?);
+        let at = size_of::<u32>();
+        if length == NULL {
+            self.rest = self.rest.slice(at..);
+            return Some(None);
+        }
+        let end = at + length as usize;
+        let value = (end <= self.rest.len()).then(|| self.rest.slice(at..end))?;
+        self.rest = self.rest.slice(end..);
+        Some(Some(value))
+    }
+
+    #[allow(clippy::option_option)]
+    fn text(&mut self) -> Option<Option<String>> {
+        self.bytes()?.map(|bytes| String::from_utf8(bytes.to_vec()).ok()).map_or(Some(None), |text| text.map(Some))
+    }
+
+    #[allow(clippy::option_option)]
+    fn number(&mut self) -> Option<Option<i64>> {
+        let number = |bytes: Bytes| Some(i64::from_le_bytes(bytes.as_ref().try_into().ok()?));
+        self.bytes()?.map_or(Some(None), |bytes| number(bytes).map(Some))
+    }
+}
+
+/// A frame that begins with `head`, and the checksum of what follows.
+fn head_of(head: &[u8; FRAME as usize], at: u64) -> Option<(Frame, u64)> {
+    let number = |at: usize| Some(u32::from_le_bytes(*head.get(at..)?.first_chunk()?));
+    let (row, overviews) = (number(0)?, number(4)?);
+    let sum = u64::from_le_bytes(*head.last_chunk()?);
+    (row <= MOST && overviews <= MOST).then_some((Frame { at, row, overviews }, sum))
+}
+
+fn checksum(pieces: &[&[u8]]) -> u64 {
+    let mut hasher = XxHash64::with_seed(0);
+    pieces.iter().for_each(|piece| hasher.write(piece));
+    hasher.finish()
+}
+
+fn cannot_keep(path: &Path, what: &str) -> Error {
+    Error::Index { index: path.display().to_string(), what: format!("rows cannot be kept until it is written: {what}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::lookup::find::tests::record;
+    use crate::options::Options;
+    use crate::path::Location;
+    use crate::source;
+
+    fn open(path: &Path) -> Result<(Stage, Vec<Row>)> {
+        let options = Options::resolve(&|_| None).unwrap();
+        let mut rows = Vec::new();
+        let open = |path: &Path| source::open(&Location::Local(path.to_owned()), &options, None);
+        Ok((Stage::open(path, &open, &mut |row| rows.push(row.clone()))?, rows))
+    }
+
+    fn rows() -> Vec<Row> {
+        let row = |band, metres| Row::from(&record("P", band, metres));
+        let bare = Row { key: RecordKey { product_id: "P".into(), ..RecordKey::default() }, ..Row::default() };
+        vec![row("B02", 10), bare, row("B05", 20)]
+    }
+
+    #[test]
+    fn rows_come_back_after_the_end_of_the_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stage");
+        let (stage, found) = open(&path).unwrap();
+        assert!(found.is_empty());
+        rows().iter().for_each(|row| stage.append(row).unwrap());
+        assert_eq!(stage.get(2).unwrap(), rows()[2]);
+        drop(stage);
+        let (stage, found) = open(&path).unwrap();
+        assert_eq!(found, rows());
+        assert_eq!((stage.len(), stage.get(1).unwrap()), (3, rows().remove(1)));
+        stage.append(&rows()[0]).unwrap();
+        assert_eq!(stage.get(3).unwrap(), rows()[0]);
+        assert!(stage.get(4).is_err());
+        stage.remove();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_journal_that_is_cut_anywhere_loses_the_cut_row_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stage");
+        let (stage, _) = open(&path).unwrap();
+        let mut ends = vec![MAGIC.len() as u64];
+        for row in rows() {
+            stage.append(&row).unwrap();
+            ends.push(std::fs::metadata(&path).unwrap().len());
+        }
+        drop(stage);
+        let whole = std::fs::read(&path).unwrap();
+        for cut in (0..whole.len()).step_by(97).chain(ends.iter().map(|end| *end as usize)) {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            let kept = ends.iter().skip(1).filter(|end| **end <= cut as u64).count();
+            let (stage, found) = open(&path).unwrap();
+            assert_eq!(found, rows()[..kept], "{cut}");
+            // And goes on from there.
+            stage.append(&rows()[2]).unwrap();
+            drop(stage);
+            assert_eq!(open(&path).unwrap().1.len(), kept + 1, "{cut}");
+        }
+        // A bit that fell over is no row.
+        let mut bytes = whole.clone();
+        bytes[ends[1] as usize + 40] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        assert_eq!(open(&path).unwrap().1, rows()[..1]);
+        std::fs::write(&path, b"something else of the user's").unwrap();
+        assert!(open(&path).is_err());
+    }
+
+    #[test]
+    fn what_a_row_carries_waits_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (stage, _) = open(&folder.path().join("stage")).unwrap();
+        let row = Row {
+            packets: Some(PacketLengths::of_bytes(9, vec![1, 2].into())),
+            overviews: Some(EmbeddedOverviews::of_bytes(3, vec![1, 3, 7, 8].into())),
+            ..rows().remove(0)
+        };
+        stage.append(&row).unwrap();
+        stage.append(&Row { packets: None, ..row.clone() }).unwrap();
+        stage.append(&Row { overviews: None, ..row.clone() }).unwrap();
+        let kept = stage.get(0).unwrap();
+        assert_eq!(kept.packets, row.packets);
+        let overviews = kept.overviews.unwrap();
+        assert_eq!((overviews.k(), &overviews.value().unwrap()[..]), (3, &[1, 3, 7, 8][..]));
+        assert!(stage.get(1).unwrap().packets.is_none() && stage.get(1).unwrap().overviews.is_some());
+        assert_eq!(stage.get(2).unwrap(), Row { overviews: None, ..row });
+    }
+}

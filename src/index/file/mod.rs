@@ -1,0 +1,8 @@
+//! Parquet files: where their row groups, columns and pages lie, and reading no more of them than is needed.
+
+pub(super) mod chunks;
+pub(super) mod directory;
+pub(super) mod groups;
+pub(super) mod pages;
+pub(super) mod read;
+pub(super) mod table;

@@ -1,0 +1,9 @@
+//! The row of one JP2.
+
+pub(super) mod overviews;
+pub(super) mod packets;
+pub(super) mod partition;
+pub(super) mod record;
+pub(super) mod stac;
+pub(super) mod stored;
+pub(super) mod write;
