@@ -9,7 +9,7 @@ use super::{Asker, STATE};
 use crate::cli::scan_jp2;
 use crate::error::{Error, Result};
 use crate::file::{self, Description, Get, Lease};
-use crate::index::{Found, Record};
+use crate::index::{FoundRows, Record};
 use crate::options::Options;
 use crate::path::{Request, View};
 use crate::process::lock;
@@ -141,7 +141,7 @@ fn describe(request: &Request, get: &Get<'_>, host: Option<&dyn HostFiles>) -> R
 }
 
 fn rows(request: &Request, get: &Get<'_>, host: Option<&dyn HostFiles>) -> Result<Value> {
-    let Found { records, warnings } = file::rows(request, get, host)?;
+    let FoundRows { records, warnings } = file::rows(request, get, host)?;
     let warnings: Vec<String> = warnings.iter().map(Error::chain).collect();
     Ok(json!({"rows": records.iter().map(row).collect::<Vec<_>>(), "warnings": warnings}))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::open;
 use super::open::{Get, index_opener};
 use crate::error::{Result, ResultExt};
-use crate::index::{self, Found, OpenIndex};
+use crate::index::{self, FoundRows, OpenIndex};
 use crate::options::Options;
 use crate::path::{Key, Location, ProductName, Request, key_of_names};
 use crate::source::{self, HostFiles, Source};
@@ -14,18 +14,18 @@ use crate::source::{self, HostFiles, Source};
 ///
 /// # Errors
 /// [`crate::Error::Option`] for options that cannot be. What an index could not answer is a warning of what was found.
-pub(crate) fn rows(request: &Request, get: &Get<'_>, host: Option<&dyn HostFiles>) -> Result<Found> {
+pub(crate) fn rows(request: &Request, get: &Get<'_>, host: Option<&dyn HostFiles>) -> Result<FoundRows> {
     let shown = request.location.display();
     let path = request.location.gdal_path();
     let options = Options::resolve(&|name| get(&path, name)).in_file(&shown)?;
     let opener = index_opener(get, host);
-    let Some(key) = &request.key else { return Ok(Found::default()) };
+    let Some(key) = &request.key else { return Ok(FoundRows::default()) };
     let Location::Product { name, file } = &request.location else {
         // By the origin, rows made from this very location go first; no request is made for it.
         let origin = source_of(request, get, host).map_or_else(|_| String::new(), |source| source.origin().to_owned());
         return Ok(index::find(&options, key, &origin, &opener));
     };
-    let mut found = Found::default();
+    let mut found = FoundRows::default();
     let keys: Vec<Key> = match file {
         Some(_) => vec![key.clone()],
         None => {
@@ -35,7 +35,7 @@ pub(crate) fn rows(request: &Request, get: &Get<'_>, host: Option<&dyn HostFiles
         }
     };
     for key in keys {
-        let Found { records, warnings } = of_product(&key, &options, &opener);
+        let FoundRows { records, warnings } = of_product(&key, &options, &opener);
         found.records.extend(records);
         found.warnings.extend(warnings);
     }
@@ -43,7 +43,7 @@ pub(crate) fn rows(request: &Request, get: &Get<'_>, host: Option<&dyn HostFiles
 }
 
 /// The rows of a product's file. Those that name the day or the time alone may be another product's.
-pub(super) fn of_product(key: &Key, options: &Options, opener: &OpenIndex<'_>) -> Found {
+pub(super) fn of_product(key: &Key, options: &Options, opener: &OpenIndex<'_>) -> FoundRows {
     let mut found = index::find(options, key, "", opener);
     found.records.retain(|record| key.product == ProductName::Full(record.key.product_id.clone()));
     found

@@ -25,8 +25,8 @@ mod row;
 mod scan;
 
 pub(crate) use batch::check::{Checked, Described, check_index, describe_index};
-pub(crate) use batch::rows::{Known, Partition, Rows, Wins, hash, read_group};
-pub(crate) use batch::stage::Stage;
+pub(crate) use batch::journal::Journal;
+pub(crate) use batch::rows::{KnownFile, Partition, Rows, Wins};
 pub(crate) use file::read::IndexFile;
 pub(crate) use file::table::Table;
 #[cfg(test)]
@@ -34,14 +34,16 @@ pub(crate) use file::table::made as made_table;
 pub(crate) use format::blob::build_index_blob;
 #[cfg(fuzzing)]
 pub(crate) use format::blob::build_resolution_ends;
-pub(crate) use lookup::find::{Found, OpenIndex, find};
+pub(crate) use format::bytes::hash;
+pub(crate) use format::overviews::parse_factor;
+pub(crate) use lookup::find::{FoundRows, OpenIndex, find};
 pub(crate) use lookup::learned::{learned_forget, learned_get, learned_put};
 pub(crate) use lookup::list::bands_of;
-pub(crate) use row::overviews::{EmbeddedOverviews, build_overviews, parse_factor};
+pub(crate) use row::overviews::{EmbeddedOverviews, build_overviews};
 pub(crate) use row::packets::PacketLengths;
 pub(crate) use row::partition::{SHARD, is_index_name, partition_of};
 pub(crate) use row::record::{Record, RecordKey};
-pub(crate) use row::stored::Row;
+pub(crate) use row::stored::{StoredRow, read_group};
 #[cfg(fuzzing)]
 pub(crate) use row::write::build_index;
 pub(crate) use row::write::{build_index_of, write_index, write_whole};

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{complain, open, print, size};
 use crate::error::{Error, Result, ResultExt};
-use crate::index::{Found, OpenIndex, PacketLengths, Record, Scanned, find, scan};
+use crate::index::{FoundRows, OpenIndex, PacketLengths, Record, Scanned, find, scan};
 use crate::jp2::{LBox, PROGRESSIONS, TilePart};
 use crate::options::Options;
 use crate::path::{Key, Location, key_of, parse};
@@ -55,7 +55,7 @@ pub(crate) fn scan_jp2(
 }
 
 /// Everything, as JSON.
-fn describe(name: &str, scanned: &Scanned, key: Option<&Key>, found: Option<&Found>, gap: u64) -> Value {
+fn describe(name: &str, scanned: &Scanned, key: Option<&Key>, found: Option<&FoundRows>, gap: u64) -> Value {
     let Scanned { meta, main, parts, .. } = scanned;
     let (siz, coding) = (&main.siz, &main.coding);
     let component = &coding.default;

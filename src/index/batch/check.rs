@@ -1,15 +1,15 @@
-//! An index file as a whole: held against itself, and described.
+//! An index file as a whole: checked, and described.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::rows::read_group;
 use crate::error::Result;
-use crate::index::file::groups::{Column, Paged};
 use crate::index::file::pages::read_ahead;
 use crate::index::file::read::IndexFile;
+use crate::index::format::columns::{Column, Paged};
 use crate::index::row::partition::partition_of;
 use crate::index::row::record::{Record, RecordKey};
+use crate::index::row::stored::read_group;
 use crate::index::row::write::ROWS;
 use crate::path::{level_of, sensing_day};
 
@@ -21,7 +21,7 @@ pub(crate) struct Checked {
     pub(crate) problems: Vec<String>,
 }
 
-/// More problems of one file tell no more.
+/// More problems of one file are not reported.
 const MOST_PROBLEMS: usize = 1000;
 
 /// Checks an index file: the order of its rows, its row groups and their statistics, and that each row's table fits itself
@@ -84,7 +84,7 @@ impl Checked {
     }
 }
 
-/// Holds a row's table against its header, which rows of v1 do not have, and the lengths of its packets against both.
+/// Checks a row's table against its header, which rows of v1 do not have, and the lengths of its packets against both.
 fn check_record(record: &Record) -> Result<()> {
     if let Some(header) = &record.header {
         record.structure(header, record.file_size.unwrap_or(0))?;
@@ -107,7 +107,7 @@ pub(crate) struct Described {
     pub(crate) days: Option<(String, String)>,
     /// The bytes of all files.
     pub(crate) file_bytes: u64,
-    /// The rows that tell how long their packets are.
+    /// The rows that record how long their packets are.
     pub(crate) with_packets: usize,
 }
 
@@ -166,7 +166,7 @@ mod tests {
         check_index(&file(records), folder).problems
     }
 
-    /// A row without a header, whose made one is none.
+    /// A row without a header, since the made one is not valid.
     fn row(band: &str, resolution: u32) -> Record {
         Record { header: None, ..record(PRODUCT, band, resolution) }
     }

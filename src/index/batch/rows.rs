@@ -2,38 +2,35 @@
 //! there are some two hundred bytes in memory; the row itself is read when it is written.
 
 use std::collections::{BTreeSet, HashMap};
-use std::hash::Hasher;
 use std::ops::Range;
 use std::sync::Arc;
 
-use twox_hash::XxHash64;
-
-use super::stage::Stage;
+use super::journal::Journal;
 use crate::error::{Error, Result};
-use crate::index::file::groups::Paged;
 use crate::index::file::pages::read_ahead;
 use crate::index::file::read::IndexFile;
-use crate::index::lookup::find::ALL;
+use crate::index::format::bytes::hash;
+use crate::index::format::columns::Paged;
 use crate::index::row::partition::partition_of;
 use crate::index::row::record::RecordKey;
-use crate::index::row::stored::{Carried, Row};
+use crate::index::row::stored::{Carried, StoredRow, read_group};
 
 /// What is known of a file by its row, without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Known {
+pub(crate) struct KnownFile {
     pub(crate) size: Option<u64>,
     /// A hash of its ETag.
     etag: Option<u64>,
     pub(crate) last_modified: Option<i64>,
-    /// Whether the row tells how long its packets are.
+    /// Whether the row records how long its packets are.
     pub(crate) has_packets: bool,
     /// Whether the row is not in the output yet.
     pub(crate) is_new: bool,
 }
 
-impl Known {
+impl KnownFile {
     /// By a row that is not in the output yet.
-    pub(crate) fn staged(row: &Row) -> Self {
+    pub(crate) fn staged(row: &StoredRow) -> Self {
         Self::of(row, true)
     }
 
@@ -42,7 +39,7 @@ impl Known {
         (wins == Wins::New && self.is_new, self.last_modified, self.is_new)
     }
 
-    fn of(row: &Row, is_new: bool) -> Self {
+    fn of(row: &StoredRow, is_new: bool) -> Self {
         Self {
             size: row.file_size,
             etag: row.etag.as_deref().map(hash_of_etag),
@@ -71,25 +68,25 @@ pub(crate) enum Wins {
 
 /// Where a row is to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum RowPlace {
     File { file: u32, group: u32, row: u32 },
-    Stage(usize),
+    Journal(usize),
 }
 
 #[derive(Debug)]
-struct Entry {
+struct RowEntry {
     /// The partition, where there are some, then the key and the path, with NUL between them.
     sort: String,
-    /// Bytes of `sort` that tell the file, and of these those that tell the partition.
+    /// How many bytes of `sort` are the file's key, and how many of these the partition.
     key: u32,
     partition: u32,
     origin: u64,
-    known: Known,
+    known: KnownFile,
     carried: Carried,
-    place: Place,
+    place: RowPlace,
 }
 
-impl Entry {
+impl RowEntry {
     fn key(&self) -> &str {
         self.sort.get(..self.key as usize).unwrap_or_default()
     }
@@ -101,7 +98,7 @@ impl Entry {
 
 /// A key that files of several places have.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Shared {
+pub(crate) struct SharedKey {
     /// Product and band.
     pub(crate) key: String,
     pub(crate) paths: Vec<String>,
@@ -124,14 +121,14 @@ pub(crate) struct Partition {
 pub(crate) struct Rows {
     partitioned: bool,
     files: Vec<Arc<IndexFile>>,
-    stage: Option<Stage>,
-    entries: Vec<Entry>,
+    journal: Option<Journal>,
+    entries: Vec<RowEntry>,
 }
 
 impl Rows {
     /// None yet. `partitioned`: in the order of the partition layout, else by their keys alone.
     pub(crate) fn new(partitioned: bool) -> Self {
-        Self { partitioned, files: Vec::new(), stage: None, entries: Vec::new() }
+        Self { partitioned, files: Vec::new(), journal: None, entries: Vec::new() }
     }
 
     /// How many there are.
@@ -139,7 +136,7 @@ impl Rows {
         self.entries.len()
     }
 
-    /// Adds all rows of an index file, which are new or in the output already. What cannot be decoded of it is told by
+    /// Adds all rows of an index file, which are new or in the output already. What cannot be decoded of it goes to
     /// `complain`, row group by row group.
     pub(crate) fn add_file(&mut self, file: &Arc<IndexFile>, is_new: bool, complain: &mut dyn FnMut(Error)) {
         let number = u32::try_from(self.files.len()).unwrap_or(u32::MAX);
@@ -149,7 +146,7 @@ impl Rows {
             match read_group(file, group, &mut warnings) {
                 Ok(rows) => {
                     for (row, columns) in rows.iter().enumerate() {
-                        let place = |group, row| Place::File { file: number, group, row };
+                        let place = |group, row| RowPlace::File { file: number, group, row };
                         if let (Ok(group), Ok(row)) = (u32::try_from(group), u32::try_from(row)) {
                             self.add(columns, place(group, row), is_new, complain);
                         }
@@ -161,22 +158,22 @@ impl Rows {
         }
     }
 
-    /// Adds all rows that wait in `stage`.
-    pub(crate) fn add_stage(&mut self, stage: Stage, complain: &mut dyn FnMut(Error)) {
-        for number in 0..stage.len() {
-            match stage.get(number) {
-                Ok(row) => self.add(&row, Place::Stage(number), true, complain),
+    /// Adds all rows that wait in `journal`.
+    pub(crate) fn add_journal(&mut self, journal: Journal, complain: &mut dyn FnMut(Error)) {
+        for number in 0..journal.len() {
+            match journal.get(number) {
+                Ok(row) => self.add(&row, RowPlace::Journal(number), true, complain),
                 Err(error) => complain(error),
             }
         }
-        self.stage = Some(stage);
+        self.journal = Some(journal);
     }
 
-    fn add(&mut self, row: &Row, place: Place, is_new: bool, complain: &mut dyn FnMut(Error)) {
+    fn add(&mut self, row: &StoredRow, place: RowPlace, is_new: bool, complain: &mut dyn FnMut(Error)) {
         let partition = if self.partitioned { partition_of(&row.key) } else { Some(String::new()) };
         let Some(partition) = partition else {
             let what =
-                "its name tells no level, tile and year, so it has no place in the partition layout: write it to a \
+                "its name has no level, tile and year, so it has no place in the partition layout: write it to a \
                         single file"
                     .to_owned();
             let file = row.origin.clone().unwrap_or_else(|| row.path.clone());
@@ -186,34 +183,34 @@ impl Rows {
         let origin = row.origin.as_deref().map_or(0, hash);
         let mut sort = format!("{partition}\0{product_id}\0{mgrs_tile}\0{band_id}\0{resolution:010}");
         if product_id.is_empty() {
-            // Nothing tells such files apart but where they lie.
+            // Such files differ by nothing but where they lie.
             sort.push_str(&format!("\0{origin:016x}"));
         }
         let key = sort.len() as u32;
         sort.push('\0');
         sort.push_str(&row.path);
-        let known = Known::of(row, is_new);
+        let known = KnownFile::of(row, is_new);
         let carried = row.carried();
         let partition = partition.len() as u32;
-        self.entries.push(Entry { sort, key, partition, origin, known, carried, place });
+        self.entries.push(RowEntry { sort, key, partition, origin, known, carried, place });
     }
 
-    /// What the rows tell of the files at their origins, by [`hash`]; of two rows of one origin the one added last.
-    pub(crate) fn known(&self) -> HashMap<u64, Known> {
+    /// What the rows record of the files at their origins, by [`hash`]; of two rows of one origin the one added last.
+    pub(crate) fn known(&self) -> HashMap<u64, KnownFile> {
         self.entries.iter().filter(|entry| entry.origin != 0).map(|entry| (entry.origin, entry.known)).collect()
     }
 
     /// Sorts them, and leaves one of those that are of one file: of one key and origin, or of one key and size. Gives the
     /// keys that several places have a file of.
-    pub(crate) fn sort(&mut self, wins: Wins) -> Vec<Shared> {
+    pub(crate) fn sort(&mut self, wins: Wins) -> Vec<SharedKey> {
         let mut entries = std::mem::take(&mut self.entries);
         // The sort is stable, so of equals the one added last comes first.
         entries.reverse();
         entries.sort_by(|a, b| a.key().cmp(b.key()).then_with(|| b.known.rank(wins).cmp(&a.known.rank(wins))));
         let shared = entries.chunk_by(|a, b| a.key() == b.key()).filter_map(shared_by).collect();
-        let mut kept: Vec<Entry> = Vec::with_capacity(entries.len());
+        let mut kept: Vec<RowEntry> = Vec::with_capacity(entries.len());
         for entry in entries {
-            let is_same_file = |other: &Entry| {
+            let is_same_file = |other: &RowEntry| {
                 let sizes = other.known.size.zip(entry.known.size);
                 (other.origin == entry.origin && entry.origin != 0) || sizes.is_some_and(|(one, two)| one == two)
             };
@@ -234,7 +231,7 @@ impl Rows {
     /// The partitions, once the rows are sorted; one with an empty name where there is no such layout.
     pub(crate) fn partitions(&self) -> Vec<Partition> {
         let mut start = 0;
-        let partition = |entries: &[Entry]| {
+        let partition = |entries: &[RowEntry]| {
             let rows = start..start + entries.len();
             start = rows.end;
             Some(Partition {
@@ -248,18 +245,18 @@ impl Rows {
     }
 
     /// The rows of these numbers, each read when it is asked for.
-    pub(crate) fn iter(&self, range: Range<usize>) -> impl Iterator<Item = Result<Row>> {
+    pub(crate) fn iter(&self, range: Range<usize>) -> impl Iterator<Item = Result<StoredRow>> {
         // The row group read last of each file: rows that lie side by side are wanted one after the other.
-        let mut groups: HashMap<u32, (u32, Vec<Row>)> = HashMap::new();
+        let mut groups: HashMap<u32, (u32, Vec<StoredRow>)> = HashMap::new();
         self.entries.get(range).unwrap_or_default().iter().map(move |entry| match entry.place {
-            Place::Stage(number) => match &self.stage {
-                Some(stage) => stage.get(number),
+            RowPlace::Journal(number) => match &self.journal {
+                Some(journal) => journal.get(number),
                 None => Err(Error::read("a row that nobody keeps")),
             },
-            Place::File { file, group, row } => {
+            RowPlace::File { file, group, row } => {
                 if groups.get(&file).is_none_or(|(kept, _)| *kept != group) {
                     let open = self.files.get(file as usize).ok_or_else(|| Error::read("a row of no file"))?;
-                    // What is wrong with single rows was told when they were added.
+                    // What is wrong with single rows was reported when they were added.
                     groups.insert(file, (group, read_group(open, group as usize, &mut Vec::new())?));
                     read_ahead(open, group as usize, Paged::Packets)?;
                 }
@@ -270,43 +267,25 @@ impl Rows {
     }
 
     /// Gives the journal back, which nobody needs any more once everything is written.
-    pub(crate) fn into_stage(self) -> Option<Stage> {
-        self.stage
+    pub(crate) fn into_journal(self) -> Option<Journal> {
+        self.journal
     }
 }
 
-/// All rows of a row group. What is wrong with single ones is added to `warnings`.
-///
-/// # Errors
-/// [`Error::Index`] where it cannot be decoded; whatever reading it fails with.
-pub(crate) fn read_group(file: &Arc<IndexFile>, group: usize, warnings: &mut Vec<Error>) -> Result<Vec<Row>> {
-    let chunks = file.fetch(&[group], &ALL)?;
-    let rows: Vec<usize> = (0..file.rows(group)).collect();
-    Row::read(file, &chunks, group, &rows, warnings)
-}
-
 /// The key of these rows, where they were made from several places.
-fn shared_by(entries: &[Entry]) -> Option<Shared> {
+fn shared_by(entries: &[RowEntry]) -> Option<SharedKey> {
     let first = entries.first()?;
     let mut parts = first.key().get(first.partition as usize + 1..).unwrap_or_default().split('\0');
     let (product, band) = (parts.next().unwrap_or_default(), parts.nth(1).unwrap_or_default());
-    let mut places: Vec<&Entry> = Vec::new();
+    let mut places: Vec<&RowEntry> = Vec::new();
     for entry in entries {
         if places.iter().all(|other| other.origin != entry.origin) {
             places.push(entry);
         }
     }
-    let path = |entry: &&Entry| entry.sort.get(entry.key as usize + 1..).unwrap_or_default().to_owned();
+    let path = |entry: &&RowEntry| entry.sort.get(entry.key as usize + 1..).unwrap_or_default().to_owned();
     let paths = places.iter().map(path).collect();
-    (places.len() > 1).then(|| Shared { key: format!("{product} {band}"), paths })
-}
-
-/// How an origin is remembered: by a hash that stays the same (XXH64).
-pub(crate) fn hash(origin: &str) -> u64 {
-    let mut hasher = XxHash64::with_seed(0);
-    hasher.write(origin.as_bytes());
-    // 0 stands for no origin.
-    hasher.finish().max(1)
+    (places.len() > 1).then(|| SharedKey { key: format!("{product} {band}"), paths })
 }
 
 /// A weak ETag is of the same bytes as the strong one.

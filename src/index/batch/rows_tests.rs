@@ -100,19 +100,19 @@ fn rows_that_wait_come_with_those_of_files() {
     let folder = tempfile::tempdir().unwrap();
     let options = Options::resolve(&|_| None).unwrap();
     let open = |path: &std::path::Path| source::open(&Location::Local(path.to_owned()), &options, None);
-    let stage = Stage::open(&folder.path().join("stage"), &open, &mut |_| ()).unwrap();
+    let journal = Journal::open(&folder.path().join("journal"), &open, &mut |_| ()).unwrap();
     // What was just read is right, also where an older file has taken the place of the one in the index.
     let changed = Record { path: "changed".into(), last_modified: Some(1), ..record(PRODUCT, "B02", 10) };
-    stage.append(&Row::from(&record(PRODUCT, "B8A", 20))).unwrap();
-    stage.append(&Row::from(&changed)).unwrap();
+    journal.append(&StoredRow::from(&record(PRODUCT, "B8A", 20))).unwrap();
+    journal.append(&StoredRow::from(&changed)).unwrap();
     let mut rows = Rows::new(false);
     rows.add_file(&file("x", &[record(PRODUCT, "B02", 10), record(PRODUCT, "B03", 10)]), false, &mut none);
-    rows.add_stage(stage, &mut none);
+    rows.add_journal(journal, &mut none);
     assert!(rows.known().values().filter(|known| known.is_new).count() == 2);
     rows.sort(Wins::New);
     assert_eq!(bands(&rows, 0..3), ["B02", "B03", "B8A"]);
     assert_eq!(rows.iter(0..1).next().unwrap().unwrap().path, "changed");
     let [partition] = &rows.partitions()[..] else { panic!("one") };
     assert!(partition.has_new && !partition.carried.any());
-    assert!(rows.into_stage().is_some());
+    assert!(rows.into_journal().is_some());
 }

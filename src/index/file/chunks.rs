@@ -1,85 +1,40 @@
 //! Decoding the values of column chunks in memory, by the parquet crate, with its panics turned into errors.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use parquet::basic::{LogicalType, TimeUnit, Type};
 use parquet::column::reader::{ColumnReaderImpl, get_column_reader, get_typed_column_reader};
 use parquet::data_type::{ByteArrayType, DataType, Int32Type, Int64Type};
 use parquet::file::metadata::ColumnChunkMetaData;
-use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::serialized_reader::SerializedPageReader;
 
-use super::groups::Column;
-use super::read::IndexFile;
+use super::groups::Groups;
+use super::guard::guarded;
 use crate::error::{Error, Result};
+use crate::index::format::columns::Column;
 
 /// Rows decoded at a time when a key is looked for.
 const BATCH: usize = 1024;
 
-/// Runs the parquet crate on untrusted bytes.
-pub(super) fn guarded<T>(name: &str, run: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(Error::Index { index: name.to_owned(), what: format!("it is corrupt ({})", text.unwrap_or("panic")) })
-    })
-}
-
 /// Column chunks in memory.
 pub(crate) struct Chunks<'a> {
-    file: &'a IndexFile,
+    /// What messages call the index.
+    name: &'a str,
+    groups: &'a Groups,
     chunks: HashMap<(usize, Column), Bytes>,
 }
 
-/// One column chunk, at its place in the file.
-struct Piece {
-    start: u64,
-    bytes: Bytes,
-}
-
-impl Piece {
-    fn tail(&self, start: u64) -> parquet::errors::Result<Bytes> {
-        let at = start.checked_sub(self.start).and_then(|at| usize::try_from(at).ok());
-        match at.filter(|at| *at <= self.bytes.len()) {
-            Some(at) => Ok(self.bytes.slice(at..)),
-            None => Err(parquet::errors::ParquetError::EOF(format!("a read at {start}, outside its column"))),
-        }
-    }
-}
-
-impl Length for Piece {
-    fn len(&self) -> u64 {
-        self.start + self.bytes.len() as u64
-    }
-}
-
-impl ChunkReader for Piece {
-    type T = bytes::buf::Reader<Bytes>;
-
-    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        Ok(self.tail(start)?.reader())
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
-        let tail = self.tail(start)?;
-        if length > tail.len() {
-            return Err(parquet::errors::ParquetError::EOF(format!("{length} bytes at {start}, outside the column")));
-        }
-        Ok(tail.slice(..length))
-    }
-}
-
 impl<'a> Chunks<'a> {
-    /// Chunks of `file`, by row group and column.
-    pub(crate) fn new(file: &'a IndexFile, chunks: HashMap<(usize, Column), Bytes>) -> Self {
-        Self { file, chunks }
+    /// Chunks by row group and column of the index called `name`.
+    pub(super) fn new(name: &'a str, groups: &'a Groups, chunks: HashMap<(usize, Column), Bytes>) -> Self {
+        Self { name, groups, chunks }
     }
 
     /// Calls `each` with the number and the value of every row of a string column; nulls are empty.
     pub(crate) fn each(&self, group: usize, column: Column, mut each: impl FnMut(usize, &[u8])) -> Result<()> {
-        guarded(self.file.name(), || {
+        guarded(self.name, || {
             let Some(mut values) = Values::<ByteArrayType>::new(self, group, column)? else { return Ok(()) };
             let mut row = 0;
             loop {
@@ -97,7 +52,7 @@ impl<'a> Chunks<'a> {
 
     /// The values of a binary or string column in these rows, which are in order.
     pub(crate) fn bytes(&self, group: usize, column: Column, rows: &[usize]) -> Result<Vec<Option<Bytes>>> {
-        let values = guarded(self.file.name(), || Values::<ByteArrayType>::at(self, group, column, rows))?;
+        let values = guarded(self.name, || Values::<ByteArrayType>::at(self, group, column, rows))?;
         Ok(values.into_iter().map(|value| value.map(|value| Bytes::copy_from_slice(value.data()))).collect())
     }
 
@@ -109,8 +64,8 @@ impl<'a> Chunks<'a> {
 
     /// The values of a column of numbers.
     pub(crate) fn numbers(&self, group: usize, column: Column, rows: &[usize]) -> Result<Vec<Option<i64>>> {
-        let Some(described) = self.file.column(column) else { return Ok(vec![None; rows.len()]) };
-        guarded(self.file.name(), || {
+        let Some(described) = self.groups.column(column) else { return Ok(vec![None; rows.len()]) };
+        guarded(self.name, || {
             Ok(match described.physical_type() {
                 Type::INT32 => {
                     let values = Values::<Int32Type>::at(self, group, column, rows)?;
@@ -123,7 +78,7 @@ impl<'a> Chunks<'a> {
 
     /// A column of times, in seconds.
     pub(crate) fn seconds(&self, group: usize, column: Column, rows: &[usize]) -> Result<Vec<Option<i64>>> {
-        let Some(described) = self.file.column(column) else { return Ok(vec![None; rows.len()]) };
+        let Some(described) = self.groups.column(column) else { return Ok(vec![None; rows.len()]) };
         let unit = match described.logical_type_ref() {
             Some(LogicalType::Timestamp(time)) if time.unit == TimeUnit::MILLIS => 1_000,
             Some(LogicalType::Timestamp(time)) if time.unit == TimeUnit::NANOS => 1_000_000_000,
@@ -142,22 +97,23 @@ struct Values<'a, T: DataType> {
 }
 
 impl<'a, T: DataType> Values<'a, T> {
+    /// `None` where the file has no such column.
     fn new(chunks: &Chunks<'a>, group: usize, column: Column) -> Result<Option<Self>> {
-        let file = chunks.file;
-        let Some(described) = file.column(column) else { return Ok(None) };
-        let bytes = chunks.chunks.get(&(group, column)).zip(file.chunk(group, column));
-        let (bytes, chunk) = bytes.ok_or_else(|| file.bad("a column was not read".into()))?;
-        let piece = Piece { start: chunk.start, bytes: bytes.clone() };
-        // What the footer says of a chunk, as far as reading its pages takes it. Both numbers are less than 2^63.
-        let told = ColumnChunkMetaData::builder(described.clone())
+        let Chunks { name, groups, .. } = *chunks;
+        let Some(described) = groups.column(column) else { return Ok(None) };
+        let bad = |what: String| Error::Index { index: name.to_owned(), what };
+        let bytes = chunks.chunks.get(&(group, column)).zip(groups.chunk(group, column));
+        let (bytes, chunk) = bytes.ok_or_else(|| bad("a column was not read".into()))?;
+        // What the footer says of a chunk, as far as reading its pages takes it: it is alone here, so it begins at 0.
+        let alone = ColumnChunkMetaData::builder(described.clone())
             .set_compression(chunk.compression)
-            .set_data_page_offset(chunk.start as i64)
             .set_total_compressed_size(chunk.length.into())
             .build();
-        let pages = told.and_then(|told| SerializedPageReader::new(Arc::new(piece), &told, file.rows(group), None));
-        let pages = pages.map_err(|error| file.bad(error.to_string()))?;
+        let rows = groups.rows(group);
+        let pages = alone.and_then(|alone| SerializedPageReader::new(Arc::new(bytes.clone()), &alone, rows, None));
+        let pages = pages.map_err(|error| bad(error.to_string()))?;
         let reader = get_typed_column_reader(get_column_reader(described.clone(), Box::new(pages)));
-        Ok(Some(Self { name: file.name(), reader, nullable: described.max_def_level() > 0 }))
+        Ok(Some(Self { name, reader, nullable: described.max_def_level() > 0 }))
     }
 
     fn bad(&self, error: impl std::fmt::Display) -> Error {

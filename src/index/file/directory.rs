@@ -1,6 +1,6 @@
 //! The directory of a file of many row groups: what a look-up has to know of them, in a hundredth of the footer's bytes.
 //!
-//! The footer of a million rows has several megabytes, for it tells of every column of every row group, at length. So the
+//! The footer of a million rows has several megabytes, for it describes every column of every row group, at length. So the
 //! writer puts a directory between the last row group and the footer, where other readers of parquet see nothing, and
 //! names its place among the key-value metadata, which stand near the footer's end: the last 64 kB of the file show it.
 //!
@@ -17,9 +17,8 @@
 //!    columns, then of the row groups; the first counts from 0), signed;
 //! 5. column by column, for each row group the length of its chunk.
 //!
-//! A directory that does not fit, such as one whose key was copied into another file, is none: the footer is read.
+//! A directory that does not fit, such as one whose key was copied into another file, is passed over: the footer is read.
 
-use std::hash::Hasher;
 use std::io::{Read, Write};
 use std::ops::Range;
 use std::sync::Arc;
@@ -29,9 +28,10 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnDescPtr, ColumnDescriptor, ColumnPath, Type as SchemaType};
-use twox_hash::XxHash64;
 
-use super::groups::{COLUMNS, COUNT, Chunk, Columns, Group, Groups, fits, rows};
+use super::groups::{Chunk, Columns, Groups, RowGroup, rows};
+use crate::index::format::bytes::{put_varint, take, unzigzag, varint, xxh64, zigzag};
+use crate::index::format::columns::{COLUMNS, COUNT, Column, fits};
 
 /// The key of its place.
 const KEY: &[u8] = b"vsitlm:directory";
@@ -68,7 +68,7 @@ pub(crate) fn write(writer: &mut SerializedFileWriter<impl Write + Send>) -> Res
 }
 
 /// Where the directory lies, by the end of a file of `size` bytes: nothing of it has been checked but that it is inside.
-pub(crate) fn place(tail: &[u8], size: u64) -> Option<Range<u64>> {
+pub(super) fn place(tail: &[u8], size: u64) -> Option<Range<u64>> {
     let at = tail.windows(KEY.len()).rposition(|window| window == KEY)?;
     // KeyValue.value in compact Thrift: a field one further, a string, its length in one byte.
     let [0x18, length, rest @ ..] = tail.get(at + KEY.len()..)? else { return None };
@@ -81,24 +81,24 @@ pub(crate) fn place(tail: &[u8], size: u64) -> Option<Range<u64>> {
 
 /// The directory that lies at `offset`.
 pub(super) fn build(groups: &Groups, offset: u64) -> Option<Vec<u8>> {
-    let mut out = Writer(Vec::new());
+    let mut out = Vec::new();
     let columns: Vec<_> = groups.columns().iter().enumerate().filter_map(|(at, it)| Some((at, it.as_ref()?))).collect();
     let first = groups.groups().first()?;
-    out.number(columns.len() as u64);
+    put_varint(&mut out, columns.len() as u64);
     for ((at, column), chunk) in columns.iter().zip(&first.chunks) {
         let (kind, codec) = (physical_number(column.physical_type())?, codec_number(chunk.compression)?);
-        out.0.extend([*at as u8, kind, u8::from(column.max_def_level() > 0), unit_number(column), codec]);
+        out.extend([*at as u8, kind, u8::from(column.max_def_level() > 0), unit_number(column), codec]);
     }
-    out.number(groups.groups().len() as u64);
-    groups.groups().iter().for_each(|group| out.number(group.rows.into()));
+    put_varint(&mut out, groups.groups().len() as u64);
+    groups.groups().iter().for_each(|group| put_varint(&mut out, group.rows.into()));
     let mut before: &[u8] = &[];
     for group in groups.groups() {
         let (least, greatest) = group.products.as_ref()?;
         for text in [least, greatest] {
             let common = text.iter().zip(before).take_while(|(one, other)| one == other).count();
-            out.number(common as u64);
-            out.number((text.len() - common) as u64);
-            out.0.extend_from_slice(&text[common..]);
+            put_varint(&mut out, common as u64);
+            put_varint(&mut out, (text.len() - common) as u64);
+            out.extend_from_slice(&text[common..]);
             before = text;
         }
     }
@@ -108,24 +108,24 @@ pub(super) fn build(groups: &Groups, offset: u64) -> Option<Vec<u8>> {
         end = chunk.range().end;
     }
     for place in 0..columns.len() {
-        gaps.iter().skip(place).step_by(columns.len()).for_each(|gap| out.number(((gap << 1) ^ (gap >> 63)) as u64));
+        gaps.iter().skip(place).step_by(columns.len()).for_each(|gap| put_varint(&mut out, zigzag(*gap)));
     }
     for (place, of_first) in first.chunks.iter().enumerate() {
         for group in groups.groups() {
             let chunk = group.chunks.get(place).filter(|chunk| chunk.compression == of_first.compression)?;
-            out.number(chunk.length.into());
+            put_varint(&mut out, chunk.length.into());
         }
     }
-    let frame = zstd::bulk::compress(&out.0, 19).ok()?;
-    let directory = [MAGIC, &hash(&frame, offset).to_le_bytes(), &frame].concat();
-    (directory.len() as u64 <= MOST && out.0.len() as u64 <= MOST_WHOLE).then_some(directory)
+    let frame = zstd::bulk::compress(&out, 19).ok()?;
+    let directory = [MAGIC, &xxh64(&frame, offset).to_le_bytes(), &frame].concat();
+    (directory.len() as u64 <= MOST && out.len() as u64 <= MOST_WHOLE).then_some(directory)
 }
 
-/// What a directory that lies at `offset` of a file of `size` bytes tells; nothing where it is none, or is wrong.
+/// What a directory that lies at `offset` of a file of `size` bytes records; nothing where it is wrong.
 pub(super) fn parse(directory: &[u8], offset: u64, size: u64) -> Option<Groups> {
     let frame = directory.get(FIXED..)?;
     let sum = directory.strip_prefix(MAGIC)?.first_chunk::<8>()?;
-    if u64::from_le_bytes(*sum) != hash(frame, offset) {
+    if u64::from_le_bytes(*sum) != xxh64(frame, offset) {
         return None;
     }
     let mut decoder = zstd::stream::read::Decoder::new(frame).ok()?;
@@ -135,19 +135,19 @@ pub(super) fn parse(directory: &[u8], offset: u64, size: u64) -> Option<Groups> 
     if whole.len() as u64 > MOST_WHOLE {
         return None;
     }
-    let mut rest = Reader(&whole);
+    let mut rest = &whole[..];
     let (columns, codecs) = parse_columns(&mut rest)?;
-    let groups = usize::try_from(rest.number()?).ok()?;
+    let groups = usize::try_from(varint(&mut rest)?).ok()?;
     // Of a row group there are its rows, four numbers of its products, and two a chunk, each of a byte or more.
     if groups.checked_mul(5 + 2 * codecs.len()).is_none_or(|least| least > whole.len()) {
         return None;
     }
-    let rows: Vec<u32> = (0..groups).map(|_| rows(rest.number()?).ok()).collect::<Option<_>>()?;
+    let rows: Vec<u32> = (0..groups).map(|_| rows(varint(&mut rest)?).ok()).collect::<Option<_>>()?;
     let mut products = Vec::new();
     let (mut before, mut text): (Box<[u8]>, _) = (Box::default(), 0);
     for _ in 0..groups {
-        let least = rest.text(&before)?;
-        let greatest = rest.text(&least)?;
+        let least = prefixed(&mut rest, &before)?;
+        let greatest = prefixed(&mut rest, &least)?;
         text += least.len() + greatest.len();
         if text > MOST_TEXT {
             return None;
@@ -156,8 +156,8 @@ pub(super) fn parse(directory: &[u8], offset: u64, size: u64) -> Option<Groups> 
         products.push((least, greatest));
     }
     let all = groups * codecs.len();
-    let gaps: Vec<i64> = (0..all).map(|_| rest.number().map(zigzag)).collect::<Option<_>>()?;
-    let lengths: Vec<u64> = (0..all).map(|_| rest.number()).collect::<Option<_>>()?;
+    let gaps: Vec<i64> = (0..all).map(|_| varint(&mut rest).map(unzigzag)).collect::<Option<_>>()?;
+    let lengths: Vec<u64> = (0..all).map(|_| varint(&mut rest)).collect::<Option<_>>()?;
     let mut end = 0u64;
     let mut out = Vec::new();
     for (number, (rows, products)) in rows.into_iter().zip(products).enumerate() {
@@ -169,32 +169,32 @@ pub(super) fn parse(directory: &[u8], offset: u64, size: u64) -> Option<Groups> 
             end = chunk.range().end;
             chunks.push(chunk);
         }
-        out.push(Group { rows, products: Some(products), chunks: chunks.into() });
+        out.push(RowGroup { rows, products: Some(products), chunks: chunks.into() });
     }
-    rest.0.is_empty().then(|| Groups::new(columns, out))
+    rest.is_empty().then(|| Groups::new(columns, out))
 }
 
 /// The columns, and the codec of each that is there.
-fn parse_columns(rest: &mut Reader<'_>) -> Option<(Columns, Vec<Compression>)> {
+fn parse_columns(rest: &mut &[u8]) -> Option<(Columns, Vec<Compression>)> {
     let (mut columns, mut codecs) = (Columns::default(), Vec::new());
-    let count = usize::try_from(rest.number()?).ok().filter(|count| *count <= COUNT)?;
+    let count = usize::try_from(varint(rest)?).ok().filter(|count| *count <= COUNT)?;
     let mut next = 0;
     for _ in 0..count {
-        let [at, kind, nullable, unit, codec] = *rest.bytes(5)?.first_chunk::<5>()?;
+        let [at, kind, nullable, unit, codec] = *take(rest, 5)?.first_chunk::<5>()?;
         let at = usize::from(at);
-        let (name, _) = COLUMNS.get(at).filter(|_| at >= next)?;
-        columns[at] = Some(column(name, kind, nullable, unit)?);
+        let (known, ..) = COLUMNS.get(at).filter(|_| at >= next)?;
+        columns[at] = Some(described(*known, kind, nullable, unit)?);
         codecs.push(codec_of(codec)?);
         next = at + 1;
     }
-    let complete = columns.iter().zip(COLUMNS).all(|(column, (_, required))| column.is_some() || !required);
+    let complete = columns.iter().zip(COLUMNS).all(|(column, (.., required))| column.is_some() || !required);
     complete.then_some((columns, codecs))
 }
 
-fn column(name: &str, kind: u8, nullable: u8, unit: u8) -> Option<ColumnDescPtr> {
+fn described(column: Column, kind: u8, nullable: u8, unit: u8) -> Option<ColumnDescPtr> {
     let physical = [Type::INT32, Type::INT64, Type::BYTE_ARRAY]
         .into_iter()
-        .find(|physical| physical_number(*physical) == Some(kind) && fits(name, *physical))?;
+        .find(|physical| physical_number(*physical) == Some(kind) && fits(column, *physical))?;
     let (repetition, level) = match nullable {
         0 => (Repetition::REQUIRED, 0),
         1 => (Repetition::OPTIONAL, 1),
@@ -208,9 +208,9 @@ fn column(name: &str, kind: u8, nullable: u8, unit: u8) -> Option<ColumnDescPtr>
         _ => return None,
     };
     let time = unit.filter(|_| physical == Type::INT64).map(|unit| LogicalType::timestamp(true, unit));
-    let told = SchemaType::primitive_type_builder(name, physical).with_repetition(repetition).with_logical_type(time);
-    let path = ColumnPath::from(name);
-    Some(Arc::new(ColumnDescriptor::new(Arc::new(told.build().ok()?), level, 0, path)))
+    let name = column.name();
+    let schema = SchemaType::primitive_type_builder(name, physical).with_repetition(repetition).with_logical_type(time);
+    Some(Arc::new(ColumnDescriptor::new(Arc::new(schema.build().ok()?), level, 0, ColumnPath::from(name))))
 }
 
 /// As parquet's Thrift numbers them.
@@ -251,56 +251,11 @@ fn codec_of(number: u8) -> Option<Compression> {
     codecs.into_iter().find(|codec| codec_number(*codec) == Some(number))
 }
 
-fn hash(frame: &[u8], offset: u64) -> u64 {
-    let mut hasher = XxHash64::with_seed(offset);
-    hasher.write(frame);
-    hasher.finish()
-}
-
-fn zigzag(number: u64) -> i64 {
-    (number >> 1) as i64 ^ -((number & 1) as i64)
-}
-
-struct Writer(Vec<u8>);
-
-impl Writer {
-    fn number(&mut self, mut number: u64) {
-        while number >= 0x80 {
-            self.0.push(number as u8 | 0x80);
-            number >>= 7;
-        }
-        self.0.push(number as u8);
-    }
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (bytes, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(bytes)
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let [byte] = *self.bytes(1)?.first_chunk()?;
-            let bits = u64::from(byte & 0x7F);
-            number |= bits.checked_shl(shift).filter(|shifted| shifted >> shift == bits)?;
-            if byte & 0x80 == 0 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    /// A text that begins as `before` does.
-    fn text(&mut self, before: &[u8]) -> Option<Box<[u8]>> {
-        let common = before.get(..usize::try_from(self.number()?).ok()?)?;
-        let length = usize::try_from(self.number()?).ok()?;
-        Some([common, self.bytes(length)?].concat().into())
-    }
+/// A text that begins as `before` does.
+fn prefixed(rest: &mut &[u8], before: &[u8]) -> Option<Box<[u8]>> {
+    let common = before.get(..usize::try_from(varint(rest)?).ok()?)?;
+    let length = usize::try_from(varint(rest)?).ok()?;
+    Some([common, take(rest, length)?].concat().into())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use parquet::file::metadata::ParquetMetaDataReader;
 use proptest::prelude::*;
 
 use super::*;
-use crate::index::file::groups::Column;
+use crate::index::format::columns::Column;
 use crate::index::lookup::find::tests::{ask_bytes, record};
 use crate::index::row::write::build_index;
 use crate::index::{Record, RecordKey};
@@ -139,7 +139,7 @@ fn rows_of(claimed: u64) -> Option<u32> {
 /// A directory around these bytes.
 fn framed(whole: &[u8]) -> Vec<u8> {
     let frame = zstd::bulk::compress(whole, 1).unwrap();
-    [MAGIC, &hash(&frame, 7).to_le_bytes(), &frame].concat()
+    [MAGIC, &xxh64(&frame, 7).to_le_bytes(), &frame].concat()
 }
 
 #[test]
@@ -157,18 +157,18 @@ fn what_a_directory_claims_is_bounded() {
     assert!(parse(&framed(&groups), 7, 1 << 40).is_none());
     // Long product ids by few bytes: the first has 2,000, all others are the same.
     let count = 4_096u64;
-    let mut long = Writer(whole[..columns].to_vec());
-    long.number(count);
-    (0..count).for_each(|_| long.number(256));
-    long.0.push(0);
-    long.number(2_000);
-    long.0.extend([b'S'; 2_000]);
+    let mut long = whole[..columns].to_vec();
+    put_varint(&mut long, count);
+    (0..count).for_each(|_| put_varint(&mut long, 256));
+    long.push(0);
+    put_varint(&mut long, 2_000);
+    long.extend([b'S'; 2_000]);
     (1..2 * count).for_each(|_| {
-        long.number(2_000);
-        long.0.push(0);
+        put_varint(&mut long, 2_000);
+        long.push(0);
     });
-    long.0.extend(vec![0; 2 * count as usize * usize::from(whole[0])]);
-    assert!(parse(&framed(&long.0), 7, 1 << 40).is_none());
+    long.extend(vec![0; 2 * count as usize * usize::from(whole[0])]);
+    assert!(parse(&framed(&long), 7, 1 << 40).is_none());
 }
 
 proptest! {
@@ -235,7 +235,7 @@ fn a_million_rows_take_little() {
                 start = chunk.range().end;
                 chunk
             });
-            Group { rows: 256, chunks: chunks.collect(), products }
+            RowGroup { rows: 256, chunks: chunks.collect(), products }
         })
         .collect();
     let groups = Groups::new(columns, groups);

@@ -1,7 +1,7 @@
-//! The row groups of an index, as far as look-ups need to know them: what the parquet footer tells of a million rows
+//! The row groups of an index, as far as look-ups need to know them: what the parquet footer says of a million rows
 //! takes 40 MB in memory, this 2 MB of them. It comes from the footer, or from a [`super::directory`].
 //!
-//! An index is untrusted: what is claimed is held against the file's size and fixed bounds here, before anything is read
+//! An index is untrusted: what it claims is checked here against the file's size and fixed bounds, before anything is read
 //! or allocated by it.
 
 use std::ops::Range;
@@ -10,89 +10,23 @@ use parquet::basic::{Compression, Type};
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
 
+use crate::index::format::columns::{COLUMNS, COUNT, Column, Paged, fits};
+
 /// The most rows of a row group: other writers make them of some hundred thousands.
 const MOST_ROWS: u32 = 4 << 20;
 /// The largest column chunk, as stored.
 const MOST_CHUNK: u64 = 64 << 20;
-
-/// The columns that a look-up knows, by the place of each in [`COLUMNS`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(usize)]
-pub(crate) enum Column {
-    ProductId,
-    BandId,
-    MgrsTile,
-    Resolution,
-    Origin,
-    Path,
-    Index,
-    FileSize,
-    Header,
-    ResolutionEnds,
-    Etag,
-    LastModified,
-    OverviewFactor,
-    PacketCount,
-}
-
-/// How many they are.
-pub(super) const COUNT: usize = 14;
-
-/// Names in the order of [`Column`], and whether an index must have the column: v1 files have just those.
-pub(crate) const COLUMNS: [(&str, bool); COUNT] = [
-    ("product_id", true),
-    ("band_id", true),
-    ("mgrs_tile", false),
-    ("resolution", false),
-    ("origin", false),
-    ("path", false),
-    ("index", true),
-    ("file_size", false),
-    ("header", false),
-    ("resolution_ends", false),
-    ("etag", false),
-    ("last_modified", false),
-    ("overview_factor", false),
-    ("packet_count", false),
-];
-
-/// The columns that a look-up never reads ([`super::pages`]).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(usize)]
-pub(crate) enum Paged {
-    Packets,
-    Overviews,
-}
-
-impl Paged {
-    /// All of them, in their order.
-    pub(crate) const ALL: [Self; 2] = [Self::Packets, Self::Overviews];
-
-    /// What the column is called.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Packets => "packets",
-            Self::Overviews => "overviews",
-        }
-    }
-
-    fn is(self, chunk: &ColumnChunkMetaData) -> bool {
-        let column = chunk.column_descr();
-        let flat = column.max_def_level() <= 1 && column.max_rep_level() == 0;
-        flat && column.physical_type() == Type::BYTE_ARRAY && column.path().parts() == [self.name()]
-    }
-}
 
 /// The columns of a file, by [`Column`].
 pub(super) type Columns = [Option<ColumnDescPtr>; COUNT];
 
 /// Where a column chunk lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Chunk {
+pub(super) struct Chunk {
     /// In bytes from the start of the file.
-    pub(crate) start: u64,
+    pub(super) start: u64,
     /// In bytes, as stored; at most [`MOST_CHUNK`].
-    pub(crate) length: u32,
+    pub(super) length: u32,
     /// One of those that cannot grow to whatever they like ([`is_bounded`]).
     pub(super) compression: Compression,
 }
@@ -102,7 +36,7 @@ impl Chunk {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(crate) fn new(start: u64, length: u64, compression: Compression, size: u64) -> Result<Self, String> {
+    pub(super) fn new(start: u64, length: u64, compression: Compression, size: u64) -> Result<Self, String> {
         let inside = length <= MOST_CHUNK && start.checked_add(length).is_some_and(|end| end <= size);
         let length = u32::try_from(length).ok().filter(|_| inside);
         let length = length.ok_or_else(|| format!("a column chunk at {start} of a file of {size}, or too long"))?;
@@ -115,7 +49,7 @@ impl Chunk {
     }
 
     /// Its bytes in the file.
-    pub(crate) fn range(&self) -> Range<u64> {
+    pub(super) fn range(&self) -> Range<u64> {
         self.start..self.start + u64::from(self.length)
     }
 }
@@ -131,31 +65,31 @@ pub(super) type Bounds = (Box<[u8]>, Box<[u8]>);
 
 /// A row group.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Group {
+pub(super) struct RowGroup {
     /// Its rows, as they are claimed to be ([`rows`]).
-    pub(crate) rows: u32,
+    pub(super) rows: u32,
     /// The least and the greatest product_id, where they are known.
-    pub(crate) products: Option<Bounds>,
+    pub(super) products: Option<Bounds>,
     /// The chunks of the look-up columns that the file has, in the order of [`Column`].
-    pub(crate) chunks: Box<[Chunk]>,
+    pub(super) chunks: Box<[Chunk]>,
 }
 
 /// The row groups of a file.
 #[derive(Debug)]
 pub(super) struct Groups {
     columns: Columns,
-    groups: Vec<Group>,
+    groups: Vec<RowGroup>,
     /// The chunks of each of [`Paged`], by row group; nothing of them has been checked. Empty where there are none.
     paged: [Vec<ColumnChunkMetaData>; Paged::ALL.len()],
 }
 
 impl Groups {
     /// Groups that have been checked.
-    pub(crate) fn new(columns: Columns, groups: Vec<Group>) -> Self {
+    pub(super) fn new(columns: Columns, groups: Vec<RowGroup>) -> Self {
         Self { columns, groups, paged: Default::default() }
     }
 
-    /// What a footer tells of a file of `size` bytes.
+    /// What a footer says of a file of `size` bytes.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -181,44 +115,54 @@ impl Groups {
                 }
             }
             for (chunks, column) in paged.iter_mut().zip(Paged::ALL) {
-                chunks.extend(group.columns().iter().find(|chunk| column.is(chunk)).cloned());
+                chunks.extend(group.columns().iter().find(|chunk| is_paged(column, chunk)).cloned());
             }
             let products = places[Column::ProductId as usize].and_then(|place| bounds(group.column(place)));
-            out.push(Group { rows, products, chunks: chunks.into() });
+            out.push(RowGroup { rows, products, chunks: chunks.into() });
         }
         // All row groups have the columns of the schema, so either all have some or none has.
         Ok(Self { columns, groups: out, paged })
     }
 
     /// The columns there are.
-    pub(crate) fn columns(&self) -> &Columns {
+    pub(super) fn columns(&self) -> &Columns {
         &self.columns
     }
 
+    /// What the schema says of a column.
+    pub(super) fn column(&self, column: Column) -> Option<&ColumnDescPtr> {
+        self.columns[column as usize].as_ref()
+    }
+
+    /// The number of rows of a row group.
+    pub(super) fn rows(&self, group: usize) -> usize {
+        self.groups.get(group).map_or(0, |group| group.rows as usize)
+    }
+
     /// The row groups, in the order of the file.
-    pub(crate) fn groups(&self) -> &[Group] {
+    pub(super) fn groups(&self) -> &[RowGroup] {
         &self.groups
     }
 
     /// The chunk of a column in a row group.
-    pub(crate) fn chunk(&self, group: usize, column: Column) -> Option<&Chunk> {
+    pub(super) fn chunk(&self, group: usize, column: Column) -> Option<&Chunk> {
         self.columns[column as usize].as_ref()?;
         let place = self.columns[..column as usize].iter().flatten().count();
         self.groups.get(group)?.chunks.get(place)
     }
 
     /// The chunk of a column that look-ups do not read in a row group: nothing of it has been checked.
-    pub(crate) fn paged(&self, group: usize, column: Paged) -> Option<&ColumnChunkMetaData> {
+    pub(super) fn paged(&self, group: usize, column: Paged) -> Option<&ColumnChunkMetaData> {
         self.paged[column as usize].get(group)
     }
 
     /// About what it takes in memory, in bytes.
-    pub(crate) fn memory(&self) -> usize {
-        let products = |group: &Group| group.products.as_ref().map_or(0, |(min, max)| min.len() + max.len() + 32);
+    pub(super) fn memory(&self) -> usize {
+        let products = |group: &RowGroup| group.products.as_ref().map_or(0, |(min, max)| min.len() + max.len() + 32);
         let groups = self
             .groups
             .iter()
-            .map(|group| size_of::<Group>() + products(group) + group.chunks.len() * size_of::<Chunk>() + 16);
+            .map(|group| size_of::<RowGroup>() + products(group) + group.chunks.len() * size_of::<Chunk>() + 16);
         groups.sum::<usize>() + self.paged.iter().map(Vec::len).sum::<usize>() * size_of::<ColumnChunkMetaData>() + 4096
     }
 }
@@ -227,7 +171,7 @@ impl Groups {
 ///
 /// # Errors
 /// Where nobody would make it so large.
-pub(crate) fn rows(claimed: u64) -> Result<u32, String> {
+pub(super) fn rows(claimed: u64) -> Result<u32, String> {
     let rows = u32::try_from(claimed).ok().filter(|rows| *rows <= MOST_ROWS);
     rows.ok_or_else(|| format!("it is said to have {claimed} rows, more than {MOST_ROWS}"))
 }
@@ -235,11 +179,11 @@ pub(crate) fn rows(claimed: u64) -> Result<u32, String> {
 /// Where the look-up columns stand in a schema.
 fn places(schema: &SchemaDescriptor) -> Result<[Option<usize>; COUNT], String> {
     let mut places = [None; COUNT];
-    for (slot, (name, required)) in places.iter_mut().zip(COLUMNS) {
-        let found = schema.columns().iter().position(|column| column.path().parts() == [name.to_owned()]);
+    for (slot, (known, name, required)) in places.iter_mut().zip(COLUMNS) {
+        let found = schema.columns().iter().position(|column| column.path().parts() == [name]);
         let fits = |place: &usize| {
             let column = schema.column(*place);
-            fits(name, column.physical_type()) && column.max_def_level() <= 1 && column.max_rep_level() == 0
+            fits(known, column.physical_type()) && column.max_def_level() <= 1 && column.max_rep_level() == 0
         };
         *slot = found.filter(fits);
         if required && slot.is_none() {
@@ -250,19 +194,16 @@ fn places(schema: &SchemaDescriptor) -> Result<[Option<usize>; COUNT], String> {
     Ok(places)
 }
 
-/// Whether a column can have this type.
-pub(crate) fn fits(name: &str, physical: Type) -> bool {
-    match name {
-        "resolution" | "file_size" | "last_modified" | "overview_factor" | "packet_count" => {
-            matches!(physical, Type::INT32 | Type::INT64)
-        }
-        _ => physical == Type::BYTE_ARRAY,
-    }
-}
-
 /// The least and the greatest value of a string column, as its statistics bound them.
 fn bounds(chunk: &ColumnChunkMetaData) -> Option<Bounds> {
     // Statistics of old writers compare bytes as signed: no use for text.
     let statistics = chunk.statistics().filter(|statistics| !statistics.is_min_max_deprecated())?;
     Some((statistics.min_bytes_opt()?.into(), statistics.max_bytes_opt()?.into()))
+}
+
+/// Whether a chunk is of one of the columns that a look-up never reads.
+fn is_paged(paged: Paged, chunk: &ColumnChunkMetaData) -> bool {
+    let column = chunk.column_descr();
+    let flat = column.max_def_level() <= 1 && column.max_rep_level() == 0;
+    flat && column.physical_type() == Type::BYTE_ARRAY && column.path().parts() == [paged.name()]
 }

@@ -2,7 +2,8 @@
 
 pub(super) mod chunks;
 pub(super) mod directory;
-pub(super) mod groups;
+mod groups;
+mod guard;
 pub(super) mod pages;
 pub(super) mod read;
 pub(super) mod table;

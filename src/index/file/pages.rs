@@ -14,16 +14,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parquet::basic::Compression;
 
-use super::groups::Paged;
 use super::read::IndexFile;
 use crate::error::{Error, Result};
-use crate::index::format::thrift::{Page, data_page, page_of_row};
+use crate::index::format::bytes::slice;
+use crate::index::format::columns::{MOST_PAGE, Paged};
+use crate::index::format::thrift::{DataPageHeader, data_page, page_of_row};
 use crate::source::{Source, SourceRange};
 
-/// The largest page that is read, header included, in bytes.
-pub(crate) const MOST_PAGE: u64 = 64 << 20;
-/// The largest value that is written: its page's header and levels fit beside it.
-pub(crate) const MOST_VALUE: u64 = MOST_PAGE - 1024;
 /// The longest offset index that is read: that of a row group of 256 rows has about 4 kB.
 const MOST_OFFSET_INDEX: u64 = 1 << 20;
 /// The most pages that are read at once, in bytes: 256 rows of packets have 0.9 MB.
@@ -33,11 +30,11 @@ const MOST_AHEAD: u64 = 4 << 20;
 #[derive(Clone, PartialEq)]
 pub(crate) struct PagedValue {
     column: Paged,
-    place: Place,
+    from: ReadFrom,
 }
 
 #[derive(Clone)]
-enum Place {
+enum ReadFrom {
     /// A value that was just made.
     Bytes(Bytes),
     /// A value that waits for its index to be written.
@@ -47,7 +44,7 @@ enum Place {
 }
 
 /// Two are the same where the same bytes of the same open file are meant.
-impl PartialEq for Place {
+impl PartialEq for ReadFrom {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Bytes(bytes), Self::Bytes(others)) => bytes == others,
@@ -64,10 +61,12 @@ impl PartialEq for Place {
 
 impl fmt::Debug for PagedValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
-            Place::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
-            Place::Source { source, range } => write!(f, "{}..{} of {}", range.start.0, range.end.0, source.origin()),
-            Place::Row { file, group, row } => write!(f, "row {row} of row group {group} of {}", file.name()),
+        match &self.from {
+            ReadFrom::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
+            ReadFrom::Source { source, range } => {
+                write!(f, "{}..{} of {}", range.start.0, range.end.0, source.origin())
+            }
+            ReadFrom::Row { file, group, row } => write!(f, "row {row} of row group {group} of {}", file.name()),
         }
     }
 }
@@ -75,17 +74,17 @@ impl fmt::Debug for PagedValue {
 impl PagedValue {
     /// A value of `column` that was just made.
     pub(crate) fn of_bytes(column: Paged, value: Bytes) -> Self {
-        Self { column, place: Place::Bytes(value) }
+        Self { column, from: ReadFrom::Bytes(value) }
     }
 
     /// The same, in `range` of `source`.
     pub(crate) fn of_source(column: Paged, source: Arc<dyn Source>, range: SourceRange) -> Self {
-        Self { column, place: Place::Source { source, range } }
+        Self { column, from: ReadFrom::Source { source, range } }
     }
 
     /// That of a row of an index.
     pub(crate) fn of_row(column: Paged, file: &Arc<IndexFile>, group: usize, row: usize) -> Self {
-        Self { column, place: Place::Row { file: file.clone(), group, row } }
+        Self { column, from: ReadFrom::Row { file: file.clone(), group, row } }
     }
 
     /// Reads it; nothing is kept of it. From an index file these are two requests, the second one of about the size of
@@ -94,13 +93,13 @@ impl PagedValue {
     /// # Errors
     /// [`Error::Index`] where the index is corrupt; whatever reading it fails with. The row is as good as before.
     pub(crate) fn read(&self) -> Result<Bytes> {
-        match &self.place {
-            Place::Bytes(bytes) => Ok(bytes.clone()),
-            Place::Source { source, range } => {
+        match &self.from {
+            ReadFrom::Bytes(bytes) => Ok(bytes.clone()),
+            ReadFrom::Source { source, range } => {
                 let read = source.read_ranges(std::slice::from_ref(range))?;
                 read.into_iter().next().ok_or_else(|| Error::read("no answer to a read"))
             }
-            Place::Row { file, group, row } => read_value(file, self.column, *group, *row).map_err(|failure| {
+            ReadFrom::Row { file, group, row } => read_value(file, self.column, *group, *row).map_err(|failure| {
                 file.doubt();
                 match failure {
                     Failure::Corrupt(what) => self.bad(what),
@@ -112,10 +111,10 @@ impl PagedValue {
 
     /// An error that names the index, the row and the column.
     pub(crate) fn bad(&self, what: String) -> Error {
-        match &self.place {
-            Place::Bytes(_) => Error::Index { index: "an index that is being made".to_owned(), what },
-            Place::Source { source, .. } => Error::Index { index: source.origin().to_owned(), what },
-            Place::Row { file, group, row } => {
+        match &self.from {
+            ReadFrom::Bytes(_) => Error::Index { index: "an index that is being made".to_owned(), what },
+            ReadFrom::Source { source, .. } => Error::Index { index: source.origin().to_owned(), what },
+            ReadFrom::Row { file, group, row } => {
                 file.bad(format!("the {} of row {row} of row group {group}: {what}", self.column.name()))
             }
         }
@@ -177,7 +176,7 @@ fn span(offset: i64, length: i64) -> Option<Range<u64>> {
 
 /// The value of a page that holds one.
 pub(crate) fn value_of_page(page: &Bytes, nullable: bool) -> Result<Bytes, String> {
-    let (Page { kind, whole, stored, values, encoding, levels }, rest) =
+    let (DataPageHeader { kind, whole, stored, values, encoding, levels }, rest) =
         data_page(page).ok_or("a page header that cannot be read")?;
     // DATA_PAGE of parquet's version 1, PLAIN, RLE
     if (kind, values, encoding, levels) != (0, 1, 0, 3) {
@@ -208,10 +207,4 @@ pub(crate) fn value_of_page(page: &Bytes, nullable: bool) -> Result<Bytes, Strin
         return Err(format!("a value of {} bytes in a page of {}", bytes.len(), page.len()));
     }
     Ok(bytes)
-}
-
-/// Some of `bytes`, where they have so many.
-pub(crate) fn slice(bytes: &Bytes, range: Range<u64>) -> Option<Bytes> {
-    let (start, end) = (usize::try_from(range.start).ok()?, usize::try_from(range.end).ok()?);
-    (start <= end && end <= bytes.len()).then(|| bytes.slice(start..end))
 }

@@ -1,14 +1,14 @@
 //! Reading one index file through a [`Source`], no more of it than a look-up needs.
 //!
-//! A file is read from its end, by a request that tells its size too. That end has the footer of a shard or a small file;
+//! A file is read from its end, by a request that gives its size too. That end has the footer of a shard or a small file;
 //! of a large one it shows where the [`super::directory`] lies. Either becomes the [`Groups`]. A look-up then reads all
 //! columns of the row group that can hold its product, at once; where several can, first their products. What was read
 //! stays in memory (compressed, [`CHUNKS_KEPT`] bytes for the process), so that the other bands of a product cost no
 //! request; shards of up to [`SHARD`] bytes come whole.
 //!
-//! An index is untrusted: what it claims is held against the file's size and fixed bounds before anything is read or
-//! allocated by it (see [`super::groups`] and [`crate::index::format::thrift`]), and a panic in the parquet crate is an error like any other, since the
-//! crate asserts some of what it reads and a panic must not get as far as GDAL's callbacks.
+//! An index is untrusted: what it claims is checked against the file's size and fixed bounds before anything is read or
+//! allocated by it (see [`super::groups`] and [`crate::index::format::thrift`]), and a panic in the parquet crate is an
+//! error like any other ([`super::guard`]).
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -17,13 +17,14 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use parquet::file::metadata::{ColumnChunkMetaData, FooterTail, ParquetMetaDataReader};
-use parquet::schema::types::ColumnDescPtr;
 
-use super::chunks::{Chunks, guarded};
+use super::chunks::Chunks;
 use super::directory;
-use super::groups::{COLUMNS, Chunk, Column, Groups, Paged};
-use super::pages::slice;
+use super::groups::Groups;
+use super::guard::guarded;
 use crate::error::{Error, Result, ResultExt};
+use crate::index::format::bytes::slice;
+use crate::index::format::columns::{Column, Paged};
 use crate::index::format::thrift::{check_pages, footer_is_sound};
 use crate::index::recent::Recent;
 use crate::process::{PerProcess, lock};
@@ -47,26 +48,26 @@ const GAP: u64 = 32 << 10;
 const CHUNKS_KEPT: usize = 24 << 20;
 
 /// The file, the row group, and what of it.
-type ChunkId = (u64, usize, Piece);
+type CacheKey = (u64, usize, CachedPart);
 
 /// What is kept of a row group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Piece {
+enum CachedPart {
     Chunk(Column),
     OffsetIndex(Paged),
     Pages(Paged),
 }
 
 /// Column chunks read by this process.
-struct Kept(Mutex<Recent<ChunkId, Bytes>>);
+struct ChunkCache(Mutex<Recent<CacheKey, Bytes>>);
 
-impl Default for Kept {
+impl Default for ChunkCache {
     fn default() -> Self {
         Self(Mutex::new(Recent::new(CHUNKS_KEPT)))
     }
 }
 
-static CHUNKS: PerProcess<Kept> = PerProcess::new();
+static CHUNKS: PerProcess<ChunkCache> = PerProcess::new();
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 /// An open index file.
@@ -88,7 +89,7 @@ pub(crate) struct IndexFile {
 }
 
 impl IndexFile {
-    /// Opens the index behind `source`, which is read from its end. `shard` tells that it is probably small.
+    /// Opens the index behind `source`, which is read from its end. `shard` says that it is probably small.
     pub(crate) fn open(name: &str, source: Arc<dyn Source>, shard: bool) -> Result<Self> {
         let (mut end, size) = source.read_tail(if shard { SHARD_TAIL } else { TAIL }).in_file(name)?;
         if shard && size <= SHARD && (end.len() as u64) < size {
@@ -129,7 +130,7 @@ impl IndexFile {
         self.size
     }
 
-    /// The chunk of a column that look-ups do not read, as the footer tells of it: nothing of that has been checked.
+    /// The chunk of a column that look-ups do not read, as the footer describes it: nothing of that has been checked.
     pub(crate) fn paged(&self, group: usize, column: Paged) -> Option<&ColumnChunkMetaData> {
         self.groups.paged(group, column)
     }
@@ -163,12 +164,12 @@ impl IndexFile {
 
     /// The offset index of such a column in a row group, which lies in `range`: from memory where it was read before.
     pub(super) fn read_offset_index(&self, group: usize, column: Paged, range: Range<u64>) -> Result<Bytes> {
-        self.read_kept((self.id, group, Piece::OffsetIndex(column)), range)
+        self.read_kept((self.id, group, CachedPart::OffsetIndex(column)), range)
     }
 
     /// All pages of such a column in a row group, which lie in `range`: they are in memory then, for a while.
     pub(super) fn read_pages(&self, group: usize, column: Paged, range: Range<u64>) -> Result<Bytes> {
-        self.read_kept((self.id, group, Piece::Pages(column)), range)
+        self.read_kept((self.id, group, CachedPart::Pages(column)), range)
     }
 
     /// One of these pages, which lies in `range`. Where it is not in memory it is read, and not kept.
@@ -179,14 +180,14 @@ impl IndexFile {
         pages: &Range<u64>,
         range: Range<u64>,
     ) -> Result<Bytes> {
-        let kept = lock(&CHUNKS.get().0).get(&(self.id, group, Piece::Pages(column)));
+        let kept = lock(&CHUNKS.get().0).get(&(self.id, group, CachedPart::Pages(column)));
         match kept.and_then(|kept| slice(&kept, range.start - pages.start..range.end - pages.start)) {
             Some(page) => Ok(page),
             None => self.read_at(range),
         }
     }
 
-    fn read_kept(&self, id: ChunkId, range: Range<u64>) -> Result<Bytes> {
+    fn read_kept(&self, id: CacheKey, range: Range<u64>) -> Result<Bytes> {
         let kept = lock(&CHUNKS.get().0).get(&id);
         if let Some(bytes) = kept {
             return Ok(bytes);
@@ -197,7 +198,7 @@ impl IndexFile {
     }
 
     /// Keeps what was read, unless it is part of what is kept with the file.
-    fn keep(&self, id: ChunkId, bytes: &Bytes) {
+    fn keep(&self, id: CacheKey, bytes: &Bytes) {
         if !self.end.as_ptr_range().contains(&bytes.as_ptr()) {
             lock(&CHUNKS.get().0).put(id, bytes.clone(), bytes.len() + 128);
         }
@@ -220,22 +221,12 @@ impl IndexFile {
 
     /// The number of rows of a row group.
     pub(crate) fn rows(&self, group: usize) -> usize {
-        self.groups.groups().get(group).map_or(0, |group| group.rows as usize)
+        self.groups.rows(group)
     }
 
     /// Whether the index has this column.
     pub(crate) fn has(&self, column: Column) -> bool {
-        self.column(column).is_some()
-    }
-
-    /// What the schema says of a column.
-    pub(crate) fn column(&self, column: Column) -> Option<&ColumnDescPtr> {
-        self.groups.columns()[column as usize].as_ref()
-    }
-
-    /// Where the chunk of a column lies.
-    pub(crate) fn chunk(&self, group: usize, column: Column) -> Option<&Chunk> {
-        self.groups.chunk(group, column)
+        self.groups.column(column).is_some()
     }
 
     /// The least and the greatest product_id of a row group, where they are known.
@@ -257,8 +248,8 @@ impl IndexFile {
         let mut missing: Vec<(Range<u64>, usize, Column)> = Vec::new();
         for group in groups {
             for column in columns {
-                let Some(chunk) = self.chunk(*group, *column) else { continue };
-                let kept = lock(&CHUNKS.get().0).get(&(self.id, *group, Piece::Chunk(*column)));
+                let Some(chunk) = self.groups.chunk(*group, *column) else { continue };
+                let kept = lock(&CHUNKS.get().0).get(&(self.id, *group, CachedPart::Chunk(*column)));
                 match kept {
                     Some(bytes) => drop(chunks.insert((*group, *column), bytes)),
                     None => missing.push((chunk.range(), *group, *column)),
@@ -281,12 +272,12 @@ impl IndexFile {
                 (end <= bytes.len()).then(|| bytes.slice(start..end))
             });
             let bytes = bytes.ok_or_else(|| self.bad("it could not be read whole".into()))?;
-            let (name, _) = COLUMNS[column as usize];
-            check_pages(&bytes).map_err(|what| self.bad(format!("row group {group}, column {name}: {what}")))?;
-            self.keep((self.id, group, Piece::Chunk(column)), &bytes);
+            check_pages(&bytes)
+                .map_err(|what| self.bad(format!("row group {group}, column {}: {what}", column.name())))?;
+            self.keep((self.id, group, CachedPart::Chunk(column)), &bytes);
             chunks.insert((group, column), bytes);
         }
-        Ok(Chunks::new(self, chunks))
+        Ok(Chunks::new(&self.name, &self.groups, chunks))
     }
 
     /// An error that names the index.
@@ -303,11 +294,11 @@ fn read_groups(name: &str, source: Option<&Arc<dyn Source>>, end: &Bytes, size: 
         return Err(bad(format!("it has {size} bytes: no parquet file")));
     }
     let last = end.last_chunk::<8>().ok_or_else(|| bad("its end cannot be read".into()))?;
-    let told = FooterTail::try_new(last).map_err(|_| bad("no parquet file: it does not end in PAR1".into()))?;
-    if told.is_encrypted_footer() {
+    let tail = FooterTail::try_new(last).map_err(|_| bad("no parquet file: it does not end in PAR1".into()))?;
+    if tail.is_encrypted_footer() {
         return Err(bad("it is encrypted".into()));
     }
-    let length = told.metadata_length() as u64;
+    let length = tail.metadata_length() as u64;
     if length > size - 12 {
         return Err(bad(format!("a footer of {length} bytes in a file of {size}")));
     }

@@ -13,7 +13,7 @@ use parquet::data_type::ByteArrayType;
 use parquet::file::metadata::{FooterTail, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::serialized_reader::SerializedPageReader;
 
-use super::chunks::guarded;
+use super::guard::guarded;
 use crate::error::{Error, Result};
 use crate::index::format::thrift::{check_pages, footer_is_sound};
 

@@ -20,7 +20,7 @@
 //!
 //! Nothing is allocated that the bytes do not pay for: a tile-part costs bytes of `index`, and has 33 resolutions at most.
 
-use super::planes::{Reader, Writer};
+use super::planes::{BitReader, BitWriter};
 use crate::error::{Error, Result};
 use crate::jp2::{TilePart, TilePartHead, build_tlm, parse_tlm_segments};
 
@@ -36,7 +36,7 @@ const MOST_RESOLUTIONS: u64 = 33;
 
 /// What an `index` blob holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Table {
+pub(crate) struct IndexBlob {
     /// The size of the file in bytes.
     pub(crate) file_size: u64,
     /// Where the first SOT marker stands.
@@ -65,7 +65,7 @@ pub(crate) fn build_index_blob(file_size: u64, first_sot: u64, parts: &[TilePart
 ///
 /// # Errors
 /// [`Error::Row`] where it is cut, claims more than it holds, or its tile-parts leave the file.
-pub(crate) fn parse_index_blob(blob: &[u8]) -> Result<Option<Table>> {
+pub(crate) fn parse_index_blob(blob: &[u8]) -> Result<Option<IndexBlob>> {
     if blob.is_empty() {
         return Ok(None);
     }
@@ -77,10 +77,10 @@ pub(crate) fn parse_index_blob(blob: &[u8]) -> Result<Option<Table>> {
     };
     let (file_size, first_sot, length) = (number(0..8), number(8..16), number(16..20));
     if length != tlm.len() as u64 {
-        return Err(row(format!("its index column tells of {length} bytes of TLM and holds {}", tlm.len())));
+        return Err(row(format!("its index column records {length} bytes of TLM and holds {}", tlm.len())));
     }
     let entries = parse_tlm_segments(tlm).map_err(|error| row(format!("its TLM cannot be read: {error}")))?;
-    parts_of(&entries, first_sot, file_size).map(|parts| Some(Table { file_size, first_sot, parts }))
+    parts_of(&entries, first_sot, file_size).map(|parts| Some(IndexBlob { file_size, first_sot, parts }))
 }
 
 /// The tile-parts of a TLM, which lie one after the other from `first_sot` on (T.800 A.7.1).
@@ -108,7 +108,7 @@ pub(crate) fn build_resolution_ends(parts: &[TilePart]) -> Option<Vec<u8>> {
     }
     let heads = || parts.iter().filter_map(|part| part.head.as_ref().map(|head| (part, head)));
     let is_closed = |part: &TilePart, head: &TilePartHead| head.resolution_ends.last() == Some(&part.length);
-    let mut out = Writer::default();
+    let mut out = BitWriter::default();
     let shape = |part: &TilePart| {
         part.head.as_ref().map_or(0, |head| {
             let flags = i64::from(head.droppable) | i64::from(is_closed(part, head)) << 1;
@@ -150,24 +150,8 @@ pub(crate) fn parse_resolution_ends(bytes: &[u8], parts: &mut [TilePart]) -> Res
     let Some((&VERSION, bytes)) = bytes.split_first() else {
         return Err(row("its resolution_ends column is of a version that this program does not know"));
     };
-    let mut input = Reader::new(bytes);
-    let cut = || row("its resolution_ends column is cut");
-    // How many ends each tile-part has, and whether the last one is its own end.
-    let mut shapes = vec![(0, false); parts.len()];
-    let mut plane = input.plane(parts.len()).ok_or_else(cut)?;
-    for (part, known) in parts.iter_mut().zip(&mut shapes) {
-        let shape = plane.next().ok_or_else(cut)?;
-        part.head = match shape.checked_sub(1).and_then(|shape| u64::try_from(shape).ok()) {
-            None => None,
-            Some(shape) => {
-                *known = (shape >> 2, shape & 2 != 0);
-                if shape >> 2 > MOST_RESOLUTIONS || *known == (0, true) {
-                    return Err(row(format!("{} resolutions in a tile-part", shape >> 2)));
-                }
-                Some(TilePartHead { kept: 0, packets: 0, droppable: shape & 1 != 0, resolution_ends: Vec::new() })
-            }
-        };
-    }
+    let mut input = BitReader::new(bytes);
+    let shapes = parse_shapes(&mut input, parts)?;
     let known = parts.iter().filter(|part| part.head.is_some()).count();
     let mut plane = input.plane(known).ok_or_else(cut)?;
     each_head(parts, &shapes, |_, length, head| {
@@ -209,6 +193,30 @@ pub(crate) fn parse_resolution_ends(bytes: &[u8], parts: &mut [TilePart]) -> Res
         Ok(())
     })?;
     if input.is_at_end() { Ok(()) } else { Err(row("bytes left over in its resolution_ends column")) }
+}
+
+fn cut() -> Error {
+    row("its resolution_ends column is cut")
+}
+
+/// How many ends each tile-part has, and whether the last one is its own end. `parts` get heads where they have shapes.
+fn parse_shapes(input: &mut BitReader<'_>, parts: &mut [TilePart]) -> Result<Vec<(u64, bool)>> {
+    let mut plane = input.plane(parts.len()).ok_or_else(cut)?;
+    let shape = |part: &mut TilePart| {
+        let shape = plane.next().ok_or_else(cut)?;
+        part.head = None;
+        let Some(shape) = shape.checked_sub(1).and_then(|shape| u64::try_from(shape).ok()) else {
+            return Ok((0, false));
+        };
+        let (count, closed) = (shape >> 2, shape & 2 != 0);
+        if count > MOST_RESOLUTIONS || (count == 0 && closed) {
+            return Err(row(format!("{count} resolutions in a tile-part")));
+        }
+        let droppable = shape & 1 != 0;
+        part.head = Some(TilePartHead { kept: 0, packets: 0, droppable, resolution_ends: Vec::new() });
+        Ok((count, closed))
+    };
+    parts.iter_mut().map(shape).collect()
 }
 
 /// Calls `each` with the shape, the length and the head of every tile-part that has a head.

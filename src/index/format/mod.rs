@@ -1,5 +1,9 @@
 //! What the bytes of a column mean. Pure.
 
 pub(super) mod blob;
-pub(super) mod planes;
+pub(super) mod bytes;
+pub(super) mod columns;
+pub(super) mod overviews;
+pub(super) mod packets;
+mod planes;
 pub(super) mod thrift;

@@ -7,6 +7,8 @@
 //!
 //! Bits are written from the highest of a byte on.
 
+use super::bytes::{unzigzag, zigzag};
+
 /// Bits of a usual value's length, and of k. A k of [`EQUAL`] says that all numbers are the usual one.
 const HEAD: u32 = 6;
 const EQUAL: u64 = (1 << HEAD) - 1;
@@ -17,13 +19,13 @@ const WIDE: u32 = 34;
 
 /// Writes bits.
 #[derive(Default)]
-pub(crate) struct Writer {
+pub(crate) struct BitWriter {
     bytes: Vec<u8>,
     /// Bits of the last byte that are free.
     free: u32,
 }
 
-impl Writer {
+impl BitWriter {
     /// The bytes, the last one filled up with zeros.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.bytes
@@ -48,13 +50,13 @@ impl Writer {
         let mut sorted = values.to_vec();
         sorted.sort_unstable();
         let Some(usual) = sorted.get(sorted.len() / 2).copied() else { return };
-        let length = u64::BITS - fold(usual).leading_zeros();
+        let length = u64::BITS - zigzag(usual).leading_zeros();
         self.bits(length.into(), HEAD);
-        self.bits(fold(usual), length);
+        self.bits(zigzag(usual), length);
         if sorted.first() == sorted.last() {
             return self.bits(EQUAL, HEAD);
         }
-        let folded: Vec<u64> = values.iter().map(|value| fold(value - usual)).collect();
+        let folded: Vec<u64> = values.iter().map(|value| zigzag(value - usual)).collect();
         let bits = |value: u64, k: u32| match value >> k {
             zeros if zeros < u64::from(MOST_ZEROS) => zeros + 1 + u64::from(k),
             _ => u64::from(MOST_ZEROS + WIDE),
@@ -77,14 +79,14 @@ impl Writer {
     }
 }
 
-/// Reads what [`Writer`] has written.
-pub(crate) struct Reader<'a> {
+/// Reads what [`BitWriter`] has written.
+pub(crate) struct BitReader<'a> {
     bytes: &'a [u8],
     /// The next bit.
     at: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> BitReader<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
@@ -113,7 +115,7 @@ impl<'a> Reader<'a> {
             return Some(Plane { reader: self, usual: 0, k: EQUAL as u32 });
         }
         let length = self.bits(HEAD)? as u32;
-        let usual = unfold(self.bits(length)?);
+        let usual = unzigzag(self.bits(length)?);
         let k = self.bits(HEAD)? as u32;
         (k < WIDE || u64::from(k) == EQUAL).then_some(Plane { reader: self, usual, k })
     }
@@ -121,7 +123,7 @@ impl<'a> Reader<'a> {
 
 /// The numbers of a plane, read one by one: nothing is allocated that the bytes do not pay for.
 pub(crate) struct Plane<'r, 'a> {
-    reader: &'r mut Reader<'a>,
+    reader: &'r mut BitReader<'a>,
     usual: i64,
     k: u32,
 }
@@ -140,16 +142,8 @@ impl Plane<'_, '_> {
             MOST_ZEROS => self.reader.bits(WIDE)?,
             _ => u64::from(zeros) << self.k | self.reader.bits(self.k)?,
         };
-        self.usual.checked_add(unfold(folded))
+        self.usual.checked_add(unzigzag(folded))
     }
-}
-
-fn fold(value: i64) -> u64 {
-    (value << 1 ^ value >> 63) as u64
-}
-
-fn unfold(value: u64) -> i64 {
-    (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
 #[cfg(test)]
@@ -158,7 +152,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn read(bytes: &[u8], planes: &[Vec<i64>]) -> Option<Vec<Vec<i64>>> {
-        let mut reader = Reader::new(bytes);
+        let mut reader = BitReader::new(bytes);
         let mut out = Vec::new();
         for plane in planes {
             let mut values = reader.plane(plane.len())?;
@@ -178,7 +172,7 @@ mod tests {
             ),
             cut in any::<prop::sample::Index>(),
         ) {
-            let mut writer = Writer::default();
+            let mut writer = BitWriter::default();
             planes.iter().for_each(|plane| writer.plane(plane));
             let bytes = writer.into_bytes();
             prop_assert_eq!(read(&bytes, &planes), Some(planes.clone()));
@@ -192,7 +186,7 @@ mod tests {
 
         #[test]
         fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..60), counts in prop::collection::vec(0usize..50, 0..9)) {
-            let mut reader = Reader::new(&bytes);
+            let mut reader = BitReader::new(&bytes);
             for count in counts {
                 let Some(mut plane) = reader.plane(count) else { break };
                 if (0..count).any(|_| plane.next().is_none()) { break }
@@ -203,7 +197,7 @@ mod tests {
 
     #[test]
     fn noise_takes_its_bits_and_what_is_equal_none() {
-        let mut writer = Writer::default();
+        let mut writer = BitWriter::default();
         writer.plane(&[7; 1000]);
         assert!(writer.into_bytes().len() <= 3);
         // 0 to 1023, all as likely: ten bits each are the least.
@@ -214,7 +208,7 @@ mod tests {
                 (noise >> 54) as i64
             })
             .collect();
-        let mut writer = Writer::default();
+        let mut writer = BitWriter::default();
         writer.plane(&values);
         let bytes = writer.into_bytes().len();
         assert!((1250..1400).contains(&bytes), "{bytes}");

@@ -5,6 +5,8 @@
 //! must have a byte of input for every element, a page must not grow beyond [`MOST_PAGE`], a dictionary must have the
 //! bytes of its entries, and only encodings whose decoders allocate by what is there are let through.
 
+use super::bytes::{take, unzigzag, varint};
+
 /// The most bytes a page may have when decompressed.
 const MOST_PAGE: i64 = 128 << 20;
 /// Deeper nesting than any structure of parquet's has.
@@ -13,37 +15,21 @@ const MOST_DEPTH: u8 = 24;
 /// Walks compact Thrift.
 struct Walker<'a, F> {
     rest: &'a [u8],
-    /// Gets the field id of the enclosing struct (0 in the outermost), the field's id, and its value.
-    integer: F,
+    /// Gets the field id of the enclosing struct (0 in the outermost), the field's id, and the value of each integer.
+    each: F,
 }
 
 impl<F: FnMut(i64, i64, i64)> Walker<'_, F> {
     fn byte(&mut self) -> Option<u8> {
-        let (byte, rest) = self.rest.split_first()?;
-        self.rest = rest;
-        Some(*byte)
+        take(&mut self.rest, 1)?.first().copied()
     }
 
     fn skip(&mut self, length: u64) -> Option<()> {
-        self.rest = self.rest.get(usize::try_from(length).ok()?..)?;
-        Some(())
+        take(&mut self.rest, usize::try_from(length).ok()?).map(drop)
     }
 
-    fn varint(&mut self) -> Option<u64> {
-        let mut value = 0u64;
-        for shift in (0..70).step_by(7) {
-            let byte = self.byte()?;
-            value |= u64::from(byte & 0x7F).checked_shl(shift)?;
-            if byte & 0x80 == 0 {
-                return Some(value);
-            }
-        }
-        None
-    }
-
-    fn zigzag(&mut self) -> Option<i64> {
-        let value = self.varint()?;
-        Some((value >> 1) as i64 ^ -((value & 1) as i64))
+    fn integer(&mut self) -> Option<i64> {
+        varint(&mut self.rest).map(unzigzag)
     }
 
     fn structure(&mut self, parent: i64, depth: u8) -> Option<()> {
@@ -54,7 +40,7 @@ impl<F: FnMut(i64, i64, i64)> Walker<'_, F> {
                 return Some(());
             }
             id = match head >> 4 {
-                0 => self.zigzag()?,
+                0 => self.integer()?,
                 delta => id.checked_add(i64::from(delta))?,
             };
             // Booleans are their own type in a field.
@@ -69,18 +55,18 @@ impl<F: FnMut(i64, i64, i64)> Walker<'_, F> {
         match kind {
             1..=3 => self.skip(1),
             4..=6 => {
-                let value = self.zigzag()?;
-                (self.integer)(parent, id, value);
+                let value = self.integer()?;
+                (self.each)(parent, id, value);
                 Some(())
             }
             7 => self.skip(8),
             8 => {
-                let length = self.varint()?;
+                let length = varint(&mut self.rest)?;
                 self.skip(length)
             }
             9 | 10 => {
                 let head = self.byte()?;
-                let count = if head >> 4 == 15 { self.varint()? } else { u64::from(head >> 4) };
+                let count = if head >> 4 == 15 { varint(&mut self.rest)? } else { u64::from(head >> 4) };
                 if count > self.rest.len() as u64 {
                     return None;
                 }
@@ -94,7 +80,7 @@ impl<F: FnMut(i64, i64, i64)> Walker<'_, F> {
 
 /// Whether a footer is one whole struct whose lists hold what they claim.
 pub(crate) fn footer_is_sound(footer: &[u8]) -> bool {
-    let mut walker = Walker { rest: footer, integer: |_, _, _| () };
+    let mut walker = Walker { rest: footer, each: |_, _, _| () };
     walker.structure(0, 0).is_some()
 }
 
@@ -105,7 +91,7 @@ pub(crate) fn check_pages(chunk: &[u8]) -> Result<(), String> {
         let (mut whole, mut stored, mut values, mut encoding) = (-1, -1, 0, 0);
         let mut walker = Walker {
             rest,
-            integer: |parent, id, value| match (parent, id) {
+            each: |parent, id, value| match (parent, id) {
                 (0, 2) => whole = value,
                 (0, 3) => stored = value,
                 // DataPageHeader 5, DictionaryPageHeader 7, DataPageHeaderV2 8
@@ -137,7 +123,7 @@ pub(crate) fn check_pages(chunk: &[u8]) -> Result<(), String> {
 
 /// What an offset index says of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Location {
+pub(crate) struct PageLocation {
     /// Where its header begins, in bytes from the start of the file.
     pub(crate) offset: i64,
     /// Its bytes, header included.
@@ -145,28 +131,28 @@ pub(crate) struct Location {
 }
 
 /// The page that begins with a row of the row group, by the offset index of a column chunk.
-pub(crate) fn page_of_row(index: &[u8], row: usize) -> Option<Location> {
+pub(crate) fn page_of_row(index: &[u8], row: usize) -> Option<PageLocation> {
     let wanted = i64::try_from(row).ok()?;
-    let (mut found, mut page) = (None, Location { offset: -1, length: -1 });
+    let (mut found, mut page) = (None, PageLocation { offset: -1, length: -1 });
     // PageLocation: offset 1, compressed_page_size 2, first_row_index 3, the last of its fields.
-    let integer = |parent, id, value| match (parent, id) {
+    let each = |parent, id, value| match (parent, id) {
         (0, 1) => page.offset = value,
         (0, 2) => page.length = value,
         (0, 3) => {
             if value == wanted {
                 found.get_or_insert(page);
             }
-            page = Location { offset: -1, length: -1 };
+            page = PageLocation { offset: -1, length: -1 };
         }
         _ => {}
     };
-    Walker { rest: index, integer }.structure(0, 0)?;
+    Walker { rest: index, each }.structure(0, 0)?;
     found
 }
 
 /// What the header of a data page says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Page {
+pub(crate) struct DataPageHeader {
     /// PageType.
     pub(crate) kind: i64,
     /// Its bytes without the header, decompressed.
@@ -182,21 +168,21 @@ pub(crate) struct Page {
 }
 
 /// The header of a data page, and how many bytes follow it.
-pub(crate) fn data_page(page: &[u8]) -> Option<(Page, usize)> {
-    let mut told = Page { kind: -1, ..Page::default() };
-    let integer = |parent, id, value| match (parent, id) {
-        (0, 1) => told.kind = value,
-        (0, 2) => told.whole = value,
-        (0, 3) => told.stored = value,
-        (5, 1) => told.values = value,
-        (5, 2) => told.encoding = value,
-        (5, 3) => told.levels = value,
+pub(crate) fn data_page(page: &[u8]) -> Option<(DataPageHeader, usize)> {
+    let mut header = DataPageHeader { kind: -1, ..DataPageHeader::default() };
+    let each = |parent, id, value| match (parent, id) {
+        (0, 1) => header.kind = value,
+        (0, 2) => header.whole = value,
+        (0, 3) => header.stored = value,
+        (5, 1) => header.values = value,
+        (5, 2) => header.encoding = value,
+        (5, 3) => header.levels = value,
         _ => {}
     };
-    let mut walker = Walker { rest: page, integer };
+    let mut walker = Walker { rest: page, each };
     walker.structure(0, 0)?;
     let rest = walker.rest.len();
-    Some((told, rest))
+    Some((header, rest))
 }
 
 #[cfg(test)]

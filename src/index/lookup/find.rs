@@ -16,12 +16,12 @@ use std::time::{Duration, Instant, SystemTime};
 use super::wanted::Wanted;
 use crate::error::{Error, Result};
 use crate::index::file::chunks::Chunks;
-use crate::index::file::groups::Column;
 use crate::index::file::read::IndexFile;
+use crate::index::format::columns::Column;
 use crate::index::recent::Recent;
 use crate::index::row::partition::{SHARD, is_index_name, partition};
 use crate::index::row::record::Record;
-use crate::index::row::stored::Row;
+use crate::index::row::stored::StoredRow;
 use crate::options::Options;
 use crate::path::{Key, Location, parse};
 use crate::process::{PerProcess, lock};
@@ -33,8 +33,8 @@ pub(crate) type OpenIndex<'a> = dyn Fn(&str) -> Result<Arc<dyn Source>> + 'a;
 
 /// What a look-up found.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
-    /// The rows that can be meant, the likeliest first: more than one where the path does not tell the product. They
+pub(crate) struct FoundRows {
+    /// The rows that can be meant, the likeliest first: more than one where the path does not name the product. They
     /// are checked in themselves, not against the file: its size and ETag decide.
     pub(crate) records: Vec<Record>,
     /// Indexes that could not be asked, and rows that could not be read.
@@ -51,28 +51,12 @@ const MOST_ROWS: usize = 64;
 const GROUPS_AT_ONCE: usize = 16;
 
 const KEYS: [Column; 5] = [Column::ProductId, Column::BandId, Column::MgrsTile, Column::Resolution, Column::Origin];
-pub(crate) const ALL: [Column; 14] = [
-    Column::ProductId,
-    Column::BandId,
-    Column::MgrsTile,
-    Column::Resolution,
-    Column::Origin,
-    Column::Path,
-    Column::Index,
-    Column::FileSize,
-    Column::Header,
-    Column::ResolutionEnds,
-    Column::Etag,
-    Column::LastModified,
-    Column::OverviewFactor,
-    Column::PacketCount,
-];
 
 /// Asks the indexes of the options for the rows of a file called `key` that lies at `origin`. The first index that has
 /// any answers.
-pub(crate) fn find(options: &Options, key: &Key, origin: &str, open: &OpenIndex<'_>) -> Found {
+pub(crate) fn find(options: &Options, key: &Key, origin: &str, open: &OpenIndex<'_>) -> FoundRows {
     let wanted = Wanted::new(key, origin);
-    let mut found = Found::default();
+    let mut found = FoundRows::default();
     for entry in &options.index {
         for place in places(entry, key) {
             match ask(&place, options, open, |file| rows(file, &wanted)) {
@@ -95,7 +79,7 @@ pub(crate) fn find(options: &Options, key: &Key, origin: &str, open: &OpenIndex<
 
 /// One index file to ask.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct IndexPath {
     path: String,
     /// Whether it may not exist.
     optional: bool,
@@ -104,17 +88,17 @@ pub(crate) struct Place {
 }
 
 /// The index files of an entry that can hold `key`.
-pub(crate) fn places(entry: &str, key: &Key) -> Vec<Place> {
+pub(crate) fn places(entry: &str, key: &Key) -> Vec<IndexPath> {
     let levels = key.level().map_or_else(|| vec!["L1C", "L2A"], |level| vec![level]);
-    let file = |path: String| Place { path, optional: false, shard: false };
+    let file = |path: String| IndexPath { path, optional: false, shard: false };
     if ["{level}", "{mgrs_tile}", "{year}"].iter().any(|name| entry.contains(name)) {
         let known = |name: &str, value: Option<&str>| !entry.contains(name) || value.is_some();
         if !known("{mgrs_tile}", key.mgrs_tile.as_deref()) || !known("{year}", key.year()) {
-            return Vec::new(); // an index sorted by what the path does not tell
+            return Vec::new(); // an index sorted by what the path does not say
         }
         let fill = |level: &str| {
             let path = entry.replace("{level}", level).replace("{mgrs_tile}", key.mgrs_tile.as_deref().unwrap_or(""));
-            Place { path: path.replace("{year}", key.year().unwrap_or("")), optional: true, shard: false }
+            IndexPath { path: path.replace("{year}", key.year().unwrap_or("")), optional: true, shard: false }
         };
         let levels = if entry.contains("{level}") { levels } else { vec![""] };
         return levels.into_iter().map(fill).collect();
@@ -132,7 +116,7 @@ pub(crate) fn places(entry: &str, key: &Key) -> Vec<Place> {
         return vec![file(entry.to_owned())];
     }
     let (Some(tile), Some(year)) = (key.mgrs_tile.as_deref(), key.year()) else { return Vec::new() };
-    let shard = |path: String| Place { path, optional: true, shard: true };
+    let shard = |path: String| IndexPath { path, optional: true, shard: true };
     let mut out = Vec::new();
     for level in levels {
         let folder = format!("{}/{}", bare.trim_end_matches('/'), partition(level, tile, year));
@@ -154,7 +138,7 @@ fn listed(folder: &Path) -> Vec<PathBuf> {
 
 /// What is kept of an index between look-ups.
 #[derive(Clone)]
-enum Kept {
+enum KeptIndex {
     Open(Arc<IndexFile>, Stamp),
     Absent(Instant),
     /// A remote index that cannot be reached or used.
@@ -163,29 +147,35 @@ enum Kept {
 
 /// By what a local file is known to be the same; nothing for others, which show a change when they are read.
 type Stamp = Option<(u64, Option<SystemTime>)>;
-/// The index's path, and a hash of how it is reached.
-type Id = (String, u64);
+/// By what an open index is known.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct IndexId {
+    path: String,
+    /// How it is reached, as a hash.
+    identity: u64,
+}
+
 /// One thread opens an index; the others that want it wait.
-type Slot = Arc<Mutex<Option<Kept>>>;
+type Slot = Arc<Mutex<Option<KeptIndex>>>;
 
 /// The indexes open in this process.
-struct Open(Mutex<Recent<Id, Slot>>);
+struct OpenIndexes(Mutex<Recent<IndexId, Slot>>);
 
-impl Default for Open {
+impl Default for OpenIndexes {
     fn default() -> Self {
         Self(Mutex::new(Recent::new(KEPT_OPEN)))
     }
 }
 
-impl Open {
-    fn lock(&self) -> MutexGuard<'_, Recent<Id, Slot>> {
+impl OpenIndexes {
+    fn lock(&self) -> MutexGuard<'_, Recent<IndexId, Slot>> {
         lock(&self.0)
     }
 }
 
-static OPEN: PerProcess<Open> = PerProcess::new();
+static OPEN: PerProcess<OpenIndexes> = PerProcess::new();
 
-fn stamp(place: &Place) -> Stamp {
+fn stamp(place: &IndexPath) -> Stamp {
     match parse(&place.path).ok()?.location {
         Location::Local(path) => {
             let meta = std::fs::metadata(path).ok()?;
@@ -197,14 +187,14 @@ fn stamp(place: &Place) -> Stamp {
 
 /// What `look` finds in one index file; `None` where it does not exist and need not.
 pub(crate) fn ask<T>(
-    place: &Place,
+    place: &IndexPath,
     options: &Options,
     open: &OpenIndex<'_>,
     look: impl Fn(&Arc<IndexFile>) -> Result<T>,
 ) -> Result<Option<T>> {
     let mut hasher = DefaultHasher::new();
     (&options.http, &options.s3, options.transport).hash(&mut hasher);
-    let id = (place.path.clone(), hasher.finish());
+    let id = IndexId { path: place.path.clone(), identity: hasher.finish() };
     let name = parse(&place.path).map_or_else(|_| place.path.clone(), |request| request.location.display());
     for last in [false, true] {
         let (file, fresh) = match opened(&id, &name, place, open)? {
@@ -224,7 +214,7 @@ pub(crate) fn ask<T>(
 }
 
 /// The open index, and whether it was opened just now.
-fn opened(id: &Id, name: &str, place: &Place, open: &OpenIndex<'_>) -> Result<Option<(Arc<IndexFile>, bool)>> {
+fn opened(id: &IndexId, name: &str, place: &IndexPath, open: &OpenIndex<'_>) -> Result<Option<(Arc<IndexFile>, bool)>> {
     let slot = {
         let mut all = OPEN.get().lock();
         match all.get(id) {
@@ -239,18 +229,18 @@ fn opened(id: &Id, name: &str, place: &Place, open: &OpenIndex<'_>) -> Result<Op
     let mut kept = lock(&slot);
     let now = stamp(place);
     match &*kept {
-        Some(Kept::Open(file, then)) if *then == now && !file.is_doubtful() => {
+        Some(KeptIndex::Open(file, then)) if *then == now && !file.is_doubtful() => {
             return Ok(Some((file.clone(), false)));
         }
-        Some(Kept::Absent(since)) if now.is_none() && since.elapsed() < ABSENT_FOR => return Ok(None),
-        Some(Kept::Failed(since, error)) if since.elapsed() < ABSENT_FOR => return Err(error.clone()),
+        Some(KeptIndex::Absent(since)) if now.is_none() && since.elapsed() < ABSENT_FOR => return Ok(None),
+        Some(KeptIndex::Failed(since, error)) if since.elapsed() < ABSENT_FOR => return Err(error.clone()),
         _ => {}
     }
     let source = open(&place.path).and_then(|source| IndexFile::open(name, source, place.shard));
     let file = match source {
         Ok(file) => Arc::new(file),
         Err(error) if place.optional && matches!(error.root(), Error::NotFound { .. }) => {
-            *kept = Some(Kept::Absent(Instant::now()));
+            *kept = Some(KeptIndex::Absent(Instant::now()));
             return Ok(None);
         }
         Err(error) => {
@@ -261,27 +251,27 @@ fn opened(id: &Id, name: &str, place: &Place, open: &OpenIndex<'_>) -> Result<Op
             let is_local = matches!(parse(&place.path), Ok(request) if matches!(request.location, Location::Local(_)));
             if !is_local {
                 // A host that does not answer would make every open wait for all its tries.
-                *kept = Some(Kept::Failed(Instant::now(), error.clone()));
+                *kept = Some(KeptIndex::Failed(Instant::now(), error.clone()));
             }
             return Err(error);
         }
     };
-    *kept = Some(Kept::Open(file.clone(), now));
+    *kept = Some(KeptIndex::Open(file.clone(), now));
     let cost = file.memory();
     OPEN.get().lock().put(id.clone(), slot.clone(), cost);
     Ok(Some((file, true)))
 }
 
 /// The rows of an open index.
-fn rows(file: &Arc<IndexFile>, wanted: &Wanted) -> Result<Found> {
+fn rows(file: &Arc<IndexFile>, wanted: &Wanted) -> Result<FoundRows> {
     let candidates: Vec<usize> = (0..file.groups())
         .filter(|group| file.products(*group).is_none_or(|(min, max)| wanted.may_hold(min, max)))
         .collect();
-    let mut found = Found::default();
+    let mut found = FoundRows::default();
     let one_step = matches!(candidates[..], [_]) && file.are_small(&candidates);
     for groups in candidates.chunks(GROUPS_AT_ONCE) {
         let groups = if one_step { groups.to_vec() } else { holding(file, groups, wanted)? };
-        let chunks = file.fetch(&groups, &ALL)?;
+        let chunks = file.fetch(&groups, &Column::all())?;
         for group in groups {
             let rows = matching(file, &chunks, group, wanted)?;
             read_rows(file, &chunks, group, &rows, &mut found)?;
@@ -297,8 +287,8 @@ fn rows(file: &Arc<IndexFile>, wanted: &Wanted) -> Result<Found> {
     Ok(found)
 }
 
-/// Those of some row groups that have a row which can be meant, by few columns: where nothing but the origin tells rows
-/// apart by those that are matched, else by the product, which is one small chunk a row group.
+/// Those of some row groups that have a row which can be meant, by few columns: where rows differ by nothing but the
+/// origin, by those that are matched, else by the product, which is one small chunk a row group.
 fn holding(file: &Arc<IndexFile>, groups: &[usize], wanted: &Wanted) -> Result<Vec<usize>> {
     let columns: &[Column] = if wanted.by_origin() { &KEYS } else { &[Column::ProductId] };
     let chunks = file.fetch(groups, columns)?;
@@ -322,8 +312,8 @@ pub(crate) fn first_row(file: &Arc<IndexFile>) -> Result<Option<Record>> {
     if file.groups() == 0 {
         return Ok(None);
     }
-    let mut found = Found::default();
-    read_rows(file, &file.fetch(&[0], &ALL)?, 0, &[0], &mut found)?;
+    let mut found = FoundRows::default();
+    read_rows(file, &file.fetch(&[0], &Column::all())?, 0, &[0], &mut found)?;
     match found.warnings.pop() {
         Some(warning) => Err(warning),
         None => Ok(found.records.pop()),
@@ -347,11 +337,11 @@ fn matching(file: &IndexFile, chunks: &Chunks<'_>, group: usize, wanted: &Wanted
     let tiles = chunks.text(group, Column::MgrsTile, &rows)?;
     let resolutions = chunks.numbers(group, Column::Resolution, &rows)?;
     let origins = if wanted.by_origin() { chunks.text(group, Column::Origin, &rows)? } else { vec![None; rows.len()] };
-    let told = file.has(Column::Resolution);
+    let known = file.has(Column::Resolution);
     let mut at = 0..rows.len();
     rows.retain(|_| {
         let Some(n) = at.next() else { return false };
-        let resolution = resolutions[n].and_then(|metres| u32::try_from(metres).ok()).filter(|_| told);
+        let resolution = resolutions[n].and_then(|metres| u32::try_from(metres).ok()).filter(|_| known);
         wanted.row(
             &products[n],
             bands[n].as_deref().unwrap_or(""),
@@ -368,9 +358,9 @@ fn read_rows(
     chunks: &Chunks<'_>,
     group: usize,
     rows: &[usize],
-    found: &mut Found,
+    found: &mut FoundRows,
 ) -> Result<()> {
-    for (row, columns) in rows.iter().zip(Row::read(file, chunks, group, rows, &mut found.warnings)?) {
+    for (row, columns) in rows.iter().zip(StoredRow::read(file, chunks, group, rows, &mut found.warnings)?) {
         match columns.record() {
             Ok(record) => found.records.push(record),
             Err(error) => {

@@ -73,7 +73,7 @@ fn key(band: &str) -> Key {
 }
 
 /// Asks an index in memory, under a name that no other test uses.
-pub(crate) fn ask_bytes(name: &str, bytes: impl Into<Bytes>, key: &Key) -> (Found, Arc<Memory>) {
+pub(crate) fn ask_bytes(name: &str, bytes: impl Into<Bytes>, key: &Key) -> (FoundRows, Arc<Memory>) {
     let memory = Arc::new(Memory::new(name, bytes));
     let source = memory.clone();
     (find(&options(name), key, "", &move |_| Ok(source.clone())), memory)

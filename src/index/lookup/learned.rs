@@ -11,8 +11,8 @@ use bytes::Bytes;
 
 use super::find::first_row;
 use crate::error::{Error, Result};
-use crate::index::batch::rows::hash;
 use crate::index::file::read::IndexFile;
+use crate::index::format::bytes::hash;
 use crate::index::recent::Recent;
 use crate::index::row::record::Record;
 use crate::index::row::write::{build_index, write_atomically};
@@ -22,7 +22,7 @@ use crate::trace;
 
 /// Records kept in memory, in bytes.
 const KEPT: usize = 16 << 20;
-/// A larger file is none of ours: it holds one row.
+/// A larger file was not written here: they hold one row.
 const MOST_FILE: u64 = 32 << 20;
 
 /// The store's folder and the origin.

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use super::find::{OpenIndex, ask, places};
 use super::wanted::Wanted;
 use crate::error::{Error, Result};
-use crate::index::file::groups::Column;
 use crate::index::file::read::IndexFile;
+use crate::index::format::columns::Column;
 use crate::options::Options;
 use crate::path::{Key, ProductName, is_product_file};
 
 const NAMES: [Column; 2] = [Column::ProductId, Column::BandId];
-/// A product has some 40 files; an index with more under its name is none of it.
+/// A product has some 40 files; what an index has beyond that is not a product's.
 const MOST_BANDS: usize = 1000;
 
 /// The bands of a product as the index spells them (`B03`, `B03_20m`), in order: those of the first index of the options
@@ -34,7 +34,7 @@ pub(crate) fn bands_of(options: &Options, product: &Key, open: &OpenIndex<'_>) -
     (bands, warnings)
 }
 
-/// Those in one index. What an index calls a band and nobody could open is none.
+/// Those in one index. A band name that nobody could open is left out.
 fn bands_in(file: &IndexFile, wanted: &Wanted, name: &str) -> Result<BTreeSet<String>> {
     let mut bands = BTreeSet::new();
     for group in 0..file.groups() {

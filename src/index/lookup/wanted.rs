@@ -15,7 +15,7 @@ pub(super) struct Wanted<'a> {
 enum Product {
     Exact(String),
     Prefix(String),
-    /// Names of before December 2016 begin with when they were archived, and tell the day of sensing further on.
+    /// Names of before December 2016 begin with when they were archived, and have the day of sensing further on.
     Long {
         prefix: String,
         sensed: String,
@@ -51,7 +51,7 @@ impl Product {
     }
 }
 
-/// What the index calls the product of files whose path does not tell it: with the time of sensing, and as AWS has it,
+/// What the index calls the product of files whose path does not name it: with the time of sensing, and as AWS has it,
 /// with the day alone.
 fn nameless(level: Option<&str>, tile: &str, time: &str) -> [String; 2] {
     let level = level.map_or_else(String::new, |level| format!("{level}_"));
@@ -104,7 +104,7 @@ impl<'a> Wanted<'a> {
         records.iter().any(|record| record.key.product_id == *name)
     }
 
-    /// Whether nothing but the origin tells a row from others.
+    /// Whether nothing but the origin distinguishes a row from others.
     pub(super) fn by_origin(&self) -> bool {
         self.key.product == ProductName::Unknown
     }
@@ -114,10 +114,11 @@ impl<'a> Wanted<'a> {
         self.products.iter().any(|product| product.may_be_in(min, max))
     }
 
-    /// Whether a product id is one of those looked for: its name may tell another tile.
+    /// Whether a product id is one of those looked for: its name may have another tile.
     pub(crate) fn product(&self, product: &[u8]) -> bool {
         let tile = || product.split(|byte| *byte == b'_').find_map(|part| part.strip_prefix(b"T").filter(is_tile));
-        let elsewhere = || self.key.mgrs_tile.as_deref().zip(tile()).is_some_and(|(own, told)| own.as_bytes() != told);
+        let elsewhere =
+            || self.key.mgrs_tile.as_deref().zip(tile()).is_some_and(|(own, named)| own.as_bytes() != named);
         self.products.iter().any(|wanted| wanted.is(product)) && !elsewhere()
     }
 
@@ -140,7 +141,7 @@ impl<'a> Wanted<'a> {
         let Some(wanted) = self.key.mgrs_tile.as_deref() else { return true };
         match mgrs_tile.filter(|tile| !tile.is_empty()) {
             Some(tile) => tile == wanted,
-            // v1: the product's name tells, unless it is one of many tiles.
+            // v1: by the product's name, unless it is one of many tiles.
             None => {
                 self.is_exact()
                     || product.split('_').any(|part| part.strip_prefix('T').is_some_and(|tile| tile == wanted))
@@ -160,7 +161,7 @@ impl<'a> Wanted<'a> {
         let best = best_resolution(band, level);
         let row = spelled.or(resolution.filter(|metres| *metres > 0)).or(best);
         let wanted = self.key.resolution.or(best);
-        // B01 was given at 60 m only in L2A products before baseline 04.00, and v1 rows do not tell.
+        // B01 was given at 60 m only in L2A products before baseline 04.00, and v1 rows do not say.
         let old_b01 = band == "B01" && spelled.is_none() && resolution.is_none();
         row == wanted || row.is_none() || wanted.is_none() || old_b01
     }

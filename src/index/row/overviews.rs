@@ -3,11 +3,8 @@
 //! Two columns, which an index has only where a row of it has overviews:
 //!
 //! - `overview_factor`: N = 2^k, null where the row has none. A look-up reads it.
-//! - `overviews`: one byte of version, 1; one byte k; then of each tile-part, in the order of `index`, the packets of
-//!   resolutions 0 to levels − k: its bytes from `packets` to `resolution_ends[levels - k]` (see [`crate::index::format::blob`], which
-//!   so tells their lengths). A look-up never reads it.
-//!
-//! A value is read alone: see [`crate::index::file::pages`].
+//! - `overviews`: the packets ([`crate::index::format::overviews`]). A look-up never reads it: see
+//!   [`crate::index::file::pages`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,19 +12,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
-use crate::index::file::groups::Paged;
-use crate::index::file::pages::{MOST_VALUE, PagedValue, slice};
+use crate::index::file::pages::PagedValue;
 use crate::index::file::read::IndexFile;
+use crate::index::format::bytes::slice;
+use crate::index::format::columns::{MOST_VALUE, Paged};
+use crate::index::format::overviews::{FIXED, VERSION, overview_ranges, parse_factor};
 use crate::jp2::TilePart;
 use crate::options::Options;
-use crate::source::{Source, SourceOffset, SourceRange, fetch_units};
-
-/// The version of a value.
-const VERSION: u8 = 1;
-/// What a value begins with: version and k.
-const FIXED: usize = 2;
-/// T.800 A.6.1: at most 32 decomposition levels.
-const MOST_K: u8 = 32;
+use crate::source::{Source, SourceRange, fetch_units};
 
 /// Where a row's overviews lie. Cheap: nothing of them has been read.
 #[derive(Clone, PartialEq)]
@@ -75,7 +67,7 @@ impl EmbeddedOverviews {
         let value = self.value.read()?;
         match *value {
             [VERSION, k, ..] if k == self.k => Ok((k, value.slice(FIXED..))),
-            [VERSION, k, ..] => Err(self.value.bad(format!("k = {k}, where overview_factor tells of {}", self.k))),
+            [VERSION, k, ..] => Err(self.value.bad(format!("k = {k}, by overview_factor it is {}", self.k))),
             [version, ..] => Err(self.value.bad(format!("version {version}, which this program does not know"))),
             [] => Err(self.value.bad("an empty value".to_owned())),
         }
@@ -105,39 +97,6 @@ impl EmbeddedOverviews {
     pub(crate) fn value(&self) -> Result<Bytes> {
         self.value.read()
     }
-}
-
-/// k of a factor 2^k.
-///
-/// # Errors
-/// What a factor must be.
-pub(crate) fn parse_factor(factor: u64) -> Result<u8, String> {
-    let k = u8::try_from(factor.trailing_zeros()).ok().filter(|k| factor.is_power_of_two() && (1..=MOST_K).contains(k));
-    k.ok_or_else(|| format!("a power of two from 2 to {}", 1u64 << MOST_K))
-}
-
-/// Where the packets of resolutions 0 to levels − k lie in the JP2, a range a tile-part.
-///
-/// # Errors
-/// Why they cannot be told apart, or why there are none.
-fn overview_ranges(parts: &[TilePart], k: u8) -> Result<Vec<SourceRange>, String> {
-    let unknown = || "where its resolutions end is not known (no PLT, or a progression that mixes them)".to_owned();
-    let mut levels = None;
-    let range = |part: &TilePart| {
-        let head = part.head.as_ref().ok_or_else(unknown)?;
-        let here = head.resolution_ends.len().checked_sub(1).ok_or_else(unknown)?;
-        if *levels.get_or_insert(here) != here {
-            return Err(unknown());
-        }
-        let last = here.checked_sub(usize::from(k));
-        let last =
-            last.ok_or_else(|| format!("it has {here} decomposition levels, its coarsest factor is {}", 1u64 << here))?;
-        let end = *head.resolution_ends.get(last).ok_or_else(unknown)?;
-        let at = |offset: u32| SourceOffset(part.offset + u64::from(offset));
-        Ok(at(head.packets)..at(end.max(head.packets)))
-    };
-    let ranges: Vec<_> = parts.iter().map(range).collect::<Result<_, _>>()?;
-    if ranges.is_empty() { Err(unknown()) } else { Ok(ranges) }
 }
 
 /// The value of the column for a file with these tile-parts, read from `source`, or from `whole` where that is the file;

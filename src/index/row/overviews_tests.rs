@@ -7,18 +7,19 @@ use proptest::prelude::*;
 use parquet::file::metadata::ParquetMetaDataReader;
 
 use super::*;
-use crate::index::file::pages::{MOST_PAGE, value_of_page};
+use crate::index::file::pages::value_of_page;
+use crate::index::format::columns::MOST_PAGE;
 use crate::index::format::thrift::page_of_row;
 use crate::index::lookup::find::find;
 use crate::index::lookup::find::tests::record;
 use crate::index::row::record::Record;
 use crate::index::row::write::build_index;
 use crate::index::scan::scan;
-use crate::index::{Found, RecordKey};
+use crate::index::{FoundRows, RecordKey};
 use crate::jp2::made;
 use crate::path::key_of_names;
-use crate::source::Meta;
 use crate::source::memory::Memory;
+use crate::source::{Meta, SourceOffset};
 
 fn options(index: &str) -> Options {
     Options::resolve(&|name| (name == "VSITLM_INDEX").then(|| index.to_owned())).unwrap()
@@ -59,7 +60,7 @@ fn index(rows: u32, length: usize) -> Vec<u8> {
 }
 
 /// Asks for the row of a product, in an index in memory.
-fn ask(name: &str, memory: &Arc<Memory>, n: u32) -> Found {
+fn ask(name: &str, memory: &Arc<Memory>, n: u32) -> FoundRows {
     let key = key_of_names(&format!("{}.SAFE/T31UDQ_20241016T105031_B03_10m.jp2", product(n))).unwrap();
     let source = memory.clone();
     find(&options(name), &key, "", &move |_| Ok(source.clone()))

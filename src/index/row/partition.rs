@@ -12,7 +12,7 @@ pub(crate) fn is_index_name(path: &str) -> bool {
     name.ends_with(".parquet") && !name.starts_with('.')
 }
 
-/// `level=L2A/tile=31UDQ/year=2024`; `None` where the key does not tell all three.
+/// `level=L2A/tile=31UDQ/year=2024`; `None` where the key does not have all three.
 pub(crate) fn partition_of(key: &RecordKey) -> Option<String> {
     let tile = if key.mgrs_tile.is_empty() { tile_of(&key.product_id)? } else { &key.mgrs_tile };
     Some(partition(level_of(&key.product_id)?, tile, year_of(&key.product_id)?))

@@ -5,18 +5,16 @@ use bytes::Bytes;
 use super::overviews::EmbeddedOverviews;
 use super::packets::PacketLengths;
 use crate::error::{Error, Result};
-use crate::index::format::blob::parts_of;
 use crate::index::scan::Scanned;
-use crate::jp2::{
-    EOC, MainHeader, Progress, SOT_LENGTH, Structure, TilePart, TilePartTable, parse_main_header, parse_tlm_segments,
-};
+use crate::index::scan::own_tlm::{codestream_end, own_tile_parts};
+use crate::jp2::{Progress, SOT_LENGTH, Structure, TilePart, TilePartTable, parse_main_header};
 use crate::path::{Key, ProductName, best_resolution};
 
 /// The full key of a row. Rows are sorted by it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RecordKey {
-    /// The product's name without `.SAFE`. Where a file's path tells none: `L2A_T31UDQ_20241016T105031`, what it tells
-    /// of it; empty where it tells nothing.
+    /// The product's name without `.SAFE`. Where a file's path has none: `L2A_T31UDQ_20241016T105031`, what the path says
+    /// of it; empty where that is nothing.
     pub(crate) product_id: String,
     /// `31UDQ`; empty where unknown.
     pub(crate) mgrs_tile: String,
@@ -63,7 +61,7 @@ pub(crate) struct Record {
     pub(crate) parts: Vec<TilePart>,
     /// Whether the file has a TLM marker of its own that fits it.
     pub(crate) has_tlm: bool,
-    /// Where the row was made from ([`crate::source::Source::origin`]); v1 rows do not tell.
+    /// Where the row was made from ([`crate::source::Source::origin`]); v1 rows do not say.
     pub(crate) origin: Option<String>,
     /// The file's ETag when the row was made.
     pub(crate) etag: Option<String>,
@@ -95,10 +93,10 @@ impl Record {
     }
 
     /// The file's structure, checked as a whole: `header` is the file from its first byte to the end of its first SOT
-    /// marker segment, the row's own or read from the file, `file_size` the size of a file whose row does not tell it.
+    /// marker segment, the row's own or read from the file, `file_size` the size of a file whose row does not record it.
     ///
     /// # Errors
-    /// [`Error::Row`] where header and tile-parts contradict each other; [`Error::Malformed`] where the header is none.
+    /// [`Error::Row`] where header and tile-parts contradict each other; [`Error::Malformed`] where the header is not valid.
     pub(crate) fn structure(&self, header: &Bytes, file_size: u64) -> Result<Structure> {
         let row = |what: String| Error::Row { what };
         let file_size = self.file_size.unwrap_or(file_size);
@@ -128,12 +126,12 @@ impl Record {
 }
 
 impl Record {
-    /// The tile-parts that a file's own TLM tells of, with the heads that the row has of them.
-    fn with_heads(&self, told: Vec<TilePart>) -> Result<Vec<TilePart>> {
+    /// The tile-parts by a file's own TLM, with the heads that the row has of them.
+    fn with_heads(&self, own: Vec<TilePart>) -> Result<Vec<TilePart>> {
         if self.parts.is_empty() {
-            return Ok(told);
+            return Ok(own);
         }
-        if told.iter().map(TilePart::place).eq(self.parts.iter().map(TilePart::place)) {
+        if own.iter().map(TilePart::place).eq(self.parts.iter().map(TilePart::place)) {
             Ok(self.parts.clone())
         } else {
             Err(Error::Row { what: "its tile-parts are not those of the file's TLM".into() })
@@ -165,17 +163,6 @@ fn check_heads(parts: &[TilePart], levels: u8) -> Result<()> {
     }
 }
 
-/// Where the codestream ends, in bytes from the start of the file.
-pub(crate) fn codestream_end(main: &MainHeader, file_size: u64) -> Result<u64> {
-    match main.codestream_end {
-        Some(end) if end > file_size => {
-            Err(Error::Row { what: format!("the jp2c box ends at {end}, the file of {file_size} bytes before it") })
-        }
-        Some(end) => Ok(end),
-        None => Ok(file_size),
-    }
-}
-
 /// The most bytes that may follow the last tile-part: the EOC marker, or none where it is missing, and then whatever an
 /// encoder or a copy padded the file with. More is a tile-part that the table does not know.
 const MOST_TRAILING: u64 = 4096;
@@ -186,18 +173,6 @@ fn check_rest(end: u64, codestream_end: u64) -> Result<()> {
         Some(rest) if rest <= MOST_TRAILING => Ok(()),
         _ => Err(Error::Row { what: format!("its tile-parts end at {end}, the codestream at {codestream_end}") }),
     }
-}
-
-/// The tile-parts by the file's own TLM, where that leads exactly to the end of the codestream, with or without EOC.
-pub(crate) fn own_tile_parts(main: &MainHeader, header: &[u8], file_size: u64) -> Result<Vec<TilePart>> {
-    let entries = parse_tlm_segments(&main.tlm(header).concat())?;
-    let parts = parts_of(&entries, main.end, file_size)?;
-    let end = codestream_end(main, file_size)?;
-    let last = TilePartTable::new(parts.clone(), main.siz.tiles(), end)?.end();
-    if end != last && end != last + EOC.len() as u64 {
-        return Err(Error::Row { what: format!("by the TLM the tile-parts end at {last}, the codestream at {end}") });
-    }
-    Ok(parts)
 }
 
 #[cfg(test)]

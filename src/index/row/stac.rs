@@ -1,4 +1,4 @@
-//! What a row tells of its image besides where its bytes lie, so that other tools filter an index by place and time: names
+//! What a row says of its image besides where its bytes lie, so that other tools filter an index by place and time: names
 //! and values as STAC has them, the footprint as GeoParquet 1.1 has it.
 //!
 //! All of it follows from the product's name and the file's header, so it is made when a row is written, and kept nowhere
@@ -69,8 +69,8 @@ impl Describer {
     }
 }
 
-/// What a product's name tells: `S2A_MSIL2A_20241016T105031_N0511_R051_T31UDQ_20241016T151206`, the long names of before
-/// December 2016, and the names of rows whose path tells no product, `L2A_T31UDQ_20241016T105031`.
+/// What a product's name says: `S2A_MSIL2A_20241016T105031_N0511_R051_T31UDQ_20241016T151206`, the long names of before
+/// December 2016, and the names of rows whose path names no product, `L2A_T31UDQ_20241016T105031`.
 fn of_name(product: &str) -> Stac {
     let parts = || product.split('_');
     let time = parts().find_map(|part| {

@@ -6,17 +6,18 @@ use bytes::Bytes;
 
 use super::overviews::EmbeddedOverviews;
 use super::packets::PacketLengths;
-use super::record::{Record, RecordKey, own_tile_parts};
+use super::record::{Record, RecordKey};
 use crate::error::{Error, Result};
 use crate::index::file::chunks::Chunks;
-use crate::index::file::groups::Column;
 use crate::index::file::read::IndexFile;
 use crate::index::format::blob::{build_index_blob, build_resolution_ends, parse_index_blob, parse_resolution_ends};
+use crate::index::format::columns::Column;
+use crate::index::scan::own_tlm::own_tile_parts;
 use crate::jp2::{Progress, SOT_LENGTH, parse_main_header};
 
 /// The look-up columns of a row. See [`Record`], and docs/index-format.md for what the binary ones hold.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Row {
+pub(crate) struct StoredRow {
     pub(crate) key: RecordKey,
     pub(crate) path: String,
     /// Empty where the file has a TLM of its own.
@@ -53,7 +54,7 @@ impl Carried {
     }
 }
 
-impl From<&Record> for Row {
+impl From<&Record> for StoredRow {
     fn from(record: &Record) -> Self {
         let index = match (record.has_tlm, record.file_size, record.first_sot) {
             (false, Some(size), Some(first)) => build_index_blob(size, first, &record.parts).into(),
@@ -75,7 +76,7 @@ impl From<&Record> for Row {
     }
 }
 
-impl Row {
+impl StoredRow {
     /// What it carries.
     pub(crate) fn carried(&self) -> Carried {
         Carried { packets: self.packets.is_some(), overviews: self.overviews.is_some() }
@@ -185,4 +186,14 @@ impl Row {
         }
         Ok(record)
     }
+}
+
+/// All rows of a row group. What is wrong with single ones is added to `warnings`.
+///
+/// # Errors
+/// [`Error::Index`] where it cannot be decoded; whatever reading it fails with.
+pub(crate) fn read_group(file: &Arc<IndexFile>, group: usize, warnings: &mut Vec<Error>) -> Result<Vec<StoredRow>> {
+    let chunks = file.fetch(&[group], &Column::all())?;
+    let rows: Vec<usize> = (0..file.rows(group)).collect();
+    StoredRow::read(file, &chunks, group, &rows, warnings)
 }

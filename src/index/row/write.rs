@@ -38,10 +38,10 @@ use super::overviews::EmbeddedOverviews;
 use super::packets::PacketLengths;
 use super::record::Record;
 use super::stac::{Describer, Stac};
-use super::stored::{Carried, Row};
+use super::stored::{Carried, StoredRow};
 use crate::error::{Error, Result};
 use crate::index::file::directory;
-use crate::index::file::groups::Paged;
+use crate::index::format::columns::Paged;
 
 /// Rows of a row group, at most.
 pub(crate) const ROWS: usize = 256;
@@ -98,7 +98,7 @@ const GEO: &str = r#"{"version":"1.1.0","primary_column":"geometry","columns":{"
 ///
 /// # Errors
 /// [`Error::Index`] where the folder cannot be written to, the disk is full, or the like; the first error among `rows`.
-pub(crate) fn write_index(path: &Path, rows: impl Iterator<Item = Result<Row>>, carried: Carried) -> Result<()> {
+pub(crate) fn write_index(path: &Path, rows: impl Iterator<Item = Result<StoredRow>>, carried: Carried) -> Result<()> {
     let bad = |what: String| Error::Index { index: path.display().to_string(), what };
     write_whole(path, |file| build_into(rows, carried, file).map_err(std::io::Error::other))
         .map_err(|error| bad(format!("it could not be written: {error}")))
@@ -108,7 +108,7 @@ pub(crate) fn write_index(path: &Path, rows: impl Iterator<Item = Result<Row>>, 
 ///
 /// # Errors
 /// The first error among `rows`.
-pub(crate) fn build_index_of(rows: impl Iterator<Item = Result<Row>>, carried: Carried) -> Result<Vec<u8>> {
+pub(crate) fn build_index_of(rows: impl Iterator<Item = Result<StoredRow>>, carried: Carried) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     build_into(rows, carried, &mut bytes).map_err(|error| Error::read(error.to_string()))?;
     Ok(bytes)
@@ -157,11 +157,11 @@ fn properties(carried: Carried) -> Result<WriterProperties, ParquetError> {
         ));
     let bounds = ["xmin", "ymin", "xmax", "ymax"].map(|edge| vec!["bbox", edge]);
     let list = |name| vec![name, "list", "element"];
-    let told_apart = [vec!["product_id"], vec!["band_id"], vec!["mgrs_tile"], vec!["resolution"], vec!["datetime"]];
+    let keys = [vec!["product_id"], vec!["band_id"], vec!["mgrs_tile"], vec!["resolution"], vec!["datetime"]];
     let repeated =
         [vec!["platform"], vec!["processing_baseline"], vec!["relative_orbit"], vec!["epsg"], vec!["geometry"]];
     let path = |parts: Vec<&str>| ColumnPath::new(parts.into_iter().map(str::to_owned).collect());
-    for name in told_apart.into_iter().chain(bounds).map(path) {
+    for name in keys.into_iter().chain(bounds).map(path) {
         builder = builder
             .set_column_statistics_enabled(name.clone(), EnabledStatistics::Chunk)
             .set_column_dictionary_enabled(name, true);
@@ -179,8 +179,8 @@ fn properties(carried: Carried) -> Result<WriterProperties, ParquetError> {
 
 /// The bytes of an index file of `records`, which are sorted.
 pub(crate) fn build_index(records: &[Record]) -> Result<Vec<u8>, ParquetError> {
-    let rows: Vec<Row> = records.iter().map(Row::from).collect();
-    let carried = Carried::all(rows.iter().map(Row::carried));
+    let rows: Vec<StoredRow> = records.iter().map(StoredRow::from).collect();
+    let carried = Carried::all(rows.iter().map(StoredRow::carried));
     let mut bytes = Vec::new();
     build_into(rows.into_iter().map(Ok), carried, &mut bytes)?;
     Ok(bytes)
@@ -192,7 +192,7 @@ pub(crate) fn build_index(records: &[Record]) -> Result<Vec<u8>, ParquetError> {
 /// # Errors
 /// Whatever writing fails with, and the first error among `rows`.
 pub(super) fn build_into(
-    rows: impl Iterator<Item = Result<Row>>,
+    rows: impl Iterator<Item = Result<StoredRow>>,
     carried: Carried,
     out: impl Write + Send,
 ) -> Result<(), ParquetError> {
@@ -235,7 +235,10 @@ pub(super) fn build_into(
 
 /// The rows of the next row group; none at the end. The rows of a product stay together where a row group can hold them,
 /// so that a look-up reads one: those of a product that would be cut wait in `begun`.
-fn next_group(rows: &mut Peekable<impl Iterator<Item = Result<Row>>>, begun: &mut Vec<Row>) -> Result<Vec<Row>> {
+fn next_group(
+    rows: &mut Peekable<impl Iterator<Item = Result<StoredRow>>>,
+    begun: &mut Vec<StoredRow>,
+) -> Result<Vec<StoredRow>> {
     let mut group = std::mem::take(begun);
     for row in rows.by_ref().take(ROWS - group.len()) {
         group.push(row?);
@@ -254,14 +257,14 @@ fn external(error: Error) -> ParquetError {
 }
 
 /// What a look-up reads, in the order of the schema.
-fn write_group(group: &mut Group<'_, impl Write + Send>, rows: &[Row]) -> Result<(), ParquetError> {
-    let texts = |value: fn(&Row) -> &str| required(rows.iter().map(|row| text(value(row))));
+fn write_group(group: &mut Group<'_, impl Write + Send>, rows: &[StoredRow]) -> Result<(), ParquetError> {
+    let texts = |value: fn(&StoredRow) -> &str| required(rows.iter().map(|row| text(value(row))));
     write(group, texts(|row| &row.key.product_id))?;
     write(group, texts(|row| &row.key.band_id))?;
     write(group, texts(|row| &row.path))?;
     write(group, required(rows.iter().map(|row| row.index.clone().into())))?;
     write(group, texts(|row| &row.key.mgrs_tile))?;
-    let resolution = |row: &Row| i32::try_from(row.key.resolution).unwrap_or(0);
+    let resolution = |row: &StoredRow| i32::try_from(row.key.resolution).unwrap_or(0);
     write(group, Values::<Int32Type> { values: rows.iter().map(resolution).collect(), ..Values::default() })?;
     write(group, int64s(rows, |row| row.file_size.and_then(|size| i64::try_from(size).ok())))?;
     write(group, optional(rows.iter().map(|row| row.header.clone().map(ByteArray::from))))?;
@@ -289,8 +292,8 @@ fn write_stac(group: &mut Group<'_, impl Write + Send>, rows: &[Stac]) -> Result
 /// A page a row, each read only when it is written.
 fn write_paged(
     group: &mut Group<'_, impl Write + Send>,
-    rows: &[Row],
-    value: impl Fn(&Row) -> Option<Result<Bytes>>,
+    rows: &[StoredRow],
+    value: impl Fn(&StoredRow) -> Option<Result<Bytes>>,
 ) -> Result<(), ParquetError> {
     let Some(mut column) = group.next_column()? else { return Ok(()) };
     for row in rows {
@@ -348,7 +351,7 @@ fn optional(values: impl Iterator<Item = Option<ByteArray>>) -> Values<ByteArray
     Values::optional(values)
 }
 
-fn int64s(rows: &[Row], value: impl Fn(&Row) -> Option<i64>) -> Values<Int64Type> {
+fn int64s(rows: &[StoredRow], value: impl Fn(&StoredRow) -> Option<i64>) -> Values<Int64Type> {
     Values::optional(rows.iter().map(value))
 }
 

@@ -92,9 +92,9 @@ fn real_row(noise: &mut u64, product: &str, (band, metres, mean): (&str, u32, f6
 fn bench_writing_the_rows_of_a_tile() {
     let mut noise = 88_172_645_463_325_252;
     let product = |n: u32| format!("S2A_MSIL2A_2024{:04}T105031_N0511_R051_T31UDQ_20241016T{n:06}", 101 + n % 1_100);
-    let mut rows: Vec<Row> = Vec::new();
+    let mut rows: Vec<StoredRow> = Vec::new();
     for n in 0..1_600 {
-        rows.extend(BANDS.map(|band| Row::from(&real_row(&mut noise, &product(n), band))));
+        rows.extend(BANDS.map(|band| StoredRow::from(&real_row(&mut noise, &product(n), band))));
     }
     rows.sort_by(|a, b| a.key.cmp(&b.key));
     let (count, start) = (rows.len(), std::time::Instant::now());

@@ -1,10 +1,11 @@
-//! The headers of tile-parts, and what they tell of where each resolution's packets lie.
+//! The headers of tile-parts, and where each resolution's packets lie by them.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
+use crate::index::format::packets::MOST_PACKETS;
 use crate::jp2::{
     MainHeader, PartLengths, PartPackets, Progress, Run, Sot, TilePackets, TilePart, TilePartHeader, by_tile, divide,
     packet_lengths, parse_tile_part_header, resolution_ends,
@@ -18,11 +19,9 @@ const FIRST: u64 = 512;
 const LONGEST: u64 = 1 << 20;
 /// All headers together: those of 1,849 tile-parts have 0.2 MB.
 const MOST: u64 = 64 << 20;
-/// The lengths of more packets than this are not kept: a file of 16 million packets has no small overview.
-pub(crate) const MOST_PACKETS: usize = 16 << 20;
 
 /// The runs of all tile-parts by their headers. `parts` get the heads that the headers make, whatever comes of it; where the
-/// lengths of packets are wrong or not told, no resolution's end is known.
+/// lengths of packets are wrong or unknown, no resolution's end is known.
 ///
 /// # Errors
 /// As [`divide`].
@@ -40,7 +39,7 @@ pub(super) fn set_heads(
     divided
 }
 
-/// Whether headers that cannot be divided tell lengths of packets that are wrong: there are some (PLT), and no marker makes
+/// Whether headers that cannot be divided record lengths of packets that are wrong: there are some (PLT), and no marker makes
 /// them worthless.
 pub(super) fn are_wrong(main: &MainHeader, headers: &[TilePartHeader<'_>]) -> bool {
     let none = main.hindrance().is_none() && headers.iter().all(|header| header.hindrance().is_none());
@@ -51,7 +50,7 @@ pub(super) fn are_wrong(main: &MainHeader, headers: &[TilePartHeader<'_>]) -> bo
 /// tile-parts are known and their headers not. `parts` get their heads.
 ///
 /// # Errors
-/// [`Error::NoOverview`] where the headers do not tell of the packets; [`Error::Row`] where a tile-part is not where it
+/// [`Error::NoOverview`] where the headers do not record the packets; [`Error::Row`] where a tile-part is not where it
 /// should be.
 pub(crate) fn read_heads(
     source: &Arc<dyn Source>,
@@ -138,7 +137,7 @@ fn read_headers<'m>(
     Ok((bytes, headers))
 }
 
-/// The lengths in bytes of all packets of every tile-part, found by reading the packets, where PLT does not tell of them: a
+/// The lengths in bytes of all packets of every tile-part, found by reading the packets, where there is no PLT: a
 /// packet's length stands nowhere but in its own header, in front of the next one's. `parts` get their heads.
 ///
 /// # Errors
@@ -192,8 +191,8 @@ fn parse<'m>(bytes: &[u8], main: &'m MainHeader, part: &TilePart) -> Result<Resu
 
 /// What is read first of a tile-part's header: as much as the row says that it has.
 fn first_length(part: &TilePart) -> u64 {
-    let told = part.head.as_ref().map_or(FIRST, |head| u64::from(head.packets).clamp(FIRST, LONGEST));
-    told.min(part.length.into())
+    let known = part.head.as_ref().map_or(FIRST, |head| u64::from(head.packets).clamp(FIRST, LONGEST));
+    known.min(part.length.into())
 }
 
 /// Where that lies in the file.

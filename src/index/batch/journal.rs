@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::index::row::overviews::EmbeddedOverviews;
 use crate::index::row::packets::PacketLengths;
 use crate::index::row::record::RecordKey;
-use crate::index::row::stored::Row;
+use crate::index::row::stored::StoredRow;
 use crate::process::lock;
 use crate::source::{Source, SourceOffset, SourceRange};
 
@@ -32,7 +32,7 @@ const MOST: u32 = 96 << 20;
 const NULL: u32 = u32::MAX;
 
 /// The journal.
-pub(crate) struct Stage {
+pub(crate) struct Journal {
     path: PathBuf,
     file: File,
     /// Where the next frame goes, and where the frames lie that were written or found.
@@ -61,7 +61,7 @@ impl Frame {
     }
 }
 
-impl Stage {
+impl Journal {
     /// Opens the journal at `path`, or makes it; `open` opens a file of this machine. The rows that it holds are given to
     /// `each`, one by one, since they can be more than memory holds.
     ///
@@ -70,7 +70,7 @@ impl Stage {
     pub(crate) fn open(
         path: &Path,
         open: &dyn Fn(&Path) -> Result<Arc<dyn Source>>,
-        each: &mut dyn FnMut(&Row),
+        each: &mut dyn FnMut(&StoredRow),
     ) -> Result<Self> {
         let bad = |error: std::io::Error| cannot_keep(path, &error.to_string());
         let file = File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(bad)?;
@@ -86,13 +86,14 @@ impl Stage {
             _ => return Err(cannot_keep(path, "it is no journal of rows: move it away")),
         }
         let source = open(path)?;
-        let stage = Self { path: path.to_owned(), file, frames: Mutex::new((MAGIC.len() as u64, Vec::new())), source };
-        stage.recover(size, each).map_err(bad)?;
-        Ok(stage)
+        let journal =
+            Self { path: path.to_owned(), file, frames: Mutex::new((MAGIC.len() as u64, Vec::new())), source };
+        journal.recover(size, each).map_err(bad)?;
+        Ok(journal)
     }
 
     /// Finds the frames of a run before this one, and cuts off what follows the last whole one.
-    fn recover(&self, size: u64, each: &mut dyn FnMut(&Row)) -> std::io::Result<()> {
+    fn recover(&self, size: u64, each: &mut dyn FnMut(&StoredRow)) -> std::io::Result<()> {
         let mut reader = BufReader::with_capacity(1 << 20, &self.file);
         let mut at = MAGIC.len() as u64;
         reader.seek(SeekFrom::Start(at))?;
@@ -126,7 +127,7 @@ impl Stage {
     ///
     /// # Errors
     /// [`Error::Index`] where the disk is full, or the like; whatever reading its overviews fails with.
-    pub(crate) fn append(&self, row: &Row) -> Result<()> {
+    pub(crate) fn append(&self, row: &StoredRow) -> Result<()> {
         let columns = build(row)?;
         let overviews = row.overviews.as_ref().map(EmbeddedOverviews::value).transpose()?.unwrap_or_default();
         let length = |bytes: &[u8]| u32::try_from(bytes.len()).ok().filter(|length| *length <= MOST);
@@ -150,7 +151,7 @@ impl Stage {
     ///
     /// # Errors
     /// [`Error::Index`] where it cannot be read any more.
-    pub(crate) fn get(&self, number: usize) -> Result<Row> {
+    pub(crate) fn get(&self, number: usize) -> Result<StoredRow> {
         let frame = lock(&self.frames).1.get(number).copied();
         let row = frame.and_then(|frame| {
             let mut columns = vec![0; frame.row as usize];
@@ -166,7 +167,7 @@ impl Stage {
     }
 
     /// The row of a frame, by its columns.
-    fn parse(&self, frame: &Frame, columns: Bytes) -> Option<Row> {
+    fn parse(&self, frame: &Frame, columns: Bytes) -> Option<StoredRow> {
         let mut fields = Fields { rest: columns };
         let key = RecordKey {
             product_id: fields.text()??,
@@ -174,7 +175,7 @@ impl Stage {
             band_id: fields.text()??,
             resolution: u32::try_from(fields.number()??).ok()?,
         };
-        let mut row = Row {
+        let mut row = StoredRow {
             key,
             path: fields.text()??,
             index: fields.bytes()??,
@@ -200,7 +201,7 @@ impl Stage {
 }
 
 /// The columns of a row, but for its overviews.
-fn build(row: &Row) -> Result<Vec<u8>> {
+fn build(row: &StoredRow) -> Result<Vec<u8>> {
     let packets = row.packets.as_ref().map(PacketLengths::value).transpose()?;
     let mut out = Vec::new();
     let mut put = |value: Option<&[u8]>| {
@@ -287,58 +288,59 @@ mod tests {
     use crate::path::Location;
     use crate::source;
 
-    fn open(path: &Path) -> Result<(Stage, Vec<Row>)> {
+    fn open(path: &Path) -> Result<(Journal, Vec<StoredRow>)> {
         let options = Options::resolve(&|_| None).unwrap();
         let mut rows = Vec::new();
         let open = |path: &Path| source::open(&Location::Local(path.to_owned()), &options, None);
-        Ok((Stage::open(path, &open, &mut |row| rows.push(row.clone()))?, rows))
+        Ok((Journal::open(path, &open, &mut |row| rows.push(row.clone()))?, rows))
     }
 
-    fn rows() -> Vec<Row> {
-        let row = |band, metres| Row::from(&record("P", band, metres));
-        let bare = Row { key: RecordKey { product_id: "P".into(), ..RecordKey::default() }, ..Row::default() };
+    fn rows() -> Vec<StoredRow> {
+        let row = |band, metres| StoredRow::from(&record("P", band, metres));
+        let bare =
+            StoredRow { key: RecordKey { product_id: "P".into(), ..RecordKey::default() }, ..StoredRow::default() };
         vec![row("B02", 10), bare, row("B05", 20)]
     }
 
     #[test]
     fn rows_come_back_after_the_end_of_the_process() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("stage");
-        let (stage, found) = open(&path).unwrap();
+        let path = folder.path().join("journal");
+        let (journal, found) = open(&path).unwrap();
         assert!(found.is_empty());
-        rows().iter().for_each(|row| stage.append(row).unwrap());
-        assert_eq!(stage.get(2).unwrap(), rows()[2]);
-        drop(stage);
-        let (stage, found) = open(&path).unwrap();
+        rows().iter().for_each(|row| journal.append(row).unwrap());
+        assert_eq!(journal.get(2).unwrap(), rows()[2]);
+        drop(journal);
+        let (journal, found) = open(&path).unwrap();
         assert_eq!(found, rows());
-        assert_eq!((stage.len(), stage.get(1).unwrap()), (3, rows().remove(1)));
-        stage.append(&rows()[0]).unwrap();
-        assert_eq!(stage.get(3).unwrap(), rows()[0]);
-        assert!(stage.get(4).is_err());
-        stage.remove();
+        assert_eq!((journal.len(), journal.get(1).unwrap()), (3, rows().remove(1)));
+        journal.append(&rows()[0]).unwrap();
+        assert_eq!(journal.get(3).unwrap(), rows()[0]);
+        assert!(journal.get(4).is_err());
+        journal.remove();
         assert!(!path.exists());
     }
 
     #[test]
     fn a_journal_that_is_cut_anywhere_loses_the_cut_row_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("stage");
-        let (stage, _) = open(&path).unwrap();
+        let path = folder.path().join("journal");
+        let (journal, _) = open(&path).unwrap();
         let mut ends = vec![MAGIC.len() as u64];
         for row in rows() {
-            stage.append(&row).unwrap();
+            journal.append(&row).unwrap();
             ends.push(std::fs::metadata(&path).unwrap().len());
         }
-        drop(stage);
+        drop(journal);
         let whole = std::fs::read(&path).unwrap();
         for cut in (0..whole.len()).step_by(97).chain(ends.iter().map(|end| *end as usize)) {
             std::fs::write(&path, &whole[..cut]).unwrap();
             let kept = ends.iter().skip(1).filter(|end| **end <= cut as u64).count();
-            let (stage, found) = open(&path).unwrap();
+            let (journal, found) = open(&path).unwrap();
             assert_eq!(found, rows()[..kept], "{cut}");
             // And goes on from there.
-            stage.append(&rows()[2]).unwrap();
-            drop(stage);
+            journal.append(&rows()[2]).unwrap();
+            drop(journal);
             assert_eq!(open(&path).unwrap().1.len(), kept + 1, "{cut}");
         }
         // A bit that fell over is no row.
@@ -353,20 +355,20 @@ mod tests {
     #[test]
     fn what_a_row_carries_waits_with_it() {
         let folder = tempfile::tempdir().unwrap();
-        let (stage, _) = open(&folder.path().join("stage")).unwrap();
-        let row = Row {
+        let (journal, _) = open(&folder.path().join("journal")).unwrap();
+        let row = StoredRow {
             packets: Some(PacketLengths::of_bytes(9, vec![1, 2].into())),
             overviews: Some(EmbeddedOverviews::of_bytes(3, vec![1, 3, 7, 8].into())),
             ..rows().remove(0)
         };
-        stage.append(&row).unwrap();
-        stage.append(&Row { packets: None, ..row.clone() }).unwrap();
-        stage.append(&Row { overviews: None, ..row.clone() }).unwrap();
-        let kept = stage.get(0).unwrap();
+        journal.append(&row).unwrap();
+        journal.append(&StoredRow { packets: None, ..row.clone() }).unwrap();
+        journal.append(&StoredRow { overviews: None, ..row.clone() }).unwrap();
+        let kept = journal.get(0).unwrap();
         assert_eq!(kept.packets, row.packets);
         let overviews = kept.overviews.unwrap();
         assert_eq!((overviews.k(), &overviews.value().unwrap()[..]), (3, &[1, 3, 7, 8][..]));
-        assert!(stage.get(1).unwrap().packets.is_none() && stage.get(1).unwrap().overviews.is_some());
-        assert_eq!(stage.get(2).unwrap(), Row { overviews: None, ..row });
+        assert!(journal.get(1).unwrap().packets.is_none() && journal.get(1).unwrap().overviews.is_some());
+        assert_eq!(journal.get(2).unwrap(), StoredRow { overviews: None, ..row });
     }
 }
