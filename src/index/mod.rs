@@ -17,10 +17,10 @@
 //! Nothing here makes a request by itself: JP2s and indexes are read through [`crate::source::Source`].
 
 mod batch;
+mod cache;
 mod file;
 mod format;
 mod lookup;
-mod recent;
 mod row;
 mod scan;
 

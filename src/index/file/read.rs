@@ -3,7 +3,7 @@
 //! A file is read from its end, by a request that gives its size too. That end has the footer of a shard or a small file;
 //! of a large one it shows where the [`super::directory`] lies. Either becomes the [`Groups`]. A look-up then reads all
 //! columns of the row group that can hold its product, at once; where several can, first their products. What was read
-//! stays in memory (compressed, [`CHUNKS_KEPT`] bytes for the process), so that the other bands of a product cost no
+//! stays in memory (compressed, 24 MB for the process), so that the other bands of a product cost no
 //! request; shards of up to [`SHARD`] bytes come whole.
 //!
 //! An index is untrusted: what it claims is checked against the file's size and fixed bounds before anything is read or
@@ -23,11 +23,11 @@ use super::directory;
 use super::groups::Groups;
 use super::guard::guarded;
 use crate::error::{Error, Result, ResultExt};
+use crate::index::cache::Cache;
 use crate::index::format::bytes::slice;
 use crate::index::format::columns::{Column, Paged};
 use crate::index::format::thrift::{check_pages, footer_is_sound};
-use crate::index::recent::Recent;
-use crate::process::{PerProcess, lock};
+use crate::process::lock;
 use crate::source::{Source, SourceOffset};
 use crate::trace;
 
@@ -44,8 +44,6 @@ const SHARD: u64 = 1_200_000;
 const ONE_STEP: u64 = 1 << 20;
 /// Ranges of a row group that are no further apart than this are read as one.
 const GAP: u64 = 32 << 10;
-/// Column chunks kept in memory, in bytes, for the whole process.
-const CHUNKS_KEPT: usize = 24 << 20;
 
 /// The file, the row group, and what of it.
 type CacheKey = (u64, usize, CachedPart);
@@ -59,15 +57,7 @@ enum CachedPart {
 }
 
 /// Column chunks read by this process.
-struct ChunkCache(Mutex<Recent<CacheKey, Bytes>>);
-
-impl Default for ChunkCache {
-    fn default() -> Self {
-        Self(Mutex::new(Recent::new(CHUNKS_KEPT)))
-    }
-}
-
-static CHUNKS: PerProcess<ChunkCache> = PerProcess::new();
+static CHUNKS: Cache<CacheKey, Bytes, { 24 << 20 }> = Cache::new();
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 /// An open index file.
@@ -180,7 +170,7 @@ impl IndexFile {
         pages: &Range<u64>,
         range: Range<u64>,
     ) -> Result<Bytes> {
-        let kept = lock(&CHUNKS.get().0).get(&(self.id, group, CachedPart::Pages(column)));
+        let kept = CHUNKS.get(&(self.id, group, CachedPart::Pages(column)));
         match kept.and_then(|kept| slice(&kept, range.start - pages.start..range.end - pages.start)) {
             Some(page) => Ok(page),
             None => self.read_at(range),
@@ -188,7 +178,7 @@ impl IndexFile {
     }
 
     fn read_kept(&self, id: CacheKey, range: Range<u64>) -> Result<Bytes> {
-        let kept = lock(&CHUNKS.get().0).get(&id);
+        let kept = CHUNKS.get(&id);
         if let Some(bytes) = kept {
             return Ok(bytes);
         }
@@ -200,7 +190,7 @@ impl IndexFile {
     /// Keeps what was read, unless it is part of what is kept with the file.
     fn keep(&self, id: CacheKey, bytes: &Bytes) {
         if !self.end.as_ptr_range().contains(&bytes.as_ptr()) {
-            lock(&CHUNKS.get().0).put(id, bytes.clone(), bytes.len() + 128);
+            CHUNKS.put(id, bytes.clone(), bytes.len() as u64 + 128);
         }
     }
 
@@ -210,8 +200,8 @@ impl IndexFile {
     }
 
     /// The bytes that keeping this open costs.
-    pub(crate) fn memory(&self) -> usize {
-        self.groups.memory() + self.end.len() + 1024
+    pub(crate) fn memory(&self) -> u64 {
+        (self.groups.memory() + self.end.len() + 1024) as u64
     }
 
     /// The number of row groups.
@@ -249,7 +239,7 @@ impl IndexFile {
         for group in groups {
             for column in columns {
                 let Some(chunk) = self.groups.chunk(*group, *column) else { continue };
-                let kept = lock(&CHUNKS.get().0).get(&(self.id, *group, CachedPart::Chunk(*column)));
+                let kept = CHUNKS.get(&(self.id, *group, CachedPart::Chunk(*column)));
                 match kept {
                     Some(bytes) => drop(chunks.insert((*group, *column), bytes)),
                     None => missing.push((chunk.range(), *group, *column)),

@@ -10,21 +10,21 @@
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::wanted::Wanted;
 use crate::error::{Error, Result};
+use crate::index::cache::Cache;
 use crate::index::file::chunks::Chunks;
 use crate::index::file::read::IndexFile;
 use crate::index::format::columns::Column;
-use crate::index::recent::Recent;
 use crate::index::row::partition::{SHARD, is_index_name, partition};
 use crate::index::row::record::Record;
 use crate::index::row::stored::StoredRow;
 use crate::options::Options;
 use crate::path::{Key, Location, parse};
-use crate::process::{PerProcess, lock};
+use crate::process::lock;
 use crate::source::Source;
 use crate::trace;
 
@@ -41,8 +41,6 @@ pub(crate) struct FoundRows {
     pub(crate) warnings: Vec<Error>,
 }
 
-/// Indexes kept open, by the bytes of their footers.
-const KEPT_OPEN: usize = 32 << 20;
 /// How long an index that does not exist, or a remote one that cannot be used, is not asked for again.
 const ABSENT_FOR: Duration = Duration::from_secs(60);
 /// More rows than this for one path are no answer.
@@ -158,22 +156,8 @@ struct IndexId {
 /// One thread opens an index; the others that want it wait.
 type Slot = Arc<Mutex<Option<KeptIndex>>>;
 
-/// The indexes open in this process.
-struct OpenIndexes(Mutex<Recent<IndexId, Slot>>);
-
-impl Default for OpenIndexes {
-    fn default() -> Self {
-        Self(Mutex::new(Recent::new(KEPT_OPEN)))
-    }
-}
-
-impl OpenIndexes {
-    fn lock(&self) -> MutexGuard<'_, Recent<IndexId, Slot>> {
-        lock(&self.0)
-    }
-}
-
-static OPEN: PerProcess<OpenIndexes> = PerProcess::new();
+/// The indexes open in this process, by the bytes of their footers.
+static OPEN: Cache<IndexId, Slot, { 32 << 20 }> = Cache::new();
 
 fn stamp(place: &IndexPath) -> Stamp {
     match parse(&place.path).ok()?.location {
@@ -205,7 +189,7 @@ pub(crate) fn ask<T>(
             // What was kept open may have been replaced since: look once more.
             Err(error) if !fresh && !last => {
                 trace::debug(|| format!("index {name}: opened again, after: {}", error.chain()));
-                OPEN.get().lock().remove(&id);
+                OPEN.remove(&id);
             }
             answer => return answer.map(Some),
         }
@@ -215,17 +199,7 @@ pub(crate) fn ask<T>(
 
 /// The open index, and whether it was opened just now.
 fn opened(id: &IndexId, name: &str, place: &IndexPath, open: &OpenIndex<'_>) -> Result<Option<(Arc<IndexFile>, bool)>> {
-    let slot = {
-        let mut all = OPEN.get().lock();
-        match all.get(id) {
-            Some(slot) => slot,
-            None => {
-                let slot = Slot::default();
-                all.put(id.clone(), slot.clone(), 1024);
-                slot
-            }
-        }
-    };
+    let slot = OPEN.get_or_default(id, 1024);
     let mut kept = lock(&slot);
     let now = stamp(place);
     match &*kept {
@@ -257,8 +231,7 @@ fn opened(id: &IndexId, name: &str, place: &IndexPath, open: &OpenIndex<'_>) -> 
         }
     };
     *kept = Some(KeptIndex::Open(file.clone(), now));
-    let cost = file.memory();
-    OPEN.get().lock().put(id.clone(), slot.clone(), cost);
+    OPEN.put(id.clone(), slot.clone(), file.memory());
     Ok(Some((file, true)))
 }
 

@@ -5,44 +5,28 @@
 //! is removed and the JP2 is scanned again. Processes share the folder: files appear whole, by rename.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::find::first_row;
 use crate::error::{Error, Result};
+use crate::index::cache::Cache;
 use crate::index::file::read::IndexFile;
 use crate::index::format::bytes::hash;
-use crate::index::recent::Recent;
 use crate::index::row::record::Record;
 use crate::index::row::write::{build_index, write_atomically};
 use crate::options::Options;
-use crate::process::{PerProcess, lock};
 use crate::trace;
 
-/// Records kept in memory, in bytes.
-const KEPT: usize = 16 << 20;
 /// A larger file was not written here: they hold one row.
 const MOST_FILE: u64 = 32 << 20;
 
 /// The store's folder and the origin.
 type Id = (Option<PathBuf>, String);
+
 /// The records in memory.
-struct Memory(Mutex<Recent<Id, Arc<Record>>>);
-
-impl Default for Memory {
-    fn default() -> Self {
-        Self(Mutex::new(Recent::new(KEPT)))
-    }
-}
-
-impl Memory {
-    fn lock(&self) -> MutexGuard<'_, Recent<Id, Arc<Record>>> {
-        lock(&self.0)
-    }
-}
-
-static MEMORY: PerProcess<Memory> = PerProcess::new();
+static MEMORY: Cache<Id, Arc<Record>, { 16 << 20 }> = Cache::new();
 
 fn id(options: &Options, origin: &str) -> Id {
     (options.learned.clone(), origin.to_owned())
@@ -54,16 +38,16 @@ fn file(folder: &Path, origin: &str) -> PathBuf {
     folder.join("learned").join(&name[..2]).join(name)
 }
 
-fn cost(record: &Record) -> usize {
+fn weight(record: &Record) -> u64 {
     let parts: usize =
         record.parts.iter().map(|part| 64 + part.head.as_ref().map_or(0, |h| h.resolution_ends.len() * 4)).sum();
-    parts + record.header.as_ref().map_or(0, Bytes::len) + 512
+    (parts + record.header.as_ref().map_or(0, Bytes::len) + 512) as u64
 }
 
 /// The record learned of `origin`, if any. It is checked in itself, not against the file.
 pub(crate) fn learned_get(options: &Options, origin: &str) -> Option<Arc<Record>> {
     let id = id(options, origin);
-    if let Some(record) = MEMORY.get().lock().get(&id) {
+    if let Some(record) = MEMORY.get(&id) {
         return Some(record);
     }
     let path = file(options.learned.as_deref()?, origin);
@@ -76,7 +60,7 @@ pub(crate) fn learned_get(options: &Options, origin: &str) -> Option<Arc<Record>
             return None;
         }
     };
-    MEMORY.get().lock().put(id, record.clone(), cost(&record));
+    MEMORY.put(id, record.clone(), weight(&record));
     Some(record)
 }
 
@@ -95,7 +79,7 @@ fn read(path: &Path) -> Result<Option<Record>> {
 pub(crate) fn learned_put(options: &Options, record: &Record) {
     let Some(origin) = record.origin.as_deref() else { return };
     let kept = Arc::new(record.clone());
-    MEMORY.get().lock().put(id(options, origin), kept, cost(record));
+    MEMORY.put(id(options, origin), kept, weight(record));
     let Some(folder) = options.learned.as_deref() else { return };
     let path = file(folder, origin);
     let written = build_index(std::slice::from_ref(record)).map_err(std::io::Error::other).and_then(|bytes| {
@@ -109,7 +93,7 @@ pub(crate) fn learned_put(options: &Options, record: &Record) {
 
 /// Forgets what was learned of `origin`: the file is no longer what it was.
 pub(crate) fn learned_forget(options: &Options, origin: &str) {
-    MEMORY.get().lock().remove(&id(options, origin));
+    MEMORY.remove(&id(options, origin));
     if let Some(folder) = options.learned.as_deref() {
         let _ = std::fs::remove_file(file(folder, origin));
     }
@@ -130,7 +114,7 @@ mod tests {
     }
 
     fn forget_memory(options: &Options, origin: &str) {
-        MEMORY.get().lock().remove(&id(options, origin));
+        MEMORY.remove(&id(options, origin));
     }
 
     #[test]
