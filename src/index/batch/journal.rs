@@ -1,35 +1,32 @@
 //! Rows that wait on the disk until the index is written: a journal of one frame a row, which outlives the process.
 //!
 //! A process that is ended at any moment leaves whole frames and at most one that is cut, which is cut off when the
-//! journal is opened again. A frame is two lengths (u32), a checksum (XXH64, u64) and as many bytes, little-endian: the row's
-//! columns one after the other, each as a length (u32, 2^32 - 1 for null) and its bytes, numbers as eight; then its
-//! overviews, which can be large, and are read when they are written.
+//! journal is opened again. A frame is two lengths (u32), a checksum (XXH64, u64), both little-endian, and as many bytes:
+//! the row ([`Waiting`], by postcard), then its overviews, which can be large, and are read when they are written.
 
 use std::fs::File;
-use std::hash::Hasher;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use twox_hash::XxHash64;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::index::format::bytes::xxh64;
 use crate::index::row::overviews::EmbeddedOverviews;
 use crate::index::row::packets::PacketLengths;
-use crate::index::row::record::RecordKey;
 use crate::index::row::stored::StoredRow;
 use crate::process::lock;
 use crate::source::{Source, SourceOffset, SourceRange};
 
 /// What a journal begins with: its format's version.
-const MAGIC: &[u8] = b"vsitlm stage 2\n";
+const MAGIC: &[u8] = b"vsitlm journal 3\n";
 /// Both lengths, and the checksum of what follows.
 const FRAME: u64 = 16;
 /// The longest row and the longest overviews.
 const MOST: u32 = 96 << 20;
-const NULL: u32 = u32::MAX;
 
 /// The journal.
 pub(crate) struct Journal {
@@ -39,6 +36,16 @@ pub(crate) struct Journal {
     frames: Mutex<(u64, Vec<Frame>)>,
     /// The same file, for overviews.
     source: Arc<dyn Source>,
+}
+
+/// A row as a frame has it.
+#[derive(Serialize, Deserialize)]
+struct Waiting<R> {
+    row: R,
+    /// How many packets there are, and the value of their lengths.
+    packets: Option<(u32, Bytes)>,
+    /// That of the overviews that follow the row.
+    k: Option<u8>,
 }
 
 /// Where a row lies.
@@ -76,14 +83,14 @@ impl Journal {
         let file = File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(bad)?;
         file.try_lock().map_err(|_| cannot_keep(path, "another run writes to the same output"))?;
         let size = file.metadata().map_err(bad)?.len();
-        let mut start = vec![0; MAGIC.len()];
-        match file.read_exact_at(&mut start, 0) {
-            Ok(()) if start == MAGIC => {}
-            // Cut within its first line: nothing was in it.
-            _ if size < MAGIC.len() as u64 => {
-                file.set_len(0).and_then(|()| file.write_all_at(MAGIC, 0)).map_err(bad)?;
-            }
-            _ => return Err(cannot_keep(path, "it is no journal of rows: move it away")),
+        let mut start = vec![0; size.min(MAGIC.len() as u64) as usize];
+        file.read_exact_at(&mut start, 0).map_err(bad)?;
+        if !MAGIC.starts_with(&start) {
+            return Err(cannot_keep(path, "it is not a journal of this version: remove it, or move it away"));
+        }
+        // It may be new, or cut within its first line.
+        if start.len() < MAGIC.len() {
+            file.write_all_at(MAGIC, 0).map_err(bad)?;
         }
         let source = open(path)?;
         let journal =
@@ -104,9 +111,9 @@ impl Journal {
             let Some((frame, sum)) = head_of(&head, at).filter(|(frame, _)| frame.end() <= size) else { break };
             let mut payload = vec![0; (frame.end() - at - FRAME) as usize];
             reader.read_exact(&mut payload)?;
-            let row = (checksum(&[&payload]) == sum).then(|| {
+            let row = (xxh64(&payload, 0) == sum).then(|| {
                 payload.truncate(frame.row as usize);
-                self.parse(&frame, payload.into())
+                self.parse(&frame, &payload)
             });
             let Some(row) = row.flatten() else { break };
             at = frame.end();
@@ -128,16 +135,19 @@ impl Journal {
     /// # Errors
     /// [`Error::Index`] where the disk is full, or the like; whatever reading its overviews fails with.
     pub(crate) fn append(&self, row: &StoredRow) -> Result<()> {
-        let columns = build(row)?;
+        let packets = row.packets.as_ref().map(|packets| Ok((packets.count(), packets.value()?))).transpose()?;
         let overviews = row.overviews.as_ref().map(EmbeddedOverviews::value).transpose()?.unwrap_or_default();
-        let length = |bytes: &[u8]| u32::try_from(bytes.len()).ok().filter(|length| *length <= MOST);
-        let (Some(row), Some(rest)) = (length(&columns), length(&overviews)) else {
+        let waiting = Waiting { row, packets, k: row.overviews.as_ref().map(EmbeddedOverviews::k) };
+        let bytes = postcard::to_extend(&waiting, vec![0; FRAME as usize]);
+        let mut bytes = bytes.map_err(|error| cannot_keep(&self.path, &error.to_string()))?;
+        let length = |length: usize| u32::try_from(length).ok().filter(|length| *length <= MOST);
+        let (Some(row), Some(rest)) = (length(bytes.len() - FRAME as usize), length(overviews.len())) else {
             return Err(cannot_keep(&self.path, "a row of more than 96 MiB"));
         };
-        let mut bytes = [row.to_le_bytes(), rest.to_le_bytes()].concat();
-        bytes.extend_from_slice(&checksum(&[&columns, &overviews]).to_le_bytes());
-        bytes.extend_from_slice(&columns);
         bytes.extend_from_slice(&overviews);
+        let (head, payload) = bytes.split_at_mut(FRAME as usize);
+        let sum = xxh64(payload, 0);
+        head.copy_from_slice(&[&row.to_le_bytes()[..], &rest.to_le_bytes(), &sum.to_le_bytes()].concat());
         let mut frames = lock(&self.frames);
         let frame = Frame { at: frames.0, row, overviews: rest };
         // At the place, not after what a failed write may have left.
@@ -156,7 +166,7 @@ impl Journal {
         let row = frame.and_then(|frame| {
             let mut columns = vec![0; frame.row as usize];
             self.file.read_exact_at(&mut columns, frame.at + FRAME).ok()?;
-            self.parse(&frame, columns.into())
+            self.parse(&frame, &columns)
         });
         row.ok_or_else(|| cannot_keep(&self.path, "a row that was kept cannot be read"))
     }
@@ -166,99 +176,12 @@ impl Journal {
         let _ = std::fs::remove_file(&self.path);
     }
 
-    /// The row of a frame, by its columns.
-    fn parse(&self, frame: &Frame, columns: Bytes) -> Option<StoredRow> {
-        let mut fields = Fields { rest: columns };
-        let key = RecordKey {
-            product_id: fields.text()??,
-            mgrs_tile: fields.text()??,
-            band_id: fields.text()??,
-            resolution: u32::try_from(fields.number()??).ok()?,
-        };
-        let mut row = StoredRow {
-            key,
-            path: fields.text()??,
-            index: fields.bytes()??,
-            file_size: fields.number()?.and_then(|size| u64::try_from(size).ok()),
-            header: fields.bytes()?,
-            resolution_ends: fields.bytes()?,
-            origin: fields.text()?,
-            etag: fields.text()?,
-            last_modified: fields.number()?,
-            packets: None,
-            overviews: None,
-        };
-        let (count, packets) = (fields.number()?, fields.bytes()?);
-        if let Some((count, packets)) = count.zip(packets) {
-            row.packets = Some(PacketLengths::of_bytes(u32::try_from(count).ok()?, packets));
-        }
-        if let Some(k) = fields.number()? {
-            let k = u8::try_from(k).ok()?;
-            row.overviews = Some(EmbeddedOverviews::of_value(k, self.source.clone(), frame.overviews()));
-        }
+    /// The row of a frame.
+    fn parse(&self, frame: &Frame, bytes: &[u8]) -> Option<StoredRow> {
+        let Waiting { mut row, packets, k } = postcard::from_bytes::<Waiting<StoredRow>>(bytes).ok()?;
+        row.packets = packets.map(|(count, value)| PacketLengths::of_bytes(count, value));
+        row.overviews = k.map(|k| EmbeddedOverviews::of_value(k, self.source.clone(), frame.overviews()));
         Some(row)
-    }
-}
-
-/// The columns of a row, but for its overviews.
-fn build(row: &StoredRow) -> Result<Vec<u8>> {
-    let packets = row.packets.as_ref().map(PacketLengths::value).transpose()?;
-    let mut out = Vec::new();
-    let mut put = |value: Option<&[u8]>| {
-        let length = value.map_or(NULL, |value| u32::try_from(value.len()).unwrap_or(NULL));
-        out.extend_from_slice(&length.to_le_bytes());
-        out.extend_from_slice(value.unwrap_or_default());
-    };
-    let number = |value: Option<i64>| value.map(i64::to_le_bytes);
-    let text = |value: &Option<String>| value.as_ref().map(|text| text.as_bytes().to_vec());
-    put(Some(row.key.product_id.as_bytes()));
-    put(Some(row.key.mgrs_tile.as_bytes()));
-    put(Some(row.key.band_id.as_bytes()));
-    put(number(Some(row.key.resolution.into())).as_ref().map(<[u8; 8]>::as_slice));
-    put(Some(row.path.as_bytes()));
-    put(Some(&row.index));
-    put(number(row.file_size.and_then(|size| i64::try_from(size).ok())).as_ref().map(<[u8; 8]>::as_slice));
-    put(row.header.as_deref());
-    put(row.resolution_ends.as_deref());
-    put(text(&row.origin).as_deref());
-    put(text(&row.etag).as_deref());
-    put(number(row.last_modified).as_ref().map(<[u8; 8]>::as_slice));
-    put(number(row.packets.as_ref().map(|packets| packets.count().into())).as_ref().map(<[u8; 8]>::as_slice));
-    put(packets.as_deref());
-    put(number(row.overviews.as_ref().map(|overviews| overviews.k().into())).as_ref().map(<[u8; 8]>::as_slice));
-    Ok(out)
-}
-
-/// Reads the columns of a frame.
-struct Fields {
-    rest: Bytes,
-}
-
-impl Fields {
-    /// The next one; `None` where the frame is cut, `Some(None)` for null.
-    #[allow(clippy::option_option)]
-    fn bytes(&mut self) -> Option<Option<Bytes>> {
-        let length = u32::from_le_bytes(*self.rest.first_chunk()?);
-        let at = size_of::<u32>();
-        if length == NULL {
-            self.rest = self.rest.slice(at..);
-            return Some(None);
-        }
-        let end = at + length as usize;
-        let value = (end <= self.rest.len()).then(|| self.rest.slice(at..end))?;
-        self.rest = self.rest.slice(end..);
-        Some(Some(value))
-    }
-
-    #[allow(clippy::option_option)]
-    fn text(&mut self) -> Option<Option<String>> {
-        self.bytes()?.map(|bytes| String::from_utf8(bytes.to_vec()).ok()).map_or(Some(None), |text| text.map(Some))
-    }
-
-    #[allow(clippy::option_option)]
-    fn number(&mut self) -> Option<Option<i64>> {
-        let number = |bytes: Bytes| Some(i64::from_le_bytes(bytes.as_ref().try_into().ok()?));
-        self.bytes()?.map_or(Some(None), |bytes| number(bytes).map(Some))
     }
 }
 
@@ -270,12 +193,6 @@ fn head_of(head: &[u8; FRAME as usize], at: u64) -> Option<(Frame, u64)> {
     (row <= MOST && overviews <= MOST).then_some((Frame { at, row, overviews }, sum))
 }
 
-fn checksum(pieces: &[&[u8]]) -> u64 {
-    let mut hasher = XxHash64::with_seed(0);
-    pieces.iter().for_each(|piece| hasher.write(piece));
-    hasher.finish()
-}
-
 fn cannot_keep(path: &Path, what: &str) -> Error {
     Error::Index { index: path.display().to_string(), what: format!("rows cannot be kept until it is written: {what}") }
 }
@@ -284,6 +201,7 @@ fn cannot_keep(path: &Path, what: &str) -> Error {
 mod tests {
     use super::*;
     use crate::index::lookup::find::tests::record;
+    use crate::index::row::record::RecordKey;
     use crate::options::Options;
     use crate::path::Location;
     use crate::source;
@@ -348,8 +266,11 @@ mod tests {
         bytes[ends[1] as usize + 40] ^= 1;
         std::fs::write(&path, &bytes).unwrap();
         assert_eq!(open(&path).unwrap().1, rows()[..1]);
-        std::fs::write(&path, b"something else of the user's").unwrap();
-        assert!(open(&path).is_err());
+        for other in [&b"something else of the user's"[..], b"short", b"vsitlm stage 2\n"] {
+            std::fs::write(&path, other).unwrap();
+            assert!(open(&path).is_err());
+            assert_eq!(std::fs::read(&path).unwrap(), other);
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One row of the index.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::overviews::EmbeddedOverviews;
 use super::packets::PacketLengths;
@@ -11,7 +12,7 @@ use crate::jp2::{Progress, SOT_LENGTH, Structure, TilePart, TilePartTable, parse
 use crate::path::{Key, ProductName, best_resolution};
 
 /// The full key of a row. Rows are sorted by it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct RecordKey {
     /// The product's name without `.SAFE`. Where a file's path has none: `L2A_T31UDQ_20241016T105031`, what the path says
     /// of it; empty where that is nothing.

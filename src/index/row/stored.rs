@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::overviews::EmbeddedOverviews;
 use super::packets::PacketLengths;
@@ -16,7 +17,7 @@ use crate::index::scan::own_tlm::own_tile_parts;
 use crate::jp2::{Progress, SOT_LENGTH, parse_main_header};
 
 /// The look-up columns of a row. See [`Record`], and docs/index-format.md for what the binary ones hold.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct StoredRow {
     pub(crate) key: RecordKey,
     pub(crate) path: String,
@@ -28,7 +29,9 @@ pub(crate) struct StoredRow {
     pub(crate) origin: Option<String>,
     pub(crate) etag: Option<String>,
     pub(crate) last_modified: Option<i64>,
+    #[serde(skip)]
     pub(crate) packets: Option<PacketLengths>,
+    #[serde(skip)]
     pub(crate) overviews: Option<EmbeddedOverviews>,
 }
 
