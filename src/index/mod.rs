@@ -31,6 +31,7 @@ pub(crate) use file::read::IndexFile;
 pub(crate) use file::table::Table;
 #[cfg(test)]
 pub(crate) use file::table::made as made_table;
+pub(crate) use file::write::write_whole;
 pub(crate) use format::blob::build_index_blob;
 #[cfg(fuzzing)]
 pub(crate) use format::blob::build_resolution_ends;
@@ -46,6 +47,6 @@ pub(crate) use row::record::{Record, RecordKey};
 pub(crate) use row::stored::{StoredRow, read_group};
 #[cfg(fuzzing)]
 pub(crate) use row::write::build_index;
-pub(crate) use row::write::{build_index_of, write_index, write_whole};
+pub(crate) use row::write::{build_index_of, write_index};
 pub(crate) use scan::heads::{header_range, parse_packets, read_heads, read_lengths, read_tiles};
 pub(crate) use scan::{Effort, Scanned, Strategy, scan, scan_by};

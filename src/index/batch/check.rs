@@ -7,10 +7,10 @@ use crate::error::Result;
 use crate::index::file::pages::read_ahead;
 use crate::index::file::read::IndexFile;
 use crate::index::format::columns::{Column, Paged};
+use crate::index::format::schema::ROWS;
 use crate::index::row::partition::partition_of;
 use crate::index::row::record::{Record, RecordKey};
 use crate::index::row::stored::read_group;
-use crate::index::row::write::ROWS;
 use crate::path::{level_of, sensing_day};
 
 /// What [`check_index`] found.

@@ -263,7 +263,7 @@ mod tests {
         }
         // A bit that fell over is no row.
         let mut bytes = whole.clone();
-        bytes[ends[1] as usize + 40] ^= 1;
+        bytes[(ends[1] + FRAME) as usize + 2] ^= 1;
         std::fs::write(&path, &bytes).unwrap();
         assert_eq!(open(&path).unwrap().1, rows()[..1]);
         for other in [&b"something else of the user's"[..], b"short", b"vsitlm stage 2\n"] {

@@ -11,9 +11,10 @@ use crate::index::file::pages::read_ahead;
 use crate::index::file::read::IndexFile;
 use crate::index::format::bytes::hash;
 use crate::index::format::columns::Paged;
+use crate::index::format::schema::Carried;
 use crate::index::row::partition::partition_of;
 use crate::index::row::record::RecordKey;
-use crate::index::row::stored::{Carried, StoredRow, read_group};
+use crate::index::row::stored::{StoredRow, read_group};
 
 /// What is known of a file by its row, without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -27,7 +27,7 @@ pub(super) struct Chunk {
     pub(super) start: u64,
     /// In bytes, as stored; at most [`MOST_CHUNK`].
     pub(super) length: u32,
-    /// One of those that cannot grow to whatever they like ([`is_bounded`]).
+    /// One of those that cannot grow to whatever they like ([`check_codec`]).
     pub(super) compression: Compression,
 }
 
@@ -40,11 +40,7 @@ impl Chunk {
         let inside = length <= MOST_CHUNK && start.checked_add(length).is_some_and(|end| end <= size);
         let length = u32::try_from(length).ok().filter(|_| inside);
         let length = length.ok_or_else(|| format!("a column chunk at {start} of a file of {size}, or too long"))?;
-        if !is_bounded(compression) {
-            let codec = compression.to_string();
-            let codec = codec.split('(').next().unwrap_or_default();
-            return Err(format!("it is compressed with {codec}: use zstd or snappy"));
-        }
+        check_codec(compression)?;
         Ok(Self { start, length, compression })
     }
 
@@ -54,10 +50,29 @@ impl Chunk {
     }
 }
 
-/// Whether what a codec makes of a page is bounded by what the page's header says.
-fn is_bounded(compression: Compression) -> bool {
+/// `length` bytes from `offset` on, where that is possible.
+pub(super) fn span(offset: i64, length: i64) -> Option<Range<u64>> {
+    let (start, length) = (u64::try_from(offset).ok()?, u64::try_from(length).ok()?);
+    Some(start..start.checked_add(length)?)
+}
+
+/// Where a column chunk lies, as the footer describes it: it may lie outside the file.
+pub(super) fn chunk_span(chunk: &ColumnChunkMetaData) -> Option<Range<u64>> {
+    let start = chunk.dictionary_page_offset().unwrap_or_else(|| chunk.data_page_offset());
+    span(start, chunk.compressed_size())
+}
+
+/// What a codec makes of a page has to be bounded by what the page's header says.
+///
+/// # Errors
+/// That it is not.
+pub(super) fn check_codec(compression: Compression) -> Result<(), String> {
     use Compression::{LZ4_RAW, SNAPPY, UNCOMPRESSED, ZSTD};
-    matches!(compression, UNCOMPRESSED | SNAPPY | ZSTD(_) | LZ4_RAW)
+    if matches!(compression, UNCOMPRESSED | SNAPPY | ZSTD(_) | LZ4_RAW) {
+        return Ok(());
+    }
+    let codec = compression.to_string();
+    Err(format!("it is compressed with {}: use zstd or snappy", codec.split('(').next().unwrap_or_default()))
 }
 
 /// A least and a greatest value.
@@ -106,10 +121,9 @@ impl Groups {
             let mut chunks = Vec::new();
             for place in places.into_iter().flatten() {
                 let chunk = group.column(place);
-                let start = chunk.dictionary_page_offset().unwrap_or_else(|| chunk.data_page_offset());
-                // What is negative is far outside the file.
-                let (start, length) = (start as u64, chunk.compressed_size() as u64);
-                chunks.push(Chunk::new(start, length, chunk.compression(), size).map_err(wrong)?);
+                let at = chunk_span(chunk).ok_or_else(|| wrong("a column that lies nowhere".to_owned()))?;
+                let chunk_at = Chunk::new(at.start, at.end - at.start, chunk.compression(), size);
+                chunks.push(chunk_at.map_err(wrong)?);
                 if chunk.column_type() != schema.column(place).physical_type() {
                     return Err(wrong("a column of another type than the schema".to_owned()));
                 }

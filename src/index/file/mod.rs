@@ -7,3 +7,4 @@ mod guard;
 pub(super) mod pages;
 pub(super) mod read;
 pub(super) mod table;
+pub(super) mod write;

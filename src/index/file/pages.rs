@@ -8,12 +8,12 @@
 //! Nothing here takes a lock that lives longer than a process: a handle made before fork() works after it.
 
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parquet::basic::Compression;
 
+use super::groups::span;
 use super::read::IndexFile;
 use crate::error::{Error, Result};
 use crate::index::format::bytes::slice;
@@ -166,12 +166,6 @@ pub(crate) fn read_ahead(file: &IndexFile, group: usize, column: Paged) -> Resul
         Some(pages) => file.read_pages(group, column, pages).map(drop),
         None => Ok(()),
     }
-}
-
-/// `length` bytes from `offset` on, where that is possible.
-fn span(offset: i64, length: i64) -> Option<Range<u64>> {
-    let (start, length) = (u64::try_from(offset).ok()?, u64::try_from(length).ok()?);
-    Some(start..start.checked_add(length)?)
 }
 
 /// The value of a page that holds one.

@@ -6,4 +6,5 @@ pub(super) mod columns;
 pub(super) mod overviews;
 pub(super) mod packets;
 mod planes;
+pub(super) mod schema;
 pub(super) mod thrift;

@@ -13,9 +13,10 @@ use super::find::first_row;
 use crate::error::{Error, Result};
 use crate::index::cache::Cache;
 use crate::index::file::read::IndexFile;
+use crate::index::file::write::write_atomically;
 use crate::index::format::bytes::hash;
 use crate::index::row::record::Record;
-use crate::index::row::write::{build_index, write_atomically};
+use crate::index::row::write::build_index;
 use crate::options::Options;
 use crate::trace;
 

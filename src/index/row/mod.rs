@@ -1,5 +1,6 @@
 //! The row of one JP2.
 
+mod arrays;
 pub(super) mod overviews;
 pub(super) mod packets;
 pub(super) mod partition;

@@ -13,6 +13,7 @@ use crate::index::file::chunks::Chunks;
 use crate::index::file::read::IndexFile;
 use crate::index::format::blob::{build_index_blob, build_resolution_ends, parse_index_blob, parse_resolution_ends};
 use crate::index::format::columns::Column;
+use crate::index::format::schema::Carried;
 use crate::index::scan::own_tlm::own_tile_parts;
 use crate::jp2::{Progress, SOT_LENGTH, parse_main_header};
 
@@ -33,28 +34,6 @@ pub(crate) struct StoredRow {
     pub(crate) packets: Option<PacketLengths>,
     #[serde(skip)]
     pub(crate) overviews: Option<EmbeddedOverviews>,
-}
-
-/// Which of the columns that a look-up never reads rows have something in.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Carried {
-    pub(crate) packets: bool,
-    pub(crate) overviews: bool,
-}
-
-impl Carried {
-    /// Those of all of these rows together.
-    pub(crate) fn all(rows: impl Iterator<Item = Self>) -> Self {
-        rows.fold(Self::default(), |all, row| Self {
-            packets: all.packets || row.packets,
-            overviews: all.overviews || row.overviews,
-        })
-    }
-
-    /// Whether there are any.
-    pub(crate) fn any(self) -> bool {
-        self != Self::default()
-    }
 }
 
 impl From<&Record> for StoredRow {
