@@ -13,6 +13,7 @@
 //! | `jp2` | bytes ↔ values of T.800 | IO |
 //! | `path` | string → `Request` | IO |
 //! | `options` | GDAL configuration options → `Options` | IO |
+//! | `geo` | header → where the image lies | IO |
 //! | `source` | range → bytes | knowledge of JP2 |
 //! | `layout` | structure → ordered segments | IO |
 //! | `index` | key → `Record` | a network of its own: it reads through `source` |
@@ -29,6 +30,7 @@ mod error;
 mod file;
 #[cfg(fuzzing)]
 pub mod fuzz;
+mod geo;
 mod index;
 mod jp2;
 mod layout;

@@ -9,7 +9,7 @@ use super::{Asker, STATE};
 use crate::cli::scan_jp2;
 use crate::error::{Error, Result};
 use crate::file::{self, Description, Lease};
-use crate::index::{Found, Record};
+use crate::index::{FoundRows, Record};
 use crate::path::{Request, View};
 use crate::process::lock;
 use crate::source::{Caller, Fetched};
@@ -112,7 +112,7 @@ fn describe(request: &Request, caller: &Caller<'_>) -> Result<Value> {
 }
 
 fn rows(request: &Request, caller: &Caller<'_>) -> Result<Value> {
-    let Found { records, warnings } = file::rows(request, caller)?;
+    let FoundRows { records, warnings } = file::rows(request, caller)?;
     let warnings: Vec<String> = warnings.iter().map(Error::chain).collect();
     Ok(json!({"rows": records.iter().map(row).collect::<Vec<_>>(), "warnings": warnings}))
 }

@@ -17,8 +17,8 @@ use super::progress::Progress;
 use super::{complain, options, print, size};
 use crate::error::{Error, Result, ResultExt};
 use crate::index::{
-    Effort, EmbeddedOverviews, Known, PacketLengths, Record, RecordKey, Row, Rows, Scanned, Stage, Strategy, Wins,
-    build_overviews, hash, parse_factor, parse_packets, partition_of, read_lengths, scan_by,
+    Effort, EmbeddedOverviews, Journal, KnownFile, PacketLengths, Record, RecordKey, Rows, Scanned, StoredRow,
+    Strategy, Wins, build_overviews, hash, parse_factor, parse_packets, partition_of, read_lengths, scan_by,
 };
 use crate::jp2::TilePart;
 use crate::options::Options;
@@ -97,8 +97,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     let stage_path = output.stage(&slice, &options)?;
     let mut staged = HashMap::new();
     let open_local = |path: &Path| caller.source(&Location::Local(path.to_owned()));
-    let stage = Stage::open(&stage_path, &open_local, &mut |row| {
-        staged.extend(row.origin.as_deref().map(|origin| (hash(origin), Known::staged(row))));
+    let stage = Journal::open(&stage_path, &open_local, &mut |row| {
+        staged.extend(row.origin.as_deref().map(|origin| (hash(origin), KnownFile::staged(row))));
     })?;
     let resumed = stage.len();
     if resumed > 0 && !arguments.resume {
@@ -145,14 +145,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     failures.extend(outcome.failures);
     let (packed, overviews) = (*lock(&scanner.packed), *lock(&scanner.overviews));
     let scanned = stage.len() - resumed;
-    rows.add_stage(stage, &mut |error| failures.push((output.display(), error.chain())));
+    rows.add_journal(stage, &mut |error| failures.push((output.display(), error.chain())));
     let shared = rows.sort(Wins::New);
     for shared in &shared {
         complain(&format!("{} files are called {}: {}", shared.paths.len(), shared.key, shared.paths.join(", ")));
     }
     let written = output.write(&rows, &caller);
     let count = rows.len();
-    if let (true, Some(stage)) = (written.failures.is_empty(), rows.into_stage()) {
+    if let (true, Some(stage)) = (written.failures.is_empty(), rows.into_journal()) {
         stage.remove();
     }
     let bytes = written.bytes;
@@ -269,9 +269,9 @@ fn scan_all(inputs: &[Input], scanner: &Scanner<'_>, jobs: usize) -> Result<Outc
 /// How files become rows.
 struct Scanner<'a> {
     caller: &'a Caller<'a>,
-    stage: &'a Stage,
+    stage: &'a Journal,
     /// What the index or an earlier run tells of the files at their origins.
-    known: &'a HashMap<u64, Known>,
+    known: &'a HashMap<u64, KnownFile>,
     strategy: Strategy,
     /// Files that are scanned at the same time, and share the connections of their host.
     side_by_side: usize,
@@ -299,7 +299,7 @@ impl Sum {
 
 impl Scanner<'_> {
     /// The row of a file; `None` where it is there already and the file has not changed.
-    fn scan(&self, input: &Input, progress: &Progress) -> Result<Option<Row>> {
+    fn scan(&self, input: &Input, progress: &Progress) -> Result<Option<StoredRow>> {
         let name = input.location.display();
         let access = self.caller.access(&input.location)?;
         let source = self.caller.open(&input.location, &access)?;
@@ -343,7 +343,7 @@ impl Scanner<'_> {
                 Err(why) => progress.tell(&format!("{name}: a row without overviews: {why}")),
             }
         }
-        Ok(Some(Row::from(&record)))
+        Ok(Some(StoredRow::from(&record)))
     }
 
     /// Whether the file has a row already, with packets where they are asked for, and is still what it was then. A row of
@@ -404,7 +404,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let stage = folder.path().join("stage");
             let open_local = |path: &Path| caller.source(&Location::Local(path.to_owned()));
-            let stage = Stage::open(&stage, &open_local, &mut |_| ()).unwrap();
+            let stage = Journal::open(&stage, &open_local, &mut |_| ()).unwrap();
             let known = HashMap::new();
             let scanner = Scanner {
                 caller: &caller,

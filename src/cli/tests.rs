@@ -186,7 +186,7 @@ fn packets_are_added_to_rows_merged_and_checked() {
     let with_packets = |index: &std::path::Path| {
         let file = crate::index::IndexFile::from_bytes("i", std::fs::read(index).unwrap().into()).unwrap();
         let rows = crate::index::read_group(&file.into(), 0, &mut Vec::new()).unwrap();
-        let read = |row: crate::index::Row| {
+        let read = |row: crate::index::StoredRow| {
             let row = row.record().unwrap();
             row.packets.map(|packets| packets.lengths(&row.parts).unwrap())
         };

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
 use crate::file::Lease;
-use crate::index::{Record, RecordKey, Row, scan, write_index};
+use crate::index::{Record, RecordKey, StoredRow, scan, write_index};
 use crate::jp2::made;
 use crate::path::{key_of_names, parse};
 use crate::source::memory::Memory;
@@ -68,7 +68,7 @@ impl World {
     /// Writes the index.
     fn index(&self, mut rows: Vec<Record>) {
         rows.sort_by(|one, other| one.key.cmp(&other.key));
-        let rows: Vec<_> = rows.iter().map(|row| Ok(Row::from(row))).collect();
+        let rows: Vec<_> = rows.iter().map(|row| Ok(StoredRow::from(row))).collect();
         write_index(&self.at("index.parquet"), rows.into_iter(), Default::default()).unwrap();
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::open;
 use crate::error::{Result, ResultExt};
-use crate::index::{self, Found};
+use crate::index::{self, FoundRows};
 use crate::options::Options;
 use crate::path::{Key, Location, ProductName, Request, key_of_names};
 use crate::source::{Caller, Source};
@@ -13,15 +13,15 @@ use crate::source::{Caller, Source};
 ///
 /// # Errors
 /// [`crate::Error::Option`] for options that cannot be. What an index could not answer is a warning of what was found.
-pub(crate) fn rows(request: &Request, caller: &Caller<'_>) -> Result<Found> {
+pub(crate) fn rows(request: &Request, caller: &Caller<'_>) -> Result<FoundRows> {
     let options = caller.access(&request.location).in_file(&request.location.display())?.options;
-    let Some(key) = &request.key else { return Ok(Found::default()) };
+    let Some(key) = &request.key else { return Ok(FoundRows::default()) };
     let Location::Product { name, file } = &request.location else {
         // By the origin, rows made from this very location go first; no request is made for it.
         let origin = source_of(request, caller).map_or_else(|_| String::new(), |source| source.origin().to_owned());
         return Ok(index::find(&options.index, key, &origin, caller));
     };
-    let mut found = Found::default();
+    let mut found = FoundRows::default();
     let keys: Vec<Key> = match file {
         Some(_) => vec![key.clone()],
         None => {
@@ -31,7 +31,7 @@ pub(crate) fn rows(request: &Request, caller: &Caller<'_>) -> Result<Found> {
         }
     };
     for key in keys {
-        let Found { records, warnings } = of_product(&key, &options, caller);
+        let FoundRows { records, warnings } = of_product(&key, &options, caller);
         found.records.extend(records);
         found.warnings.extend(warnings);
     }
@@ -39,7 +39,7 @@ pub(crate) fn rows(request: &Request, caller: &Caller<'_>) -> Result<Found> {
 }
 
 /// The rows of a product's file. Those that name the day or the time alone may be another product's.
-pub(super) fn of_product(key: &Key, options: &Options, caller: &Caller<'_>) -> Found {
+pub(super) fn of_product(key: &Key, options: &Options, caller: &Caller<'_>) -> FoundRows {
     let mut found = index::find(&options.index, key, "", caller);
     found.records.retain(|record| key.product == ProductName::Full(record.key.product_id.clone()));
     found

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::memory::Host;
 use super::{drive, split, unique};
-use crate::index::{PacketLengths, Row};
+use crate::index::{PacketLengths, StoredRow};
 use crate::jp2::{PartPackets, made};
 use crate::layout;
 use crate::path;
@@ -71,13 +71,13 @@ pub fn row(data: &[u8]) {
     let [header, blob, ends] = columns;
     let packets =
         split(at, 4).map(|(count, value)| PacketLengths::of_bytes(number(count) as u32, Bytes::copy_from_slice(value)));
-    let row = Row {
+    let row = StoredRow {
         file_size: (size != u64::MAX).then_some(size),
         header: header.map(Bytes::copy_from_slice),
         index: blob.map(Bytes::copy_from_slice).unwrap_or_default(),
         resolution_ends: ends.map(Bytes::copy_from_slice),
         packets,
-        ..Row::default()
+        ..StoredRow::default()
     };
     let Ok(record) = row.record() else { return };
     for (lengths, part) in

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{complain, print, size};
 use crate::error::{Error, Result, ResultExt};
-use crate::index::{Found, PacketLengths, Record, Scanned, find, scan};
+use crate::index::{FoundRows, PacketLengths, Record, Scanned, find, scan};
 use crate::jp2::{LBox, PROGRESSIONS, TilePart};
 use crate::path::{Key, Location, key_of};
 use crate::source::{self, Caller, Source};
@@ -49,7 +49,7 @@ pub(crate) fn scan_jp2(location: &Location, source: &dyn Source, caller: &Caller
 }
 
 /// Everything, as JSON.
-fn describe(name: &str, scanned: &Scanned, key: Option<&Key>, found: Option<&Found>, gap: u64) -> Value {
+fn describe(name: &str, scanned: &Scanned, key: Option<&Key>, found: Option<&FoundRows>, gap: u64) -> Value {
     let Scanned { meta, main, parts, .. } = scanned;
     let (siz, coding) = (&main.siz, &main.coding);
     let component = &coding.default;

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use arrow_array::Array;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -147,26 +148,24 @@ pub(super) fn expand_parquet(location: &Location, selection: &Selection, caller:
     let column = |name: &str| columns.get(&[name.to_owned()][..]).copied();
     let mut found = Found::default();
     for group in 0..table.groups() {
-        let rows = table.rows(group);
-        let values =
-            |place: Option<usize>| place.map_or_else(|| Ok(vec![None; rows]), |place| table.values(group, place));
-        let ids = values(column("id")).in_file(&name)?;
-        let names = NAMES.iter().map(|name| values(column(name))).collect::<Result<Vec<_>>>().in_file(&name)?;
+        let values = |place: Option<usize>| table.values(group, place).in_file(&name);
+        let ids = values(column("id"))?;
+        let names = NAMES.iter().map(|name| values(column(name))).collect::<Result<Vec<_>>>()?;
         let mut items: Vec<Item> = Vec::new();
-        for (row, id) in ids.into_iter().enumerate() {
-            let id = id.unwrap_or_else(|| format!("row {row} of row group {group}"));
-            let told = names.iter().map(|column| column.get(row).and_then(|name| name.as_deref()));
-            items.push(Item { product: Item::product_of(told.chain([Some(id.as_str())])), hrefs: Vec::new(), id });
+        for (row, id) in ids.iter().enumerate() {
+            let id = id.map_or_else(|| format!("row {row} of row group {group}"), str::to_owned);
+            let named = names.iter().map(|column| column.is_valid(row).then(|| column.value(row)));
+            items.push(Item { product: Item::product_of(named.chain([Some(id.as_str())])), hrefs: Vec::new(), id });
         }
         for (href, media_type) in &assets {
-            let types = values(*media_type).in_file(&name)?;
+            let types = values(*media_type)?;
             // Most assets of most items are something else: their names are not even read.
-            if !types.iter().any(|known| known.as_deref().is_none_or(|known| is_jp2(Some(known), ""))) {
+            if !types.iter().any(|known| known.is_none_or(|known| is_jp2(Some(known), ""))) {
                 continue;
             }
-            let hrefs = values(Some(*href)).in_file(&name)?;
-            for ((item, href), media_type) in items.iter_mut().zip(hrefs).zip(types) {
-                item.hrefs.extend(href.filter(|href| is_jp2(media_type.as_deref(), href)));
+            let hrefs = values(Some(*href))?;
+            for ((item, href), media_type) in items.iter_mut().zip(&hrefs).zip(&types) {
+                item.hrefs.extend(href.filter(|href| is_jp2(media_type, href)).map(str::to_owned));
             }
         }
         items.into_iter().for_each(|item| found.add(item.files(location, selection)));

@@ -10,22 +10,23 @@
 //! same time, `pieces` holds them and fetches what is missing. So the row is the same whichever way it was made, and a
 //! guess that was wrong costs time alone.
 
+pub(super) mod heads;
+pub(super) mod own_tlm;
 mod pieces;
 mod plan;
 mod resync;
 mod walk;
 
-use std::str::FromStr;
-
 use bytes::Bytes;
 
-use super::heads::{are_wrong, set_heads};
-use super::record::own_tile_parts;
 use crate::error::{Error, Result};
 use crate::jp2::{MainHeader, Progress, SOT_LENGTH, TilePart, parse_main_header};
 use crate::source::{Meta, Source};
+use heads::{are_wrong, set_heads};
+use own_tlm::own_tile_parts;
 use pieces::Pieces;
 use plan::Plan;
+pub(crate) use plan::{Effort, Strategy};
 
 /// What a scan found.
 #[derive(Debug, Clone)]
@@ -40,56 +41,13 @@ pub(crate) struct Scanned {
     pub(crate) parts: Vec<TilePart>,
     /// Whether the file has a TLM of its own that fits it. Then `parts` may be made from that, without heads.
     pub(crate) has_tlm: bool,
-    /// The lengths in bytes of all packets of each tile-part, where its headers were read and tell them; else empty.
+    /// The lengths in bytes of all packets of each tile-part, where its headers were read and record them; else empty.
     pub(crate) lengths: Vec<Vec<u32>>,
     /// The file, where it was read whole: small remote ones are.
     pub(crate) whole: Option<Bytes>,
-    /// What is wrong with the lengths of packets that the file tells (PLT), where something is. It is then served without
+    /// What is wrong with the lengths of packets that the file records (PLT), where something is. It is then served without
     /// reduced views.
     pub(crate) doubt: Option<Error>,
-}
-
-/// How the headers of tile-parts are come by.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Strategy {
-    /// Whichever takes the shortest time, by what requests and bytes cost.
-    #[default]
-    Auto,
-    /// One small read a tile-part.
-    Hop,
-    /// Everything, in large reads.
-    Stream,
-    /// Hops from several places at the same time, each found by looking for an SOT marker segment.
-    Resync,
-}
-
-impl FromStr for Strategy {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        Ok(match name {
-            "auto" => Self::Auto,
-            "hop" => Self::Hop,
-            "stream" => Self::Stream,
-            "resync" => Self::Resync,
-            _ => {
-                return Err(Error::Option {
-                    name: "--strategy",
-                    value: name.to_owned(),
-                    expected: "auto, hop, stream or resync",
-                });
-            }
-        })
-    }
-}
-
-/// How one file is scanned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Effort {
-    /// How the headers of its tile-parts are come by.
-    pub(crate) strategy: Strategy,
-    /// How many requests for it are made at the same time, at most.
-    pub(crate) lanes: usize,
 }
 
 /// Reads a file's headers, as fast as its source allows.
@@ -114,7 +72,7 @@ pub(crate) fn scan_by(source: &dyn Source, effort: Effort) -> Result<Scanned> {
     let end = codestream_end(&main, meta.size)?;
     let whole = pieces.whole();
     let own = if main.has_tlm() { own_tile_parts(&main, &header, meta.size).ok() } else { None };
-    let told = |parts: &[TilePart]| parts.iter().map(|part| (part.tile, part.length)).collect::<Vec<_>>();
+    let entries = |parts: &[TilePart]| parts.iter().map(|part| (part.tile, part.length)).collect::<Vec<_>>();
     let (has_tlm, parts, lengths, doubt) = match own {
         Some(parts) if !source.is_cheap() => (true, parts, Vec::new(), None),
         // Where a walk costs nothing, a TLM is not taken at its word.
@@ -128,7 +86,7 @@ pub(crate) fn scan_by(source: &dyn Source, effort: Effort) -> Result<Scanned> {
             let divided = set_heads(&main, &mut found, &headers);
             let doubt = divided.as_ref().err().filter(|_| are_wrong(&main, &headers)).cloned();
             let lengths = divided.map_or_else(|_| Vec::new(), |_| headers.into_iter().map(|h| h.lengths).collect());
-            (own.is_some_and(|own| told(&own) == told(&found)), found, lengths, doubt)
+            (own.is_some_and(|own| entries(&own) == entries(&found)), found, lengths, doubt)
         }
     };
     pieces.check_unchanged()?;

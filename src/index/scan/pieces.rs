@@ -145,9 +145,9 @@ impl<'a> Pieces<'a> {
     pub(super) fn check_unchanged(&self) -> Result<()> {
         match self.source.seen() {
             Some(now) if now != self.meta => {
-                let told =
+                let state =
                     |meta: &Meta| format!("{} bytes, ETag {}", meta.size, meta.etag.as_deref().unwrap_or("unknown"));
-                Err(Error::Changed { what: format!("it was {} and is {}", told(&self.meta), told(&now)) })
+                Err(Error::Changed { what: format!("it was {} and is {}", state(&self.meta), state(&now)) })
             }
             _ => Ok(()),
         }

@@ -1,9 +1,54 @@
 //! Which way through a file is the shortest. Pure.
 
+use std::str::FromStr;
+
 use super::pieces::{BLOCK, HOP, Pieces};
-use super::{Effort, Strategy};
+use crate::error::{Error, Result};
 use crate::jp2::MainHeader;
 use crate::source::Link;
+
+/// How the headers of tile-parts are come by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Strategy {
+    /// Whichever takes the shortest time, by what requests and bytes cost.
+    #[default]
+    Auto,
+    /// One small read a tile-part.
+    Hop,
+    /// Everything, in large reads.
+    Stream,
+    /// Hops from several places at the same time, each found by looking for an SOT marker segment.
+    Resync,
+}
+
+impl FromStr for Strategy {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Ok(match name {
+            "auto" => Self::Auto,
+            "hop" => Self::Hop,
+            "stream" => Self::Stream,
+            "resync" => Self::Resync,
+            _ => {
+                return Err(Error::Option {
+                    name: "--strategy",
+                    value: name.to_owned(),
+                    expected: "auto, hop, stream or resync",
+                });
+            }
+        })
+    }
+}
+
+/// How one file is scanned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Effort {
+    /// How the headers of its tile-parts are come by.
+    pub(crate) strategy: Strategy,
+    /// How many requests for it are made at the same time, at most.
+    pub(crate) lanes: usize,
+}
 
 /// A way through a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +79,7 @@ pub(super) fn block(mean: u64) -> u64 {
 
 /// What is left to be read of a file.
 #[derive(Debug, Clone, Copy)]
-struct Rest {
+struct Unread {
     /// Up to the codestream's end.
     bytes: u64,
     /// About so many tile-parts are in it, each tile having one.
@@ -50,11 +95,11 @@ pub(super) fn choose(effort: Effort, pieces: &Pieces<'_>, main: &MainHeader, end
         return Plan::Hop;
     }
     let parts = (u128::from(main.siz.tiles()) * u128::from(bytes)).div_ceil(u128::from(all));
-    plan(effort, Rest { bytes, parts: u64::try_from(parts).unwrap_or(u64::MAX) }, pieces.link())
+    plan(effort, Unread { bytes, parts: u64::try_from(parts).unwrap_or(u64::MAX) }, pieces.link())
 }
 
-fn plan(effort: Effort, rest: Rest, link: Link) -> Plan {
-    let Rest { bytes, parts } = rest;
+fn plan(effort: Effort, rest: Unread, link: Link) -> Plan {
+    let Unread { bytes, parts } = rest;
     let mean = bytes / parts.max(1);
     let blocks = usize::try_from(bytes.div_ceil(BLOCK)).unwrap_or(usize::MAX);
     let streams = blocks.min(effort.lanes).clamp(1, MOST_STREAMS);
@@ -87,7 +132,7 @@ mod tests {
     const MB: u64 = 1_000_000;
 
     fn auto(bytes: u64, parts: u64, lanes: usize, link: Link) -> Plan {
-        plan(Effort { strategy: Strategy::Auto, lanes }, Rest { bytes, parts }, link)
+        plan(Effort { strategy: Strategy::Auto, lanes }, Unread { bytes, parts }, link)
     }
 
     #[test]
@@ -121,7 +166,8 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_is_done_where_it_can_be() {
-        let by = |strategy, lanes| plan(Effort { strategy, lanes }, Rest { bytes: 3 * MB, parts: 6 }, Link::default());
+        let by =
+            |strategy, lanes| plan(Effort { strategy, lanes }, Unread { bytes: 3 * MB, parts: 6 }, Link::default());
         assert_eq!(by(Strategy::Hop, 16), Plan::Hop);
         assert_eq!(by(Strategy::Stream, 16), Plan::Stream { requests: 2 });
         assert_eq!(by(Strategy::Stream, 0), Plan::Stream { requests: 1 });
@@ -133,7 +179,7 @@ mod tests {
     fn no_size_is_too_large() {
         for parts in [1, 65_535] {
             for strategy in [Strategy::Auto, Strategy::Hop, Strategy::Stream, Strategy::Resync] {
-                plan(Effort { strategy, lanes: 1024 }, Rest { bytes: u64::MAX, parts }, Link::default());
+                plan(Effort { strategy, lanes: 1024 }, Unread { bytes: u64::MAX, parts }, Link::default());
             }
         }
     }

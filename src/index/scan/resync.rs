@@ -27,25 +27,25 @@ const SHORTEST: u64 = 14;
 /// Brings the headers of tile-parts from the first one to `end`, the codestream's, by `chains` at the same time.
 ///
 /// # Errors
-/// Whatever the source fails with. What the bytes say is none.
+/// Whatever the source fails with, and nothing that the bytes say.
 pub(super) fn explore(pieces: &mut Pieces<'_>, main: &MainHeader, end: u64, chains: usize) -> Result<()> {
     let tiles = main.siz.tiles();
     expect_header(pieces, main, end);
-    let mut land = Land { tiles, end, known: BTreeSet::new() };
+    let mut explored = Explored { tiles, end, known: BTreeSet::new() };
     let mean = end.saturating_sub(main.end) / u64::from(tiles.max(1));
     let mut first = Chain::at(main.end, mean);
-    first.go_on(pieces, &mut land);
+    first.go_on(pieces, &mut explored);
     let (Step::Hop { at, .. } | Step::Search { from: at, .. }) = first.step else { return Ok(()) };
     let stretch = end.saturating_sub(at) / chains.max(1) as u64;
     let mut live = vec![first];
     live.extend((1..chains as u64).map(|number| Chain::from(at + number * stretch, stretch, mean)));
     let (mut more, mut held) = (2 * chains, 0);
     while held < MOST_HELD {
-        live.iter_mut().for_each(|chain| chain.go_on(pieces, &mut land));
+        live.iter_mut().for_each(|chain| chain.go_on(pieces, &mut explored));
         live.retain(|chain| chain.step != Step::Done);
         while live.len() < chains
             && more > 0
-            && let Some(chain) = land.split(&live)
+            && let Some(chain) = explored.split(&live)
         {
             live.push(chain);
             more -= 1;
@@ -55,13 +55,13 @@ pub(super) fn explore(pieces: &mut Pieces<'_>, main: &MainHeader, end: u64, chai
             break;
         }
         for (chain, bytes) in live.iter_mut().zip(pieces.read_all(&ranges)?) {
-            held += chain.take(bytes, pieces, &land);
+            held += chain.take(bytes, pieces, &explored);
         }
     }
     Ok(())
 }
 
-/// The first tile-part tells how long the headers of the others are.
+/// The first tile-part shows how long the headers of the others are.
 fn expect_header(pieces: &mut Pieces<'_>, main: &MainHeader, end: u64) {
     let bytes = pieces.held(main.end);
     let length = u32::try_from(end.saturating_sub(main.end)).unwrap_or(u32::MAX);
@@ -71,14 +71,14 @@ fn expect_header(pieces: &mut Pieces<'_>, main: &MainHeader, end: u64) {
 }
 
 /// What all chains know.
-struct Land {
+struct Explored {
     tiles: u32,
     end: u64,
     /// Where tile-parts begin, as far as chains have come.
     known: BTreeSet<u64>,
 }
 
-impl Land {
+impl Explored {
     /// The length of the tile-part at `at` if its SOT marker segment, which `bytes` begin with, can be one. That of a last
     /// one that leaves its length open (Psot = 0) is not looked for.
     fn part_length(&self, bytes: &[u8], at: u64) -> Option<u64> {
@@ -121,7 +121,7 @@ impl Land {
 enum Step {
     /// Look for an SOT that begins in `from..until`.
     Search { from: u64, until: u64 },
-    /// Look at the tile-part at `at`. Where none is there and `back` tells of a search, that had found none.
+    /// Look at the tile-part at `at`. Where none is there and `back` has a search, that search had found none.
     Hop { at: u64, back: Option<(u64, u64)> },
     /// Nothing.
     Done,
@@ -162,15 +162,15 @@ impl Chain {
     }
 
     /// Hops as far as it can without a read.
-    fn go_on(&mut self, pieces: &Pieces<'_>, land: &mut Land) {
+    fn go_on(&mut self, pieces: &Pieces<'_>, explored: &mut Explored) {
         while let Step::Hop { at, back } = self.step {
             let bytes = pieces.held(at);
-            let is_end = at.saturating_add(SHORTEST) > land.end;
+            let is_end = at.saturating_add(SHORTEST) > explored.end;
             if !is_end && (bytes.len() as u64) < SOT_LENGTH {
                 return;
             }
-            self.step = match land.part_length(bytes, at) {
-                Some(length) if !is_end && land.known.insert(at) => {
+            self.step = match explored.part_length(bytes, at) {
+                Some(length) if !is_end && explored.known.insert(at) => {
                     self.passed = (self.passed.0 + 1, self.passed.1 + length);
                     // One link that holds is proof enough here.
                     Step::Hop { at: at + length, back: back.filter(|(from, _)| *from == at + 1) }
@@ -194,10 +194,10 @@ impl Chain {
     }
 
     /// Takes what it has read, and gives how many bytes of it are kept.
-    fn take(&mut self, bytes: Bytes, pieces: &mut Pieces<'_>, land: &Land) -> u64 {
+    fn take(&mut self, bytes: Bytes, pieces: &mut Pieces<'_>, explored: &Explored) -> u64 {
         let length = bytes.len() as u64;
         match self.step {
-            Step::Search { from, until } => match land.find(&bytes, from) {
+            Step::Search { from, until } => match explored.find(&bytes, from) {
                 Some(found) => {
                     let at = from + found as u64;
                     let kept = usize::try_from(pieces.hop()).unwrap_or(usize::MAX).min(bytes.len() - found);
@@ -209,7 +209,7 @@ impl Chain {
                 None => {
                     // An SOT that begins in the last bytes is found by the next read.
                     let next = from.saturating_add(length.saturating_sub(SOT_LENGTH - 1));
-                    let goes_on = from < next && next < until && next + SOT_LENGTH <= land.end;
+                    let goes_on = from < next && next < until && next + SOT_LENGTH <= explored.end;
                     self.step = if goes_on { Step::Search { from: next, until } } else { Step::Done };
                     0
                 }

@@ -334,10 +334,10 @@ fn real_files_are_walked_and_kept() {
         let key = crate::index::RecordKey::new(&crate::path::key_of_names(&path.to_string_lossy()).unwrap());
         let record = crate::index::Record::from_scan(key, &name, "https://h/x.jp2", found);
         record.structure(record.header.as_ref().unwrap(), 0).unwrap();
-        let index = crate::index::write::build_index(std::slice::from_ref(&record)).unwrap();
-        let file = crate::index::read::IndexFile::from_bytes("index", index.into()).unwrap();
-        assert_eq!(crate::index::find::first_row(&file.into()).unwrap().unwrap(), record, "{name}");
-        let ends = crate::index::blob::build_resolution_ends(&record.parts).map_or(0, |ends| ends.len());
+        let index = crate::index::row::write::build_index(std::slice::from_ref(&record)).unwrap();
+        let file = crate::index::file::read::IndexFile::from_bytes("index", index.into()).unwrap();
+        assert_eq!(crate::index::lookup::find::first_row(&file.into()).unwrap().unwrap(), record, "{name}");
+        let ends = crate::index::format::blob::build_resolution_ends(&record.parts).map_or(0, |ends| ends.len());
         let (reads, read) = source.cost();
         println!(
             "{name}: {} bytes, {} tile-parts; {reads} reads of {read} bytes; {ends} bytes of resolution ends",

@@ -1,0 +1,78 @@
+//! Tables made here.
+
+use std::sync::Arc;
+
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::data_type::{ByteArray, ByteArrayType};
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
+
+use super::*;
+
+/// A parquet file of this schema: each column by its definition levels and its values, rows in groups of `rows`.
+pub(crate) fn made(schema: &str, columns: &[(Vec<i16>, Vec<&str>)], rows: usize, codec: Compression) -> Vec<u8> {
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let properties = WriterProperties::builder().set_compression(codec).build();
+    let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties)).unwrap();
+    let all = columns[0].0.len();
+    for start in (0..all).step_by(rows) {
+        let end = all.min(start + rows);
+        let mut group = writer.next_row_group().unwrap();
+        for (levels, values) in columns {
+            let most = *levels.iter().max().unwrap();
+            let valued = |levels: &[i16]| levels.iter().filter(|level| **level == most).count();
+            let (first, count) = (valued(&levels[..start]), valued(&levels[start..end]));
+            let values: Vec<ByteArray> =
+                values[first..first + count].iter().map(|text| ByteArray::from(*text)).collect();
+            let mut column = group.next_column().unwrap().unwrap();
+            column.typed::<ByteArrayType>().write_batch(&values, Some(&levels[start..end]), None).unwrap();
+            column.close().unwrap();
+        }
+        group.close().unwrap();
+    }
+    writer.into_inner().unwrap()
+}
+
+const SCHEMA: &str = "message x {
+    required binary id (STRING);
+    optional group assets { optional group a { optional binary href (STRING); } }
+}";
+
+fn columns() -> Vec<(Vec<i16>, Vec<&'static str>)> {
+    vec![(vec![0, 0, 0, 0, 0], vec!["1", "2", "3", "4", "5"]), (vec![3, 0, 1, 2, 3], vec!["first", "last"])]
+}
+
+#[test]
+fn nested_text_is_read_whatever_is_null_around_it() {
+    let codecs = [Compression::UNCOMPRESSED, Compression::SNAPPY, Compression::ZSTD(ZstdLevel::default())];
+    for codec in codecs {
+        let table = Table::new("x", made(SCHEMA, &columns(), 2, codec).into()).unwrap();
+        assert_eq!((table.groups(), table.rows(2)), (3, 1));
+        let place = table.columns()[&["assets".to_owned(), "a".to_owned(), "href".to_owned()][..]];
+        let read = |group, place| table.values(group, place).unwrap().iter().map(|it| it.map(str::to_owned)).collect();
+        let values: [Vec<Option<String>>; 3] = [0, 1, 2].map(|group| read(group, Some(place)));
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(values.concat(), [text("first"), None, None, None, text("last")]);
+        let id = table.columns()[&["id".to_owned()][..]];
+        assert_eq!((read(1, Some(id)), read(2, None)), (vec![text("3"), text("4")], vec![None]));
+    }
+}
+
+#[test]
+fn bytes_that_lie_are_errors() {
+    let good = made(SCHEMA, &columns(), 2, Compression::SNAPPY);
+    assert!(Table::new("x", Bytes::from_static(b"<html>")).is_err());
+    // Whatever byte is wrong, it is an error or another text, and neither a panic nor a lot of memory.
+    for at in 0..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 0xFF;
+        if let Ok(table) = Table::new("x", bad.into()) {
+            for group in 0..table.groups() {
+                for place in table.columns().into_values() {
+                    let _ = table.values(group, Some(place));
+                }
+            }
+        }
+    }
+}
