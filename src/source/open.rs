@@ -35,7 +35,7 @@ pub(crate) fn open(location: &Location, options: &Options, host: Option<&dyn Hos
                 what: format!("VSITLM_TRANSPORT=NATIVE needs {}", credentials(&location.gdal_path())),
             })
         }
-        Transport::Auto | Transport::Native => Ok(Arc::new(Remote::open(target?)?)),
+        Transport::Auto | Transport::Native => Ok(Arc::new(Remote::open(target?))),
     }
 }
 

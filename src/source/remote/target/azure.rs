@@ -1,22 +1,35 @@
 //! Blobs of Azure: with the account's key, a shared access signature, a token, or nothing.
 
-use ::http::HeaderValue;
-use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
-use object_store::client::ClientOptions;
+use std::time::SystemTime;
 
-use super::{Kind, Target, endpoint, fits, object_path};
+use ::http::HeaderValue;
+use ::http::header::{AUTHORIZATION, CONTENT_LENGTH, DATE};
+use object_store::azure::{AzureAccessKey, AzureAuthorizer, AzureCredential, split_sas};
+use object_store::client::HttpRequest;
+use url::Url;
+
+use super::{Service, Target, cannot_ask, check_key, endpoint, fits, header};
 use crate::error::{Error, Result};
-use crate::options::{AzureAccess, AzureOptions, Options};
+use crate::options::{AzureAccess, Options};
+use crate::source::remote::call::{PAGE, What};
 
 /// See [`Target::advice`].
-pub(crate) const ADVICE: &str = "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_ACCESS_KEY, AZURE_STORAGE_SAS_TOKEN, AZURE_STORAGE_ACCESS_TOKEN or AZURE_NO_SIGN_REQUEST=YES";
+pub(super) const ADVICE: &str = "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_ACCESS_KEY, AZURE_STORAGE_SAS_TOKEN, AZURE_STORAGE_ACCESS_TOKEN or AZURE_NO_SIGN_REQUEST=YES";
+
+/// A container, and how it is asked for.
+pub(super) struct Container {
+    url: Url,
+    account: String,
+    /// `None` where requests are not signed.
+    credential: Option<AzureCredential>,
+}
 
 impl Target {
     /// The blob `key` of `container`.
-    pub(crate) fn azure(container: &str, key: &str, options: &Options) -> Result<Self> {
+    pub(super) fn azure(container: &str, key: &str, options: &Options) -> Result<Self> {
         let shown = format!("az://{container}/{key}");
         let invalid = |what: &str| Error::Path { path: shown.clone(), what: what.to_owned() };
-        let path = object_path(key, &shown)?;
+        check_key(key, &shown)?;
         // "$root" and "$web" are names too.
         if !container.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-$".contains(&byte)) {
             return Err(invalid("the container's name has characters that no container's name has"));
@@ -39,25 +52,66 @@ impl Target {
         fits(&format!("{base}/{container}"), key, &shown, "CPL_AZURE_ENDPOINT")?;
         let place = base.split_once("://").map_or(base.as_str(), |(_, place)| place);
         let origin = format!("az://{place}/{container}/{key}");
-        let options_of_azure = AzureOptions { endpoint: Some(base), ..options.azure.clone() };
-        let kind = Kind::Azure { container: container.to_owned(), options: options_of_azure };
-        Self::new(origin, url.origin().ascii_serialization(), path, kind, options.azure.clone(), options)
+        let authority = url.origin().ascii_serialization();
+        let service = Service::Azure(Container {
+            url: below(url, [container]),
+            account: account.to_owned(),
+            credential: credential(&options.azure.access)?,
+        });
+        Self::new(origin, authority, key, service, options.azure.clone(), options)
     }
 }
 
-/// What makes the store that asks for blobs of `container`.
-pub(crate) fn builder(container: &str, options: &AzureOptions) -> MicrosoftAzureBuilder {
-    let builder = MicrosoftAzureBuilder::new()
-        .with_client_options(ClientOptions::new().with_allow_http(true))
-        .with_account(options.account.clone().unwrap_or_default())
-        .with_container_name(container)
-        .with_endpoint(options.endpoint.clone().unwrap_or_default());
-    match &options.access {
-        AzureAccess::Key(key) => builder.with_access_key(key.expose()),
-        AzureAccess::Sas(pairs) => builder.with_config(AzureConfigKey::SasKey, pairs.expose()),
-        AzureAccess::Bearer(token) => builder.with_bearer_token_authorization(token.expose()),
-        AzureAccess::Unsigned | AzureAccess::Gdal => builder.with_skip_signature(true),
+impl Container {
+    /// Where the blob `key` is asked for, or a page of the container's listing.
+    pub(super) fn url(&self, key: &str, what: &What) -> String {
+        let What::Page { prefix, token } = what else { return below(self.url.clone(), key.split('/')).into() };
+        let mut url = self.url.clone();
+        url.query_pairs_mut()
+            .extend_pairs([("restype", "container"), ("comp", "list"), ("prefix", prefix)])
+            .extend_pairs(token.iter().map(|token| ("marker", token)))
+            .append_pair("maxresults", &PAGE.to_string());
+        url.into()
     }
+
+    /// Signs `request`, which is for `what`, unless requests go out without a signature.
+    pub(super) fn sign(&self, request: &mut HttpRequest, what: &What) -> object_store::Result<()> {
+        let headers = request.headers_mut();
+        match what {
+            What::Put(_) => drop(headers.insert("x-ms-blob-type", HeaderValue::from_static("BlockBlob"))),
+            What::Range(_) | What::Tail(_) => drop(headers.insert(CONTENT_LENGTH, 0.into())),
+            What::Page { .. } => {}
+        }
+        let Some(credential) = &self.credential else {
+            // The version and the date, which the authorizer adds too.
+            headers.insert("x-ms-version", HeaderValue::from_static("2023-11-03"));
+            headers.extend(header(DATE, &httpdate::fmt_http_date(SystemTime::now())));
+            return Ok(());
+        };
+        if !matches!(credential, AzureCredential::SASToken(_)) {
+            // The authorizer would add its own to the user's.
+            headers.remove(AUTHORIZATION);
+        }
+        AzureAuthorizer::new(credential, &self.account).try_authorize(request)
+    }
+}
+
+fn credential(access: &AzureAccess) -> Result<Option<AzureCredential>> {
+    let credential = match access {
+        AzureAccess::Key(key) => AzureAccessKey::try_new(key.expose()).map(AzureCredential::AccessKey).ok(),
+        AzureAccess::Sas(pairs) => split_sas(pairs.expose()).map(AzureCredential::SASToken).ok(),
+        AzureAccess::Bearer(token) => Some(AzureCredential::BearerToken(token.expose().to_owned())),
+        AzureAccess::Unsigned | AzureAccess::Gdal => return Ok(None),
+    };
+    credential.map(Some).ok_or_else(|| cannot_ask(ADVICE))
+}
+
+/// The URL of what lies below `url`, which has a host and so can have a path.
+fn below<'a>(mut url: Url, parts: impl IntoIterator<Item = &'a str>) -> Url {
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.extend(parts);
+    }
+    url
 }
 
 #[cfg(test)]
@@ -85,15 +139,13 @@ mod tests {
         ] {
             let target = Target::azure("c", "a key", &options(&set)).unwrap();
             assert_eq!(target.origin, origin);
-            target.store(0, None).unwrap();
         }
     }
 
     #[test]
     fn what_cannot_be_sent_is_refused_without_showing_it() {
         let key = ("AZURE_STORAGE_ACCESS_KEY", "not base64: sesame");
-        let target = Target::azure("c", "k", &options(&[ACCOUNT, key])).unwrap();
-        let error = target.store(0, None).map(|_| ()).unwrap_err().to_string();
+        let error = Target::azure("c", "k", &options(&[ACCOUNT, key])).map(|_| ()).unwrap_err().to_string();
         assert!(error.contains("AZURE_STORAGE_ACCESS_KEY") && !error.contains("sesame"), "{error}");
         for (container, key, set) in [
             ("c/d", "k", vec![ACCOUNT]),

@@ -4,19 +4,19 @@
 
 use ::http::HeaderValue;
 
-use super::s3::check;
-use super::{Kind, Target, endpoint, fits, object_path};
+use super::s3::{Bucket, check};
+use super::{Service, Target, check_key, endpoint, fits};
 use crate::error::{Error, Result};
 use crate::options::{GsAccess, Options, S3Options};
 
 /// See [`Target::advice`].
-pub(crate) const ADVICE: &str = "GS_NO_SIGN_REQUEST=YES, GS_ACCESS_KEY_ID and GS_SECRET_ACCESS_KEY, an 'Authorization: Bearer …' in GDAL_HTTP_HEADERS, or GOOGLE_APPLICATION_CREDENTIALS; GS_USER_PROJECT where the requester pays";
+pub(super) const ADVICE: &str = "GS_NO_SIGN_REQUEST=YES, GS_ACCESS_KEY_ID and GS_SECRET_ACCESS_KEY, an 'Authorization: Bearer …' in GDAL_HTTP_HEADERS, or GOOGLE_APPLICATION_CREDENTIALS; GS_USER_PROJECT where the requester pays";
 
 impl Target {
     /// The object `key` of `bucket`.
-    pub(crate) fn gs(bucket: &str, key: &str, options: &Options) -> Result<Self> {
+    pub(super) fn gs(bucket: &str, key: &str, options: &Options) -> Result<Self> {
         let shown = format!("gs://{bucket}/{key}");
-        let path = object_path(key, &shown)?;
+        check_key(key, &shown)?;
         let url = endpoint("CPL_GS_ENDPOINT", &options.gs.endpoint)?;
         let base = url.as_str().trim_end_matches('/');
         let (id, secret) = match &options.gs.access {
@@ -38,8 +38,8 @@ impl Target {
         let place = base.split_once("://").map_or(base, |(_, place)| place);
         let origin = format!("gs://{place}/{bucket}/{key}");
         let authority = url.origin().ascii_serialization();
-        let kind = Kind::Gs { bucket: bucket.to_owned(), options: s3 };
-        let mut target = Self::new(origin, authority, path, kind, options.gs.clone(), options)?;
+        let service = Service::Gs(Bucket::new(bucket, &s3)?);
+        let mut target = Self::new(origin, authority, key, service, options.gs.clone(), options)?;
         // As in GDAL, who does not sign does not pay either.
         if let (GsAccess::Headers, Some(project)) = (&options.gs.access, &options.gs.user_project) {
             let project = HeaderValue::from_str(project).map_err(|_| Error::Option {
@@ -72,7 +72,7 @@ mod tests {
         ] {
             let target = Target::gs("b", "a key", &options(&set)).unwrap();
             assert_eq!(target.origin, origin);
-            assert!(target.store(0, None).is_ok() && target.movable_bucket().is_none());
+            assert!(target.movable_bucket().is_none());
         }
         for (bucket, key, set) in [
             ("b/c", "k", vec![unsigned]),

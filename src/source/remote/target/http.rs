@@ -1,23 +1,30 @@
 //! Files behind HTTP(S): the URL as it is, with basic authentication, a token, or headers of the user's.
 
 use ::http::Uri;
-use object_store::path::Path;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::{Kind, Target};
+use super::{Service, Target};
 use crate::error::{Error, Result};
-use crate::options::{HttpOptions, Options};
+use crate::options::{HttpOptions, Options, Secret};
 use crate::path::without_secrets;
-use crate::source::remote::http::Auth;
 use crate::source::remote::shown::display;
 
 /// See [`Target::advice`].
-pub(crate) const ADVICE: &str = "GDAL_HTTP_USERPWD, GDAL_HTTP_BEARER, GDAL_HTTP_HEADERS, or the signature in the URL";
+pub(super) const ADVICE: &str = "GDAL_HTTP_USERPWD, GDAL_HTTP_BEARER, GDAL_HTTP_HEADERS, or the signature in the URL";
+
+/// Credentials that are not part of a signature.
+#[derive(Clone, Hash)]
+pub(crate) enum Auth {
+    /// User and password.
+    Basic(String, Option<String>),
+    /// A token.
+    Bearer(Secret),
+}
 
 impl Target {
     /// The file at `url`.
-    pub(crate) fn http(url: &str, options: &Options) -> Result<Self> {
+    pub(super) fn http(url: &str, options: &Options) -> Result<Self> {
         let invalid = |what: &str| Error::Path { path: without_secrets(url), what: what.to_owned() };
         let mut parsed = Url::parse(url).map_err(|error| invalid(&format!("the URL is not valid ({error})")))?;
         if !["http", "https"].contains(&parsed.scheme()) || !parsed.has_host() {
@@ -36,8 +43,7 @@ impl Target {
         let named = identifying_query(&parsed).map_or_else(|| origin.clone(), |query| format!("{origin}?{query}"));
         let authority = parsed.origin().ascii_serialization();
         let credentials = auth.clone();
-        let target =
-            Self::new(named, authority, Path::default(), Kind::Http { url: parsed, auth }, credentials, options)?;
+        let target = Self::new(named, authority, "", Service::Http { url: parsed, auth }, credentials, options)?;
         Ok(Self { origin, ..target })
     }
 }

@@ -1,7 +1,7 @@
-//! Where a remote file lies and how it is asked for: from a location and the options to an object_store.
+//! Where a remote file lies and how it is asked for: from a location and the options to requests.
 //!
-//! Whatever object_store would panic on (it unwraps URLs and header values) is checked here first. An origin tells where
-//! a file lies, not how it is asked for: it is the same with any credentials.
+//! object_store's authorizers sign them. Whatever these would panic on (they unwrap URLs and header values) is checked here
+//! first. An origin says where a file lies, not how it is asked for: it is the same with any credentials.
 
 mod azure;
 mod gs;
@@ -9,78 +9,59 @@ mod http;
 mod s3;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use object_store::aws::AmazonS3;
-use object_store::azure::MicrosoftAzure;
-use object_store::client::{ClientOptions, HttpClient, HttpConnector};
-use object_store::http::{HttpBuilder, HttpStore};
-use object_store::list::PaginatedListStore;
+use ::http::header::{CONTENT_LENGTH, IF_MATCH, RANGE};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use bytes::Bytes;
+use object_store::client::HttpRequest;
 use object_store::path::Path;
-use object_store::{BackoffConfig, ObjectStore, RetryConfig};
 use url::Url;
 
 use crate::error::{Error, Result};
-use crate::options::{AzureAccess, AzureOptions, GsAccess, HttpOptions, Limits, Options, RetryCodes, S3Options};
+use crate::options::{AzureAccess, GsAccess, HttpOptions, Limits, Options, RetryCodes};
 use crate::path::{Location, without_secrets};
 use crate::source::host::turns::Quota;
-use crate::source::remote::call::{Failure, Refusal};
+use crate::source::remote::call::{AskedRange, Failure, Refusal, What};
 use crate::source::remote::clients::ClientKey;
-use crate::source::remote::http::{Auth, Service};
 use crate::source::remote::{netrc, remembered};
+pub(super) use http::Auth;
 
-/// The shortest and the longest wait before another try; the shortest keeps the arithmetic of jitter valid.
-const MIN_DELAY: Duration = Duration::from_millis(1);
-const MAX_DELAY: Duration = Duration::from_secs(30);
-
-/// The number of tries is the bound, not the time they take: a limit of four connections can mean long queues.
-const RETRY_TIMEOUT: Duration = Duration::from_secs(3600);
-
-/// One remote file.
+/// One remote file, or what lies below one prefix.
 pub(crate) struct Target {
     /// See [`crate::source::contract::Source::origin`].
-    pub(crate) origin: String,
+    pub(super) origin: String,
     /// See [`crate::source::contract::Source::identity`].
-    pub(crate) identity: String,
-    /// Scheme, host and port of the requests.
-    pub(crate) authority: String,
-    /// Where it lies in the store that [`Target::store`] makes.
-    pub(crate) path: Path,
-    kind: Kind,
-    client: ClientKey,
-    retry: RetryConfig,
-    limits: Limits,
-    retry_codes: RetryCodes,
+    pub(super) identity: String,
+    /// Scheme, host and port of the requests, as turns are given by them.
+    pub(super) authority: String,
+    /// Which client to use.
+    pub(super) client: ClientKey,
+    /// The user's quotas.
+    pub(super) limits: Limits,
+    /// Tries after the first one.
+    pub(super) retries: usize,
+    /// The wait before the first of them.
+    pub(super) retry_delay: Duration,
+    /// After which statuses another try is made.
+    pub(super) retry_codes: RetryCodes,
+    /// Its key in the bucket or container; empty where the URL is all.
+    key: String,
+    service: Service,
+    /// Headers of the user's.
     headers: HeaderMap,
 }
 
-enum Kind {
+/// Who has the file.
+enum Service {
     Http {
         url: Url,
         auth: Option<Auth>,
     },
-    S3 {
-        bucket: String,
-        options: S3Options,
-    },
+    S3(s3::Bucket),
     /// By the interface of S3 that Google's servers have.
-    Gs {
-        bucket: String,
-        options: S3Options,
-    },
-    Azure {
-        container: String,
-        options: AzureOptions,
-    },
-}
-
-/// A store of one of the kinds.
-enum Built {
-    Http(HttpStore),
-    S3(AmazonS3),
-    Azure(MicrosoftAzure),
+    Gs(s3::Bucket),
+    Azure(azure::Container),
 }
 
 /// What the native transport asks for `location`, where it can: whether the options alone suffice for that, and the
@@ -100,12 +81,12 @@ pub(crate) fn native(location: &Location, options: &Options) -> Option<(bool, Re
 }
 
 impl Target {
-    /// A target without a kind's particulars. `credentials` are what `kind` is asked with besides HTTP's own.
+    /// A target without a service's particulars. `credentials` are what `service` is asked with besides HTTP's own.
     fn new(
         origin: String,
         authority: String,
-        path: Path,
-        kind: Kind,
+        key: &str,
+        service: Service,
         credentials: impl Hash,
         options: &Options,
     ) -> Result<Self> {
@@ -114,32 +95,76 @@ impl Target {
             identity: format!("{origin}#{callers}"),
             origin,
             authority,
-            path,
-            kind,
             client: ClientKey::new(&options.http),
-            retry: retry(&options.http),
             limits: options.limits,
+            retries: options.http.max_retry,
+            retry_delay: options.http.retry_delay,
             retry_codes: options.http.retry_codes.clone(),
+            key: key.to_owned(),
+            service,
             headers: headers(&options.http)?,
         })
     }
 
+    /// The request for `what`, signed now: in `region` where that is not the options', and for the version that has `etag`
+    /// where one is wanted.
+    pub(super) fn request(&self, what: &What, etag: Option<&str>, region: Option<&str>) -> Result<HttpRequest> {
+        let url = match &self.service {
+            Service::Http { url, .. } => url.as_str().to_owned(),
+            Service::S3(bucket) | Service::Gs(bucket) => bucket.url(&self.key, what, region)?,
+            Service::Azure(container) => container.url(&self.key, what),
+        };
+        let mut request = HttpRequest::new(Bytes::new().into());
+        *request.uri_mut() = url.try_into().map_err(|_| cannot_ask(self.advice()))?;
+        let mut headers = self.headers.clone();
+        match what {
+            What::Range(AskedRange { range, .. }) => {
+                headers.extend(header(RANGE, &format!("bytes={}-{}", range.start, range.end - 1)));
+            }
+            What::Tail(length) => headers.extend(header(RANGE, &format!("bytes=-{length}"))),
+            What::Page { .. } => {}
+            What::Put(bytes) => {
+                *request.method_mut() = Method::PUT;
+                *request.body_mut() = bytes.clone().into();
+                headers.insert(CONTENT_LENGTH, bytes.len().into());
+            }
+        }
+        // One that cannot be sent is not asked for: answers are checked in any case.
+        headers.extend(etag.and_then(|etag| header(IF_MATCH, etag)));
+        *request.headers_mut() = headers;
+        let signed = match &self.service {
+            Service::Http { .. } => Ok(()),
+            Service::S3(bucket) | Service::Gs(bucket) => bucket.sign(&mut request, region),
+            Service::Azure(container) => container.sign(&mut request, what),
+        };
+        // The library's text may name the URL with its query.
+        signed.map(|()| request).map_err(|_| cannot_ask(self.advice()))
+    }
+
+    /// Credentials that are not part of a signature.
+    pub(super) fn auth(&self) -> Option<&Auth> {
+        match &self.service {
+            Service::Http { auth, .. } => auth.as_ref(),
+            _ => None,
+        }
+    }
+
     /// The bucket and the options' region, where the bucket is AWS's: a response may name another region.
-    pub(crate) fn movable_bucket(&self) -> Option<(&str, &str)> {
-        match &self.kind {
-            Kind::S3 { bucket, options } => s3::is_movable(options).then_some((bucket, &options.region)),
+    pub(super) fn movable_bucket(&self) -> Option<(&str, &str)> {
+        match &self.service {
+            Service::S3(bucket) => bucket.is_movable().then_some((&bucket.name, &bucket.region)),
             _ => None,
         }
     }
 
     /// The region of its bucket, where AWS has named another one than the options do.
-    pub(crate) fn known_region(&self) -> Option<String> {
+    pub(super) fn known_region(&self) -> Option<String> {
         remembered::region(self.movable_bucket()?.0)
     }
 
     /// The region that a refusal says the bucket lies in, where that is not the one that was asked (`None`: that of the
     /// options). It is remembered.
-    pub(crate) fn other_region<'a>(&self, failure: &'a Failure, asked: Option<&str>) -> Option<&'a str> {
+    pub(super) fn other_region<'a>(&self, failure: &'a Failure, asked: Option<&str>) -> Option<&'a str> {
         let Failure::Status(Refusal { region: Some(region), .. }) = failure else { return None };
         let (bucket, set) = self.movable_bucket().filter(|(_, set)| asked.unwrap_or(set) != region)?;
         crate::trace::debug(|| {
@@ -150,88 +175,42 @@ impl Target {
     }
 
     /// What to set where the server will not let us read or write.
-    pub(crate) fn advice(&self) -> &'static str {
-        match &self.kind {
-            Kind::Http { .. } => http::ADVICE,
-            Kind::S3 { .. } => s3::ADVICE,
-            Kind::Gs { .. } => gs::ADVICE,
-            Kind::Azure { .. } => azure::ADVICE,
+    pub(super) fn advice(&self) -> &'static str {
+        match &self.service {
+            Service::Http { .. } => http::ADVICE,
+            Service::S3(_) => s3::ADVICE,
+            Service::Gs(_) => gs::ADVICE,
+            Service::Azure(_) => azure::ADVICE,
         }
     }
 
     /// What says where it lies.
-    pub(crate) fn whereabouts(&self) -> &'static str {
-        match &self.kind {
-            Kind::Http { .. } => "the URL",
-            Kind::S3 { .. } => "the path and AWS_S3_ENDPOINT",
-            Kind::Gs { .. } => "the path and CPL_GS_ENDPOINT",
-            Kind::Azure { .. } => "the path, AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_CONNECTION_STRING",
+    pub(super) fn whereabouts(&self) -> &'static str {
+        match &self.service {
+            Service::Http { .. } => "the URL",
+            Service::S3(_) => "the path and AWS_S3_ENDPOINT",
+            Service::Gs(_) => "the path and CPL_GS_ENDPOINT",
+            Service::Azure(_) => "the path, AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_CONNECTION_STRING",
         }
     }
 
     /// Whether the server may know ranges that count from a file's end: those of Azure's blobs do not.
-    pub(crate) fn knows_tails(&self) -> bool {
-        !matches!(self.kind, Kind::Azure { .. })
+    pub(super) fn knows_tails(&self) -> bool {
+        !matches!(self.service, Service::Azure(_))
     }
 
     /// Requests that the host gets at the same time.
-    pub(crate) fn connections(&self) -> usize {
+    pub(super) fn connections(&self) -> usize {
         Url::parse(&self.authority).map_or(1, |url| Quota::at(&url, self.limits).connections)
     }
+}
 
-    /// The store that asks for it, in `region` where that is not the options'.
-    pub(crate) fn store(&self, reader: u64, region: Option<&str>) -> Result<Arc<dyn ObjectStore>> {
-        Ok(match self.build(reader, region)? {
-            Built::Http(store) => Arc::new(store),
-            Built::S3(store) => Arc::new(store),
-            Built::Azure(store) => Arc::new(store),
-        })
-    }
+fn cannot_ask(advice: &str) -> Error {
+    Error::read(format!("cannot prepare requests from the options: check {advice}"))
+}
 
-    /// The same, where it can be listed.
-    pub(crate) fn lister(&self, reader: u64, region: Option<&str>) -> Result<Option<Arc<dyn PaginatedListStore>>> {
-        Ok(match self.build(reader, region)? {
-            Built::Http(_) => None,
-            Built::S3(store) => Some(Arc::new(store)),
-            Built::Azure(store) => Some(Arc::new(store)),
-        })
-    }
-
-    fn build(&self, reader: u64, region: Option<&str>) -> Result<Built> {
-        let service = Service {
-            client: self.client.clone(),
-            authority: self.authority.clone(),
-            reader,
-            limits: self.limits,
-            retry_codes: self.retry_codes.clone(),
-            headers: HeaderMap::new(),
-            auth: None,
-        };
-        let with_headers = || Service { headers: self.headers.clone(), ..service.clone() };
-        let store = match &self.kind {
-            Kind::Http { url, auth } => HttpBuilder::new()
-                .with_url(url.as_str())
-                .with_http_connector(connector(Service { auth: auth.clone(), ..with_headers() }))
-                .with_retry(self.retry.clone())
-                .build()
-                .map(Built::Http),
-            // The user's headers go through object_store here, since those that AWS knows must be signed.
-            Kind::S3 { bucket, options } | Kind::Gs { bucket, options } => {
-                s3::builder(bucket, options, region, self.headers.clone())?
-                    .with_http_connector(connector(service))
-                    .with_retry(self.retry.clone())
-                    .build()
-                    .map(Built::S3)
-            }
-            Kind::Azure { container, options } => azure::builder(container, options)
-                .with_http_connector(connector(with_headers()))
-                .with_retry(self.retry.clone())
-                .build()
-                .map(Built::Azure),
-        };
-        // object_store's text may name the URL with its query.
-        store.map_err(|_| Error::read(format!("cannot prepare requests from the options: check {}", self.advice())))
-    }
+fn header(name: HeaderName, value: &str) -> Option<(HeaderName, HeaderValue)> {
+    Some((name, HeaderValue::from_str(value).ok()?))
 }
 
 /// A name for who asks, by the credentials: what one caller has fetched is not another's to read. It lives no longer than
@@ -242,13 +221,10 @@ fn caller(credentials: impl Hash) -> String {
     format!("{:016x}", hasher.finish())
 }
 
-fn connector(service: Service) -> Connector {
-    Connector(HttpClient::new(service))
-}
-
-/// The path of an object, as object_store has it. `shown` is how messages name it.
-fn object_path(key: &str, shown: &str) -> Result<Path> {
-    Path::parse(key).ok().filter(|path| path.as_ref() == key && !key.is_empty()).ok_or_else(|| Error::Path {
+/// Refuses keys that would become other ones on their way. `shown` is how messages name the object.
+fn check_key(key: &str, shown: &str) -> Result<()> {
+    let fits = !key.is_empty() && Path::parse(key).is_ok_and(|path| path.as_ref() == key);
+    fits.then_some(()).ok_or_else(|| Error::Path {
         path: shown.to_owned(),
         what: "a key with empty, '.' or '..' parts, control characters or an outer '/' cannot be asked for; set VSITLM_TRANSPORT=GDAL".to_owned(),
     })
@@ -277,25 +253,6 @@ fn fits(base: &str, key: &str, shown: &str, option: &str) -> Result<()> {
     })
 }
 
-/// Gives every store the client that is ours.
-#[derive(Debug)]
-struct Connector(HttpClient);
-
-impl HttpConnector for Connector {
-    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(self.0.clone())
-    }
-}
-
-fn retry(http: &HttpOptions) -> RetryConfig {
-    let first = http.retry_delay.max(MIN_DELAY);
-    RetryConfig {
-        backoff: BackoffConfig { init_backoff: first, max_backoff: first.max(MAX_DELAY), base: 2.0 },
-        max_retries: http.max_retry,
-        retry_timeout: RETRY_TIMEOUT,
-    }
-}
-
 /// The user's headers. Those that decide what comes back are ours.
 fn headers(http: &HttpOptions) -> Result<HeaderMap> {
     let mut headers = HeaderMap::new();
@@ -319,7 +276,7 @@ fn headers(http: &HttpOptions) -> Result<HeaderMap> {
 mod tests {
     use super::*;
 
-    pub(crate) fn options(more: &[(&str, &str)]) -> Options {
+    pub(super) fn options(more: &[(&str, &str)]) -> Options {
         let get = |name: &str| more.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
         Options::resolve(&get).unwrap()
     }

@@ -59,6 +59,17 @@ fn what_the_index_knows_is_asked_for_from_the_start() {
 }
 
 #[test]
+fn what_cannot_be_sent_is_not_asked_for() {
+    let mock = Mock::new(&file(5000));
+    for store in [http, s3] {
+        let source = store(&mock, "/i", &[]);
+        source.expect("\"a\nb\"");
+        assert_eq!(source.read_ranges(&[range(0, 10)]).unwrap()[0], file(5000)[..10]);
+    }
+    assert!(mock.seen().iter().all(|seen| seen.header("if-match").is_none()));
+}
+
+#[test]
 fn a_weak_etag_is_not_asked_for() {
     let mock = Mock::new(&file(5000));
     mock.replace(&file(5000), "W/\"one\"");

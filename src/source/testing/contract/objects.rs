@@ -66,6 +66,17 @@ fn the_objects_below_a_prefix_are_listed_page_by_page() {
 }
 
 #[test]
+fn a_listing_has_the_users_headers() {
+    let mock = Mock::new(&page(&["a/1"], None));
+    let google = Location::Gs { bucket: "b".into(), key: "a/".into() };
+    let set =
+        [("GS_NO_SIGN_REQUEST", "NO"), ("GDAL_HTTP_HEADERS", "Authorization: Bearer t"), ("GS_USER_PROJECT", "mine")];
+    assert_eq!(listed(&google, &options(&mock, &set)).0.len(), 1);
+    let seen = &mock.seen()[0];
+    assert_eq!((seen.header("authorization"), seen.header("x-goog-user-project")), (Some("Bearer t"), Some("mine")));
+}
+
+#[test]
 fn a_listing_that_fails_half_way_gives_what_it_has() {
     let mock = Mock::new(b"");
     mock.fault([Fault::Body(page(&["a/1"], Some("t"))), Fault::Status(403, vec![])]);
