@@ -8,13 +8,16 @@ use object_store::azure::{AzureAccessKey, AzureAuthorizer, AzureCredential, spli
 use object_store::client::HttpRequest;
 use url::Url;
 
-use super::{Service, Target, cannot_ask, check_key, endpoint, fits, header};
 use crate::error::{Error, Result};
-use crate::options::{AzureAccess, Options};
+use crate::options::{AzureAccess, AzureOptions};
 use crate::source::remote::call::{PAGE, What};
+use crate::source::remote::target::address::{Address, cannot_ask, check_key, endpoint, fits, set};
 
 /// See [`Target::advice`].
 pub(super) const ADVICE: &str = "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_ACCESS_KEY, AZURE_STORAGE_SAS_TOKEN, AZURE_STORAGE_ACCESS_TOKEN or AZURE_NO_SIGN_REQUEST=YES";
+
+/// A URL as long as this, in bytes, cannot be sent.
+const MAX_URL: usize = u16::MAX as usize;
 
 /// A container, and how it is asked for.
 pub(super) struct Container {
@@ -24,21 +27,21 @@ pub(super) struct Container {
     credential: Option<AzureCredential>,
 }
 
-impl Target {
-    /// The blob `key` of `container`.
-    pub(super) fn azure(container: &str, key: &str, options: &Options) -> Result<Self> {
-        let shown = format!("az://{container}/{key}");
+impl Container {
+    /// The container `name`, and where its blob `key` lies.
+    pub(super) fn locate(name: &str, key: &str, options: &AzureOptions) -> Result<(Address, Self)> {
+        let shown = format!("az://{name}/{key}");
         let invalid = |what: &str| Error::Path { path: shown.clone(), what: what.to_owned() };
         check_key(key, &shown)?;
         // "$root" and "$web" are names too.
-        if !container.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-$".contains(&byte)) {
+        if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-$".contains(&byte)) {
             return Err(invalid("the container's name has characters that no container's name has"));
         }
-        let Some(base) = &options.azure.endpoint else {
+        let Some(base) = &options.endpoint else {
             return Err(invalid(&format!("the account is not known: set {ADVICE}")));
         };
-        let account = options.azure.account.as_deref().unwrap_or_default();
-        let token = match &options.azure.access {
+        let account = options.account.as_deref().unwrap_or_default();
+        let token = match &options.access {
             AzureAccess::Bearer(token) => token.expose(),
             _ => "",
         };
@@ -49,20 +52,15 @@ impl Target {
         }
         let url = endpoint("CPL_AZURE_ENDPOINT", base)?;
         let base = url.as_str().trim_end_matches('/').to_owned();
-        fits(&format!("{base}/{container}"), key, &shown, "CPL_AZURE_ENDPOINT")?;
+        fits(&format!("{base}/{name}"), key, &shown, "CPL_AZURE_ENDPOINT")?;
         let place = base.split_once("://").map_or(base.as_str(), |(_, place)| place);
-        let origin = format!("az://{place}/{container}/{key}");
+        let origin = format!("az://{place}/{name}/{key}");
         let authority = url.origin().ascii_serialization();
-        let service = Service::Azure(Container {
-            url: below(url, [container]),
-            account: account.to_owned(),
-            credential: credential(&options.azure.access)?,
-        });
-        Self::new(origin, authority, key, service, options.azure.clone(), options)
+        let credential = credential(&options.access)?;
+        let container = Self { url: below(url, [name]), account: account.to_owned(), credential };
+        Ok((Address { origin, authority }, container))
     }
-}
 
-impl Container {
     /// Where the blob `key` is asked for, or a page of the container's listing.
     pub(super) fn url(&self, key: &str, what: &What) -> String {
         let What::Page { prefix, token } = what else { return below(self.url.clone(), key.split('/')).into() };
@@ -85,10 +83,16 @@ impl Container {
         let Some(credential) = &self.credential else {
             // The version and the date, which the authorizer adds too.
             headers.insert("x-ms-version", HeaderValue::from_static("2023-11-03"));
-            headers.extend(header(DATE, &httpdate::fmt_http_date(SystemTime::now())));
+            set(headers, DATE, &httpdate::fmt_http_date(SystemTime::now()));
             return Ok(());
         };
-        if !matches!(credential, AzureCredential::SASToken(_)) {
+        if let AzureCredential::SASToken(pairs) = credential {
+            // The authorizer would panic on a URL that becomes too long.
+            let added: usize = pairs.iter().map(|(name, value)| 3 * (name.len() + value.len()) + 2).sum();
+            if request.uri().to_string().len() + added >= MAX_URL {
+                return Err(object_store::Error::NotSupported { source: "the URL is too long".into() });
+            }
+        } else {
             // The authorizer would add its own to the user's.
             headers.remove(AUTHORIZATION);
         }
@@ -112,50 +116,4 @@ fn below<'a>(mut url: Url, parts: impl IntoIterator<Item = &'a str>) -> Url {
         path.extend(parts);
     }
     url
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::tests::options;
-    use super::*;
-
-    const ACCOUNT: (&str, &str) = ("AZURE_STORAGE_ACCOUNT", "me");
-
-    #[test]
-    fn origins_are_the_same_whatever_the_credentials() {
-        let cloud = "az://me.blob.core.windows.net/c/a key";
-        for (set, origin) in [
-            (vec![ACCOUNT, ("AZURE_NO_SIGN_REQUEST", "YES")], cloud),
-            (vec![ACCOUNT, ("AZURE_STORAGE_ACCESS_KEY", "c2VzYW1l")], cloud),
-            (vec![ACCOUNT, ("AZURE_STORAGE_SAS_TOKEN", "?sv=1&sig=sesame")], cloud),
-            (vec![ACCOUNT, ("AZURE_STORAGE_ACCESS_TOKEN", "sesame")], cloud),
-            (
-                vec![(
-                    "AZURE_STORAGE_CONNECTION_STRING",
-                    "AccountName=me;AccountKey=c2VzYW1l;BlobEndpoint=http://127.0.0.1:10000/me",
-                )],
-                "az://127.0.0.1:10000/me/c/a key",
-            ),
-        ] {
-            let target = Target::azure("c", "a key", &options(&set)).unwrap();
-            assert_eq!(target.origin, origin);
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_sent_is_refused_without_showing_it() {
-        let key = ("AZURE_STORAGE_ACCESS_KEY", "not base64: sesame");
-        let error = Target::azure("c", "k", &options(&[ACCOUNT, key])).map(|_| ()).unwrap_err().to_string();
-        assert!(error.contains("AZURE_STORAGE_ACCESS_KEY") && !error.contains("sesame"), "{error}");
-        for (container, key, set) in [
-            ("c/d", "k", vec![ACCOUNT]),
-            ("c", "a//k", vec![ACCOUNT]),
-            ("c", "k", vec![]),
-            ("c", "k", vec![ACCOUNT, ("AZURE_STORAGE_ACCESS_TOKEN", "sesame\n")]),
-            ("c", "k", vec![ACCOUNT, ("CPL_AZURE_ENDPOINT", "https://u:sesame@h")]),
-        ] {
-            let error = Target::azure(container, key, &options(&set)).map(|_| ()).unwrap_err().to_string();
-            assert!(!error.contains("sesame"), "{error}");
-        }
-    }
 }

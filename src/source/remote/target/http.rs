@@ -4,11 +4,11 @@ use ::http::Uri;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::{Service, Target};
 use crate::error::{Error, Result};
-use crate::options::{HttpOptions, Options, Secret};
+use crate::options::{HttpOptions, Secret};
 use crate::path::without_secrets;
 use crate::source::remote::shown::display;
+use crate::source::remote::target::address::Address;
 
 /// See [`Target::advice`].
 pub(super) const ADVICE: &str = "GDAL_HTTP_USERPWD, GDAL_HTTP_BEARER, GDAL_HTTP_HEADERS, or the signature in the URL";
@@ -22,15 +22,20 @@ pub(crate) enum Auth {
     Bearer(Secret),
 }
 
-impl Target {
-    /// The file at `url`.
-    pub(super) fn http(url: &str, options: &Options) -> Result<Self> {
+/// A URL, without user info, and how it is asked for.
+pub(super) struct Resource {
+    pub(super) url: Url,
+    pub(super) auth: Option<Auth>,
+}
+
+impl Resource {
+    pub(super) fn locate(url: &str, options: &HttpOptions) -> Result<(Address, Self)> {
         let invalid = |what: &str| Error::Path { path: without_secrets(url), what: what.to_owned() };
         let mut parsed = Url::parse(url).map_err(|error| invalid(&format!("the URL is not valid ({error})")))?;
         if !["http", "https"].contains(&parsed.scheme()) || !parsed.has_host() {
             return Err(invalid("only URLs that begin with http:// or https:// and a host can be read"));
         }
-        let auth = url_auth(&parsed).or_else(|| option_auth(&options.http));
+        let auth = url_auth(&parsed).or_else(|| option_auth(options));
         parsed.set_fragment(None);
         // Neither fails for a URL that has a host.
         let _ = parsed.set_username("");
@@ -38,13 +43,14 @@ impl Target {
         if Uri::try_from(parsed.as_str()).is_err() {
             return Err(invalid("the URL is too long, or has characters that must be percent-encoded"));
         }
-        let origin = display(&parsed);
-        // Signatures differ from one signed URL of a file to the next; who has one may read what another has fetched.
-        let named = identifying_query(&parsed).map_or_else(|| origin.clone(), |query| format!("{origin}?{query}"));
-        let authority = parsed.origin().ascii_serialization();
-        let credentials = auth.clone();
-        let target = Self::new(named, authority, "", Service::Http { url: parsed, auth }, credentials, options)?;
-        Ok(Self { origin, ..target })
+        let address = Address { origin: display(&parsed), authority: parsed.origin().ascii_serialization() };
+        Ok((address, Self { url: parsed, auth }))
+    }
+
+    /// `origin` with the part of the query string by which files differ. Signatures differ from one signed URL of a file to
+    /// the next; who has one may read what another has fetched.
+    pub(super) fn identifying_name(&self, origin: &str) -> String {
+        identifying_query(&self.url).map_or_else(|| origin.to_owned(), |query| format!("{origin}?{query}"))
     }
 }
 
@@ -81,47 +87,4 @@ fn identifying_query(url: &Url) -> Option<String> {
         })
         .collect();
     (!kept.is_empty()).then(|| kept.join("&"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::tests::options;
-    use super::*;
-
-    #[test]
-    fn callers_with_other_credentials_are_told_apart() {
-        let identity = |url: &str, set: &[(&str, &str)]| Target::http(url, &options(set)).unwrap().identity;
-        let callers = [
-            identity("https://h/a", &[]),
-            identity("https://u:p@h/a", &[]),
-            identity("https://u:q@h/a", &[]),
-            identity("https://h/a", &[("GDAL_HTTP_USERPWD", "u:r")]),
-            identity("https://h/a", &[("GDAL_HTTP_BEARER", "t")]),
-            identity("https://h/a", &[("GDAL_HTTP_HEADERS", "X-Key: 1")]),
-            identity("https://h/a", &[("GDAL_HTTP_HEADERS", "X-Key: 2")]),
-        ];
-        let apart: std::collections::HashSet<_> = callers.iter().collect();
-        assert_eq!(apart.len(), callers.len());
-        assert_eq!(callers[0], identity("https://h/a?X-Amz-Signature=1", &[("GDAL_HTTP_MAX_RETRY", "9")]));
-        assert!(callers.iter().all(|name| name.starts_with("https://h/a#") && !name.contains(":p")));
-    }
-
-    #[test]
-    fn origins_and_identities() {
-        for (url, origin, query) in [
-            ("HTTPS://u:p@Host:443/A%20b?q#f", "https://host/A%20b", "?q"),
-            ("http://h:8080/a?X-Amz-Date=1&versionId=2&X-Amz-Signature=3", "http://h:8080/a", "?versionId=2"),
-            ("http://h/a?sv=1&snapshot=2&sig=3", "http://h/a", "?snapshot=2"),
-            ("http://h/a?sv=1", "http://h/a", "?sv=1"),
-            ("http://h/a?x-goog-signature=1", "http://h/a", ""),
-        ] {
-            let target = Target::http(url, &options(&[])).unwrap();
-            let (named, _) = target.identity.rsplit_once('#').unwrap();
-            assert_eq!((target.origin.as_str(), named), (origin, format!("{origin}{query}").as_str()));
-        }
-        for wrong in ["ftp://h/a", "http:///", "no url", "http://u:sesame@h:99999/?sesame"] {
-            let error = Target::http(wrong, &options(&[])).map(|_| ()).unwrap_err().to_string();
-            assert!(error.starts_with("cannot read the path") && !error.contains("sesame"), "{error}");
-        }
-    }
 }

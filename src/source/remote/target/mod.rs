@@ -3,6 +3,7 @@
 //! object_store's authorizers sign them. Whatever these would panic on (they unwrap URLs and header values) is checked here
 //! first. An origin says where a file lies, not how it is asked for: it is the same with any credentials.
 
+mod address;
 mod azure;
 mod gs;
 mod http;
@@ -12,20 +13,23 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use ::http::header::{CONTENT_LENGTH, IF_MATCH, RANGE};
-use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use bytes::Bytes;
 use object_store::client::HttpRequest;
-use object_store::path::Path;
 use url::Url;
 
 use crate::error::{Error, Result};
 use crate::options::{AzureAccess, GsAccess, HttpOptions, Limits, Options, RetryCodes};
-use crate::path::{Location, without_secrets};
+use crate::path::Location;
 use crate::source::host::turns::Quota;
 use crate::source::remote::call::{AskedRange, Failure, Refusal, What};
 use crate::source::remote::clients::ClientKey;
+use crate::source::remote::target::address::{Address, cannot_ask, set};
+use crate::source::remote::target::azure::Container;
+pub(super) use crate::source::remote::target::http::Auth;
+use crate::source::remote::target::http::Resource;
+use crate::source::remote::target::s3::Bucket;
 use crate::source::remote::{netrc, remembered};
-pub(super) use http::Auth;
 
 /// One remote file, or what lies below one prefix.
 pub(crate) struct Target {
@@ -54,14 +58,11 @@ pub(crate) struct Target {
 
 /// Who has the file.
 enum Service {
-    Http {
-        url: Url,
-        auth: Option<Auth>,
-    },
-    S3(s3::Bucket),
+    Http(Resource),
+    S3(Bucket),
     /// By the interface of S3 that Google's servers have.
-    Gs(s3::Bucket),
-    Azure(azure::Container),
+    Gs(Bucket),
+    Azure(Container),
 }
 
 /// What the native transport asks for `location`, where it can: whether the options alone suffice for that, and the
@@ -106,11 +107,35 @@ impl Target {
         })
     }
 
+    fn http(url: &str, options: &Options) -> Result<Self> {
+        let (Address { origin, authority }, resource) = Resource::locate(url, &options.http)?;
+        let (name, auth) = (resource.identifying_name(&origin), resource.auth.clone());
+        let target = Self::new(name, authority, "", Service::Http(resource), auth, options)?;
+        Ok(Self { origin, ..target })
+    }
+
+    fn s3(bucket: &str, key: &str, options: &Options) -> Result<Self> {
+        let (Address { origin, authority }, bucket) = Bucket::locate(bucket, key, &options.s3)?;
+        Self::new(origin, authority, key, Service::S3(bucket), &options.s3, options)
+    }
+
+    fn gs(bucket: &str, key: &str, options: &Options) -> Result<Self> {
+        let (Address { origin, authority }, bucket) = gs::locate(bucket, key, &options.gs)?;
+        let mut target = Self::new(origin, authority, key, Service::Gs(bucket), &options.gs, options)?;
+        target.headers.extend(gs::payer(&options.gs)?);
+        Ok(target)
+    }
+
+    fn azure(container: &str, key: &str, options: &Options) -> Result<Self> {
+        let (Address { origin, authority }, container) = Container::locate(container, key, &options.azure)?;
+        Self::new(origin, authority, key, Service::Azure(container), &options.azure, options)
+    }
+
     /// The request for `what`, signed now: in `region` where that is not the options', and for the version that has `etag`
     /// where one is wanted.
     pub(super) fn request(&self, what: &What, etag: Option<&str>, region: Option<&str>) -> Result<HttpRequest> {
         let url = match &self.service {
-            Service::Http { url, .. } => url.as_str().to_owned(),
+            Service::Http(resource) => resource.url.as_str().to_owned(),
             Service::S3(bucket) | Service::Gs(bucket) => bucket.url(&self.key, what, region)?,
             Service::Azure(container) => container.url(&self.key, what),
         };
@@ -119,9 +144,9 @@ impl Target {
         let mut headers = self.headers.clone();
         match what {
             What::Range(AskedRange { range, .. }) => {
-                headers.extend(header(RANGE, &format!("bytes={}-{}", range.start, range.end - 1)));
+                set(&mut headers, RANGE, &format!("bytes={}-{}", range.start, range.end - 1));
             }
-            What::Tail(length) => headers.extend(header(RANGE, &format!("bytes=-{length}"))),
+            What::Tail(length) => set(&mut headers, RANGE, &format!("bytes=-{length}")),
             What::Page { .. } => {}
             What::Put(bytes) => {
                 *request.method_mut() = Method::PUT;
@@ -129,11 +154,13 @@ impl Target {
                 headers.insert(CONTENT_LENGTH, bytes.len().into());
             }
         }
-        // One that cannot be sent is not asked for: answers are checked in any case.
-        headers.extend(etag.and_then(|etag| header(IF_MATCH, etag)));
+        if let Some(etag) = etag {
+            // One that cannot be sent is not asked for: answers are checked in any case.
+            set(&mut headers, IF_MATCH, etag);
+        }
         *request.headers_mut() = headers;
         let signed = match &self.service {
-            Service::Http { .. } => Ok(()),
+            Service::Http(_) => Ok(()),
             Service::S3(bucket) | Service::Gs(bucket) => bucket.sign(&mut request, region),
             Service::Azure(container) => container.sign(&mut request, what),
         };
@@ -144,7 +171,7 @@ impl Target {
     /// Credentials that are not part of a signature.
     pub(super) fn auth(&self) -> Option<&Auth> {
         match &self.service {
-            Service::Http { auth, .. } => auth.as_ref(),
+            Service::Http(resource) => resource.auth.as_ref(),
             _ => None,
         }
     }
@@ -177,7 +204,7 @@ impl Target {
     /// What to set where the server will not let us read or write.
     pub(super) fn advice(&self) -> &'static str {
         match &self.service {
-            Service::Http { .. } => http::ADVICE,
+            Service::Http(_) => http::ADVICE,
             Service::S3(_) => s3::ADVICE,
             Service::Gs(_) => gs::ADVICE,
             Service::Azure(_) => azure::ADVICE,
@@ -187,7 +214,7 @@ impl Target {
     /// What says where it lies.
     pub(super) fn whereabouts(&self) -> &'static str {
         match &self.service {
-            Service::Http { .. } => "the URL",
+            Service::Http(_) => "the URL",
             Service::S3(_) => "the path and AWS_S3_ENDPOINT",
             Service::Gs(_) => "the path and CPL_GS_ENDPOINT",
             Service::Azure(_) => "the path, AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_CONNECTION_STRING",
@@ -205,52 +232,12 @@ impl Target {
     }
 }
 
-fn cannot_ask(advice: &str) -> Error {
-    Error::read(format!("cannot prepare requests from the options: check {advice}"))
-}
-
-fn header(name: HeaderName, value: &str) -> Option<(HeaderName, HeaderValue)> {
-    Some((name, HeaderValue::from_str(value).ok()?))
-}
-
 /// A name for who asks, by the credentials: what one caller has fetched is not another's to read. It lives no longer than
 /// the process.
 fn caller(credentials: impl Hash) -> String {
     let mut hasher = DefaultHasher::new();
     credentials.hash(&mut hasher);
     format!("{:016x}", hasher.finish())
-}
-
-/// Refuses keys that would become other ones on their way. `shown` is how messages name the object.
-fn check_key(key: &str, shown: &str) -> Result<()> {
-    let fits = !key.is_empty() && Path::parse(key).is_ok_and(|path| path.as_ref() == key);
-    fits.then_some(()).ok_or_else(|| Error::Path {
-        path: shown.to_owned(),
-        what: "a key with empty, '.' or '..' parts, control characters or an outer '/' cannot be asked for; set VSITLM_TRANSPORT=GDAL".to_owned(),
-    })
-}
-
-/// An endpoint that an option names: a URL of a host, perhaps with a port and a path.
-fn endpoint(name: &'static str, value: &str) -> Result<Url> {
-    let url = Url::parse(value).ok().filter(|url| {
-        ["http", "https"].contains(&url.scheme())
-            && url.has_host()
-            && url.username().is_empty()
-            && url.query().is_none()
-    });
-    url.ok_or_else(|| Error::Option {
-        name,
-        value: without_secrets(value),
-        expected: "a host with an optional port, or a URL of one",
-    })
-}
-
-/// The longest URL that will be sent can be one: each byte of the key can take three.
-fn fits(base: &str, key: &str, shown: &str, option: &str) -> Result<()> {
-    Uri::try_from(format!("{base}/{}", "%20".repeat(key.len()))).map(|_| ()).map_err(|_| Error::Path {
-        path: shown.to_owned(),
-        what: format!("{option} and the bucket do not make a URL, or the key is too long"),
-    })
 }
 
 /// The user's headers. Those that decide what comes back are ours.
@@ -273,11 +260,4 @@ fn headers(http: &HttpOptions) -> Result<HeaderMap> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    pub(super) fn options(more: &[(&str, &str)]) -> Options {
-        let get = |name: &str| more.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-        Options::resolve(&get).unwrap()
-    }
-}
+mod tests;

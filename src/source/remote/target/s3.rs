@@ -9,11 +9,11 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 use url::form_urlencoded::Serializer;
 
-use super::{Service, Target, check_key, endpoint, fits};
 use crate::error::{Error, Result};
-use crate::options::{Options, S3Options};
+use crate::options::S3Options;
 use crate::source::remote::call::{PAGE, What};
 use crate::source::remote::response::is_region;
+use crate::source::remote::target::address::{Address, check_key, endpoint, fits};
 
 /// See [`Target::advice`].
 pub(super) const ADVICE: &str = "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_NO_SIGN_REQUEST, AWS_REQUEST_PAYER=requester, AWS_S3_ENDPOINT";
@@ -37,24 +37,21 @@ pub(super) struct Bucket {
     credential: Option<AwsCredential>,
 }
 
-impl Target {
-    /// The object `key` of `bucket`.
-    pub(super) fn s3(bucket: &str, key: &str, options: &Options) -> Result<Self> {
-        let s3 = &options.s3;
-        let shown = format!("s3://{bucket}/{key}");
-        check_key(key, &shown)?;
-        check(bucket, s3, &shown, "AWS_ACCESS_KEY_ID, AWS_SESSION_TOKEN or AWS_REGION")?;
-        let made = Bucket::new(bucket, s3)?;
-        let host = made.endpoint.as_ref().map_or_else(|| AWS.to_owned(), aws_or_own);
-        let origin = format!("s3://{host}/{bucket}/{key}");
-        let own = made.endpoint.as_ref().map(|url| url.origin().ascii_serialization());
-        let authority = own.unwrap_or_else(|| format!("https://{bucket}.{AWS}"));
-        fits(&made.base(None)?, key, &shown, "AWS_S3_ENDPOINT")?;
-        Self::new(origin, authority, key, Service::S3(made), s3.clone(), options)
-    }
-}
-
 impl Bucket {
+    /// The bucket `name`, and where its object `key` lies.
+    pub(super) fn locate(name: &str, key: &str, options: &S3Options) -> Result<(Address, Self)> {
+        let shown = format!("s3://{name}/{key}");
+        check_key(key, &shown)?;
+        check(name, options, &shown, "AWS_ACCESS_KEY_ID, AWS_SESSION_TOKEN or AWS_REGION")?;
+        let bucket = Self::new(name, options)?;
+        let host = bucket.endpoint.as_ref().map_or_else(|| AWS.to_owned(), aws_or_own);
+        let origin = format!("s3://{host}/{name}/{key}");
+        let own = bucket.endpoint.as_ref().map(|url| url.origin().ascii_serialization());
+        let authority = own.unwrap_or_else(|| format!("https://{name}.{AWS}"));
+        fits(&bucket.base(None)?, key, &shown, "AWS_S3_ENDPOINT")?;
+        Ok((Address { origin, authority }, bucket))
+    }
+
     pub(super) fn new(name: &str, s3: &S3Options) -> Result<Self> {
         let credential = match (&s3.access_key_id, &s3.secret_access_key) {
             (Some(id), Some(secret)) if !s3.no_sign_request => Some(AwsCredential {
@@ -152,69 +149,5 @@ fn aws_or_own(url: &Url) -> String {
         (Some(name), _) if name == "s3" || name.starts_with("s3.") || name.starts_with("s3-") => AWS.to_owned(),
         (_, Some(port)) => format!("{host}:{port}"),
         (_, None) => host.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::tests::options;
-    use super::*;
-
-    #[test]
-    fn endpoints() {
-        let own = ("AWS_S3_ENDPOINT", "s3.example:9000");
-        for (bucket, more, base, origin) in [
-            ("b", vec![], "https://b.s3.us-east-1.amazonaws.com", "s3://s3.amazonaws.com/b/k"),
-            (
-                "b",
-                vec![("AWS_REGION", "cn-north-1")],
-                "https://b.s3.cn-north-1.amazonaws.com.cn",
-                "s3://s3.amazonaws.com/b/k",
-            ),
-            ("b.c", vec![], "https://s3.us-east-1.amazonaws.com/b.c", "s3://s3.amazonaws.com/b.c/k"),
-            (
-                "b",
-                vec![("AWS_VIRTUAL_HOSTING", "NO")],
-                "https://s3.us-east-1.amazonaws.com/b",
-                "s3://s3.amazonaws.com/b/k",
-            ),
-            ("b", vec![own], "https://b.s3.example:9000", "s3://s3.example:9000/b/k"),
-            (
-                "b",
-                vec![own, ("AWS_HTTPS", "NO"), ("AWS_VIRTUAL_HOSTING", "NO")],
-                "http://s3.example:9000/b",
-                "s3://s3.example:9000/b/k",
-            ),
-            ("b", vec![("AWS_S3_ENDPOINT", "http://[::1]:9000/")], "http://[::1]:9000/b", "s3://[::1]:9000/b/k"),
-            (
-                "b",
-                vec![("AWS_S3_ENDPOINT", "s3.amazonaws.com")],
-                "https://b.s3.us-east-1.amazonaws.com",
-                "s3://s3.amazonaws.com/b/k",
-            ),
-            (
-                "b",
-                vec![("AWS_S3_ENDPOINT", "s3.eu-west-1.amazonaws.com")],
-                "https://b.s3.eu-west-1.amazonaws.com",
-                "s3://s3.amazonaws.com/b/k",
-            ),
-            (
-                "b",
-                vec![("AWS_S3_ENDPOINT", "notaws3.amazonaws.com.evil")],
-                "https://b.notaws3.amazonaws.com.evil",
-                "s3://notaws3.amazonaws.com.evil/b/k",
-            ),
-        ] {
-            let options = options(&more);
-            assert_eq!(Bucket::new(bucket, &options.s3).unwrap().base(None).unwrap(), base);
-            assert_eq!(Target::s3(bucket, "k", &options).unwrap().origin, origin);
-        }
-        for wrong in
-            [("AWS_S3_ENDPOINT", "https://u:sesame@h"), ("AWS_S3_ENDPOINT", "h/?sesame"), ("AWS_REGION", "a.b/c")]
-        {
-            let error = Target::s3("b", "k", &options(&[wrong])).map(|_| ()).unwrap_err();
-            assert!(matches!(&error, Error::Option { name, .. } if *name == wrong.0), "{error}");
-            assert!(!error.to_string().contains("sesame"), "{error}");
-        }
     }
 }
