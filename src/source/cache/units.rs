@@ -55,11 +55,11 @@ pub(crate) fn fetch_units(source: &Arc<dyn Source>, units: &[SourceRange], optio
     let taken = store.take(|| version_of(source.as_ref()), units, u64::MAX);
     count_taken(source.as_ref(), &taken);
     let Taken { mut answers, followed, led } = taken;
-    for (index, bytes) in fetch(led, source, options)? {
+    fetch(led, source, options, &mut |index, bytes| {
         if let Some(place) = answers.get_mut(index) {
             *place = Some(bytes);
         }
-    }
+    })?;
     for (index, flight) in followed {
         let (Some(unit), Some(place)) = (units.get(index), answers.get_mut(index)) else { continue };
         *place = Some(match landed(source.as_ref(), flight.wait())? {
@@ -254,23 +254,20 @@ fn version_of(source: &dyn Source) -> FileVersion {
     FileVersion { identity: source.identity().into(), version: version.into() }
 }
 
-/// Fetches what was taken on, each unit handed on as soon as it is there: the bytes by index into the caller's units.
-fn fetch(led: Led, source: &Arc<dyn Source>, options: &Options) -> Result<Vec<(usize, Bytes)>> {
+/// Fetches what was taken on. `each` gets the units as soon as they are there, by index into the caller's units.
+fn fetch(led: Led, source: &Arc<dyn Source>, options: &Options, each: &mut dyn FnMut(usize, Bytes)) -> Result<()> {
     if led.is_done() {
-        return Ok(Vec::new());
+        return Ok(());
     }
     let mut delivery = Delivery::new(led, source.as_ref(), options);
-    let mut fetched = Vec::new();
     let read = source.read_each(&delivery.requests(), &mut |number, body| {
-        delivery.deliver(source.as_ref(), number, &body, &mut |index, bytes| fetched.push((index, bytes)));
+        delivery.deliver(source.as_ref(), number, &body, each);
     });
-    match read.and_then(|()| if delivery.led.is_done() { Ok(()) } else { Err(short()) }) {
-        Ok(()) => Ok(fetched),
-        Err(error) => {
-            delivery.led.fail(&error);
-            Err(error)
-        }
+    let outcome = read.and_then(|()| if delivery.led.is_done() { Ok(()) } else { Err(short()) });
+    if let Err(error) = &outcome {
+        delivery.led.fail(error);
     }
+    outcome
 }
 
 /// Units that come by fewer requests.

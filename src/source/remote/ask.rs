@@ -78,7 +78,7 @@ impl Asker {
     /// The error that the user sees for a request for `what`.
     pub(super) fn error(&self, what: &What, Failed { failure, tries }: Failed) -> Error {
         count(&self.host().counters.read_errors, 1);
-        failure.error(what, tries, self.target.advice(), self.target.whereabouts())
+        failure.error(what, tries, self.target.hints())
     }
 
     /// Asks for `what` and waits for it, on a thread that is not the runtime's.

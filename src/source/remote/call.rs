@@ -9,7 +9,6 @@ use http::StatusCode;
 
 use crate::error::Error;
 use crate::source::contract::Meta;
-use crate::source::remote::shown::root_cause;
 
 /// Objects of a page. Azure would give 5,000, in more bytes than are read of a page.
 pub(super) const PAGE: usize = 1000;
@@ -60,6 +59,15 @@ pub(super) enum Failure {
     PastEnd { size: Option<u64> },
     /// Nothing was sent.
     Unsent(Error),
+}
+
+/// What to check where a request fails.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hints {
+    /// What to set where the server will not let us read or write.
+    pub(super) credentials: &'static str,
+    /// What says where the file lies.
+    pub(super) place: &'static str,
 }
 
 /// A response that says no.
@@ -114,9 +122,8 @@ impl Failure {
         Self::Transport { cause, again }
     }
 
-    /// The error that the user sees after `tries` tries for `what`. It has nothing of a server's own text. `advice` is what
-    /// to set where access is denied, `whereabouts` what says where the file lies.
-    pub(super) fn error(self, what: &What, tries: u64, advice: &'static str, whereabouts: &'static str) -> Error {
+    /// The error that the user sees after `tries` tries for `what`. It has nothing of a server's own text.
+    pub(super) fn error(self, what: &What, tries: u64, Hints { credentials, place }: Hints) -> Error {
         let after = |cause: &str, advice: &str| after_tries(what, tries, cause, advice);
         let later = "try again later, or raise GDAL_HTTP_MAX_RETRY";
         match self {
@@ -125,8 +132,8 @@ impl Failure {
                 let word = code.map(|code| format!(" {code}")).unwrap_or_default();
                 let said = format!("HTTP {}{word}", status.as_u16());
                 match status.as_u16() {
-                    404 | 410 => Error::NotFound { detail: format!(" ({said})"), check: whereabouts },
-                    401 | 403 => Error::Denied { detail: format!(" ({said})"), check: advice },
+                    404 | 410 => Error::NotFound { detail: format!(" ({said})"), check: place },
+                    401 | 403 => Error::Denied { detail: format!(" ({said})"), check: credentials },
                     407 => after(&said, "the proxy wants a user and password: set GDAL_HTTP_PROXYUSERPWD"),
                     300..=399 => after(&said, "check the URL, AWS_REGION and AWS_S3_ENDPOINT"),
                     429 => after(
@@ -136,7 +143,7 @@ impl Failure {
                     ),
                     500.. => after(&said, later),
                     // S3 answers 400 to a token that has expired.
-                    _ => after(&said, &format!("check the path, and {advice}")),
+                    _ => after(&said, &format!("check the path, and {credentials}")),
                 }
             }
             Self::Paused { left } => Error::read(format!(
@@ -214,6 +221,15 @@ fn after_tries(what: &What, tries: u64, cause: &str, advice: &str) -> Error {
     };
     let times = if tries == 1 { "once".to_owned() } else { format!("{tries} times") };
     Error::read(format!("{doing} failed, tried {times}: {cause}; {advice}"))
+}
+
+/// The last link of an error's chain, in words: the outer links repeat it, or name the URL.
+pub(super) fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
 }
 
 /// Whether the server's certificate is why there is no connection: another try does not make it valid.

@@ -15,13 +15,13 @@ use object_store::client::HttpRequest;
 use url::Url;
 
 use crate::error::Error;
+use crate::path::without_secrets;
 use crate::source::host::statistics::count;
 use crate::source::host::turns::Quota;
 use crate::source::host::{Host, host};
 use crate::source::remote::call::{Failure, Received, What};
 use crate::source::remote::clients::client;
 use crate::source::remote::response::receive;
-use crate::source::remote::shown::display;
 use crate::source::remote::target::{Auth, Target};
 
 /// Redirects followed, as curl has it by default in GDAL.
@@ -55,7 +55,7 @@ pub(super) async fn attempt(
     }
     crate::trace::debug(|| {
         let (status, spent, waited) = (response.status().as_u16(), at.elapsed().as_millis(), waited.as_millis());
-        let (method, url, what) = (request.method(), display(&url), what.brief());
+        let (method, url, what) = (request.method(), without_secrets(url.as_str()), what.brief());
         format!("{method} {url} {what}: HTTP {status} after {spent} ms, sent after {waited} ms")
     });
     outcome

@@ -12,7 +12,6 @@
 //! | `clients` | the HTTP clients of a process |
 //! | `remembered` | what a process remembers of files besides their bytes |
 //! | `netrc` | which hosts GDAL has a password for |
-//! | `shown` | what may be shown of URLs and errors |
 //!
 //! Of object_store the authorizers are used, not the stores. A store would decide by the status alone what is tried again,
 //! would not check an answer's length, and would sign a request before it waits for its turn.
@@ -26,7 +25,6 @@ mod list;
 mod netrc;
 mod remembered;
 mod response;
-mod shown;
 mod target;
 
 pub(crate) use file::Remote;

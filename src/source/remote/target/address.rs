@@ -6,6 +6,7 @@ use url::Url;
 
 use crate::error::{Error, Result};
 use crate::path::without_secrets;
+use crate::source::remote::call::Hints;
 
 /// Where a file lies, and who is asked for it.
 pub(super) struct Address {
@@ -15,9 +16,9 @@ pub(super) struct Address {
     pub(super) authority: String,
 }
 
-/// The error where requests cannot be made; `advice` names the options.
-pub(super) fn cannot_ask(advice: &str) -> Error {
-    Error::read(format!("cannot prepare requests from the options: check {advice}"))
+/// The error where requests cannot be made.
+pub(super) fn cannot_ask(hints: Hints) -> Error {
+    Error::read(format!("cannot prepare requests from the options: check {}", hints.credentials))
 }
 
 /// Sets a header, unless `value` is one that cannot be sent.

@@ -10,11 +10,13 @@ use url::Url;
 
 use crate::error::{Error, Result};
 use crate::options::{AzureAccess, AzureOptions};
-use crate::source::remote::call::{PAGE, What};
+use crate::source::remote::call::{Hints, PAGE, What};
 use crate::source::remote::target::address::{Address, cannot_ask, check_key, endpoint, fits, set};
 
-/// See [`Target::advice`].
-pub(super) const ADVICE: &str = "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_ACCESS_KEY, AZURE_STORAGE_SAS_TOKEN, AZURE_STORAGE_ACCESS_TOKEN or AZURE_NO_SIGN_REQUEST=YES";
+pub(super) const HINTS: Hints = Hints {
+    credentials: "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_ACCESS_KEY, AZURE_STORAGE_SAS_TOKEN, AZURE_STORAGE_ACCESS_TOKEN or AZURE_NO_SIGN_REQUEST=YES",
+    place: "the path, AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_CONNECTION_STRING",
+};
 
 /// A URL as long as this, in bytes, cannot be sent.
 const MAX_URL: usize = u16::MAX as usize;
@@ -38,7 +40,7 @@ impl Container {
             return Err(invalid("the container's name has characters that no container's name has"));
         }
         let Some(base) = &options.endpoint else {
-            return Err(invalid(&format!("the account is not known: set {ADVICE}")));
+            return Err(invalid(&format!("the account is not known: set {}", HINTS.credentials)));
         };
         let account = options.account.as_deref().unwrap_or_default();
         let token = match &options.access {
@@ -107,7 +109,7 @@ fn credential(access: &AzureAccess) -> Result<Option<AzureCredential>> {
         AzureAccess::Bearer(token) => Some(AzureCredential::BearerToken(token.expose().to_owned())),
         AzureAccess::Unsigned | AzureAccess::Gdal => return Ok(None),
     };
-    credential.map(Some).ok_or_else(|| cannot_ask(ADVICE))
+    credential.map(Some).ok_or_else(|| cannot_ask(HINTS))
 }
 
 /// The URL of what lies below `url`, which has a host and so can have a path.

@@ -6,11 +6,14 @@ use ::http::{HeaderName, HeaderValue};
 
 use crate::error::{Error, Result};
 use crate::options::{GsAccess, GsOptions, S3Options};
+use crate::source::remote::call::Hints;
 use crate::source::remote::target::address::{Address, check_key, endpoint, fits};
 use crate::source::remote::target::s3::{Bucket, check};
 
-/// See [`Target::advice`].
-pub(super) const ADVICE: &str = "GS_NO_SIGN_REQUEST=YES, GS_ACCESS_KEY_ID and GS_SECRET_ACCESS_KEY, an 'Authorization: Bearer …' in GDAL_HTTP_HEADERS, or GOOGLE_APPLICATION_CREDENTIALS; GS_USER_PROJECT where the requester pays";
+pub(super) const HINTS: Hints = Hints {
+    credentials: "GS_NO_SIGN_REQUEST=YES, GS_ACCESS_KEY_ID and GS_SECRET_ACCESS_KEY, an 'Authorization: Bearer …' in GDAL_HTTP_HEADERS, or GOOGLE_APPLICATION_CREDENTIALS; GS_USER_PROJECT where the requester pays",
+    place: "the path and CPL_GS_ENDPOINT",
+};
 
 /// The object `key` of the bucket `bucket`.
 pub(super) fn locate(bucket: &str, key: &str, options: &GsOptions) -> Result<(Address, Bucket)> {

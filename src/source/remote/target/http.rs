@@ -7,11 +7,13 @@ use url::Url;
 use crate::error::{Error, Result};
 use crate::options::{HttpOptions, Secret};
 use crate::path::without_secrets;
-use crate::source::remote::shown::display;
+use crate::source::remote::call::Hints;
 use crate::source::remote::target::address::Address;
 
-/// See [`Target::advice`].
-pub(super) const ADVICE: &str = "GDAL_HTTP_USERPWD, GDAL_HTTP_BEARER, GDAL_HTTP_HEADERS, or the signature in the URL";
+pub(super) const HINTS: Hints = Hints {
+    credentials: "GDAL_HTTP_USERPWD, GDAL_HTTP_BEARER, GDAL_HTTP_HEADERS, or the signature in the URL",
+    place: "the URL",
+};
 
 /// Credentials that are not part of a signature.
 #[derive(Clone, Hash)]
@@ -43,7 +45,8 @@ impl Resource {
         if Uri::try_from(parsed.as_str()).is_err() {
             return Err(invalid("the URL is too long, or has characters that must be percent-encoded"));
         }
-        let address = Address { origin: display(&parsed), authority: parsed.origin().ascii_serialization() };
+        let address =
+            Address { origin: without_secrets(parsed.as_str()), authority: parsed.origin().ascii_serialization() };
         Ok((address, Self { url: parsed, auth }))
     }
 

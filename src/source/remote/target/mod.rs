@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::options::{AzureAccess, GsAccess, HttpOptions, Limits, Options, RetryCodes};
 use crate::path::Location;
 use crate::source::host::turns::Quota;
-use crate::source::remote::call::{AskedRange, Failure, Refusal, What};
+use crate::source::remote::call::{AskedRange, Failure, Hints, Refusal, What};
 use crate::source::remote::clients::ClientKey;
 use crate::source::remote::target::address::{Address, cannot_ask, set};
 use crate::source::remote::target::azure::Container;
@@ -140,7 +140,7 @@ impl Target {
             Service::Azure(container) => container.url(&self.key, what),
         };
         let mut request = HttpRequest::new(Bytes::new().into());
-        *request.uri_mut() = url.try_into().map_err(|_| cannot_ask(self.advice()))?;
+        *request.uri_mut() = url.try_into().map_err(|_| cannot_ask(self.hints()))?;
         let mut headers = self.headers.clone();
         match what {
             What::Range(AskedRange { range, .. }) => {
@@ -165,7 +165,7 @@ impl Target {
             Service::Azure(container) => container.sign(&mut request, what),
         };
         // The library's text may name the URL with its query.
-        signed.map(|()| request).map_err(|_| cannot_ask(self.advice()))
+        signed.map(|()| request).map_err(|_| cannot_ask(self.hints()))
     }
 
     /// Credentials that are not part of a signature.
@@ -201,23 +201,13 @@ impl Target {
         Some(region)
     }
 
-    /// What to set where the server will not let us read or write.
-    pub(super) fn advice(&self) -> &'static str {
+    /// What to check where a request fails.
+    pub(super) fn hints(&self) -> Hints {
         match &self.service {
-            Service::Http(_) => http::ADVICE,
-            Service::S3(_) => s3::ADVICE,
-            Service::Gs(_) => gs::ADVICE,
-            Service::Azure(_) => azure::ADVICE,
-        }
-    }
-
-    /// What says where it lies.
-    pub(super) fn whereabouts(&self) -> &'static str {
-        match &self.service {
-            Service::Http(_) => "the URL",
-            Service::S3(_) => "the path and AWS_S3_ENDPOINT",
-            Service::Gs(_) => "the path and CPL_GS_ENDPOINT",
-            Service::Azure(_) => "the path, AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_CONNECTION_STRING",
+            Service::Http(_) => http::HINTS,
+            Service::S3(_) => s3::HINTS,
+            Service::Gs(_) => gs::HINTS,
+            Service::Azure(_) => azure::HINTS,
         }
     }
 

@@ -11,12 +11,14 @@ use url::form_urlencoded::Serializer;
 
 use crate::error::{Error, Result};
 use crate::options::S3Options;
-use crate::source::remote::call::{PAGE, What};
+use crate::source::remote::call::{Hints, PAGE, What};
 use crate::source::remote::response::is_region;
 use crate::source::remote::target::address::{Address, check_key, endpoint, fits};
 
-/// See [`Target::advice`].
-pub(super) const ADVICE: &str = "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_NO_SIGN_REQUEST, AWS_REQUEST_PAYER=requester, AWS_S3_ENDPOINT";
+pub(super) const HINTS: Hints = Hints {
+    credentials: "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_NO_SIGN_REQUEST, AWS_REQUEST_PAYER=requester, AWS_S3_ENDPOINT",
+    place: "the path and AWS_S3_ENDPOINT",
+};
 
 /// What of a key is percent-encoded: all but letters, digits and `-._~/`, as signatures want it.
 const KEY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
