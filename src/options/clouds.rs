@@ -4,17 +4,8 @@
 //! cpl_google_cloud.cpp and cpl_azure.cpp). Where it ends at something that the options alone do not hold (a profile, a
 //! key file, the identity of a machine), the answer is "by GDAL".
 
-use super::{Secret, is_yes, parse_headers};
-
-type Get<'a> = &'a dyn Fn(&str) -> Option<String>;
-
-fn text(get: Get, name: &str) -> Option<String> {
-    get(name).filter(|value| !value.is_empty())
-}
-
-fn flag(get: Get, name: &str, default: bool) -> bool {
-    text(get, name).map_or(default, |value| is_yes(&value))
-}
+use crate::options::headers::parse_headers;
+use crate::options::value::{Get, Secret, flag, text};
 
 /// GDAL's options for S3, with GDAL's names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -45,8 +36,8 @@ impl S3Options {
         Self {
             no_sign_request: flag(get, "AWS_NO_SIGN_REQUEST", false),
             access_key_id: text("AWS_ACCESS_KEY_ID"),
-            secret_access_key: text("AWS_SECRET_ACCESS_KEY").map(Secret),
-            session_token: text("AWS_SESSION_TOKEN").map(Secret),
+            secret_access_key: text("AWS_SECRET_ACCESS_KEY").map(Secret::new),
+            session_token: text("AWS_SESSION_TOKEN").map(Secret::new),
             region: text("AWS_REGION").or_else(|| text("AWS_DEFAULT_REGION")).unwrap_or_else(|| "us-east-1".to_owned()),
             endpoint: text("AWS_S3_ENDPOINT").map(|endpoint| {
                 if endpoint.contains("://") {
@@ -104,7 +95,7 @@ impl GsOptions {
         } else if let Some(secret) = text(get, "GS_SECRET_ACCESS_KEY") {
             match text(get, "GS_ACCESS_KEY_ID") {
                 // Google refuses requests that mix x-goog- headers with those of a signature of AWS's kind.
-                Some(id) if user_project.is_none() => GsAccess::Keys { id, secret: Secret(secret) },
+                Some(id) if user_project.is_none() => GsAccess::Keys { id, secret: Secret::new(secret) },
                 _ => GsAccess::Gdal,
             }
         } else if authorized() {
@@ -163,7 +154,11 @@ impl AzureOptions {
                         .or_else(|| suffix.map(made))
                         .or(endpoint)
                         .unwrap_or_else(|| made("core.windows.net".to_owned()));
-                    Self { account: Some(account), endpoint: Some(endpoint), access: AzureAccess::Key(Secret(key)) }
+                    Self {
+                        account: Some(account),
+                        endpoint: Some(endpoint),
+                        access: AzureAccess::Key(Secret::new(key)),
+                    }
                 }
                 (account, _, Some(sas)) if named.is_some() => {
                     Self { account, endpoint: named, access: AzureAccess::Sas(signature(&sas)) }
@@ -177,9 +172,9 @@ impl AzureOptions {
         let secure = flag(get, "CPL_AZURE_USE_HTTPS", true);
         let endpoint = endpoint.unwrap_or_else(|| format!("{}://{account}.blob.core.windows.net", scheme(secure)));
         let access = if let Some(token) = text(get, "AZURE_STORAGE_ACCESS_TOKEN") {
-            AzureAccess::Bearer(Secret(token))
+            AzureAccess::Bearer(Secret::new(token))
         } else if let Some(key) = text(get, "AZURE_STORAGE_ACCESS_KEY") {
-            AzureAccess::Key(Secret(key))
+            AzureAccess::Key(Secret::new(key))
         // AZURE_SAS is its name before GDAL 3.5.
         } else if let Some(sas) = text(get, "AZURE_STORAGE_SAS_TOKEN").or_else(|| text(get, "AZURE_SAS")) {
             AzureAccess::Sas(signature(&sas))
@@ -193,7 +188,7 @@ impl AzureOptions {
 }
 
 fn signature(sas: &str) -> Secret {
-    Secret(sas.trim().trim_start_matches('?').to_owned())
+    Secret::new(sas.trim().trim_start_matches('?').to_owned())
 }
 
 #[cfg(test)]
@@ -208,7 +203,7 @@ mod tests {
     fn google_is_asked_in_gdals_order() {
         let keys = [("GS_ACCESS_KEY_ID", "id"), ("GS_SECRET_ACCESS_KEY", "sesame")];
         let token = ("GDAL_HTTP_HEADERS", "X: 1,authorization: Bearer sesame");
-        let hmac = GsAccess::Keys { id: "id".into(), secret: Secret("sesame".into()) };
+        let hmac = GsAccess::Keys { id: "id".into(), secret: Secret::new("sesame") };
         for (set, expected) in [
             (vec![], GsAccess::Gdal),
             (vec![("GDAL_HTTP_HEADERS", "X: 1"), ("GOOGLE_APPLICATION_CREDENTIALS", "f")], GsAccess::Gdal),
@@ -232,7 +227,7 @@ mod tests {
         let sas = ("AZURE_STORAGE_SAS_TOKEN", "?sv=1&sig=x");
         let token = ("AZURE_STORAGE_ACCESS_TOKEN", "token");
         let unsigned = ("AZURE_NO_SIGN_REQUEST", "YES");
-        let secret = |value: &str| Secret(value.to_owned());
+        let secret = |value: &str| Secret::new(value.to_owned());
         let cloud = Some("https://me.blob.core.windows.net");
         for (set, endpoint, access) in [
             (vec![], None, AzureAccess::Gdal),

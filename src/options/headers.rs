@@ -1,6 +1,6 @@
 //! GDAL_HTTP_HEADERS: pairs of names and values.
 
-use super::Secret;
+use crate::options::value::Secret;
 
 /// The `Name: value` pairs of a list, separated by line ends or, as GDAL's documentation has it, by commas: "If a comma
 /// or a double-quote character is needed in the value, then the key: value pair must be enclosed in double-quote
@@ -10,7 +10,7 @@ pub(super) fn parse_headers(list: &str) -> Vec<(String, Secret)> {
     pairs
         .iter()
         .filter_map(|pair| pair.split_once(':'))
-        .map(|(name, value)| (name.trim().to_owned(), Secret(value.trim().to_owned())))
+        .map(|(name, value)| (name.trim().to_owned(), Secret::new(value.trim())))
         .collect()
 }
 

@@ -2,7 +2,7 @@
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use super::Secret;
+use crate::options::value::{Get, Secret, text};
 
 /// Characters that end the user info of a URL, or its parts.
 const USER_INFO: &AsciiSet = &CONTROLS
@@ -31,12 +31,11 @@ pub(crate) struct Proxies {
 impl Proxies {
     /// GDAL_HTTP_PROXY, for https:// URLs GDAL_HTTPS_PROXY first, and GDAL_HTTP_PROXYUSERPWD, a user and a password
     /// with a ':' between them.
-    pub(super) fn resolve(get: &dyn Fn(&str) -> Option<String>) -> Self {
-        let text = |name: &str| get(name).filter(|value| !value.is_empty());
-        let userpwd = text("GDAL_HTTP_PROXYUSERPWD");
+    pub(super) fn resolve(get: Get) -> Self {
+        let userpwd = text(get, "GDAL_HTTP_PROXYUSERPWD");
         let with_user = |proxy: String| {
             let (scheme, rest) = proxy.split_once("://").unwrap_or(("http", &proxy));
-            Secret(match &userpwd {
+            Secret::new(match &userpwd {
                 Some(both) => {
                     let (user, password) = both.split_once(':').unwrap_or((both, ""));
                     let [user, password] = [user, password].map(|part| utf8_percent_encode(part, USER_INFO));
@@ -46,8 +45,8 @@ impl Proxies {
                 None => format!("{scheme}://{rest}"),
             })
         };
-        let http = text("GDAL_HTTP_PROXY").map(with_user);
-        let https = text("GDAL_HTTPS_PROXY").map(with_user).or_else(|| http.clone());
+        let http = text(get, "GDAL_HTTP_PROXY").map(with_user);
+        let https = text(get, "GDAL_HTTPS_PROXY").map(with_user).or_else(|| http.clone());
         Self { http, https }
     }
 
