@@ -30,7 +30,7 @@ pub(crate) enum OnMiss {
     Fail,
 }
 
-/// When an index row is held against the file.
+/// When an index row is checked against the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Verify {
     /// At the first response where the row was made from this very location, at open otherwise.

@@ -4,7 +4,7 @@
 //! Invariants:
 //! - A unit is cached whole, under the file it is of, that file's version, and its range.
 //! - A thread fetches what it has taken on before it waits for others, so that no two wait for each other. Where several
-//!   units were fetched together and one failed, who waits for another one that has not come tries by itself.
+//!   units were fetched together and one failed, a thread that waits for another one that has not come tries it alone.
 //! - What fetches ahead waits for nobody and takes no thread; what is under way ahead fits half of the cache.
 //! - What is kept is what is accounted for: a slice of a larger allocation is copied first.
 
@@ -84,7 +84,7 @@ fn count_taken(source: &dyn Source, taken: &Taken) {
 }
 
 /// What another thread's fetch of a unit means for this one; `None` where it must read the unit by itself: the other has
-/// another version of the file open, and this one must hear of that, or it has failed at another unit.
+/// another version of the file open, which must be an error here, or it has failed at another unit.
 fn landed(source: &dyn Source, landing: Landing) -> Result<Option<Bytes>> {
     let file = version_of(source);
     match landing {
@@ -151,7 +151,7 @@ pub(crate) async fn fetch_units_async(
     let mut own = Vec::new();
     for (index, flight) in followed {
         let (sender, receiver) = oneshot::channel();
-        flight.tell(move |landing| drop(sender.send(landing)));
+        flight.then(move |landing| drop(sender.send(landing)));
         match landed(source.as_ref(), receiver.await.unwrap_or(Err(None)))? {
             Some(bytes) => check(index, &bytes)?,
             None => own.extend(units.get(index).map(|unit| (index, unit.clone()))),
@@ -176,8 +176,8 @@ fn short() -> Error {
     Error::read("a read gave fewer bytes than asked for")
 }
 
-/// Begins to fetch what of `units` is neither at hand nor on its way; who reads it later waits only for the rest of the
-/// way. Who waits for what could not be had tries by itself. What would not stay in half the cache until it is read is
+/// Begins to fetch what of `units` is neither at hand nor under way; a later read of it waits only for the rest. A
+/// read that waits for what could not be had tries it alone. What would not stay in half the cache until it is read is
 /// left out.
 pub(crate) fn prefetch(source: &Arc<dyn Source>, units: &[SourceRange], options: &Options) {
     if source.is_cheap() {

@@ -27,7 +27,7 @@ impl Clients {
         if let Some(client) = self.get(key) {
             return Ok(client);
         }
-        // Without a lock: reading certificates takes tens of milliseconds. Who comes second uses the first's.
+        // Without a lock: reading certificates takes tens of milliseconds. The second of two that are made at once is not kept.
         let built = key.build()?;
         Ok(self.get(key).unwrap_or_else(|| {
             self.put(key.clone(), built.clone(), 1);

@@ -178,7 +178,7 @@ impl Source for Remote {
         }
         self.get(0..1, false)?
             .meta
-            .ok_or_else(|| Error::read("the server does not tell the file's size: it cannot be read"))
+            .ok_or_else(|| Error::read("the server does not give the file's size: it cannot be read"))
     }
 
     fn seen(&self) -> Option<Meta> {

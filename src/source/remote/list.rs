@@ -43,7 +43,9 @@ pub(crate) fn list(target: Target, prefix: &Location, key: &str, each: &mut dyn 
     for _ in 0..MOST_PAGES {
         let received = asker.wait(What::Page { prefix: key.to_owned(), token: token.clone() })?;
         let page = parse_page(&received.bytes).ok_or_else(|| {
-            Error::read("listing failed: the answer is no listing; check that the endpoint is that of an object store")
+            Error::read(
+                "listing failed: the answer is not a listing; check that the endpoint is that of an object store",
+            )
         })?;
         let below = page.objects.into_iter().filter(|(name, _)| name.starts_with(key) && !name.ends_with('/'));
         each(below.map(|(name, meta)| Listed { location: prefix.with_key(&name), meta }).collect());

@@ -51,7 +51,7 @@ impl Resource {
     }
 
     /// `origin` with the part of the query string by which files differ. Signatures differ from one signed URL of a file to
-    /// the next; who has one may read what another has fetched.
+    /// the next; whoever has one may read what another has fetched.
     pub(super) fn identifying_name(&self, origin: &str) -> String {
         identifying_query(&self.url).map_or_else(|| origin.to_owned(), |query| format!("{origin}?{query}"))
     }
@@ -73,7 +73,7 @@ fn option_auth(http: &HttpOptions) -> Option<Auth> {
     http.bearer.clone().map(Auth::Bearer).or(basic)
 }
 
-/// The part of a query string that tells one file from another: all of it but signatures, which differ from one
+/// The part of a query string by which files differ: all of it but signatures, which differ from one
 /// signed URL of a file to the next.
 fn identifying_query(url: &Url) -> Option<String> {
     /// Azure's shared access signatures.

@@ -230,7 +230,7 @@ fn caller(credentials: impl Hash) -> String {
     format!("{:016x}", hasher.finish())
 }
 
-/// The user's headers. Those that decide what comes back are ours.
+/// The user's headers, without those that decide what comes back.
 fn headers(http: &HttpOptions) -> Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     for (name, value) in &http.headers {

@@ -85,10 +85,10 @@ fn a_listing_that_fails_half_way_gives_what_it_has() {
     let error = outcome.unwrap_err();
     assert!(matches!(&error, Error::Denied { detail, .. } if detail.contains("403")), "{error}");
     for (pages, why) in [
-        (vec![b"<html/>".to_vec()], "no listing"),
+        (vec![b"<html/>".to_vec()], "not a listing"),
         (vec![page(&["a/1"], Some("t")), page(&["a/2"], Some("t"))], "again and again"),
-        (vec![page(&["a/1"], None).repeat(2)], "no listing"),
-        (vec![page(&[], Some(""))], "no listing"),
+        (vec![page(&["a/1"], None).repeat(2)], "not a listing"),
+        (vec![page(&[], Some(""))], "not a listing"),
     ] {
         mock.fault(pages.into_iter().map(Fault::Body));
         let error = listed(&s3("a/"), &options(&mock, &[])).1.unwrap_err().to_string();
