@@ -4,19 +4,9 @@
 //! cpl_google_cloud.cpp and cpl_azure.cpp). Where it ends at something that the options alone do not hold (a profile, a
 //! key file, the identity of a machine), the answer is "by GDAL".
 
-use super::is_yes;
+use crate::options::value::{Get, flag, text};
 use crate::path::parse_headers;
 use crate::secret::Secret;
-
-type Get<'a> = &'a dyn Fn(&str) -> Option<String>;
-
-fn text(get: Get, name: &str) -> Option<String> {
-    get(name).filter(|value| !value.is_empty())
-}
-
-fn flag(get: Get, name: &str, default: bool) -> bool {
-    text(get, name).map_or(default, |value| is_yes(&value))
-}
 
 /// GDAL's options for S3, with GDAL's names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

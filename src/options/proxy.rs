@@ -2,6 +2,7 @@
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
+use crate::options::value::{Get, text};
 use crate::secret::Secret;
 
 /// Characters that end the user info of a URL, or its parts.
@@ -31,9 +32,8 @@ pub(crate) struct Proxies {
 impl Proxies {
     /// GDAL_HTTP_PROXY, for https:// URLs GDAL_HTTPS_PROXY first, and GDAL_HTTP_PROXYUSERPWD, a user and a password
     /// with a ':' between them.
-    pub(super) fn resolve(get: &dyn Fn(&str) -> Option<String>) -> Self {
-        let text = |name: &str| get(name).filter(|value| !value.is_empty());
-        let userpwd = text("GDAL_HTTP_PROXYUSERPWD");
+    pub(super) fn resolve(get: Get) -> Self {
+        let userpwd = text(get, "GDAL_HTTP_PROXYUSERPWD");
         let with_user = |proxy: String| {
             let (scheme, rest) = proxy.split_once("://").unwrap_or(("http", &proxy));
             Secret::new(match &userpwd {
@@ -46,8 +46,8 @@ impl Proxies {
                 None => format!("{scheme}://{rest}"),
             })
         };
-        let http = text("GDAL_HTTP_PROXY").map(with_user);
-        let https = text("GDAL_HTTPS_PROXY").map(with_user).or_else(|| http.clone());
+        let http = text(get, "GDAL_HTTP_PROXY").map(with_user);
+        let https = text(get, "GDAL_HTTPS_PROXY").map(with_user).or_else(|| http.clone());
         Self { http, https }
     }
 

@@ -41,7 +41,7 @@ pub(crate) trait Source: Send + Sync + 'static {
     fn origin(&self) -> &str;
 
     /// What the cache is keyed by: two sources that have it in common are the same file. A remote one's
-    /// tells callers with other credentials apart, and URLs whose query string names the file. Never shown.
+    /// differs for callers with other credentials, and for URLs whose query string names the file. Never shown.
     fn identity(&self) -> &str {
         self.origin()
     }
@@ -67,11 +67,11 @@ pub(crate) trait Source: Send + Sync + 'static {
     /// Takes note of the ETag that the index has for the file: requests ask for that version.
     fn expect(&self, _etag: &str) {}
 
-    /// Size, ETag and date, by a request where nothing has told them yet.
+    /// Size, ETag and date, by a request where they are not known yet.
     fn head(&self) -> Result<Meta>;
 
-    /// What responses so far have told, to this source or to others of this process with its identity, without a
-    /// request, and without asking the cache, which asks this. A response that tells otherwise afterwards is an error
+    /// What responses so far have said, to this source or to others of this process with its identity, without a
+    /// request, and without asking the cache, which asks this. A response that says otherwise afterwards is an error
     /// ([`Error::Changed`]).
     fn seen(&self) -> Option<Meta>;
 
@@ -116,10 +116,10 @@ pub(crate) trait Source: Send + Sync + 'static {
     }
 
     /// Reads at most `length` bytes from `offset` on: fewer only where the file ends there. One request, which
-    /// also tells [`Source::seen`]; so a file of unknown size is opened without a HEAD.
+    /// also fills [`Source::seen`]; so a file of unknown size is opened without a HEAD.
     fn read_up_to(&self, offset: SourceOffset, length: u64) -> Result<Bytes>;
 
-    /// Reads the last `length` bytes, or all where the file has no more, and tells the file's size in bytes. One request
+    /// Reads the last `length` bytes, or all where the file has no more, and gives the file's size in bytes. One request
     /// where the server knows ranges that count from the end (RFC 9110 14.1.2), else two.
     fn read_tail(&self, length: u64) -> Result<(Bytes, u64)> {
         read_tail_by_size(self, length)

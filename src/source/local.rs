@@ -33,7 +33,7 @@ impl Local {
     }
 
     fn meta(&self) -> Result<Meta> {
-        Ok(told(&self.file.metadata().map_err(io_error)?))
+        Ok(meta_of(&self.file.metadata().map_err(io_error)?))
     }
 
     /// `length` bytes that are known to lie in the file.
@@ -54,16 +54,16 @@ impl Local {
     }
 }
 
-/// What is known of the file at `path` without opening it: what its source tells.
+/// What is known of the file at `path` without opening it, as its source has it.
 ///
 /// # Errors
 /// As opening it has them.
 pub(crate) fn meta(path: &Path) -> Result<Meta> {
-    Ok(told(&std::fs::metadata(path).map_err(io_error)?))
+    Ok(meta_of(&std::fs::metadata(path).map_err(io_error)?))
 }
 
-fn told(meta: &std::fs::Metadata) -> Meta {
-    // Dates in rows are whole seconds; the rest of it tells a file from one that replaced it within the second.
+fn meta_of(meta: &std::fs::Metadata) -> Meta {
+    // Dates in rows are whole seconds; by the rest of it a file differs from one that replaced it within the second.
     let etag = Some(format!("\"{}.{:09}\"", meta.mtime(), meta.mtime_nsec()));
     Meta { size: meta.len(), etag, last_modified: Some(meta.mtime()) }
 }

@@ -23,7 +23,7 @@ pub(crate) fn open(location: &Location, access: &Access, host: Option<&dyn HostF
         Location::Product { .. } => {
             Err(Error::Product { what: "only /vsitlm/ in GDAL does: write where it lies".into() })
         }
-        _ => Ok(Arc::new(Remote::open(target(location, access)?)?)),
+        _ => Ok(Arc::new(Remote::open(target(location, access)?))),
     }
 }
 

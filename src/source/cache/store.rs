@@ -72,8 +72,8 @@ pub(super) struct Flight {
 #[derive(Default)]
 struct FlightState {
     outcome: Option<Landing>,
-    /// Those who wait without a thread.
-    told: Vec<Box<dyn FnOnce(Landing) + Send>>,
+    /// What waits without a thread.
+    callbacks: Vec<Box<dyn FnOnce(Landing) + Send>>,
 }
 
 impl Flight {
@@ -83,11 +83,11 @@ impl Flight {
         state.outcome.clone().unwrap_or(Err(None))
     }
 
-    /// Tells `then` how it ends: on the thread that ends it, or at once where it has ended.
-    pub(super) fn tell(&self, then: impl FnOnce(Landing) + Send + 'static) {
+    /// Calls `then` with its outcome: on the thread that ends it, or at once where it has ended.
+    pub(super) fn then(&self, then: impl FnOnce(Landing) + Send + 'static) {
         let mut state = lock(&self.state);
         match state.outcome.clone() {
-            None => state.told.push(Box::new(then)),
+            None => state.callbacks.push(Box::new(then)),
             Some(outcome) => {
                 drop(state);
                 then(outcome);
@@ -98,10 +98,10 @@ impl Flight {
     fn land(&self, outcome: Landing) {
         let mut state = lock(&self.state);
         state.outcome = Some(outcome.clone());
-        let told = std::mem::take(&mut state.told);
+        let callbacks = std::mem::take(&mut state.callbacks);
         drop(state);
         self.landed.notify_all();
-        told.into_iter().for_each(|then| then(outcome.clone()));
+        callbacks.into_iter().for_each(|then| then(outcome.clone()));
     }
 }
 
@@ -124,7 +124,7 @@ struct Leading {
     landed: bool,
 }
 
-/// The units that somebody has taken on, none of which stays in the air when it goes.
+/// The units that somebody has taken on. None stays under way when it is dropped.
 pub(super) struct Led {
     store: Arc<Store>,
     flights: Vec<Leading>,
@@ -226,8 +226,8 @@ impl Led {
         Some(leading.index)
     }
 
-    /// Gives up the units that have not landed, for `error`. Which of several has failed is not told, so who waits for one
-    /// of several hears no reason.
+    /// Gives up the units that have not landed, for `error`. Which of several has failed is not known, so those who wait
+    /// for one of several get no reason.
     pub(super) fn fail(mut self, error: &Error) {
         let own = self.flights.len() == 1;
         self.abandon(own.then_some(error));
@@ -300,7 +300,7 @@ mod tests {
         assert_eq!(units.keep(key(4), Bytes::from(vec![0; 100_000]), limit).len(), 1);
         assert_eq!(units.keep(key(4), unit(), 0).len(), 1);
         assert_eq!(starts(&units), [3, 2, 1], "too large to keep, and nothing lost for it");
-        assert_eq!(units.keep(key(5), unit(), OVERHEAD + 10).len(), 3, "who has less room makes it");
+        assert_eq!(units.keep(key(5), unit(), OVERHEAD + 10).len(), 3, "a caller with less room makes it");
         assert_eq!(starts(&units), [5]);
     }
 

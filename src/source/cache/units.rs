@@ -4,7 +4,7 @@
 //! Invariants:
 //! - A unit is cached whole, under the file it is of, that file's version, and its range.
 //! - A thread fetches what it has taken on before it waits for others, so that no two wait for each other. Where several
-//!   units were fetched together and one failed, who waits for another one that has not come tries by itself.
+//!   units were fetched together and one failed, a thread that waits for another one that has not come tries it alone.
 //! - What fetches ahead waits for nobody and takes no thread; what is under way ahead fits half of the cache.
 //! - What is kept is what is accounted for: a slice of a larger allocation is copied first.
 
@@ -55,11 +55,11 @@ pub(crate) fn fetch_units(source: &Arc<dyn Source>, units: &[SourceRange], optio
     let taken = store.take(|| version_of(source.as_ref()), units, u64::MAX);
     count_taken(source.as_ref(), &taken);
     let Taken { mut answers, followed, led } = taken;
-    for (index, bytes) in fetch(led, source, options)? {
+    fetch(led, source, options, &mut |index, bytes| {
         if let Some(place) = answers.get_mut(index) {
             *place = Some(bytes);
         }
-    }
+    })?;
     for (index, flight) in followed {
         let (Some(unit), Some(place)) = (units.get(index), answers.get_mut(index)) else { continue };
         *place = Some(match landed(source.as_ref(), flight.wait())? {
@@ -84,7 +84,7 @@ fn count_taken(source: &dyn Source, taken: &Taken) {
 }
 
 /// What another thread's fetch of a unit means for this one; `None` where it must read the unit by itself: the other has
-/// another version of the file open, and this one must hear of that, or it has failed at another unit.
+/// another version of the file open, which must be an error here, or it has failed at another unit.
 fn landed(source: &dyn Source, landing: Landing) -> Result<Option<Bytes>> {
     let file = version_of(source);
     match landing {
@@ -151,7 +151,7 @@ pub(crate) async fn fetch_units_async(
     let mut own = Vec::new();
     for (index, flight) in followed {
         let (sender, receiver) = oneshot::channel();
-        flight.tell(move |landing| drop(sender.send(landing)));
+        flight.then(move |landing| drop(sender.send(landing)));
         match landed(source.as_ref(), receiver.await.unwrap_or(Err(None)))? {
             Some(bytes) => check(index, &bytes)?,
             None => own.extend(units.get(index).map(|unit| (index, unit.clone()))),
@@ -176,8 +176,8 @@ fn short() -> Error {
     Error::read("a read gave fewer bytes than asked for")
 }
 
-/// Begins to fetch what of `units` is neither at hand nor on its way; who reads it later waits only for the rest of the
-/// way. Who waits for what could not be had tries by itself. What would not stay in half the cache until it is read is
+/// Begins to fetch what of `units` is neither at hand nor under way; a later read of it waits only for the rest. A
+/// read that waits for what could not be had tries it alone. What would not stay in half the cache until it is read is
 /// left out.
 pub(crate) fn prefetch(source: &Arc<dyn Source>, units: &[SourceRange], options: &Options) {
     if source.is_cheap() {
@@ -254,23 +254,20 @@ fn version_of(source: &dyn Source) -> FileVersion {
     FileVersion { identity: source.identity().into(), version: version.into() }
 }
 
-/// Fetches what was taken on, each unit handed on as soon as it is there: the bytes by index into the caller's units.
-fn fetch(led: Led, source: &Arc<dyn Source>, options: &Options) -> Result<Vec<(usize, Bytes)>> {
+/// Fetches what was taken on. `each` gets the units as soon as they are there, by index into the caller's units.
+fn fetch(led: Led, source: &Arc<dyn Source>, options: &Options, each: &mut dyn FnMut(usize, Bytes)) -> Result<()> {
     if led.is_done() {
-        return Ok(Vec::new());
+        return Ok(());
     }
     let mut delivery = Delivery::new(led, source.as_ref(), options);
-    let mut fetched = Vec::new();
     let read = source.read_each(&delivery.requests(), &mut |number, body| {
-        delivery.deliver(source.as_ref(), number, &body, &mut |index, bytes| fetched.push((index, bytes)));
+        delivery.deliver(source.as_ref(), number, &body, each);
     });
-    match read.and_then(|()| if delivery.led.is_done() { Ok(()) } else { Err(short()) }) {
-        Ok(()) => Ok(fetched),
-        Err(error) => {
-            delivery.led.fail(&error);
-            Err(error)
-        }
+    let outcome = read.and_then(|()| if delivery.led.is_done() { Ok(()) } else { Err(short()) });
+    if let Err(error) = &outcome {
+        delivery.led.fail(error);
     }
+    outcome
 }
 
 /// Units that come by fewer requests.

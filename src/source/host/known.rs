@@ -30,7 +30,7 @@ const OPEN_FOR: Duration = Duration::from_secs(60);
 /// S3 and Azure's blobs are known to speak HTTP/1.1 alone: finding that out would delay the first small ranges.
 const WITHOUT_HTTP2: [&str; 3] = [".amazonaws.com", ".amazonaws.com.cn", ".blob.core.windows.net"];
 
-/// Who goes on sooner has not waited.
+/// A request that goes on sooner has not waited.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
 /// Hosts that are kept apart. A server that redirects to ever new names must not fill the memory.
@@ -73,7 +73,7 @@ pub(crate) struct Host {
     pub(crate) misjudges_etags: AtomicBool,
     /// Whether it speaks HTTP/2, and when it last did; `None` before the first response.
     speaks: Mutex<Option<(bool, Instant)>>,
-    /// Held by the request whose response will tell.
+    /// Held by the request whose response will show it.
     first: tokio::sync::Mutex<()>,
     measured: Mutex<Measured>,
 }
@@ -148,7 +148,7 @@ impl Host {
     /// Takes note of a response: `first_byte` after the request, then `bytes` in `body`.
     pub(crate) fn measure(&self, first_byte: Duration, bytes: u64, body: Duration) {
         let mut measured = lock(&self.measured);
-        // Whether the connection was a new one is not told. A new one takes two to three round trips more, so the
+        // Whether the connection was a new one is not known. A new one takes two to three round trips more, so the
         // shortest time is the one meant; a longer one counts little, to follow a link that has become slower.
         let sample = first_byte.as_secs_f64();
         measured.rtt = Some(match measured.rtt {
@@ -221,13 +221,13 @@ mod tests {
 
     #[test]
     fn small_ranges_wait_for_the_first_and_only_once() {
-        for told in [Some(true), Some(false), None] {
+        for known in [Some(true), Some(false), None] {
             let host = Host::new("https://h");
             let first = now(pin!(host.way(1, true))).unwrap();
             let mut others = [Box::pin(host.way(SMALL, false)), Box::pin(host.way(1, false))];
             assert!(others.iter_mut().all(|other| now(other.as_mut()).is_none()));
             assert!(http2_offered(&host, SMALL + 1, false), "a large one does not wait");
-            if let Some(http2) = told {
+            if let Some(http2) = known {
                 host.spoke(http2);
             }
             drop(first); // without a word it has failed

@@ -98,10 +98,10 @@ mod tests {
         count(&counters.requests, 2);
         counters.waited(Duration::from_millis(1500));
         let hosts = [("https://a".to_owned(), counters.now()), ("https://b".to_owned(), counters.now())].into();
-        let told: Value = serde_json::from_str(&json(&hosts)).unwrap();
-        assert_eq!(told["total"]["requests"], 4);
-        assert_eq!(told["hosts"]["https://b"]["waited_ms"], 1500);
-        assert_eq!(told["process"], std::process::id());
-        assert_eq!(told["total"].as_object().unwrap().len(), 8);
+        let written: Value = serde_json::from_str(&json(&hosts)).unwrap();
+        assert_eq!(written["total"]["requests"], 4);
+        assert_eq!(written["hosts"]["https://b"]["waited_ms"], 1500);
+        assert_eq!(written["process"], std::process::id());
+        assert_eq!(written["total"].as_object().unwrap().len(), 8);
     }
 }

@@ -65,7 +65,7 @@ pub(crate) struct Turns {
 struct Queue {
     /// Turns that are under way.
     taken: usize,
-    /// Who waits, by reader; the reader in front is next.
+    /// What waits, by reader; the reader in front is next.
     readers: VecDeque<WaitingReader>,
 }
 
@@ -99,7 +99,7 @@ impl Turns {
     pub(crate) async fn turn(self: &Arc<Self>, reader: u64, connections: usize) -> Turn {
         let granted = {
             let mut queue = lock(&self.queue);
-            // Whoever waits now does so by a lower limit of its own.
+            // What waits now does so by a lower limit of its own.
             if queue.taken < connections {
                 queue.taken += 1;
                 return Turn(Some(self.clone()));

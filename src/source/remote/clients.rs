@@ -1,29 +1,19 @@
 //! The HTTP clients of a process. A client has the connections; one is shared by all who agree on its options.
 
-use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::lru::Lru;
 use crate::options::{HttpOptions, Proxies};
-use crate::process::{PerProcess, lock};
+use crate::process::PerProcess;
 use crate::secret::Secret;
-use crate::source::remote::shown::root_cause;
+use crate::source::remote::call::root_cause;
+use crate::source::remote::remembered::Remembered;
 
-/// Clients that are kept. Each has its certificates and the connections that it keeps open; a program with more proxies or
-/// time limits than that makes connections anew.
-const MAX_CLIENTS: u64 = 64;
+/// Clients that are kept, each with its certificates and open connections. A program with more proxies or time limits than
+/// that makes connections anew.
+type Clients = Remembered<ClientKey, reqwest::Client, 64>;
 
 static CLIENTS: PerProcess<Clients> = PerProcess::new();
-
-/// They are counted, not weighed.
-struct Clients(Mutex<Lru<ClientKey, reqwest::Client>>);
-
-impl Default for Clients {
-    fn default() -> Self {
-        Self(Mutex::new(Lru::new(MAX_CLIENTS)))
-    }
-}
 
 /// The client for `key`, made when it is first asked for.
 ///
@@ -35,20 +25,15 @@ pub(super) fn client(key: &ClientKey) -> Result<reqwest::Client> {
 
 impl Clients {
     fn client(&self, key: &ClientKey) -> Result<reqwest::Client> {
-        if let Some(client) = lock(&self.0).get(key) {
-            return Ok(client.clone());
+        if let Some(client) = self.get(key) {
+            return Ok(client);
         }
-        // Outside the lock: reading certificates takes tens of milliseconds. Who comes second uses the first's.
+        // Without a lock: reading certificates takes tens of milliseconds. The second of two that are made at once is not kept.
         let built = key.build()?;
-        let mut clients = lock(&self.0);
-        if let Some(first) = clients.get(key) {
-            return Ok(first.clone());
-        }
-        let gone = clients.put(key.clone(), built.clone(), 1);
-        drop(clients);
-        // A request that is under way has a clone of its own.
-        drop(gone);
-        Ok(built)
+        Ok(self.get(key).unwrap_or_else(|| {
+            self.put(key.clone(), built.clone(), 1);
+            built
+        }))
     }
 }
 
@@ -179,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clients_are_bounded_and_shared() {
+    fn the_last_ones_used_stay() {
         let clients = Clients::default();
         let key = |agent: usize| {
             let get = |name: &str| (name == "GDAL_HTTP_USERAGENT").then(|| agent.to_string());
@@ -189,8 +174,7 @@ mod tests {
             clients.client(&key(agent)).unwrap();
             clients.client(&key(0)).unwrap();
         }
-        let kept: Vec<ClientKey> = lock(&clients.0).iter().map(|(key, _)| key.clone()).collect();
-        assert_eq!(kept.len(), 64);
-        assert!(kept.contains(&key(0)) && kept.contains(&key(79)) && !kept.contains(&key(1)), "the last ones used");
+        assert_eq!((0..80).filter(|agent| clients.get(&key(*agent)).is_some()).count(), 64);
+        assert!(clients.get(&key(0)).is_some() && clients.get(&key(1)).is_none());
     }
 }

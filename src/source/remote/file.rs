@@ -1,7 +1,7 @@
-//! Files behind HTTP and in S3 stores, through object_store, which makes, signs and repeats the requests.
+//! Files behind HTTP and in object stores.
 //!
 //! Invariants:
-//! - The URL goes out as the user wrote it: object_store gets it whole, as the base of a store of one object.
+//! - The URL goes out as the user wrote it.
 //! - The first response's size and ETag are the file's; a later response with others is [`Error::Changed`]. Requests say
 //!   which ETag they want (If-Match, RFC 9110 13.1.1), so that the bytes of another version are not even sent.
 //! - What lives as long as the source holds no lock and no connection, so that a source opened before a fork() can
@@ -14,31 +14,25 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http::StatusCode;
-use object_store::{GetOptions, GetRange, ObjectStore};
 use once_cell::race::OnceBox;
 
 use crate::error::{Error, Result};
 use crate::source::contract::{Each, Meta, Source, read_tail_by_size, same_etag};
+use crate::source::host::Host;
 use crate::source::host::statistics::count;
-use crate::source::host::{Host, host};
 use crate::source::range::{SourceOffset, SourceRange};
-use crate::source::remote::call::{Answer, Asked, Call, Failure, Refusal, What};
+use crate::source::remote::ask::{Asker, Failed};
+use crate::source::remote::call::{AskedRange, Failure, Received, Refusal, What};
 use crate::source::remote::remembered;
 use crate::source::remote::target::Target;
 use crate::source::runtime::engine;
 
-/// One file behind HTTP or in an S3 store.
-pub(crate) struct Remote(Arc<Inner>);
+/// One file behind HTTP or in an object store.
+pub(crate) struct Remote(Arc<Versioned>);
 
-struct Inner {
-    target: Target,
-    /// By which the host's turns are given.
-    reader: u64,
-    store: Arc<dyn ObjectStore>,
-    /// The region of `store`, where it is not that of the options.
-    region: Option<String>,
-    /// The store in the region that a response has named, where it is not that of `store`.
-    moved: OnceBox<Arc<dyn ObjectStore>>,
+/// A file that is asked for in one version.
+struct Versioned {
+    asker: Asker,
     seen: OnceBox<Meta>,
     /// The ETag that the index has for it.
     expected: OnceBox<String>,
@@ -46,152 +40,107 @@ struct Inner {
 
 impl Remote {
     /// A source of `target`; nothing is sent yet.
-    pub(crate) fn open(target: Target) -> Result<Self> {
-        let region = target.known_region();
-        let reader = Host::next_reader();
-        let store = target.store(reader, region.as_deref())?;
-        Ok(Self(Arc::new(Inner {
-            target,
-            reader,
-            store,
-            region,
-            moved: OnceBox::new(),
-            seen: OnceBox::new(),
-            expected: OnceBox::new(),
-        })))
+    pub(crate) fn open(target: Target) -> Self {
+        Self(Arc::new(Versioned { asker: Asker::new(target), seen: OnceBox::new(), expected: OnceBox::new() }))
+    }
+
+    fn target(&self) -> &Target {
+        &self.0.asker.target
     }
 
     fn requests(&self, ranges: &[SourceRange]) -> impl Iterator<Item = impl Future<Output = Result<Bytes>> + use<>> {
         ranges.iter().map(|range| {
-            let (inner, range) = (self.0.clone(), range.start.0..range.end.0);
-            async move { inner.get(range, true).await.map(|answer| answer.bytes) }
+            let (file, range) = (self.0.clone(), range.start.0..range.end.0);
+            async move { file.get(range, true).await.map(|received| received.bytes) }
         })
     }
 
-    fn get(&self, range: Range<u64>, exact: bool) -> Result<Answer> {
-        let inner = self.0.clone();
-        engine::current().run(async move { inner.get(range, exact).await })?
+    fn get(&self, range: Range<u64>, exact: bool) -> Result<Received> {
+        let file = self.0.clone();
+        engine::current().run(async move { file.get(range, exact).await })?
     }
 
     /// The end of the file, where the server knows ranges that count from there.
-    fn get_tail(&self, length: u64) -> Result<Option<Answer>> {
-        let inner = self.0.clone();
-        engine::current().run(async move { inner.get_tail(length).await })?
+    fn get_tail(&self, length: u64) -> Result<Option<Received>> {
+        let file = self.0.clone();
+        engine::current().run(async move { file.get_tail(length).await })?
     }
 }
 
-/// A request that failed for good.
-struct Failed {
-    call: Arc<Call>,
-    tries: u64,
-    failure: Failure,
-}
-
-impl Inner {
-    fn host(&self) -> Arc<Host> {
-        host(&self.target.authority)
-    }
-
+impl Versioned {
     /// The ETag that requests ask for. A weak one matches nothing (RFC 9110 13.1.1).
     fn wanted(&self) -> Option<&str> {
         let seen = self.seen.get().and_then(|meta| meta.etag.as_ref());
         let etag = seen.or(self.expected.get()).filter(|etag| etag.starts_with('"'))?;
-        (!self.host().misjudges_etags.load(Ordering::Relaxed)).then_some(etag)
+        (!self.asker.host().misjudges_etags.load(Ordering::Relaxed)).then_some(etag)
     }
 
-    async fn get(&self, range: Range<u64>, exact: bool) -> Result<Answer> {
+    async fn get(&self, range: Range<u64>, exact: bool) -> Result<Received> {
         if range.is_empty() {
-            return Ok(Answer { bytes: Bytes::new(), meta: None });
+            return Ok(Received { bytes: Bytes::new(), meta: None });
         }
-        let get_range = GetRange::Bounded(range.clone());
-        self.ask(What::Range(Asked { range, exact }), get_range).await?.map_err(|failed| self.error(failed))
+        let what = What::Range(AskedRange { range, exact });
+        self.ask(&what).await?.map_err(|failed| self.asker.error(&what, failed))
     }
 
-    async fn get_tail(&self, length: u64) -> Result<Option<Answer>> {
-        match self.ask(What::Tail(length), GetRange::Suffix(length)).await? {
-            Ok(answer) => Ok(Some(answer)),
+    async fn get_tail(&self, length: u64) -> Result<Option<Received>> {
+        let what = What::Tail(length);
+        match self.ask(&what).await? {
+            Ok(received) => Ok(Some(received)),
             Err(Failed { failure, .. }) if failure.may_be_of_tails() => Ok(None),
-            Err(failed) => Err(self.error(failed)),
+            Err(failed) => Err(self.asker.error(&what, failed)),
         }
     }
 
-    fn error(&self, Failed { call, tries, failure }: Failed) -> Error {
-        count(&self.host().counters.read_errors, 1);
-        call.error(self.target.advice(), self.target.whereabouts(), tries, failure)
-    }
-
-    /// Asks for `what`, which is `range` to object_store, with all its tries.
-    async fn ask(&self, what: What, range: GetRange) -> Result<Result<Answer, Failed>> {
-        let mut store = self.moved.get().unwrap_or(&self.store);
-        let mut wanted = self.wanted();
+    /// Asks for `what` of the version that was seen.
+    async fn ask(&self, what: &What) -> Result<Result<Received, Failed>> {
+        let wanted = self.wanted();
         let mut refused = None;
-        let mut tries = 0;
-        loop {
-            let call = Arc::new(Call::new(what.clone()));
-            let mut options =
-                GetOptions { range: Some(range.clone()), if_match: wanted.map(str::to_owned), ..GetOptions::default() };
-            options.extensions.insert(call.clone());
-            // What object_store makes of the stand-in is of no interest: the call has the outcome.
-            let _ = store.get_opts(&self.target.path, options).await;
-            tries += call.tries();
-            let failure = match call.outcome() {
-                Some(Ok(answer)) => {
-                    if let Some(meta) = &answer.meta {
-                        self.check(meta)?;
-                        if refused.is_some() && refused == meta.etag.as_deref() {
-                            self.host().misjudges_etags.store(true, Ordering::Relaxed);
-                        }
-                    }
-                    return Ok(Ok(answer));
-                }
-                Some(Err(failure)) => failure,
-                None => Failure::Unsent(Error::read(
-                    "the request cannot be made from the options: check AWS_* and GDAL_HTTP_*",
-                )),
-            };
-            if let Failure::Status(Refusal { status: StatusCode::PRECONDITION_FAILED, .. }) = &failure
-                && wanted.is_some()
-            {
-                // What the file is now tells whether it has changed, or the server cannot compare.
-                refused = wanted.take();
-                continue;
-            }
-            if self.moved.get().is_none()
-                && let Some(region) = self.target.other_region(&failure, self.region.as_deref())
-            {
-                let there = self.target.store(self.reader, Some(region))?;
-                store = self.moved.get_or_init(|| Box::new(there));
-                continue;
-            }
-            return Ok(Err(Failed { call, tries, failure }));
+        let mut outcome = self.asker.ask(what, wanted).await;
+        if let Err(Failed { failure: Failure::Status(Refusal { status: StatusCode::PRECONDITION_FAILED, .. }), tries }) =
+            outcome
+            && wanted.is_some()
+        {
+            // What the file is now shows whether it has changed, or the server cannot compare.
+            refused = wanted;
+            let again = self.asker.ask(what, None).await;
+            outcome = again.map_err(|failed| Failed { tries: tries + failed.tries, ..failed });
         }
+        if let Ok(Received { meta: Some(meta), .. }) = &outcome {
+            self.check(meta)?;
+            if refused.is_some() && refused == meta.etag.as_deref() {
+                self.asker.host().misjudges_etags.store(true, Ordering::Relaxed);
+            }
+        }
+        Ok(outcome)
     }
 
-    /// Holds what a response told against what earlier ones have.
-    fn check(&self, told: &Meta) -> Result<()> {
+    /// Checks what a response says of the file against what earlier ones said.
+    fn check(&self, now: &Meta) -> Result<()> {
+        let identity = &self.asker.target.identity;
         let seen = match self.seen.get() {
             Some(seen) => seen,
             None => {
-                remembered::remember_meta(&self.target.identity, told);
-                self.seen.get_or_init(|| Box::new(told.clone()))
+                remembered::remember_meta(identity, now);
+                self.seen.get_or_init(|| Box::new(now.clone()))
             }
         };
-        let Some(what) = difference(seen, told) else {
+        let Some(what) = difference(seen, now) else {
             return Ok(());
         };
         // The next open sees the file as it is now.
-        remembered::remember_meta(&self.target.identity, told);
-        count(&self.host().counters.read_errors, 1);
+        remembered::remember_meta(identity, now);
+        count(&self.asker.host().counters.read_errors, 1);
         Err(Error::Changed { what })
     }
 }
 
 /// What differs between two sights of a file, both values named.
-fn difference(seen: &Meta, told: &Meta) -> Option<String> {
-    if seen.size != told.size {
-        return Some(format!("its size was {} bytes and is {}", seen.size, told.size));
+fn difference(seen: &Meta, now: &Meta) -> Option<String> {
+    if seen.size != now.size {
+        return Some(format!("its size was {} bytes and is {}", seen.size, now.size));
     }
-    match (&seen.etag, &told.etag) {
+    match (&seen.etag, &now.etag) {
         (Some(before), Some(now)) if !same_etag(before, now) => Some(format!("its ETag was {before} and is {now}")),
         _ => None,
     }
@@ -199,11 +148,11 @@ fn difference(seen: &Meta, told: &Meta) -> Option<String> {
 
 impl Source for Remote {
     fn origin(&self) -> &str {
-        &self.0.target.origin
+        &self.target().origin
     }
 
     fn identity(&self) -> &str {
-        &self.0.target.identity
+        &self.target().identity
     }
 
     fn is_cheap(&self) -> bool {
@@ -211,11 +160,11 @@ impl Source for Remote {
     }
 
     fn lanes(&self) -> usize {
-        self.0.target.connections()
+        self.target().connections()
     }
 
     fn host(&self) -> Option<Arc<Host>> {
-        Some(self.0.host())
+        Some(self.0.asker.host())
     }
 
     fn expect(&self, etag: &str) {
@@ -229,24 +178,24 @@ impl Source for Remote {
         }
         self.get(0..1, false)?
             .meta
-            .ok_or_else(|| Error::read("the server does not tell the file's size: it cannot be read"))
+            .ok_or_else(|| Error::read("the server does not give the file's size: it cannot be read"))
     }
 
     fn seen(&self) -> Option<Meta> {
         if let Some(seen) = self.0.seen.get() {
             return Some(seen.clone());
         }
-        // Once handed out, it is what this source's responses are held against.
-        let known = remembered::meta(&self.0.target.identity)?;
+        // Once handed out, it is what this source's responses are checked against.
+        let known = remembered::meta(&self.target().identity)?;
         Some(self.0.seen.get_or_init(|| Box::new(known)).clone())
     }
 
     fn read_into(&self, offset: SourceOffset, buffer: &mut [u8]) -> Result<()> {
-        let answer = self.get(offset.0..offset.0.saturating_add(buffer.len() as u64), true)?;
-        if answer.bytes.len() != buffer.len() {
+        let received = self.get(offset.0..offset.0.saturating_add(buffer.len() as u64), true)?;
+        if received.bytes.len() != buffer.len() {
             return Err(Error::read("a read gave fewer bytes than asked for"));
         }
-        buffer.copy_from_slice(&answer.bytes);
+        buffer.copy_from_slice(&received.bytes);
         Ok(())
     }
 
@@ -279,9 +228,9 @@ impl Source for Remote {
     }
 
     fn read_tail(&self, length: u64) -> Result<(Bytes, u64)> {
-        let answer = if self.0.target.knows_tails() && length > 0 { self.get_tail(length)? } else { None };
-        match answer {
-            Some(Answer { bytes, meta: Some(meta) }) => Ok((bytes, meta.size)),
+        let tail = if self.target().knows_tails() && length > 0 { self.get_tail(length)? } else { None };
+        match tail {
+            Some(Received { bytes, meta: Some(meta) }) => Ok((bytes, meta.size)),
             _ => read_tail_by_size(self, length),
         }
     }

@@ -1,66 +1,69 @@
 //! What a process remembers of remote files, besides their bytes: what they were when last seen, and where they lie.
 
+use std::borrow::Borrow;
+use std::hash::Hash;
 use std::sync::Mutex;
 
 use crate::lru::Lru;
 use crate::process::{PerProcess, lock};
 use crate::source::contract::Meta;
 
-/// Bytes of sizes and ETags that are remembered: about 60,000 files. One that is forgotten costs a cache miss.
-const METAS: u64 = 16 << 20;
+/// What a process keeps by keys, all together up to `LIMIT`; the least recently used go first.
+pub(super) struct Remembered<K: Hash + Eq, V, const LIMIT: u64>(Mutex<Lru<K, V>>);
 
-/// Bytes of regions that are remembered: about 5,000 buckets. One that is forgotten costs a request.
-const REGIONS: u64 = 1 << 20;
-
-/// What an entry costs besides its texts, roughly, in bytes.
-const OVERHEAD: usize = 160;
-
-static REMEMBERED: PerProcess<Remembered> = PerProcess::new();
-
-struct Remembered {
-    /// By identity.
-    metas: Mutex<Lru<String, Meta>>,
-    /// By bucket.
-    regions: Mutex<Lru<String, String>>,
+impl<K: Hash + Eq, V, const LIMIT: u64> Default for Remembered<K, V, LIMIT> {
+    fn default() -> Self {
+        Self(Mutex::new(Lru::new(LIMIT)))
+    }
 }
 
-impl Default for Remembered {
-    fn default() -> Self {
-        Self { metas: Mutex::new(Lru::new(METAS)), regions: Mutex::new(Lru::new(REGIONS)) }
+impl<K: Hash + Eq, V: Clone, const LIMIT: u64> Remembered<K, V, LIMIT> {
+    pub(super) fn get<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        lock(&self.0).get(key).cloned()
     }
+
+    pub(super) fn put(&self, key: K, value: V, weight: u64) {
+        let gone = lock(&self.0).put(key, value, weight);
+        drop(gone); // when the lock is free
+    }
+}
+
+/// Sizes and ETags by identity, in bytes: about 60,000 files. One that is forgotten costs a cache miss.
+type Metas = Remembered<String, Meta, { 16 << 20 }>;
+
+/// Regions by bucket, in bytes: about 5,000 buckets. One that is forgotten costs a request.
+type Regions = Remembered<String, String, { 1 << 20 }>;
+
+static METAS: PerProcess<Metas> = PerProcess::new();
+static REGIONS: PerProcess<Regions> = PerProcess::new();
+
+/// What an entry of these texts weighs, roughly, in bytes.
+fn weigh(key: &str, value: &str) -> u64 {
+    (160 + key.len() + value.len()) as u64
 }
 
 /// Size and ETag of the file `identity`, as an earlier source has seen them.
 pub(super) fn meta(identity: &str) -> Option<Meta> {
-    lock(&REMEMBERED.get().metas).get(identity).cloned()
+    METAS.get().get(identity)
 }
 
 /// Remembers what a response said of the file `identity`.
 pub(super) fn remember_meta(identity: &str, meta: &Meta) {
-    REMEMBERED.get().remember_meta(identity, meta);
+    let weight = weigh(identity, meta.etag.as_deref().unwrap_or_default());
+    METAS.get().put(identity.to_owned(), meta.clone(), weight);
 }
 
 /// The region that AWS has said `bucket` lies in.
 pub(super) fn region(bucket: &str) -> Option<String> {
-    lock(&REMEMBERED.get().regions).get(bucket).cloned()
+    REGIONS.get().get(bucket)
 }
 
 /// Remembers what AWS has said.
 pub(super) fn remember_region(bucket: &str, region: &str) {
-    REMEMBERED.get().remember_region(bucket, region);
-}
-
-impl Remembered {
-    fn remember_meta(&self, identity: &str, meta: &Meta) {
-        let etag = meta.etag.as_deref().unwrap_or_default();
-        let cost = OVERHEAD + identity.len() + etag.len();
-        drop(lock(&self.metas).put(identity.to_owned(), meta.clone(), cost as u64));
-    }
-
-    fn remember_region(&self, bucket: &str, region: &str) {
-        let cost = OVERHEAD + bucket.len() + region.len();
-        drop(lock(&self.regions).put(bucket.to_owned(), region.to_owned(), cost as u64));
-    }
+    REGIONS.get().put(bucket.to_owned(), region.to_owned(), weigh(bucket, region));
 }
 
 #[cfg(test)]
@@ -68,20 +71,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_remembered_is_bounded_in_bytes() {
-        let remembered = Remembered::default();
-        let meta = Meta { size: 1, etag: Some("e".repeat(1 << 20)), last_modified: None };
-        for file in 0..100 {
-            remembered.remember_meta(&file.to_string(), &meta);
-            assert!(lock(&remembered.metas).get("0").is_some(), "it was used last but for {file}");
+    fn the_last_ones_used_stay() {
+        let (metas, regions) = (Metas::default(), Regions::default());
+        for number in 0..70_000 {
+            let key = number.to_string();
+            let meta = Meta { size: number, etag: Some("e".repeat(100)), last_modified: None };
+            metas.put(key.clone(), meta, weigh(&key, &"e".repeat(100)));
+            regions.put(key.clone(), "eu-central-1".to_owned(), weigh(&key, "eu-central-1"));
+            assert!(metas.get("0").is_some() && regions.get("0").is_some());
         }
-        assert!(lock(&remembered.metas).bytes() <= METAS);
-        assert_eq!(lock(&remembered.metas).iter().count(), 15);
-        for bucket in 0..20_000 {
-            remembered.remember_region(&format!("bucket-{bucket}"), "eu-central-1");
-        }
-        assert!(lock(&remembered.regions).bytes() <= REGIONS);
-        assert_eq!(lock(&remembered.regions).get("bucket-19999").map(String::as_str), Some("eu-central-1"));
-        assert!(lock(&remembered.regions).get("bucket-0").is_none());
+        assert!(metas.get("69999").is_some() && regions.get("69999").is_some());
+        assert!(metas.get("1").is_none() && regions.get("1").is_none());
+        assert!(lock(&metas.0).bytes() <= 16 << 20 && lock(&regions.0).bytes() <= 1 << 20);
     }
 }

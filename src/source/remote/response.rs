@@ -1,8 +1,8 @@
 //! What a response must be to be believed: bytes that were not verified are given to nobody.
 //!
 //! A 206 has the Content-Range asked for and a body of exactly that length (of a file's end, it runs up to the size that
-//! it tells); a 200 is the whole file, and is cut to the range where it is small; a 416 that says where the file ends is an
-//! answer too. Everything else is a failure. Pages of listings are taken whole, and are held against what they should be by who reads them (`list`).
+//! it gives); a 200 is the whole file, and is cut to the range where it is small; a 416 that says where the file ends is an
+//! answer too. Everything else is a failure. Pages of listings are taken whole; `list` checks them.
 
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
@@ -16,10 +16,10 @@ use crate::source::cache::buffer::{self, Buffer};
 use crate::source::contract::Meta;
 use crate::source::host::Host;
 use crate::source::host::statistics::count;
-use crate::source::remote::call::{Answer, Asked, Call, Failure, Refusal, What};
+use crate::source::remote::call::{AskedRange, Failure, Received, Refusal, What};
 
 /// A server that answers a range with the whole file is put up with for files of at most this many bytes.
-pub(crate) const MAX_WHOLE: u64 = 8 << 20;
+pub(super) const MAX_WHOLE: u64 = 8 << 20;
 
 /// Bytes set aside before any have come. Larger bodies grow the buffer as they arrive.
 const MAX_RESERVE: u64 = 8 << 20;
@@ -30,39 +30,41 @@ const MAX_PAGE: u64 = 8 << 20;
 /// Bytes of an error's body that are read: enough for S3's XML, which may name the bucket's region.
 const MAX_ERROR_BODY: u64 = 16 << 10;
 
-/// Holds a response of the host `by` against the call, and reads it.
-pub(crate) async fn receive(
-    call: &Call,
+/// Checks a response of the host `by` against what was asked for, and reads it.
+pub(super) async fn receive(
+    what: &What,
     by: &Host,
     retry_codes: &RetryCodes,
     response: &mut reqwest::Response,
-) -> Result<Answer, Failure> {
+) -> Result<Received, Failure> {
     let headers = response.headers();
     let encoding = headers.get(CONTENT_ENCODING).map(|encoding| encoding.as_bytes().to_ascii_lowercase());
     if response.status().is_success() && encoding.is_some_and(|encoding| encoding != b"identity") {
         return Err(Failure::broken("the server sends the file compressed, so that its bytes have no positions"));
     }
-    match (&call.what, response.status()) {
-        (What::Range(_) | What::Tail(_), StatusCode::PARTIAL_CONTENT) => partial(by, &call.what, response).await,
-        (What::Range(_) | What::Tail(_), StatusCode::OK) => whole(by, &call.what, response).await,
+    match (what, response.status()) {
+        (what, StatusCode::PARTIAL_CONTENT) if what.is_read() => partial(by, what, response).await,
+        (what, StatusCode::OK) if what.is_read() => whole(by, what, response).await,
         (What::Tail(_), StatusCode::RANGE_NOT_SATISFIABLE) => {
             // An empty file has no last bytes (RFC 9110 14.1.2); any other has.
             match text(headers, CONTENT_RANGE.as_str()).and_then(parse_unsatisfied) {
-                Some(0) => Ok(Answer { bytes: Bytes::new(), meta: Some(meta(headers, 0)) }),
+                Some(0) => Ok(Received { bytes: Bytes::new(), meta: Some(meta(headers, 0)) }),
                 size => Err(Failure::PastEnd { size }),
             }
         }
-        (What::Range(Asked { range, exact }), StatusCode::RANGE_NOT_SATISFIABLE) => {
+        (What::Range(AskedRange { range, exact }), StatusCode::RANGE_NOT_SATISFIABLE) => {
             let size = text(headers, CONTENT_RANGE.as_str()).and_then(parse_unsatisfied);
-            // Without a size in it, the start alone tells: only an empty file has no first byte.
+            // Without a size in it the start alone shows it: only an empty file has no first byte.
             let size = size.or((range.start == 0).then_some(0));
             if *exact || size.is_some_and(|size| size > range.start) {
                 return Err(Failure::PastEnd { size });
             }
-            Ok(Answer { bytes: Bytes::new(), meta: size.map(|size| meta(headers, size)) })
+            Ok(Received { bytes: Bytes::new(), meta: size.map(|size| meta(headers, size)) })
         }
-        (What::Page, StatusCode::OK) => Ok(Answer { bytes: read_body(by, response, MAX_PAGE).await?, meta: None }),
-        (What::Put(_), status) if status.is_success() => Ok(Answer { bytes: Bytes::new(), meta: None }),
+        (What::Page { .. }, StatusCode::OK) => {
+            Ok(Received { bytes: read_body(by, response, MAX_PAGE).await?, meta: None })
+        }
+        (What::Put(_), status) if status.is_success() => Ok(Received { bytes: Bytes::new(), meta: None }),
         (_, status) => {
             if let Some(pause) = retry_after(status, headers, SystemTime::now()) {
                 by.turns.pause(pause);
@@ -84,7 +86,7 @@ async fn refusal(by: &Host, status: StatusCode, retry_codes: &RetryCodes, respon
     Refusal { status, code, region, again }
 }
 
-async fn partial(by: &Host, what: &What, response: &mut reqwest::Response) -> Result<Answer, Failure> {
+async fn partial(by: &Host, what: &What, response: &mut reqwest::Response) -> Result<Received, Failure> {
     let headers = response.headers();
     let header =
         text(headers, CONTENT_RANGE.as_str()).ok_or_else(|| Failure::broken("a 206 response without Content-Range"))?;
@@ -95,7 +97,7 @@ async fn partial(by: &Host, what: &What, response: &mut reqwest::Response) -> Re
         Failure::broken(format!("asked for {}, the server sent {start} to {end}", what.brief()))
     };
     match what {
-        What::Range(Asked { range: asked, exact }) => {
+        What::Range(AskedRange { range: asked, exact }) => {
             let shorter = size == Some(range.end) && range.end < asked.end;
             if range.start != asked.start || range.end > asked.end || (range.end < asked.end && !shorter) {
                 return Err(other());
@@ -110,7 +112,7 @@ async fn partial(by: &Host, what: &What, response: &mut reqwest::Response) -> Re
                 return Err(other());
             }
         }
-        What::Page | What::Put(_) => return Err(other()),
+        What::Page { .. } | What::Put(_) => return Err(other()),
     }
     let length = range.end - range.start;
     let meta = size.map(|size| meta(headers, size));
@@ -121,10 +123,10 @@ async fn partial(by: &Host, what: &What, response: &mut reqwest::Response) -> Re
     if bytes.len() as u64 != length {
         return Err(wrong_length(length, bytes.len() as u64));
     }
-    Ok(Answer { bytes, meta })
+    Ok(Received { bytes, meta })
 }
 
-async fn whole(by: &Host, what: &What, response: &mut reqwest::Response) -> Result<Answer, Failure> {
+async fn whole(by: &Host, what: &What, response: &mut reqwest::Response) -> Result<Received, Failure> {
     let announced = response.content_length();
     if announced.is_some_and(|length| length > MAX_WHOLE) {
         return Err(no_ranges());
@@ -139,16 +141,16 @@ async fn whole(by: &Host, what: &What, response: &mut reqwest::Response) -> Resu
         return Err(wrong_length(announced.unwrap_or(0), size));
     }
     let Range { start, end } = match what {
-        What::Range(Asked { range, exact: true }) if size < range.end => {
+        What::Range(AskedRange { range, exact: true }) if size < range.end => {
             return Err(Failure::PastEnd { size: Some(size) });
         }
-        What::Range(Asked { range, .. }) => range.start.min(size)..range.end.min(size),
+        What::Range(AskedRange { range, .. }) => range.start.min(size)..range.end.min(size),
         What::Tail(length) => size.saturating_sub(*length)..size,
-        What::Page | What::Put(_) => 0..size,
+        What::Page { .. } | What::Put(_) => 0..size,
     };
     // Both ends are at most `size`, which is the length of what is in memory.
     let (start, end) = (start as usize, end as usize);
-    Ok(Answer { bytes: buffer::copy(bytes.get(start..end).unwrap_or_default()), meta: Some(meta(&headers, size)) })
+    Ok(Received { bytes: buffer::copy(bytes.get(start..end).unwrap_or_default()), meta: Some(meta(&headers, size)) })
 }
 
 /// The body, which is an error as soon as it is longer than `most` bytes.
@@ -180,7 +182,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim)
 }
 
-/// `bytes 0-99/1234` or `bytes 0-99/*`: the half-open range, and the file's size where it is told.
+/// `bytes 0-99/1234` or `bytes 0-99/*`: the half-open range, and the file's size where it is known.
 fn parse_content_range(header: &str) -> Option<(Range<u64>, Option<u64>)> {
     let (range, size) = header.strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = range.trim().split_once('-')?;
@@ -210,7 +212,7 @@ fn is_code(code: &str) -> bool {
 
 /// Whether `name` can be the name of a region. It becomes part of a host's name that signed requests are sent to,
 /// so what a server calls one is not believed blindly.
-pub(crate) fn is_region(name: &str) -> bool {
+pub(super) fn is_region(name: &str) -> bool {
     (1..=63).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 

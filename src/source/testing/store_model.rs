@@ -49,11 +49,11 @@ fn bytes_of(unit: &SourceRange) -> Bytes {
     Bytes::from(vec![unit.start.0 as u8; (unit.end.0 - unit.start.0) as usize])
 }
 
-/// How a flight ends, as who waits for it without a thread is told.
-fn told(flight: &store::Flight) -> store::Landing {
+/// How a flight ends, for what waits for it without a thread.
+fn called_back(flight: &store::Flight) -> store::Landing {
     let (sender, receiver) = shuttle::sync::mpsc::channel();
-    flight.tell(move |landing| sender.send(landing).expect("somebody waits"));
-    receiver.recv().expect("told once")
+    flight.then(move |landing| sender.send(landing).expect("somebody waits"));
+    receiver.recv().expect("called once")
 }
 
 /// Gets `units` as `cache::fetch_units` does, or as the fetch of a task; what it takes on fails where `fails`.
@@ -72,7 +72,7 @@ fn fetch(store: &Arc<Store>, units: &[SourceRange], limit: u64, fetches: &Atomic
         answers[index] = Some(bytes_of(unit));
     }
     for (index, flight) in followed {
-        match if by_thread { flight.wait() } else { told(&flight) } {
+        match if by_thread { flight.wait() } else { called_back(&flight) } {
             Ok((bytes, version)) => {
                 assert_eq!(&*version, "1");
                 answers[index] = Some(bytes);
@@ -107,7 +107,7 @@ fn readers(fails: bool) {
                 for reader in readers {
                     reader.join().unwrap();
                 }
-                assert_eq!(store.under_way(&file()), 0, "nothing stays in the air");
+                assert_eq!(store.under_way(&file()), 0, "nothing stays under way");
                 if !fails && limit == LIMITS[0] {
                     assert_eq!(fetches.load(Ordering::Relaxed), 3, "each unit is fetched once");
                 }
@@ -127,7 +127,7 @@ fn a_failure_leaves_nobody_waiting() {
     readers(true);
 }
 
-/// Who goes without a word, by a panic or because there is no thread to fetch ahead, gives up what it had taken on.
+/// What ends without an outcome, by a panic or for want of a thread, gives up what it had taken on.
 #[test]
 fn who_goes_leaves_nothing_in_the_air() {
     shuttle::check_random(

@@ -1,33 +1,49 @@
 //! Blobs of Azure: with the account's key, a shared access signature, a token, or nothing.
 
-use ::http::HeaderValue;
-use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
-use object_store::client::ClientOptions;
+use std::time::SystemTime;
 
-use super::{Kind, Target, endpoint, fits, object_path};
+use ::http::HeaderValue;
+use ::http::header::{AUTHORIZATION, CONTENT_LENGTH, DATE};
+use object_store::azure::{AzureAccessKey, AzureAuthorizer, AzureCredential, split_sas};
+use object_store::client::HttpRequest;
+use url::Url;
+
 use crate::error::{Error, Result};
 use crate::options::{AzureAccess, AzureOptions};
-use crate::source::identity::Access;
+use crate::source::remote::call::{Hints, PAGE, What};
+use crate::source::remote::target::address::{Address, cannot_ask, check_key, endpoint, fits, set};
 
-/// See [`Target::advice`].
-pub(crate) const ADVICE: &str = "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_ACCESS_KEY, AZURE_STORAGE_SAS_TOKEN, AZURE_STORAGE_ACCESS_TOKEN or AZURE_NO_SIGN_REQUEST=YES";
+pub(super) const HINTS: Hints = Hints {
+    credentials: "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_ACCESS_KEY, AZURE_STORAGE_SAS_TOKEN, AZURE_STORAGE_ACCESS_TOKEN or AZURE_NO_SIGN_REQUEST=YES",
+    place: "the path, AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_CONNECTION_STRING",
+};
 
-impl Target {
-    /// The blob `key` of `container`.
-    pub(crate) fn azure(container: &str, key: &str, access: &Access) -> Result<Self> {
-        let options = &access.options;
-        let shown = format!("az://{container}/{key}");
+/// A URL as long as this, in bytes, cannot be sent.
+const MAX_URL: usize = u16::MAX as usize;
+
+/// A container, and how it is asked for.
+pub(super) struct Container {
+    url: Url,
+    account: String,
+    /// `None` where requests are not signed.
+    credential: Option<AzureCredential>,
+}
+
+impl Container {
+    /// The container `name`, and where its blob `key` lies.
+    pub(super) fn locate(name: &str, key: &str, options: &AzureOptions) -> Result<(Address, Self)> {
+        let shown = format!("az://{name}/{key}");
         let invalid = |what: &str| Error::Path { path: shown.clone(), what: what.to_owned() };
-        let path = object_path(key, &shown)?;
+        check_key(key, &shown)?;
         // "$root" and "$web" are names too.
-        if !container.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-$".contains(&byte)) {
+        if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-$".contains(&byte)) {
             return Err(invalid("the container's name has characters that no container's name has"));
         }
-        let Some(base) = &options.azure.endpoint else {
-            return Err(invalid(&format!("the account is not known: set {ADVICE}")));
+        let Some(base) = &options.endpoint else {
+            return Err(invalid(&format!("the account is not known: set {}", HINTS.credentials)));
         };
-        let account = options.azure.account.as_deref().unwrap_or_default();
-        let token = match &options.azure.access {
+        let account = options.account.as_deref().unwrap_or_default();
+        let token = match &options.access {
             AzureAccess::Bearer(token) => token.expose(),
             _ => "",
         };
@@ -38,74 +54,68 @@ impl Target {
         }
         let url = endpoint("CPL_AZURE_ENDPOINT", base)?;
         let base = url.as_str().trim_end_matches('/').to_owned();
-        fits(&format!("{base}/{container}"), key, &shown, "CPL_AZURE_ENDPOINT")?;
+        fits(&format!("{base}/{name}"), key, &shown, "CPL_AZURE_ENDPOINT")?;
         let place = base.split_once("://").map_or(base.as_str(), |(_, place)| place);
-        let origin = format!("az://{place}/{container}/{key}");
-        let options_of_azure = AzureOptions { endpoint: Some(base), ..options.azure.clone() };
-        let kind = Kind::Azure { container: container.to_owned(), options: options_of_azure };
-        Self::new(origin, url.origin().ascii_serialization(), path, kind, access)
+        let origin = format!("az://{place}/{name}/{key}");
+        let authority = url.origin().ascii_serialization();
+        let credential = credential(&options.access)?;
+        let container = Self { url: below(url, [name]), account: account.to_owned(), credential };
+        Ok((Address { origin, authority }, container))
+    }
+
+    /// Where the blob `key` is asked for, or a page of the container's listing.
+    pub(super) fn url(&self, key: &str, what: &What) -> String {
+        let What::Page { prefix, token } = what else { return below(self.url.clone(), key.split('/')).into() };
+        let mut url = self.url.clone();
+        url.query_pairs_mut()
+            .extend_pairs([("restype", "container"), ("comp", "list"), ("prefix", prefix)])
+            .extend_pairs(token.iter().map(|token| ("marker", token)))
+            .append_pair("maxresults", &PAGE.to_string());
+        url.into()
+    }
+
+    /// Signs `request`, which is for `what`, unless requests go out without a signature.
+    pub(super) fn sign(&self, request: &mut HttpRequest, what: &What) -> object_store::Result<()> {
+        let headers = request.headers_mut();
+        match what {
+            What::Put(_) => drop(headers.insert("x-ms-blob-type", HeaderValue::from_static("BlockBlob"))),
+            What::Range(_) | What::Tail(_) => drop(headers.insert(CONTENT_LENGTH, 0.into())),
+            What::Page { .. } => {}
+        }
+        let Some(credential) = &self.credential else {
+            // The version and the date, which the authorizer adds too.
+            headers.insert("x-ms-version", HeaderValue::from_static("2023-11-03"));
+            set(headers, DATE, &httpdate::fmt_http_date(SystemTime::now()));
+            return Ok(());
+        };
+        if let AzureCredential::SASToken(pairs) = credential {
+            // The authorizer would panic on a URL that becomes too long.
+            let added: usize = pairs.iter().map(|(name, value)| 3 * (name.len() + value.len()) + 2).sum();
+            if request.uri().to_string().len() + added >= MAX_URL {
+                return Err(object_store::Error::NotSupported { source: "the URL is too long".into() });
+            }
+        } else {
+            // The authorizer would add its own to the user's.
+            headers.remove(AUTHORIZATION);
+        }
+        AzureAuthorizer::new(credential, &self.account).try_authorize(request)
     }
 }
 
-/// What makes the store that asks for blobs of `container`.
-pub(crate) fn builder(container: &str, options: &AzureOptions) -> MicrosoftAzureBuilder {
-    let builder = MicrosoftAzureBuilder::new()
-        .with_client_options(ClientOptions::new().with_allow_http(true))
-        .with_account(options.account.clone().unwrap_or_default())
-        .with_container_name(container)
-        .with_endpoint(options.endpoint.clone().unwrap_or_default());
-    match &options.access {
-        AzureAccess::Key(key) => builder.with_access_key(key.expose()),
-        AzureAccess::Sas(pairs) => builder.with_config(AzureConfigKey::SasKey, pairs.expose()),
-        AzureAccess::Bearer(token) => builder.with_bearer_token_authorization(token.expose()),
-        AzureAccess::Unsigned | AzureAccess::Gdal => builder.with_skip_signature(true),
-    }
+fn credential(access: &AzureAccess) -> Result<Option<AzureCredential>> {
+    let credential = match access {
+        AzureAccess::Key(key) => AzureAccessKey::try_new(key.expose()).map(AzureCredential::AccessKey).ok(),
+        AzureAccess::Sas(pairs) => split_sas(pairs.expose()).map(AzureCredential::SASToken).ok(),
+        AzureAccess::Bearer(token) => Some(AzureCredential::BearerToken(token.expose().to_owned())),
+        AzureAccess::Unsigned | AzureAccess::Gdal => return Ok(None),
+    };
+    credential.map(Some).ok_or_else(|| cannot_ask(HINTS))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::super::tests::access;
-    use super::*;
-
-    const ACCOUNT: (&str, &str) = ("AZURE_STORAGE_ACCOUNT", "me");
-
-    #[test]
-    fn origins_are_the_same_whatever_the_credentials() {
-        let cloud = "az://me.blob.core.windows.net/c/a key";
-        for (set, origin) in [
-            (vec![ACCOUNT, ("AZURE_NO_SIGN_REQUEST", "YES")], cloud),
-            (vec![ACCOUNT, ("AZURE_STORAGE_ACCESS_KEY", "c2VzYW1l")], cloud),
-            (vec![ACCOUNT, ("AZURE_STORAGE_SAS_TOKEN", "?sv=1&sig=sesame")], cloud),
-            (vec![ACCOUNT, ("AZURE_STORAGE_ACCESS_TOKEN", "sesame")], cloud),
-            (
-                vec![(
-                    "AZURE_STORAGE_CONNECTION_STRING",
-                    "AccountName=me;AccountKey=c2VzYW1l;BlobEndpoint=http://127.0.0.1:10000/me",
-                )],
-                "az://127.0.0.1:10000/me/c/a key",
-            ),
-        ] {
-            let target = Target::azure("c", "a key", &access("az://c/k", &set)).unwrap();
-            assert_eq!(target.origin, origin);
-            target.store(0, None).unwrap();
-        }
+/// The URL of what lies below `url`, which has a host and so can have a path.
+fn below<'a>(mut url: Url, parts: impl IntoIterator<Item = &'a str>) -> Url {
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.extend(parts);
     }
-
-    #[test]
-    fn what_cannot_be_sent_is_refused_without_showing_it() {
-        let key = ("AZURE_STORAGE_ACCESS_KEY", "not base64: sesame");
-        let target = Target::azure("c", "k", &access("az://c/k", &[ACCOUNT, key])).unwrap();
-        let error = target.store(0, None).map(|_| ()).unwrap_err().to_string();
-        assert!(error.contains("AZURE_STORAGE_ACCESS_KEY") && !error.contains("sesame"), "{error}");
-        for (container, key, set) in [
-            ("c/d", "k", vec![ACCOUNT]),
-            ("c", "a//k", vec![ACCOUNT]),
-            ("c", "k", vec![]),
-            ("c", "k", vec![ACCOUNT, ("AZURE_STORAGE_ACCESS_TOKEN", "sesame\n")]),
-            ("c", "k", vec![ACCOUNT, ("CPL_AZURE_ENDPOINT", "https://u:sesame@h")]),
-        ] {
-            let error = Target::azure(container, key, &access("az://c/k", &set)).map(|_| ()).unwrap_err().to_string();
-            assert!(!error.contains("sesame"), "{error}");
-        }
-    }
+    url
 }

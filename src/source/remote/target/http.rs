@@ -1,30 +1,44 @@
 //! Files behind HTTP(S): the URL as it is, with basic authentication, a token, or headers of the user's.
 
 use ::http::Uri;
-use object_store::path::Path;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::{Kind, Target};
 use crate::error::{Error, Result};
 use crate::options::HttpOptions;
-use crate::path::{identifying_query, without_secrets};
-use crate::source::identity::Access;
-use crate::source::remote::http::Auth;
-use crate::source::remote::shown::display;
+use crate::path::without_secrets;
+use crate::secret::Secret;
+use crate::source::remote::call::Hints;
+use crate::source::remote::target::address::Address;
 
-/// See [`Target::advice`].
-pub(crate) const ADVICE: &str = "GDAL_HTTP_USERPWD, GDAL_HTTP_BEARER, GDAL_HTTP_HEADERS, or the signature in the URL";
+pub(super) const HINTS: Hints = Hints {
+    credentials: "GDAL_HTTP_USERPWD, GDAL_HTTP_BEARER, GDAL_HTTP_HEADERS, or the signature in the URL",
+    place: "the URL",
+};
 
-impl Target {
-    /// The file at `url`.
-    pub(crate) fn http(url: &str, access: &Access) -> Result<Self> {
+/// Credentials that are not part of a signature.
+#[derive(Clone)]
+pub(crate) enum Auth {
+    /// User and password.
+    Basic(String, Option<String>),
+    /// A token.
+    Bearer(Secret),
+}
+
+/// A URL, without user info, and how it is asked for.
+pub(super) struct Resource {
+    pub(super) url: Url,
+    pub(super) auth: Option<Auth>,
+}
+
+impl Resource {
+    pub(super) fn locate(url: &str, options: &HttpOptions) -> Result<(Address, Self)> {
         let invalid = |what: &str| Error::Path { path: without_secrets(url), what: what.to_owned() };
         let mut parsed = Url::parse(url).map_err(|error| invalid(&format!("the URL is not valid ({error})")))?;
         if !["http", "https"].contains(&parsed.scheme()) || !parsed.has_host() {
             return Err(invalid("only URLs that begin with http:// or https:// and a host can be read"));
         }
-        let auth = url_auth(&parsed).or_else(|| option_auth(&access.options.http));
+        let auth = url_auth(&parsed).or_else(|| option_auth(options));
         parsed.set_fragment(None);
         // Neither fails for a URL that has a host.
         let _ = parsed.set_username("");
@@ -32,11 +46,9 @@ impl Target {
         if Uri::try_from(parsed.as_str()).is_err() {
             return Err(invalid("the URL is too long, or has characters that must be percent-encoded"));
         }
-        let origin = display(&parsed);
-        let named = identifying_query(&parsed).map_or_else(|| origin.clone(), |query| format!("{origin}?{query}"));
-        let authority = parsed.origin().ascii_serialization();
-        let target = Self::new(named, authority, Path::default(), Kind::Http { url: parsed, auth }, access)?;
-        Ok(Self { origin, ..target })
+        let address =
+            Address { origin: without_secrets(parsed.as_str()), authority: parsed.origin().ascii_serialization() };
+        Ok((address, Self { url: parsed, auth }))
     }
 }
 
@@ -54,49 +66,4 @@ fn option_auth(http: &HttpOptions) -> Option<Auth> {
         None => Auth::Basic(both.expose().to_owned(), None),
     });
     http.bearer.clone().map(Auth::Bearer).or(basic)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::tests::access;
-    use super::*;
-
-    #[test]
-    fn callers_with_other_credentials_are_told_apart() {
-        let identity = |url: &str, set: &[(&str, &str)]| Target::http(url, &access(url, set)).unwrap().identity;
-        let callers = [
-            identity("https://h/a", &[]),
-            identity("https://u:p@h/a", &[]),
-            identity("https://u:q@h/a", &[]),
-            identity("https://h/a", &[("GDAL_HTTP_USERPWD", "u:r")]),
-            identity("https://h/a", &[("GDAL_HTTP_BEARER", "t")]),
-            identity("https://h/a", &[("GDAL_HTTP_HEADERS", "X-Key: 1")]),
-            identity("https://h/a", &[("GDAL_HTTP_HEADERS", "X-Key: 2")]),
-            identity("https://h/a?X-Amz-Signature=1", &[]),
-            identity("https://h/a?X-Amz-Signature=2", &[]),
-        ];
-        let apart: std::collections::HashSet<_> = callers.iter().collect();
-        assert_eq!(apart.len(), callers.len());
-        assert_eq!(callers[0], identity("https://h/a", &[("GDAL_HTTP_MAX_RETRY", "9")]));
-        assert!(callers.iter().all(|name| name.starts_with("https://h/a#") && !name.contains(":p")));
-    }
-
-    #[test]
-    fn origins_and_identities() {
-        for (url, origin, query) in [
-            ("HTTPS://u:p@Host:443/A%20b?q#f", "https://host/A%20b", "?q"),
-            ("http://h:8080/a?X-Amz-Date=1&versionId=2&X-Amz-Signature=3", "http://h:8080/a", "?versionId=2"),
-            ("http://h/a?sv=1&snapshot=2&sig=3", "http://h/a", "?snapshot=2"),
-            ("http://h/a?sv=1", "http://h/a", "?sv=1"),
-            ("http://h/a?x-goog-signature=1", "http://h/a", ""),
-        ] {
-            let target = Target::http(url, &access(url, &[])).unwrap();
-            let (named, _) = target.identity.rsplit_once('#').unwrap();
-            assert_eq!((target.origin.as_str(), named), (origin, format!("{origin}{query}").as_str()));
-        }
-        for wrong in ["ftp://h/a", "http:///", "no url", "http://u:sesame@h:99999/?sesame"] {
-            let error = Target::http(wrong, &access("https://h/a", &[])).map(|_| ()).unwrap_err().to_string();
-            assert!(error.starts_with("cannot read the path") && !error.contains("sesame"), "{error}");
-        }
-    }
 }

@@ -92,7 +92,7 @@ fn each_unit_is_handed_on_as_soon_as_it_is_there() {
     assert_eq!(one_by_one.memory.rounds(), 3);
 }
 
-/// The batch fails while somebody waits for a unit of it that is there; who wants the other hears why there is none.
+/// The batch fails while somebody waits for a unit of it that is there; a read of the other gets the reason why there is none.
 #[test]
 fn a_unit_that_fails_does_not_fail_the_others() {
     const GOOD: SourceRange = SourceOffset(10)..SourceOffset(20);

@@ -4,7 +4,7 @@ use super::*;
 use crate::source::testing::mock::{Fault, Mock};
 
 #[test]
-fn a_changed_file_is_told() {
+fn a_changed_file_is_an_error() {
     for (fault, text) in [(Fault::ETag("\"two\""), "\"one\" and is \"two\""), (Fault::Grown, "5000 bytes and is 5001")]
     {
         for store in [http, s3] {
@@ -15,12 +15,12 @@ fn a_changed_file_is_told() {
             source.read_ranges(&[range(0, 10)]).unwrap();
             let error = source.read_ranges(&[range(0, 10)]).unwrap_err();
             assert!(matches!(&error, Error::Changed { what } if what.contains(text)), "{error}");
-            // Who opens it now reads what is there now; who was told of another version first hears of that.
+            // Opened now, it is what is there now; a source that has given its version away keeps to it.
             assert!(store(&mock, "/c", &[]).read_ranges(&[range(0, 10)]).is_ok());
             mock.fault([fault.clone()]);
-            let told = store(&mock, "/c", &[]);
-            assert_eq!(told.seen().unwrap().etag.as_deref(), Some("\"one\""));
-            assert!(matches!(told.read_ranges(&[range(0, 10)]), Err(Error::Changed { .. })));
+            let knowing = store(&mock, "/c", &[]);
+            assert_eq!(knowing.seen().unwrap().etag.as_deref(), Some("\"one\""));
+            assert!(matches!(knowing.read_ranges(&[range(0, 10)]), Err(Error::Changed { .. })));
         }
     }
 }
@@ -40,10 +40,10 @@ fn requests_ask_for_the_version_that_was_seen() {
     assert_eq!(mock.seen()[1].header("if-match"), Some("\"one\""));
     // What an earlier source has seen is asked for by the next one from the start.
     http(&mock, "/v", &[]).read_ranges(&[range(20, 30)]).unwrap();
-    assert!(mock.seen()[2].header("if-match").is_none(), "nobody was told of it");
-    let told = http(&mock, "/v", &[]);
-    assert_eq!(told.seen().unwrap().size, 5000);
-    told.read_ranges(&[range(30, 40)]).unwrap();
+    assert!(mock.seen()[2].header("if-match").is_none(), "nobody has asked for it");
+    let knowing = http(&mock, "/v", &[]);
+    assert_eq!(knowing.seen().unwrap().size, 5000);
+    knowing.read_ranges(&[range(30, 40)]).unwrap();
     assert_eq!(mock.seen()[3].header("if-match"), Some("\"one\""));
 }
 
@@ -56,6 +56,17 @@ fn what_the_index_knows_is_asked_for_from_the_start() {
     let asked: Vec<_> = mock.seen().iter().map(|seen| seen.header("if-match").map(str::to_owned)).collect();
     assert_eq!(asked, [Some("\"zero\"".to_owned()), None]);
     assert_eq!(source.seen().unwrap().etag.as_deref(), Some("\"one\""));
+}
+
+#[test]
+fn what_cannot_be_sent_is_not_asked_for() {
+    let mock = Mock::new(&file(5000));
+    for store in [http, s3] {
+        let source = store(&mock, "/i", &[]);
+        source.expect("\"a\nb\"");
+        assert_eq!(source.read_ranges(&[range(0, 10)]).unwrap()[0], file(5000)[..10]);
+    }
+    assert!(mock.seen().iter().all(|seen| seen.header("if-match").is_none()));
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn a_size_that_is_not_told_is_not_guessed() {
     let source = http(&mock, "/a", &[]);
     assert_eq!(source.read_ranges(&[range(10, 500)]).unwrap()[0], file(5000)[10..500]);
     assert_eq!(source.seen(), None);
-    assert!(source.head().unwrap_err().to_string().contains("does not tell"));
+    assert!(source.head().unwrap_err().to_string().contains("does not give"));
     assert_eq!(source.head().unwrap().size, 5000);
 }
 

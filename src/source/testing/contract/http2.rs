@@ -11,7 +11,7 @@ fn source(mock: &Http2Mock, more: &[(&str, &str)]) -> Arc<dyn Source> {
     open(&Location::Http { url: mock.url() }, &all, None).unwrap()
 }
 
-/// Reads 121 ranges, as an overview does, and holds them against the file.
+/// Reads 121 ranges, as an overview does, and checks them against the file.
 fn reads_an_overview(source: &Arc<dyn Source>) {
     let units: Vec<_> = (0..121).map(|i| range(i * 50, i * 50 + 20)).collect();
     let got = fetch_units(source, &units, &options(&[APART])).unwrap();

@@ -69,7 +69,7 @@ fn keeps_the_contract(source: &Arc<dyn Source>) {
     let content = file(5000);
     let name = source.origin().to_owned();
     assert_eq!(source.read_up_to(SourceOffset(0), 100).unwrap(), content[..100], "{name}");
-    assert_eq!(source.seen().unwrap().size, 5000, "{name}: the first response tells the size");
+    assert_eq!(source.seen().unwrap().size, 5000, "{name}: the first response gives the size");
     assert_eq!(source.head().unwrap().size, 5000, "{name}");
     assert_eq!(source.read_up_to(SourceOffset(4990), 100).unwrap(), content[4990..], "{name}: shorter at the end");
     assert!(source.read_up_to(SourceOffset(5000), 10).unwrap().is_empty(), "{name}: nothing past the end");

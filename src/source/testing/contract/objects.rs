@@ -67,6 +67,17 @@ fn the_objects_below_a_prefix_are_listed_page_by_page() {
 }
 
 #[test]
+fn a_listing_has_the_users_headers() {
+    let mock = Mock::new(&page(&["a/1"], None));
+    let google = Location::Gs { bucket: "b".into(), key: "a/".into() };
+    let set =
+        [("GS_NO_SIGN_REQUEST", "NO"), ("GDAL_HTTP_HEADERS", "Authorization: Bearer t"), ("GS_USER_PROJECT", "mine")];
+    assert_eq!(listed(&google, &caller(&mock, &set)).0.len(), 1);
+    let seen = &mock.seen()[0];
+    assert_eq!((seen.header("authorization"), seen.header("x-goog-user-project")), (Some("Bearer t"), Some("mine")));
+}
+
+#[test]
 fn a_listing_that_fails_half_way_gives_what_it_has() {
     let mock = Mock::new(b"");
     mock.fault([Fault::Body(page(&["a/1"], Some("t"))), Fault::Status(403, vec![])]);
@@ -75,10 +86,10 @@ fn a_listing_that_fails_half_way_gives_what_it_has() {
     let error = outcome.unwrap_err();
     assert!(matches!(&error, Error::Denied { detail, .. } if detail.contains("403")), "{error}");
     for (pages, why) in [
-        (vec![b"<html/>".to_vec()], "no listing"),
+        (vec![b"<html/>".to_vec()], "not a listing"),
         (vec![page(&["a/1"], Some("t")), page(&["a/2"], Some("t"))], "again and again"),
-        (vec![page(&["a/1"], None).repeat(2)], "no listing"),
-        (vec![page(&[], Some(""))], "no listing"),
+        (vec![page(&["a/1"], None).repeat(2)], "not a listing"),
+        (vec![page(&[], Some(""))], "not a listing"),
     ] {
         mock.fault(pages.into_iter().map(Fault::Body));
         let error = listed(&s3("a/"), &caller(&mock, &[])).1.unwrap_err().to_string();

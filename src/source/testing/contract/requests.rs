@@ -57,6 +57,28 @@ fn s3_requests_are_signed() {
     assert_eq!(seen.header("x-mine"), Some("1"));
 }
 
+/// The user's own authorization gives way to the signature, in each try.
+#[test]
+fn azure_requests_are_signed_once() {
+    let mock = Mock::new(&file(50));
+    let endpoint = mock.url("/me");
+    let key = [
+        ("AZURE_STORAGE_ACCOUNT", "me"),
+        ("AZURE_STORAGE_ACCESS_KEY", "c2VzYW1l"),
+        ("CPL_AZURE_ENDPOINT", &endpoint),
+        ("GDAL_HTTP_HEADERS", "Authorization: Bearer mine"),
+    ];
+    let location = Location::Azure { container: "c".into(), key: "k".into() };
+    mock.fault([Fault::Status(503, vec![])]);
+    open(&location, &key, None).unwrap().read_ranges(&[range(0, 5)]).unwrap();
+    for seen in mock.seen() {
+        let signatures: Vec<_> = seen.headers.iter().filter(|(name, _)| name == "authorization").collect();
+        assert!(signatures.len() == 1 && signatures[0].1.starts_with("SharedKey me:"), "{signatures:?}");
+        assert!(seen.header("date").is_some() && seen.header("x-ms-version").is_some());
+    }
+    assert_eq!(mock.count(), 2);
+}
+
 #[test]
 fn credentials_stay_with_their_host() {
     for more in [("GDAL_HTTP_USERPWD", "me:sesame"), ("GDAL_HTTP_BEARER", "sesame")] {

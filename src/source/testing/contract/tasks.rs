@@ -61,7 +61,7 @@ fn sources_that_block_are_read_for_a_task_too() {
     assert_eq!(fetch(&cheap, &units()).unwrap(), Fetched::default());
 }
 
-/// One that is cancelled ends its requests, and leaves nothing in the air: others fetch by themselves.
+/// One that is cancelled ends its requests, and leaves nothing under way: others fetch by themselves.
 #[test]
 fn who_is_cancelled_gives_up_what_it_has_taken_on() {
     let mock = Mock::new(&file(5000));
