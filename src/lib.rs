@@ -17,7 +17,8 @@
 //! | `layout` | structure → ordered segments | IO |
 //! | `index` | key → `Record` | a network of its own: it reads through `source` |
 //! | `file` | offset, length → bytes | GDAL types |
-//! | `cli` | arguments → calls | logic |
+//! | `collect` | inputs → rows, an index | printing |
+//! | `cli` | arguments → calls, what they give → output | logic |
 //! | `ask` | a program's question → its answer, without blocking | logic |
 //! | `vsi` | GDAL's callbacks → `VirtualFile` | logic |
 //!
@@ -25,6 +26,7 @@
 
 mod ask;
 pub mod cli;
+mod collect;
 mod error;
 mod file;
 #[cfg(fuzzing)]

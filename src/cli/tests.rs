@@ -272,18 +272,3 @@ fn arguments_that_make_no_sense_are_exit_code_2() {
     assert_eq!(code(&["nonsense"]), format!("{:?}", ExitCode::from(2)));
     assert_eq!(code(&["--version"]), format!("{:?}", ExitCode::SUCCESS));
 }
-
-#[test]
-fn a_list_names_files_one_a_line() {
-    let list = "# comment\n\nhttps://h/a.jp2?sig=1\n  s3://b/c/d.jp2 \nhttps://h/folder/\n";
-    let (inputs, failures) = inputs::expand(
-        &["-".into(), "-".into()],
-        list.as_bytes(),
-        None,
-        &inputs::Selection::default(),
-        &Caller::of_environment(),
-    );
-    let paths: Vec<_> = inputs.iter().map(|input| input.path.as_str()).collect();
-    assert_eq!(paths, ["a.jp2", "c/d.jp2"]);
-    assert_eq!(failures.len(), 1);
-}

@@ -11,7 +11,7 @@ const BLOCK: u64 = 4 << 20;
 
 /// What a file's bytes must sum up to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::cli) enum Checksum {
+pub(crate) enum Checksum {
     /// As products of before 2021 have it.
     Md5([u8; 16]),
     /// As products have it since.
@@ -32,7 +32,7 @@ impl Checksum {
     ///
     /// # Errors
     /// [`Error::Changed`] where the bytes are others, with both sums; those of reading.
-    pub(in crate::cli) fn check(&self, source: &dyn Source) -> Result<()> {
+    pub(crate) fn check(&self, source: &dyn Source) -> Result<()> {
         match self {
             Self::Md5(expected) => compare("MD5", expected, &sum::<Md5>(source)?),
             Self::Sha3_256(expected) => compare("SHA3-256", expected, &sum::<Sha3_256>(source)?),

@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Found, Input, Selection, read};
+use super::document::read;
+use super::input::{Expanded, Input};
+use super::selection::Selection;
 use crate::error::{Error, Result, ResultExt};
 use crate::index::Table;
 use crate::path::{Location, ProductName, is_jp2_name, product_name};
@@ -39,9 +41,9 @@ impl Item {
     }
 
     /// The files that are wanted of it; `document` is where it stands.
-    fn files(self, document: &Location, selection: &Selection) -> Found {
+    fn files(self, document: &Location, selection: &Selection) -> Expanded {
         let name = format!("{}: {}", document.display(), self.id);
-        let mut found = Found::default();
+        let mut found = Expanded::default();
         let mut inputs: Vec<Input> = Vec::new();
         for href in &self.hrefs {
             match document.join(href) {
@@ -81,10 +83,10 @@ fn is_jp2(media_type: Option<&str>, href: &str) -> bool {
 ///
 /// # Errors
 /// Those of reading it, and [`Error::Read`] for a document that is none.
-pub(super) fn expand_json(location: &Location, selection: &Selection, caller: &Caller<'_>) -> Result<Found> {
+pub(super) fn expand_json(location: &Location, selection: &Selection, caller: &Caller<'_>) -> Result<Expanded> {
     let bytes = read(location, MOST_BYTES, caller)?;
     let items = parse(&bytes).in_file(&location.display())?;
-    let mut found = Found::default();
+    let mut found = Expanded::default();
     items.into_iter().for_each(|item| found.add(item.files(location, selection)));
     Ok(found)
 }
@@ -127,7 +129,7 @@ fn json_item(item: &Value) -> Item {
 ///
 /// # Errors
 /// As for JSON.
-pub(super) fn expand_parquet(location: &Location, selection: &Selection, caller: &Caller<'_>) -> Result<Found> {
+pub(super) fn expand_parquet(location: &Location, selection: &Selection, caller: &Caller<'_>) -> Result<Expanded> {
     let name = location.display();
     let table = Table::new(&name, read(location, MOST_BYTES, caller)?).in_file(&name)?;
     let columns = table.columns();
@@ -145,7 +147,7 @@ pub(super) fn expand_parquet(location: &Location, selection: &Selection, caller:
     }
     assets.sort_unstable();
     let column = |name: &str| columns.get(&[name.to_owned()][..]).copied();
-    let mut found = Found::default();
+    let mut found = Expanded::default();
     for group in 0..table.groups() {
         let rows = table.rows(group);
         let values =

@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Found, Input, names, read, side_by_side};
+use super::document::read;
+use super::input::{Expanded, Input, names};
+use crate::collect::parallel::side_by_side;
 use crate::error::{Error, Result};
 use crate::path::{Key, Location, ProductName, aws_folder, product_name};
 use crate::source::Caller;
@@ -18,7 +20,7 @@ const TELLERS: [(&str, &str); 2] = [("productInfo.json", "name"), ("tileInfo.jso
 
 /// Gives the files that lie in AWS's layout the names of their products. Of a folder that cannot be asked nothing is left
 /// but a failure: its files would get other names than the next time.
-pub(super) fn name_products(found: &mut Found, caller: &Caller<'_>) {
+pub(super) fn name_products(found: &mut Expanded, caller: &Caller<'_>) {
     let mut folders: BTreeMap<String, (Location, Vec<usize>)> = BTreeMap::new();
     for (number, input) in found.inputs.iter().enumerate() {
         if let Some(folder) = folder(input) {

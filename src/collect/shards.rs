@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::locate;
+use super::place::locate;
 use crate::error::{Error, Result, ResultExt};
 use crate::index::{IndexFile, is_index_name};
 use crate::path::Location;

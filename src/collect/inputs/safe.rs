@@ -13,7 +13,10 @@ use std::path::Path;
 
 use roxmltree::{Document, Node, ParsingOptions};
 
-use super::{Checksum, Found, Input, Selection, read};
+use super::checksum::Checksum;
+use super::document::read;
+use super::input::{Expanded, Input};
+use super::selection::Selection;
 use crate::error::{Error, Result, ResultExt};
 use crate::path::{Location, is_jp2_name};
 use crate::source::{Caller, Meta, local_meta};
@@ -39,7 +42,7 @@ struct Named {
 ///
 /// # Errors
 /// Those of reading its manifest.
-pub(super) fn expand(folder: &Location, selection: &Selection, caller: &Caller<'_>) -> Result<Found> {
+pub(super) fn expand(folder: &Location, selection: &Selection, caller: &Caller<'_>) -> Result<Expanded> {
     let path = folder.file_path();
     let manifest = match path.rsplit('/').next() {
         None | Some("") => folder.join(MANIFEST)?,
@@ -49,10 +52,10 @@ pub(super) fn expand(folder: &Location, selection: &Selection, caller: &Caller<'
 }
 
 /// The same of a folder of this machine, `folder`. Files that are missing, or that have another size, are failures.
-pub(super) fn expand_local(folder: &Path, selection: &Selection) -> Result<Found> {
+pub(super) fn expand_local(folder: &Path, selection: &Selection) -> Result<Expanded> {
     let caller = Caller::of_environment();
     let all = files(&Location::Local(folder.join(MANIFEST)), selection, &caller)?;
-    let mut found = Found { failures: all.failures, ..Found::default() };
+    let mut found = Expanded { failures: all.failures, ..Expanded::default() };
     for input in all.inputs {
         let Location::Local(path) = &input.location else { continue };
         let said = input.seen.as_ref().map(|meta| meta.size);
@@ -72,10 +75,10 @@ pub(super) fn expand_local(folder: &Path, selection: &Selection) -> Result<Found
     Ok(found)
 }
 
-fn files(manifest: &Location, selection: &Selection, caller: &Caller<'_>) -> Result<Found> {
+fn files(manifest: &Location, selection: &Selection, caller: &Caller<'_>) -> Result<Expanded> {
     let name = manifest.display();
     let bytes = read(manifest, MOST_MANIFEST, caller)?;
-    let mut refused = Found::default();
+    let mut refused = Expanded::default();
     let mut inputs = Vec::new();
     for Named { href, size, checksum } in parse(&bytes).in_file(&name)? {
         if !is_jp2_name(&href) {

@@ -1,8 +1,11 @@
 //! Folders and products made here.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::*;
+use super::{Input, Selection, expand, safe};
+use crate::error::Error;
+use crate::path::{Key, ProductName};
+use crate::source::Caller;
 
 const PRODUCT: &str = "S2A_MSIL2A_20241016T105031_N0511_R051_T31UDQ_20241016T151206";
 const GRANULE: &str = "GRANULE/L2A_T31UDQ_A048668_20241016T105303";
@@ -216,4 +219,19 @@ fn a_real_manifest_names_a_real_product() {
     }
     let (best, missing) = expanded(&[&safe], &Selection::default());
     assert_eq!(best.len() + missing.len(), 16, "{:?}", bands(&best));
+}
+
+#[test]
+fn a_list_names_files_one_a_line() {
+    let list = "# comment\n\nhttps://h/a.jp2?sig=1\n  s3://b/c/d.jp2 \nhttps://h/folder/\n";
+    let (inputs, failures) = expand(
+        &["-".to_owned(), "-".to_owned()],
+        list.as_bytes(),
+        None,
+        &Selection::default(),
+        &Caller::of_environment(),
+    );
+    let paths: Vec<_> = inputs.iter().map(|input| input.path.as_str()).collect();
+    assert_eq!(paths, ["a.jp2", "c/d.jp2"]);
+    assert_eq!(failures.len(), 1);
 }
