@@ -21,6 +21,8 @@
 //! | `cli` | arguments → calls, what they give → output | logic |
 //! | `ask` | a program's question → its answer, without blocking | logic |
 //! | `vsi` | GDAL's callbacks → `VirtualFile` | logic |
+//! | `fuzz` | bytes from anywhere → checks; compiled for fuzzing alone | |
+//! | `error`, `lru`, `process`, `secret`, `trace` | what all rooms use | |
 //!
 //! Users of GDAL need no Rust: see README.md. The C entry points are declared in `include/vsitlm.h`.
 

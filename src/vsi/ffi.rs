@@ -20,7 +20,8 @@ mod tests;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::handler::{self, Handle, Host, Severity};
+use super::handler::{self, Handle};
+use super::host::{Host, Severity};
 use crate::error::{Error, Result};
 use gdal::{Gdal, borrow, set_errno, to_c};
 

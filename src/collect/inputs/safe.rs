@@ -14,7 +14,7 @@ use std::path::Path;
 use roxmltree::{Document, Node, ParsingOptions};
 
 use super::checksum::Checksum;
-use super::document::read;
+use super::document::{named_in, read};
 use super::input::{Expanded, Input};
 use super::selection::Selection;
 use crate::error::{Error, Result, ResultExt};
@@ -84,7 +84,7 @@ fn files(manifest: &Location, selection: &Selection, caller: &Caller<'_>) -> Res
         if !is_jp2_name(&href) {
             continue;
         }
-        match inside(&href).and_then(|inside| manifest.join(inside)) {
+        match inside(&href).and_then(|inside| named_in(manifest, inside)) {
             Ok(location) => {
                 let seen = size.map(|size| Meta { size, etag: None, last_modified: None });
                 inputs.push(Input { seen, checksum, ..Input::new(location) });

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::document::read;
+use super::document::{named_in, read};
 use super::input::{Expanded, Input};
 use super::selection::Selection;
 use crate::error::{Error, Result, ResultExt};
@@ -46,7 +46,7 @@ impl Item {
         let mut found = Expanded::default();
         let mut inputs: Vec<Input> = Vec::new();
         for href in &self.hrefs {
-            match document.join(href) {
+            match named_in(document, href) {
                 Ok(location) if inputs.iter().any(|input| input.location == location) => {}
                 Ok(location) => inputs.push(self.named(Input::new(location))),
                 Err(error) => found.fail(&name, error),

@@ -149,8 +149,7 @@ fn a_document_of_a_network_names_no_files_of_this_machine() {
     let items = local.iter().chain(&remote).map(|href| item(href, json!({}), json!({"a": asset(href, "image/jp2")})));
     let document = json!({"features": items.collect::<Vec<_>>()}).to_string();
     let mock = Mock::new(document.as_bytes());
-    let expanded =
-        |name: String| expand(&[name], &b""[..], None, &Selection::default(), &Caller::of_environment());
+    let expanded = |name: String| expand(&[name], &b""[..], None, &Selection::default(), &Caller::of_environment());
     let (found, failures) = expanded(mock.url("/stac/items.json"));
     assert_eq!(found.len(), remote.len(), "{found:?}");
     assert!(found.iter().all(|input| !matches!(input.location, Location::Local(_))));

@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::loader::Library;
 use super::tell;
-use crate::vsi::handler::{Host, Severity};
-use crate::vsi::host_source::{HostFile, ThreadOptions};
+use crate::vsi::host::{Host, HostFile, Severity, ThreadOptions};
 
 /// `VSIFilesystemPluginCallbacksStruct` as of GDAL 3.10, which added the last fields so far; it only ever grew at its end.
 /// What the host's handler of errors does may unwind through a callback: see `tell`.

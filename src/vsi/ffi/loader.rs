@@ -12,7 +12,7 @@ use serde_json::json;
 use super::gdal::{Functions, Gdal, borrow};
 use super::{Mount, install, tell};
 use crate::vsi::end;
-use crate::vsi::handler::{Host, Severity};
+use crate::vsi::host::{Host, Severity};
 
 /// A libgdal of the process.
 #[derive(Clone)]
