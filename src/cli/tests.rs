@@ -47,7 +47,7 @@ fn a_product_is_indexed_and_its_files_are_found() {
 }
 
 #[test]
-fn what_fails_is_told_and_the_rest_goes_on() {
+fn what_fails_is_reported_and_the_rest_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let file = made::File::default().bytes();
@@ -124,7 +124,7 @@ fn ends(record: &crate::index::Record) -> usize {
 }
 
 #[test]
-fn packets_are_parsed_where_the_file_does_not_tell() {
+fn packets_are_parsed_where_the_file_has_no_lengths() {
     let encoded = include_bytes!("../../tests/data/packets/rlcp_styles.j2k");
     let told = indexed(encoded, &[]).unwrap();
     assert!(ends(&told) > 0 && ends(&told) == told.parts.len());

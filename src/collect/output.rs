@@ -60,7 +60,7 @@ impl Output {
     }
 
     /// Where rows wait until it is written: beside it, or for an output that is not of this machine in the user's cache
-    /// folder. `slice` tells the parts of one output apart.
+    /// folder. `slice` keeps the parts of one output apart.
     pub(super) fn stage(&self, slice: &str, options: &Options) -> Result<PathBuf> {
         let folder = match locate(&self.text)? {
             // The folder of a single file is the user's to make: a name that is mistyped should not become one.

@@ -207,7 +207,7 @@ impl<'a> Scanner<'a> {
         if known.is_new && !source.is_cheap() {
             return Ok(true);
         }
-        // A listing tells it without a request, a manifest the size alone.
+        // A listing has all of it without a request, a manifest the size alone.
         let listed = input.seen.clone().filter(|seen| seen.etag.is_some() || seen.last_modified.is_some());
         let meta = listed.map_or_else(|| source.head(), Ok)?;
         Ok(known.is_still(meta.size, meta.etag.as_deref(), meta.last_modified))

@@ -154,7 +154,7 @@ fn check_row(record: &Record, source: &dyn Source) -> Result<()> {
     Ok(())
 }
 
-/// What the row calls its file: its path tells band and resolution, its product's name the rest.
+/// What the row calls its file: its path names band and resolution, its product's name the rest.
 fn key_of(record: &Record) -> Result<Key> {
     let nameless = || Error::Row { what: "it has no path".to_owned() };
     let named = key_of_names(&record.path).ok_or_else(nameless)?;

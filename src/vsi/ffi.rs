@@ -12,10 +12,12 @@
 
 mod exports;
 mod gdal;
+mod library;
 mod loader;
 mod tell;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};

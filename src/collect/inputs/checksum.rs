@@ -28,7 +28,7 @@ impl Checksum {
         }
     }
 
-    /// Holds it against a file, which is read whole, in blocks.
+    /// Checks a file against it, which is read whole, in blocks.
     ///
     /// # Errors
     /// [`Error::Changed`] where the bytes are others, with both sums; those of reading.
@@ -81,7 +81,7 @@ mod tests {
     use crate::source::memory::Memory;
 
     #[test]
-    fn files_are_held_against_their_sums() {
+    fn files_are_checked_against_their_sums() {
         // RFC 1321 A.5, and the SHA-3 examples of FIPS 202: the sums of "abc".
         let sums = [
             ("MD5", "900150983CD24FB0D6963F7D28E17F72"),

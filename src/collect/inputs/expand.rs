@@ -83,7 +83,7 @@ fn expand_one(text: &str, selection: &Selection, caller: &Caller<'_>) -> Result<
         _ => {}
     }
     match &location {
-        // Whatever a file of this machine is called, scanning tells whether it is one.
+        // Whatever a file of this machine is called, scanning finds out whether it is one.
         Location::Local(path) => Ok(Expanded { inputs: vec![folder::file(path)], ..Expanded::default() }),
         _ if location.is_jp2() && !is_folder => {
             Ok(Expanded { inputs: vec![Input::new(location)], ..Expanded::default() })

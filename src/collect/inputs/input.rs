@@ -16,7 +16,7 @@ pub(in crate::collect) struct Input {
     pub(in crate::collect) key: Option<Key>,
     /// Its key in its archive, without scheme and bucket.
     pub(in crate::collect) path: String,
-    /// Size, ETag and date, where a listing, a look at the disk or a manifest has told them without a request. The file
+    /// Size, ETag and date, where a listing, a look at the disk or a manifest has given them without a request. The file
     /// must have that size when it is scanned: a copy of a product that is not whole has others than its manifest says.
     pub(in crate::collect) seen: Option<Meta>,
     /// What its bytes must sum up to, where a manifest says so.
@@ -49,8 +49,8 @@ impl Input {
     }
 }
 
-/// The path whose folders and name tell what a file is. For a file of this machine those are the folders that it really
-/// lies in; a link keeps its own name, where that tells more than the name it leads to.
+/// The path whose folders and name say what a file is. For a file of this machine those are the folders that it really
+/// lies in; a link keeps its own name, where that says more than the name it leads to.
 pub(in crate::collect) fn names(location: &Location) -> String {
     let Location::Local(path) = location else { return location.file_path().into_owned() };
     let folder = match path.parent() {

@@ -1,4 +1,4 @@
-//! Prefixes of object stores: what lies there, with the sizes and ETags that the listing tells.
+//! Prefixes of object stores: what lies there, with the sizes and ETags that the listing has.
 
 use super::input::{Expanded, Input};
 use super::selection::Selection;

@@ -10,7 +10,7 @@
 //! | a product's name | the product in the archive of `--store` | `store` |
 //! | `-` | what standard input names, one a line | |
 //!
-//! Of products only what is wanted is taken (`selection`). Where paths do not tell the product, as in AWS's layout, a
+//! Of products only what is wanted is taken (`selection`). Where paths do not name the product, as in AWS's layout, a
 //! file beside the bands does (`aws`). What cannot be used is a failure with its name, and the rest goes on.
 
 mod aws;

@@ -65,7 +65,7 @@ pub(super) fn expand_local(folder: &Path, selection: &Selection) -> Result<Expan
             }
             Ok(Meta { size, .. }) => found.fail(
                 input.location.display(),
-                Error::read(format!("it has {size} bytes, {} by {MANIFEST}: copy it anew", said.unwrap_or(0))),
+                Error::read(format!("it has {size} bytes, {} by {MANIFEST}: copy it again", said.unwrap_or(0))),
             ),
             Err(error) => {
                 found.fail(input.location.display(), Error::read(format!("{MANIFEST} names it, but {}", error.chain())))
@@ -107,7 +107,7 @@ fn inside(href: &str) -> Result<&str> {
 }
 
 fn parse(bytes: &[u8]) -> Result<Vec<Named>> {
-    let bad = |what: String| Error::read(format!("it is no manifest: {what}; fetch the product anew"));
+    let bad = |what: String| Error::read(format!("it is not a manifest: {what}; fetch the product again"));
     let text = std::str::from_utf8(bytes).map_err(|error| bad(error.to_string()))?;
     let options = ParsingOptions { nodes_limit: MOST_NODES, ..ParsingOptions::default() };
     let document = Document::parse_with_options(text, options).map_err(|error| bad(error.to_string()))?;
@@ -151,7 +151,7 @@ mod tests {
         );
         let bomb = b"<!DOCTYPE x [<!ENTITY a \"aaaa\">]><x>&a;</x>";
         for bad in [&b"<html>"[..], b"", b"\xFF\xFE", bomb] {
-            assert!(parse(bad).unwrap_err().to_string().contains("no manifest"));
+            assert!(parse(bad).unwrap_err().to_string().contains("not a manifest"));
         }
     }
 

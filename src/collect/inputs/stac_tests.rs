@@ -92,7 +92,7 @@ fn what_is_wrong_with_an_item_is_its_failure_alone() {
     assert!(!format!("{failures:?}").contains("sesame"));
     for document in ["{", "[[[[", "7", "{}", r#"{"features": 1}"#, r#"{"type": "Collection", "id": "c"}"#] {
         let (found, failures) = named("x.json", document.as_bytes(), &Selection::default());
-        assert!(found.is_empty() && failures[0].1.chain().contains("no STAC item"), "{document} {failures:?}");
+        assert!(found.is_empty() && failures[0].1.chain().contains("not a STAC item"), "{document} {failures:?}");
     }
     let deep = "[".repeat(1 << 20);
     assert_eq!(named("x.json", deep.as_bytes(), &Selection::default()).1.len(), 1);

@@ -1,4 +1,4 @@
-//! Products by their names alone: the layout of the archive that `--store` names tells where their folders lie.
+//! Products by their names alone: the layout of the archive that `--store` names says where their folders lie.
 
 use super::input::{Expanded, Input};
 use super::selection::Selection;
@@ -41,7 +41,7 @@ fn of_safe(location: &Location, selection: &Selection, caller: &Caller<'_>) -> R
 
 /// The product that lies in `folder`, one of those of a tile's day, if that is the one.
 fn of_aws(name: &str, folder: &Location, selection: &Selection, caller: &Caller<'_>) -> Result<Option<Expanded>> {
-    if aws::told(folder, caller)?.as_deref() != Some(name) {
+    if aws::product_of(folder, caller)?.as_deref() != Some(name) {
         return Ok(None);
     }
     let found = match folder {

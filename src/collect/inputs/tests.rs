@@ -84,7 +84,7 @@ fn of_a_product_the_bands_are_wanted_at_their_best_resolution() {
 }
 
 #[test]
-fn what_lacks_in_a_product_is_told() {
+fn what_a_product_lacks_is_a_failure() {
     let folder = tempfile::tempdir().unwrap();
     let safe = product(folder.path(), true);
     std::fs::remove_file(safe.join(&files()[0])).unwrap();
@@ -96,7 +96,7 @@ fn what_lacks_in_a_product_is_told() {
     assert!(failures[1].1.to_string().contains("3 bytes, 4 by manifest.safe"), "{failures:?}");
     std::fs::write(safe.join(safe::MANIFEST), b"<html>").unwrap();
     let (inputs, failures) = expanded(&[&safe], &Selection::default());
-    assert!(inputs.is_empty() && failures[0].1.chain().contains("no manifest"), "{failures:?}");
+    assert!(inputs.is_empty() && failures[0].1.chain().contains("not a manifest"), "{failures:?}");
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn a_folder_has_products_and_other_files() {
 }
 
 #[test]
-fn a_file_beside_the_bands_tells_the_product() {
+fn a_file_beside_the_bands_names_the_product() {
     let folder = tempfile::tempdir().unwrap();
     let of = |file: &str, json: &str| {
         let aws = folder.path().join(format!("tiles/31/U/DQ/2024/10/16/{}", json.len()));
