@@ -9,11 +9,14 @@
 
 #[path = "house/imports.rs"]
 mod imports;
+#[path = "house/source.rs"]
+mod source;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use imports::{House, tokens};
+use imports::House;
+use source::tokens;
 
 /// The rooms, and which each may import: only rooms that stand before it.
 ///
