@@ -119,7 +119,7 @@ impl House {
                 continue;
             }
             let (named, words) = read(&without_tests(&tokens(&text)));
-            house.is_module.insert(module.clone());
+            house.is_module.extend((0..=module.len()).map(|depth| module[..depth].to_vec()));
             house.files.insert(module.clone(), File { name, module, named, words });
         }
         house
@@ -202,17 +202,32 @@ impl House {
         imports
     }
 
-    /// The imports that are part of a circle.
+    /// The imports of files that are part of a circle.
     pub fn circles(&self) -> BTreeSet<(&str, &str)> {
-        let imports = self.imports();
-        let mut from: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for (file, other) in &imports {
-            from.entry(file).or_default().push(other);
-        }
-        let reached: BTreeMap<&str, BTreeSet<&str>> = from.keys().map(|file| (*file, reach(&from, file))).collect();
-        let leads_to = |file: &str, other: &str| reached.get(file).is_some_and(|reached| reached.contains(other));
-        imports.iter().filter(|(file, other)| leads_to(other, file)).copied().collect()
+        circles(&self.imports())
     }
+
+    /// The same of the folders and files of each room.
+    pub fn circles_of_parts(&self) -> BTreeSet<(&str, &str)> {
+        // `ffi.rs` is the folder `ffi`, as `ffi/mod.rs` would be.
+        let part = |file: &str| {
+            let file = file.trim_end_matches(".rs");
+            file.match_indices('/').nth(1).map_or(file.len(), |(at, _)| at)
+        };
+        let imports = self.imports().into_iter().map(|(file, other)| (&file[..part(file)], &other[..part(other)]));
+        circles(&imports.filter(|(part, other)| part != other).collect())
+    }
+}
+
+/// Those of `imports` that are part of a circle.
+fn circles<'a>(imports: &BTreeSet<(&'a str, &'a str)>) -> BTreeSet<(&'a str, &'a str)> {
+    let mut from: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (part, other) in imports {
+        from.entry(part).or_default().push(other);
+    }
+    let reached: BTreeMap<&str, BTreeSet<&str>> = from.keys().map(|part| (*part, reach(&from, part))).collect();
+    let leads_to = |part: &str, other: &str| reached.get(part).is_some_and(|reached| reached.contains(other));
+    imports.iter().filter(|(part, other)| leads_to(other, part)).copied().collect()
 }
 
 /// What imports lead to from `start`.
@@ -291,6 +306,14 @@ mod tests {
         let passing = ("r/mod.rs", "mod a; mod b; pub(crate) use a::A; pub(crate) use b::B;");
         assert_eq!(circle(&[passing, ("r/a.rs", "use super::B;"), ("r/b.rs", "use super::A;")]), 2);
         assert_eq!(circle(&[passing, ("r/a.rs", "use super::B;"), ("r/b.rs", "pub struct B;")]), 0);
+        // Of folders, no two files of which make one.
+        let folders = house(&[
+            ("r/a/x.rs", "use crate::r::b::y::Y;"),
+            ("r/b/y.rs", "pub struct Y;"),
+            ("r/b/z.rs", "use crate::r::a::w::W;"),
+            ("r/a/w.rs", "pub struct W;"),
+        ]);
+        assert_eq!((folders.circles().len(), folders.circles_of_parts().len()), (0, 2));
         // A name that is a module's too.
         let same = ("r/mod.rs", "mod open; mod b; pub(crate) use open::open;");
         let used = ("r/b.rs", "use super::open; fn f() { open() }");
