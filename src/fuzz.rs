@@ -5,32 +5,26 @@
 //! instead of filling it.
 
 mod checks;
+mod drive;
 mod index;
 mod memory;
 mod seeds;
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
 pub use index::{index, row};
 pub use seeds::seeds;
 
-use crate::file;
 use crate::jp2::{
     Progress, SOT_LENGTH, Sot, TilePart, TilePartHeader, build_reduced_header, build_tlm, divide, packet_lengths,
     parse_main_header, parse_tile_part_header, parse_tlm_segments, reduce_tile_segments, resolution_ends,
 };
 use crate::options::Options;
 use crate::path::{self, View};
+use drive::{drive, split, unique};
 use memory::Host;
-
-/// Bytes that stand in a fuzz target's input before what it is about.
-fn split(data: &[u8], length: usize) -> Option<(&[u8], &[u8])> {
-    data.split_at_checked(length)
-}
 
 /// A file's boxes and main header, and those of its reduced views.
 pub fn main_header(data: &[u8]) {
@@ -199,77 +193,4 @@ pub fn file(data: &[u8]) {
     };
     let request = path::parse(&format!("/vsimem/{}/x.jp2", unique())).expect("a path");
     drive(&request, &get, &host);
-}
-
-/// A number that no other input has: what this process remembers of files must not go from one input to the next.
-fn unique() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    NEXT.fetch_add(1, Ordering::Relaxed)
-}
-
-/// Opens and reads what `request` names, its views, and their list.
-fn drive(request: &path::Request, get: &dyn Fn(&str) -> Option<String>, host: &Host) {
-    let size = host.jp2.len() as u64;
-    let open = |view: View| file::open(&request.with(view), &|_, name| get(name), Some(host));
-    let whole = match open(View::Whole) {
-        Ok(whole) => whole,
-        Err(error) => return drop(error.chain()),
-    };
-    let bytes = checks::read(&whole, size);
-    if let Some(bytes) = &bytes {
-        // A file with a TLM of its own is passed on, its SOT marker segments written anew.
-        let passed_on = matches!(parse_main_header(&host.jp2, size), Ok(Progress::Done(main)) if main.has_tlm());
-        checks::table(bytes, bytes != &host.jp2 && !passed_on);
-    }
-    let may_have = whole.may_have_overviews();
-    let mut listed = Vec::new();
-    match open(View::Overviews) {
-        Ok(list) => {
-            assert!(may_have, "a list that GDAL is not told of");
-            let text = String::from_utf8(checks::read(&list, size).expect("it is in memory")).expect("XML is text");
-            roxmltree::Document::parse(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
-            listed.extend(
-                text.split("?overview=")
-                    .skip(1)
-                    .filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u32>().ok()),
-            );
-            assert!(!listed.is_empty(), "{text}");
-        }
-        Err(error) => drop(error.chain()),
-    }
-    for factor in [0, 2, 3, 4, 8, 16] {
-        match open(View::Reduced(factor)) {
-            Ok(view) => {
-                if let Some(bytes) = checks::read(&view, size) {
-                    checks::table(&bytes, true);
-                }
-            }
-            Err(error) => assert!(!listed.contains(&factor), "1/{factor} is listed: {}", error.chain()),
-        }
-    }
-    let windows = [(0, 0, 1, 1), (3, 5, 20, 9), (30, 30, 40, 4), (0, 0, 64, 64)];
-    for (window, factor) in windows.into_iter().flat_map(|window| [(window, 1), (window, 2)]) {
-        let (x, y, width, height) = window;
-        let window = path::Window { x, y, width, height };
-        if let Ok(view) = open(View::Packets(factor, window))
-            && let Some(bytes) = checks::read(&view, size)
-        {
-            checks::table(&bytes, true);
-            assert!(open(View::Window(factor, window)).is_ok(), "packets of a window that there is not");
-        }
-        check_text(open(View::Window(factor, window)), size);
-    }
-}
-
-/// A view that is a text is XML, and so are the texts within.
-fn check_text(view: Result<Arc<file::Lease>, crate::Error>, size: u64) {
-    let view = match view {
-        Ok(view) => view,
-        Err(error) => return drop(error.chain()),
-    };
-    let text = String::from_utf8(checks::read(&view, size + (1 << 20)).expect("it is in memory")).expect("XML is text");
-    let document = roxmltree::Document::parse(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
-    for inner in document.descendants().filter_map(|node| node.text()).filter(|text| text.starts_with('<')) {
-        roxmltree::Document::parse(inner).unwrap_or_else(|error| panic!("{error}: {inner}"));
-    }
 }

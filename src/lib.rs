@@ -18,14 +18,18 @@
 //! | `layout` | structure → ordered segments | IO |
 //! | `index` | key → `Record` | a network of its own: it reads through `source` |
 //! | `file` | offset, length → bytes | GDAL types |
-//! | `cli` | arguments → calls | logic |
+//! | `collect` | inputs → rows, an index | printing |
+//! | `cli` | arguments → calls, what they give → output | logic |
 //! | `ask` | a program's question → its answer, without blocking | logic |
 //! | `vsi` | GDAL's callbacks → `VirtualFile` | logic |
+//! | `fuzz` | bytes from anywhere → checks; compiled for fuzzing alone | |
+//! | `error`, `lru`, `process`, `secret`, `trace` | what all rooms use | |
 //!
 //! Users of GDAL need no Rust: see README.md. The C entry points are declared in `include/vsitlm.h`.
 
 mod ask;
 pub mod cli;
+mod collect;
 mod error;
 mod file;
 #[cfg(fuzzing)]

@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
+use super::asker::Asker;
 use super::question::{Kind, Question};
-use super::{Asker, STATE};
-use crate::cli::scan_jp2;
+use super::state::STATE;
+use crate::collect::scan_jp2;
 use crate::error::{Error, Result};
 use crate::file::{self, Description, Lease};
 use crate::index::{FoundRows, Record};
@@ -132,6 +133,7 @@ fn row(record: &Record) -> Value {
 
 fn scan(request: &Request, caller: &Caller<'_>) -> Result<Value> {
     let source = file::source_of(request, caller)?;
-    let (found, warnings) = scan_jp2(&request.location, &*source, caller)?;
+    let (anatomy, warnings) = scan_jp2(&request.location, &*source, caller)?;
+    let found = serde_json::to_value(anatomy).map_err(|error| Error::read(format!("it cannot be written: {error}")))?;
     Ok(with_warnings(found, warnings.iter().map(Error::chain).collect()))
 }

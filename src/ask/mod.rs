@@ -14,50 +14,26 @@
 //!   given again.
 
 mod answer;
+mod asker;
 mod question;
+mod state;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use tokio::task::AbortHandle;
 
 use crate::error::{Error, Result};
-use crate::process::{PerProcess, lock};
-use crate::source::{self, Blocking, Caller};
+pub(crate) use asker::Asker;
+pub(crate) use state::Answer;
+
+use crate::process::lock;
+use crate::source;
 use question::Question;
-
-/// Who asks: the options that held on the thread that has asked, and GDAL's own file systems where there is GDAL.
-pub(crate) trait Asker: Send + Sync {
-    /// Runs `work` once on this thread, for that caller; `options`, those of the question, go before its own. Its warnings
-    /// go to `warn`, since no program listens on this thread.
-    fn with(&self, options: &[(String, String)], warn: &(dyn Fn(&str) + Sync), work: &mut dyn FnMut(&Caller<'_>));
-}
-
-/// Takes an answer.
-pub(crate) type Answer = Box<dyn FnOnce(String) + Send>;
-
-/// Files that are opened or looked at at the same time: that may block.
-const OPENERS: usize = 3;
-
-static STATE: PerProcess<State> = PerProcess::new();
-
-#[derive(Default)]
-struct State {
-    pending: Mutex<HashMap<u64, Pending>>,
-    openers: Blocking<OPENERS>,
-    teller: Blocking<1>,
-}
-
-/// A question without an answer.
-struct Pending {
-    answer: Answer,
-    /// What works on it; not yet known at first.
-    task: Option<AbortHandle>,
-}
+use state::{Pending, STATE};
 
 /// Asks `question`, and gives its number: never 0.
 pub(crate) fn ask(question: &str, asker: Arc<dyn Asker>, answer: Answer) -> u64 {

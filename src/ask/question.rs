@@ -39,9 +39,9 @@ impl Question {
     pub(super) fn parse(text: &str) -> Result<Self> {
         let value: Value = match serde_json::from_str(text) {
             Ok(value) => value,
-            Err(error) => return bad(format!("it is no JSON ({error})")),
+            Err(error) => return bad(format!("it is not valid JSON ({error})")),
         };
-        let Value::Object(mut members) = value else { return bad("it is no JSON object") };
+        let Value::Object(mut members) = value else { return bad("it is not a JSON object") };
         let mut take = |name: &str| match members.remove(name) {
             Some(Value::String(text)) => Ok(text),
             _ => bad(format!("it has no text \"{name}\"")),
@@ -107,8 +107,8 @@ mod tests {
     #[test]
     fn what_is_no_question_is_refused() {
         for (text, kind, said) in [
-            ("", "Question", "no JSON"),
-            ("[]", "Question", "no JSON object"),
+            ("", "Question", "not valid JSON"),
+            ("[]", "Question", "not a JSON object"),
             (r#"{"path": "/vsitlm/a.jp2"}"#, "Question", "\"ask\""),
             (r#"{"ask": "wait", "path": "/vsitlm/a.jp2"}"#, "Question", "describe, fetch"),
             (r#"{"ask": "rows"}"#, "Question", "\"path\""),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::*;
 use crate::file;
 use crate::jp2::made;
+use crate::source::Caller;
 use crate::source::mock::{Fault, Mock};
 
 /// Options, without GDAL.

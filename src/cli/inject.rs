@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{complain, locate, print, size};
+use super::print::{complain, print, size};
+use crate::collect::locate;
 use crate::error::{Error, Result, ResultExt};
 use crate::index::{Record, RecordKey, build_index_blob, scan};
 use crate::layout::{Content, Layout, VirtualOffset, compose};

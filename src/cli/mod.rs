@@ -1,4 +1,4 @@
-//! The command line: arguments → calls.
+//! The command line: arguments → calls of `collect`, what these give → output.
 //!
 //! Results go to standard output, progress and complaints to standard error. Exit codes: 0 all went well, 1 something
 //! failed, 2 the arguments make no sense. Options that are GDAL's or the plugin's come from the environment, with the
@@ -8,23 +8,18 @@ mod demo;
 mod index;
 mod info;
 mod inject;
-mod inputs;
 mod merge;
-mod output;
+mod options;
+mod print;
 mod progress;
-mod shards;
 mod validate;
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-pub(crate) use info::scan_jp2;
 
-use crate::error::Result;
-use crate::options::Options;
-use crate::path::{self, Location};
+use print::complain;
 
 /// GDAL plugin that makes Sentinel-2's JPEG 2000 archives cloud-ready without touching them.
 #[derive(Debug, Parser)]
@@ -80,42 +75,6 @@ pub(crate) fn exit_code(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             complain(&error.chain());
             1
         }
-    }
-}
-
-/// The options of the environment.
-fn options() -> Result<Options> {
-    Options::resolve(&|name| std::env::var(name).ok())
-}
-
-/// Prints to standard output. Whoever closes the pipe (`| head`) has read enough: no error, and no panic.
-fn print(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
-}
-
-/// Prints to standard error.
-fn complain(text: &str) {
-    // In one piece, so that the lines of two threads or processes do not mix.
-    let _ = std::io::stderr().lock().write_all(format!("vsitlm: {text}\n").as_bytes());
-}
-
-/// What a path names. A leading `/vsitlm/`, copied from a GDAL command, is understood; without it a product's name is that
-/// of its folder on the disk.
-fn locate(text: &str) -> Result<Location> {
-    let wrapped = text.strip_prefix("/vsitlm/");
-    match path::parse(wrapped.unwrap_or(text))?.location {
-        Location::Product { .. } if wrapped.is_none() => Ok(Location::Local(text.into())),
-        location => Ok(location),
-    }
-}
-
-/// A number of bytes for people.
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..10_000 => format!("{bytes} B"),
-        10_000..10_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
-        _ => format!("{:.1} MB", bytes as f64 / 1e6),
     }
 }
 

@@ -47,7 +47,7 @@ fn a_product_is_indexed_and_its_files_are_found() {
 }
 
 #[test]
-fn what_fails_is_told_and_the_rest_goes_on() {
+fn what_fails_is_reported_and_the_rest_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let file = made::File::default().bytes();
@@ -124,7 +124,7 @@ fn ends(record: &crate::index::Record) -> usize {
 }
 
 #[test]
-fn packets_are_parsed_where_the_file_does_not_tell() {
+fn packets_are_parsed_where_the_file_has_no_lengths() {
     let encoded = include_bytes!("../../tests/data/packets/rlcp_styles.j2k");
     let told = indexed(encoded, &[]).unwrap();
     assert!(ends(&told) > 0 && ends(&told) == told.parts.len());
@@ -271,19 +271,4 @@ fn arguments_that_make_no_sense_are_exit_code_2() {
     assert_eq!(code(&["index"]), format!("{:?}", ExitCode::from(2)));
     assert_eq!(code(&["nonsense"]), format!("{:?}", ExitCode::from(2)));
     assert_eq!(code(&["--version"]), format!("{:?}", ExitCode::SUCCESS));
-}
-
-#[test]
-fn a_list_names_files_one_a_line() {
-    let list = "# comment\n\nhttps://h/a.jp2?sig=1\n  s3://b/c/d.jp2 \nhttps://h/folder/\n";
-    let (inputs, failures) = inputs::expand(
-        &["-".into(), "-".into()],
-        list.as_bytes(),
-        None,
-        &inputs::Selection::default(),
-        &Caller::of_environment(),
-    );
-    let paths: Vec<_> = inputs.iter().map(|input| input.path.as_str()).collect();
-    assert_eq!(paths, ["a.jp2", "c/d.jp2"]);
-    assert_eq!(failures.len(), 1);
 }

@@ -5,8 +5,8 @@ use std::sync::{Once, OnceLock};
 
 use bytes::Bytes;
 
+use super::drive::{drive, split, unique};
 use super::memory::Host;
-use super::{drive, split, unique};
 use crate::index::{PacketLengths, StoredRow};
 use crate::jp2::{PartPackets, made};
 use crate::layout;

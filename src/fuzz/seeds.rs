@@ -9,7 +9,7 @@ use super::memory::Host;
 use crate::index::{PacketLengths, Record, RecordKey, build_index, build_index_blob, build_resolution_ends, scan};
 use crate::jp2::{EOC, LBox, Progress, made, parse_main_header};
 use crate::path;
-use crate::source::{HostFiles, Source};
+use crate::source::{HostFiles, Identity, Source};
 
 /// The first inputs of every target, by its name. `codestreams` are small ones that an encoder has written.
 pub fn seeds(codestreams: &[Vec<u8>]) -> Vec<(&'static str, Vec<u8>)> {
@@ -91,7 +91,7 @@ fn row(bytes: &[u8]) -> Option<Vec<u8>> {
 
 fn record(path: &str, bytes: &[u8]) -> Option<Record> {
     let host = Host { jp2: Bytes::copy_from_slice(bytes), index: None, is_cheap: false };
-    let source: Arc<dyn Source> = host.open(path).ok()?;
+    let source: Arc<dyn Source> = host.open(path, &Identity::none()).ok()?;
     let key = path::parse(path).ok()?.key?;
     let mut scanned = scan(&*source).ok()?;
     let lengths = std::mem::take(&mut scanned.lengths);

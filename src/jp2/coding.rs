@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use super::codes::{COC, COD, PROGRESSIONS};
 use super::cursor::{Cursor, Short};
-use super::markers::{COC, COD, PROGRESSIONS};
 use crate::error::{Error, Result};
 
 /// Selective arithmetic coding bypass (Table A.19).

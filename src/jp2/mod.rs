@@ -8,6 +8,7 @@
 
 mod bits;
 mod boxes;
+mod codes;
 mod coding;
 mod cursor;
 mod gml;
@@ -27,10 +28,9 @@ mod table;
 mod tag_tree;
 
 pub(crate) use boxes::{LBox, build_jp2c_header};
+pub(crate) use codes::PROGRESSIONS;
 pub(crate) use gml::{Grid, grid_of};
-pub(crate) use markers::{
-    Component, LONGEST_HEADER, MainHeader, PROGRESSIONS, SOT_LENGTH, Siz, Sot, parse_main_header,
-};
+pub(crate) use markers::{Component, LONGEST_HEADER, MainHeader, SOT_LENGTH, Siz, Sot, parse_main_header};
 pub(crate) use packet_headers::packet_lengths;
 pub(crate) use packets::{TilePartHead, TilePartHeader, empty_packet, parse_tile_part_header};
 pub(crate) use pointers::{build_tlm, parse_tlm_segments};

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::Progress;
+use super::codes::{COM, PLT};
 use super::coding::{CodingSegments, TileCoding};
 use super::cursor::{Cursor, Short};
-use super::markers::{COM, MainHeader, PLT, SOT_LENGTH, Siz, hindrance, segment_body};
+use super::markers::{MainHeader, SOT_LENGTH, Siz, hindrance, segment_body};
 use super::pointers::parse_plt;
 use crate::error::{Error, Result};
 

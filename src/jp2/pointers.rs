@@ -1,7 +1,7 @@
 //! Pointer marker segments: TLM (T.800 A.7.1) and PLT (A.7.3).
 
+use super::codes::TLM;
 use super::cursor::{Cursor, Short};
-use super::markers::TLM;
 use crate::error::{Error, Result};
 
 /// The longest marker segment's length field (A.1.1), which counts itself.

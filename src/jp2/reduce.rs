@@ -10,11 +10,10 @@
 
 use std::ops::Range;
 
+use super::codes::{COC, COD, COM, CRG, PLM, PLT, QCC, QCD, SIZ, TLM};
 use super::coding::TileCoding;
 use super::cursor::{Cursor, Short};
-use super::markers::{
-    COC, COD, COM, CRG, Component, MainHeader, PLM, PLT, QCC, QCD, SIZ, Siz, TLM, hindrance, segment_body,
-};
+use super::markers::{Component, MainHeader, Siz, hindrance, segment_body};
 use super::support::Area;
 use crate::error::{Error, Result};
 

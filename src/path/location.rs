@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use ::url::Url;
 use percent_encoding::percent_decode_str;
 
+use super::ending::is_jp2_name;
 use super::headers::join_headers;
 use super::{curl, names};
 use crate::error::{Error, Result};
@@ -215,7 +216,7 @@ impl Location {
 
     /// Whether the name says that this is a JPEG 2000 file: anything else is passed to its source unchanged.
     pub(crate) fn is_jp2(&self) -> bool {
-        super::is_jp2_name(&self.file_path())
+        is_jp2_name(&self.file_path())
     }
 }
 

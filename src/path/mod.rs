@@ -22,6 +22,7 @@
 
 mod archives;
 mod curl;
+mod ending;
 mod headers;
 mod location;
 mod names;
@@ -30,6 +31,7 @@ mod url;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 pub(crate) use archives::{Archive, Store};
+pub(crate) use ending::is_jp2_name;
 pub(crate) use headers::parse_headers;
 pub(crate) use location::{Location, without_secrets};
 pub(crate) use names::{
@@ -138,14 +140,6 @@ const ENCODED: &AsciiSet =
 
 /// What GDAL puts behind a file's name to look for overviews.
 const OVERVIEWS: &str = ".ovr";
-
-/// Whether a path's name ends as those of JPEG 2000 files do, before any query string.
-pub(crate) fn is_jp2_name(path: &str) -> bool {
-    let path = path.split('?').next().unwrap_or_default();
-    path.rsplit('/').next().and_then(|name| name.rsplit_once('.')).is_some_and(|(_, extension)| {
-        ["jp2", "j2k", "j2c", "jpx"].iter().any(|known| extension.eq_ignore_ascii_case(known))
-    })
-}
 
 /// What the index calls the file at `location`.
 pub(crate) fn key_of(location: &Location) -> Option<Key> {

@@ -2,8 +2,8 @@
 
 use std::ffi::CString;
 
-use super::handler::{Files, Host};
-use super::host_source::ThreadOptions;
+use super::handler::Files;
+use super::host::{Host, ThreadOptions};
 use crate::ask::Asker;
 use crate::source::Caller;
 

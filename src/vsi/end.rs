@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
-use super::handler::Host;
+use super::host::Host;
 use crate::process::{PerProcess, lock};
 use crate::source;
 

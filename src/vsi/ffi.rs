@@ -12,15 +12,18 @@
 
 mod exports;
 mod gdal;
+mod library;
 mod loader;
 mod tell;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::handler::{self, Handle, Host, Severity};
+use super::handler::{self, Handle};
+use super::host::{Host, Severity};
 use crate::error::{Error, Result};
 use gdal::{Gdal, borrow, set_errno, to_c};
 

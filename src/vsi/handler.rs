@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use super::end;
 use super::hidden_failures::{Gap, Place};
-use super::host_source::{HostFile, HostSource, ThreadOptions};
+use super::host::{Host, Severity};
+use super::host_source::HostSource;
 use crate::error::{Error, Result, ResultExt};
 use crate::file::{self, Ahead, EmptyTile, Lease};
 use crate::options::OnReadError;
@@ -12,42 +13,6 @@ use crate::path::{self, Location, Request, View};
 use crate::process::{PerProcess, lock};
 use crate::source::{Caller, HostFiles, Identity, Source};
 use crate::trace;
-
-/// How a message is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Severity {
-    Warning,
-    OpenFailed,
-    ReadFailed,
-}
-
-/// One libgdal, as the handler needs it.
-pub(super) trait Host: Send + Sync {
-    /// A configuration option, as it holds for `path` on this thread.
-    fn option(&self, path: &str, name: &str) -> Option<String>;
-    /// Raises an error or warning on this thread, when the callback that runs there is over.
-    fn report(&self, message: &str, severity: Severity);
-    /// Opens a file of the host's own file systems.
-    fn open_file(&self, path: &str) -> Option<Box<dyn HostFile>>;
-    /// Its size in bytes, and when it was last modified in seconds since 1970-01-01 UTC.
-    fn file_size(&self, path: &str) -> Option<(u64, Option<i64>)>;
-    /// Empties the host's cache of blocks, but for those that are in use.
-    fn forget_blocks(&self);
-    /// Makes the host's cache of blocks so small that it holds one at a time, until [`Host::restore_cache`].
-    fn shrink_cache(&self);
-    /// Gives the cache the limit that it had, where nobody has set another.
-    fn restore_cache(&self);
-    /// The configuration options that hold on this thread alone.
-    fn thread_options(&self) -> ThreadOptions;
-    /// Those that hold on every thread, where a program has set them.
-    fn process_options(&self) -> ThreadOptions;
-    /// Runs `work` once with `options` in place of this thread's own, which come back afterwards.
-    fn with_thread_options(&self, options: &ThreadOptions, work: &mut dyn FnMut());
-    /// Forgets this thread's last error, so that [`Host::last_error`] tells of what comes.
-    fn forget_error(&self);
-    /// What the host's last error on this thread said, or nothing.
-    fn last_error(&self) -> String;
-}
 
 /// GDAL's own file systems, for `source`.
 pub(super) struct Files(pub(super) &'static dyn Host);

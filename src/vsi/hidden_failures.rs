@@ -28,7 +28,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::handler::Host;
+use super::host::Host;
 use crate::file::{FileId, Lease};
 use crate::process::{PerProcess, lock};
 

@@ -4,7 +4,6 @@
 //! the options of the thread that opened it first. Several ranges are read side by side, each on a handle of its own, by
 //! threads that end before the call does: none outlives GDAL when the process ends.
 
-use std::ffi::CString;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -12,20 +11,11 @@ use std::thread;
 
 use bytes::Bytes;
 
-use super::handler::Host;
+use super::host::{Host, HostFile, ThreadOptions};
 use crate::error::{Error, Result};
 use crate::path;
 use crate::process::{PerProcess, lock};
 use crate::source::{self, Host as Counted, Identity, Meta, Source, SourceOffset, SourceRange};
-
-/// An open file of the host's.
-pub(super) trait HostFile: Send {
-    /// Reads from `offset` on and gives the number of bytes read: fewer than asked at the end or where reading failed.
-    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> usize;
-}
-
-/// Configuration options that hold on one thread, each as `NAME=value`.
-pub(super) type ThreadOptions = Vec<CString>;
 
 /// File systems of GDAL's that read over a network.
 const REMOTE: [&str; 9] =

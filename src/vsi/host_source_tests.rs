@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Barrier;
 
-use super::super::handler::Severity;
+use super::super::host::Severity;
 use super::*;
 
 /// What the file holds: each byte is its offset's last.

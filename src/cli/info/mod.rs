@@ -3,9 +3,7 @@
 mod index;
 mod jp2;
 
-pub(crate) use jp2::scan_jp2;
-
-use super::locate;
+use crate::collect::locate;
 use crate::error::Result;
 use crate::path::Location;
 use crate::source::Caller;
@@ -19,7 +17,7 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// Whether all could be told.
+/// Whether all of it could be read.
 pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     let caller = Caller::of_environment();
     let location = locate(&arguments.path)?;

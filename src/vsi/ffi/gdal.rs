@@ -4,10 +4,9 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::mem::transmute_copy;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use super::loader::Library;
-use super::tell;
-use crate::vsi::handler::{Host, Severity};
-use crate::vsi::host_source::{HostFile, ThreadOptions};
+use super::library::Library;
+use super::waiting;
+use crate::vsi::host::{Host, HostFile, Severity, ThreadOptions};
 
 /// `VSIFilesystemPluginCallbacksStruct` as of GDAL 3.10, which added the last fields so far; it only ever grew at its end.
 /// What the host's handler of errors does may unwind through a callback: see `tell`.
@@ -168,7 +167,7 @@ impl Host for Gdal {
             Severity::OpenFailed => (FAILURE, 4), // CPLE_OpenFailed
             Severity::ReadFailed => (FAILURE, 3), // CPLE_FileIO
         };
-        tell::keep(&self.functions, class, number, message);
+        waiting::keep(self.functions.error, class, number, to_c(message));
     }
 
     fn open_file(&self, path: &str) -> Option<Box<dyn HostFile>> {

@@ -10,9 +10,10 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::gdal::{Functions, Gdal, borrow};
+use super::library::Library;
 use super::{Mount, install, tell};
 use crate::vsi::end;
-use crate::vsi::handler::{Host, Severity};
+use crate::vsi::host::{Host, Severity};
 
 /// A libgdal of the process.
 #[derive(Clone)]
@@ -31,17 +32,6 @@ struct Found {
 
 /// The libgdals that have been served, or refused, so far.
 static HOSTS: Mutex<Vec<Found>> = Mutex::new(Vec::new());
-
-/// A library of this process that stays loaded.
-pub(super) struct Library(*mut c_void);
-
-impl Library {
-    /// A symbol of the library or of one that it depends on. `name` ends with NUL.
-    pub(super) fn symbol(&self, name: &'static str) -> Option<NonNull<c_void>> {
-        // SAFETY: the handle is open, and the name ends with NUL.
-        NonNull::new(unsafe { libc::dlsym(self.0, name.as_ptr().cast()) })
-    }
-}
 
 /// The names of the objects that the process has loaded; the program itself has an empty one.
 fn loaded_objects() -> Vec<CString> {
@@ -72,11 +62,6 @@ fn hosts() -> Option<MutexGuard<'static, Vec<Found>>> {
     None
 }
 
-/// The libgdal at this place among those that are served.
-pub(super) fn host(place: usize) -> Option<&'static Gdal> {
-    HOSTS.try_lock().ok()?.iter().filter_map(|found| found.served.as_ref().ok().copied()).nth(place)
-}
-
 /// The first libgdal that is served.
 pub(super) fn first_host() -> Option<&'static Gdal> {
     hosts()?.iter().find_map(|found| found.served.as_ref().ok().copied())
@@ -90,19 +75,13 @@ pub(super) fn install_everywhere() {
     let Some(mut hosts) = hosts() else { return };
     for name in loaded_objects() {
         let path = if name.is_empty() { std::ptr::null() } else { name.as_ptr() };
-        // SAFETY: the name is a C string or null; RTLD_NOLOAD runs no code of the library.
-        let library = Library(unsafe { libc::dlopen(path, libc::RTLD_LAZY | libc::RTLD_NOLOAD) });
-        if library.0.is_null() {
-            continue;
-        }
+        // SAFETY: the name is a C string or null.
+        let Some(library) = (unsafe { Library::open(path) }) else { continue };
         let known = |address: usize, hosts: &[Found]| hosts.iter().any(|found| found.address == address);
         match library.symbol(VERSION_INFO) {
             // A libgdal seen for the first time: its handle stays open, so that the functions stay where they are.
             Some(symbol) if !known(symbol.as_ptr() as usize, &hosts) => hosts.push(look_at(&library, symbol)),
-            // SAFETY: the handle was opened above, and nothing of it is kept.
-            _ => unsafe {
-                libc::dlclose(library.0);
-            },
+            _ => library.close(),
         }
     }
 }
@@ -117,10 +96,10 @@ fn look_at(library: &Library, symbol: NonNull<c_void>) -> Found {
     let is_told = unsafe { libc::dladdr(symbol.as_ptr(), &raw mut object) } != 0 && !object.dli_fname.is_null();
     // SAFETY: the loader's names are C strings, and the object stays loaded.
     let path = if is_told { unsafe { CStr::from_ptr(object.dli_fname) } } else { c"" };
-    // SAFETY: as above; RTLD_NOLOAD runs no code of the library. The handle stays open, as the object does.
-    let own = Library(unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD) });
+    // SAFETY: as above. The handle stays open, as the object does.
+    let own = unsafe { Library::open(path.as_ptr()) };
     // The program itself is no object by its name.
-    let own = if own.0.is_null() { library } else { &own };
+    let own = own.as_ref().unwrap_or(library);
     // SAFETY: as in `Functions::resolve`.
     let version_info: unsafe extern "C" fn(*const c_char) -> *const c_char = unsafe { transmute_copy(&symbol) };
     // SAFETY: it takes a C string and gives a static one, or null.
@@ -181,6 +160,7 @@ fn serve(library: &Library) -> Result<&'static Gdal, String> {
             return Err(reason.to_owned());
         }
     }
+    tell::listen(functions.debug);
     Ok(gdal)
 }
 

@@ -8,32 +8,40 @@
 //! What GDAL's own file systems say of a file that is read through them is kept from the program's handler. Not so what
 //! the writing of another dataset's blocks says (`Host::forget_blocks`).
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::cell::Cell;
 use std::ffi::{CString, c_char, c_int};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::gdal::{Functions, errno, set_errno, to_c};
-use super::loader;
+use super::gdal::{errno, set_errno, to_c};
+use super::waiting::{self, Raise};
+use crate::process::lock;
 use crate::trace;
 
-/// An error or warning that waits.
-struct Waiting {
-    raise: unsafe extern "C-unwind" fn(c_int, c_int, *const c_char, ...),
-    class: c_int,
-    number: c_int,
-    message: CString,
-}
-
 thread_local! {
-    /// The errors of this thread's callback.
-    static ERRORS: RefCell<VecDeque<Waiting>> = const { RefCell::new(VecDeque::new()) };
     /// How many callbacks run on this thread, one within the other.
     static DEPTH: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Whether the process ends, so that the interpreter may be gone whose handler of errors it is: nothing is told any more.
 static ENDS: AtomicBool = AtomicBool::new(false);
+
+/// CPLDebug() of a libgdal.
+type Debug = unsafe extern "C-unwind" fn(*const c_char, *const c_char, ...);
+
+/// That of every libgdal that is served.
+static LISTENERS: Mutex<Vec<Debug>> = Mutex::new(Vec::new());
+
+/// Messages go to this libgdal too.
+pub(super) fn listen(debug: Debug) {
+    lock(&LISTENERS).push(debug);
+}
+
+/// The one at this place. A fork while another thread was at the list leaves the child a lock that nobody opens: then its
+/// messages go nowhere.
+fn listener(place: usize) -> Option<Debug> {
+    LISTENERS.try_lock().ok()?.get(place).copied()
+}
 
 /// The process ends.
 pub(super) fn end() {
@@ -56,12 +64,6 @@ impl Drop for Running {
     }
 }
 
-/// Keeps an error or warning of this thread's.
-pub(super) fn keep(functions: &Functions, class: c_int, number: c_int, message: &str) {
-    let waiting = Waiting { raise: functions.error, class, number, message: to_c(message) };
-    ERRORS.with_borrow_mut(|errors| errors.push_back(waiting));
-}
-
 /// Raises this thread's errors, and tells every libgdal the messages of all threads: each decides for itself whether its
 /// CPL_DEBUG wants them. Nothing is told within another callback. Leaves errno as it was.
 ///
@@ -78,9 +80,9 @@ pub(super) extern "C-unwind" fn tell() {
     }
     while let Some(message) = next_message() {
         let mut place = 0;
-        while let Some(gdal) = loader::host(place) {
+        while let Some(debug) = listener(place) {
             // SAFETY: as above.
-            unsafe { (gdal.functions.debug)(c"VSITLM".as_ptr(), c"%s".as_ptr(), message) };
+            unsafe { debug(c"VSITLM".as_ptr(), c"%s".as_ptr(), message) };
             place += 1;
         }
         free(message);
@@ -89,10 +91,10 @@ pub(super) extern "C-unwind" fn tell() {
 }
 
 /// An error as the host takes it, its text to be freed.
-type Raised = (unsafe extern "C-unwind" fn(c_int, c_int, *const c_char, ...), c_int, c_int, *mut c_char);
+type Raised = (Raise, c_int, c_int, *mut c_char);
 
 fn next_error() -> Option<Raised> {
-    let next = ERRORS.with_borrow_mut(VecDeque::pop_front)?;
+    let next = waiting::take()?;
     Some((next.raise, next.class, next.number, next.message.into_raw()))
 }
 

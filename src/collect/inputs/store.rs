@@ -1,6 +1,8 @@
-//! Products by their names alone: the layout of the archive that `--store` names tells where their folders lie.
+//! Products by their names alone: the layout of the archive that `--store` names says where their folders lie.
 
-use super::{Found, Input, Selection, aws, folder, listing, safe};
+use super::input::{Expanded, Input};
+use super::selection::Selection;
+use super::{aws, folder, listing, safe};
 use crate::error::{Error, Result};
 use crate::path::{Archive, Key, Location, Store, parse};
 use crate::source::Caller;
@@ -9,7 +11,7 @@ use crate::source::Caller;
 ///
 /// # Errors
 /// [`Error::NotFound`] where it lies in none of the folders that it can lie in, and those of looking there.
-pub(super) fn expand(name: &str, store: &Store, selection: &Selection, caller: &Caller<'_>) -> Result<Found> {
+pub(super) fn expand(name: &str, store: &Store, selection: &Selection, caller: &Caller<'_>) -> Result<Expanded> {
     let key = Key::of_product(name);
     let Some(archive) = store.archive() else {
         return Err(Error::Product { what: "the store has no archive's layout: use cdse, gcs or aws".to_owned() });
@@ -30,7 +32,7 @@ pub(super) fn expand(name: &str, store: &Store, selection: &Selection, caller: &
     Err(Error::NotFound { detail: String::new(), check: "the product's name and --store" })
 }
 
-fn of_safe(location: &Location, selection: &Selection, caller: &Caller<'_>) -> Result<Found> {
+fn of_safe(location: &Location, selection: &Selection, caller: &Caller<'_>) -> Result<Expanded> {
     match location {
         Location::Local(folder) => safe::expand_local(folder, selection),
         _ => safe::expand(location, selection, caller),
@@ -38,8 +40,8 @@ fn of_safe(location: &Location, selection: &Selection, caller: &Caller<'_>) -> R
 }
 
 /// The product that lies in `folder`, one of those of a tile's day, if that is the one.
-fn of_aws(name: &str, folder: &Location, selection: &Selection, caller: &Caller<'_>) -> Result<Option<Found>> {
-    if aws::told(folder, caller)?.as_deref() != Some(name) {
+fn of_aws(name: &str, folder: &Location, selection: &Selection, caller: &Caller<'_>) -> Result<Option<Expanded>> {
+    if aws::product_of(folder, caller)?.as_deref() != Some(name) {
         return Ok(None);
     }
     let found = match folder {
@@ -47,5 +49,5 @@ fn of_aws(name: &str, folder: &Location, selection: &Selection, caller: &Caller<
         _ => listing::expand(folder, selection, caller)?,
     };
     let inputs = found.inputs.into_iter().map(|input: Input| input.of_product(name)).collect();
-    Ok(Some(Found { inputs, ..found }))
+    Ok(Some(Expanded { inputs, ..found }))
 }

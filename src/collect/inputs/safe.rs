@@ -13,7 +13,10 @@ use std::path::Path;
 
 use roxmltree::{Document, Node, ParsingOptions};
 
-use super::{Checksum, Found, Input, Selection, read};
+use super::checksum::Checksum;
+use super::document::{named_in, read};
+use super::input::{Expanded, Input};
+use super::selection::Selection;
 use crate::error::{Error, Result, ResultExt};
 use crate::path::{Location, is_jp2_name};
 use crate::source::{Caller, Meta, local_meta};
@@ -39,7 +42,7 @@ struct Named {
 ///
 /// # Errors
 /// Those of reading its manifest.
-pub(super) fn expand(folder: &Location, selection: &Selection, caller: &Caller<'_>) -> Result<Found> {
+pub(super) fn expand(folder: &Location, selection: &Selection, caller: &Caller<'_>) -> Result<Expanded> {
     let path = folder.file_path();
     let manifest = match path.rsplit('/').next() {
         None | Some("") => folder.join(MANIFEST)?,
@@ -49,10 +52,10 @@ pub(super) fn expand(folder: &Location, selection: &Selection, caller: &Caller<'
 }
 
 /// The same of a folder of this machine, `folder`. Files that are missing, or that have another size, are failures.
-pub(super) fn expand_local(folder: &Path, selection: &Selection) -> Result<Found> {
+pub(super) fn expand_local(folder: &Path, selection: &Selection) -> Result<Expanded> {
     let caller = Caller::of_environment();
     let all = files(&Location::Local(folder.join(MANIFEST)), selection, &caller)?;
-    let mut found = Found { failures: all.failures, ..Found::default() };
+    let mut found = Expanded { failures: all.failures, ..Expanded::default() };
     for input in all.inputs {
         let Location::Local(path) = &input.location else { continue };
         let said = input.seen.as_ref().map(|meta| meta.size);
@@ -62,7 +65,7 @@ pub(super) fn expand_local(folder: &Path, selection: &Selection) -> Result<Found
             }
             Ok(Meta { size, .. }) => found.fail(
                 input.location.display(),
-                Error::read(format!("it has {size} bytes, {} by {MANIFEST}: copy it anew", said.unwrap_or(0))),
+                Error::read(format!("it has {size} bytes, {} by {MANIFEST}: copy it again", said.unwrap_or(0))),
             ),
             Err(error) => {
                 found.fail(input.location.display(), Error::read(format!("{MANIFEST} names it, but {}", error.chain())))
@@ -72,16 +75,16 @@ pub(super) fn expand_local(folder: &Path, selection: &Selection) -> Result<Found
     Ok(found)
 }
 
-fn files(manifest: &Location, selection: &Selection, caller: &Caller<'_>) -> Result<Found> {
+fn files(manifest: &Location, selection: &Selection, caller: &Caller<'_>) -> Result<Expanded> {
     let name = manifest.display();
     let bytes = read(manifest, MOST_MANIFEST, caller)?;
-    let mut refused = Found::default();
+    let mut refused = Expanded::default();
     let mut inputs = Vec::new();
     for Named { href, size, checksum } in parse(&bytes).in_file(&name)? {
         if !is_jp2_name(&href) {
             continue;
         }
-        match inside(&href).and_then(|inside| manifest.join(inside)) {
+        match inside(&href).and_then(|inside| named_in(manifest, inside)) {
             Ok(location) => {
                 let seen = size.map(|size| Meta { size, etag: None, last_modified: None });
                 inputs.push(Input { seen, checksum, ..Input::new(location) });
@@ -104,7 +107,7 @@ fn inside(href: &str) -> Result<&str> {
 }
 
 fn parse(bytes: &[u8]) -> Result<Vec<Named>> {
-    let bad = |what: String| Error::read(format!("it is no manifest: {what}; fetch the product anew"));
+    let bad = |what: String| Error::read(format!("it is not a manifest: {what}; fetch the product again"));
     let text = std::str::from_utf8(bytes).map_err(|error| bad(error.to_string()))?;
     let options = ParsingOptions { nodes_limit: MOST_NODES, ..ParsingOptions::default() };
     let document = Document::parse_with_options(text, options).map_err(|error| bad(error.to_string()))?;
@@ -148,7 +151,7 @@ mod tests {
         );
         let bomb = b"<!DOCTYPE x [<!ENTITY a \"aaaa\">]><x>&a;</x>";
         for bad in [&b"<html>"[..], b"", b"\xFF\xFE", bomb] {
-            assert!(parse(bad).unwrap_err().to_string().contains("no manifest"));
+            assert!(parse(bad).unwrap_err().to_string().contains("not a manifest"));
         }
     }
 

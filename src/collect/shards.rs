@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::locate;
+use super::place::locate;
 use crate::error::{Error, Result, ResultExt};
 use crate::index::{IndexFile, is_index_name};
 use crate::path::Location;
@@ -11,7 +11,7 @@ use crate::source::{self, Caller};
 
 /// Deeper folders are no index but a loop.
 const MOST_DEPTH: u32 = 8;
-/// Smaller files of this machine are held in memory: thousands of learned rows would need as many open files.
+/// Smaller files of this machine are kept in memory: thousands of learned rows would need as many open files.
 const SMALL: u64 = 1 << 20;
 
 /// Where the index files lie that `text` names, in the order of their names.

@@ -3,18 +3,17 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
-
+use super::place::locate;
+use super::report::{Failure, Report};
 use super::shards::open_index;
-use super::{complain, locate};
 use crate::error::{Error, Result};
 use crate::index::{Partition, Rows, SHARD, build_index_of, hash, write_index, write_whole};
 use crate::options::Options;
 use crate::path::Location;
 use crate::source::{self, Caller};
 
-/// The output of `vsitlm index` and `vsitlm merge`.
-pub(super) struct Output {
+/// Where an index is written to.
+pub(crate) struct Output {
     /// As the user has written it.
     text: String,
     is_partitioned: bool,
@@ -26,22 +25,17 @@ pub(super) struct Written {
     pub(super) files: usize,
     pub(super) bytes: u64,
     /// Files that could not be written, and why.
-    pub(super) failures: Vec<(String, String)>,
-}
-
-/// What failed, as it is told to machines.
-pub(super) fn as_json(failures: &[(String, String)]) -> Vec<Value> {
-    failures.iter().map(|(file, error)| json!({"file": file, "error": error})).collect()
+    pub(super) failures: Vec<Failure>,
 }
 
 impl Output {
     /// What `-o` names: a name that ends in `.parquet` is one file.
-    pub(super) fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         Self { text: text.to_owned(), is_partitioned: !text.ends_with(".parquet") }
     }
 
     /// How messages name it.
-    pub(super) fn display(&self) -> String {
+    pub(crate) fn display(&self) -> String {
         locate(&self.text).map_or_else(|_| self.text.clone(), |location| location.display())
     }
 
@@ -66,7 +60,7 @@ impl Output {
     }
 
     /// Where rows wait until it is written: beside it, or for an output that is not of this machine in the user's cache
-    /// folder. `slice` tells the parts of one output apart.
+    /// folder. `slice` keeps the parts of one output apart.
     pub(super) fn stage(&self, slice: &str, options: &Options) -> Result<PathBuf> {
         let folder = match locate(&self.text)? {
             // The folder of a single file is the user's to make: a name that is mistyped should not become one.
@@ -108,7 +102,7 @@ impl Output {
     }
 
     /// Writes each of its files that `rows`, which are sorted, have something new for. One that fails stops no other.
-    pub(super) fn write(&self, rows: &Rows, caller: &Caller<'_>) -> Written {
+    pub(super) fn write(&self, rows: &Rows, caller: &Caller<'_>, report: &dyn Report) -> Written {
         let mut written = Written::default();
         for partition in rows.partitions().iter().filter(|partition| partition.has_new) {
             match self.write_partition(rows, partition, caller) {
@@ -117,8 +111,8 @@ impl Output {
                     written.bytes += bytes;
                 }
                 Err(error) => {
-                    complain(&error.chain());
-                    written.failures.push((format!("{} {}", self.display(), partition.name), error.chain()));
+                    report.say(&error.chain());
+                    written.failures.push(Failure::new(format!("{} {}", self.display(), partition.name), &error));
                 }
             }
         }
@@ -148,11 +142,12 @@ impl Output {
     pub(super) fn write_failures(
         &self,
         file: Option<&str>,
-        failures: &[(String, String)],
+        failures: &[Failure],
         caller: &Caller<'_>,
     ) -> Result<Option<String>> {
         let location = file.map_or_else(|| self.failures(), locate)?;
-        let lines: String = as_json(failures).iter().map(|failure| format!("{failure}\n")).collect();
+        let line = |failure: &Failure| serde_json::to_string(failure).unwrap_or_default() + "\n";
+        let lines: String = failures.iter().map(line).collect();
         match &location {
             Location::Local(path) if failures.is_empty() => {
                 let _ = std::fs::remove_file(path);

@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use super::{Found, Input, Selection, safe};
+use super::input::{Expanded, Input};
+use super::safe;
+use super::selection::Selection;
 use crate::error::{Error, Result};
 use crate::path::{Location, is_jp2_name};
 use crate::source::local_meta;
@@ -15,8 +17,8 @@ const MOST_DEPTH: u32 = 32;
 ///
 /// # Errors
 /// [`crate::error::Error::Path`] where there is nothing in it.
-pub(super) fn expand(folder: &Path, selection: &Selection) -> Result<Found> {
-    let mut walk = Walk { selection, found: Found::default(), loose: Vec::new(), been: HashSet::new() };
+pub(super) fn expand(folder: &Path, selection: &Selection) -> Result<Expanded> {
+    let mut walk = Walk { selection, found: Expanded::default(), loose: Vec::new(), been: HashSet::new() };
     walk.walk(folder, 0);
     let Walk { mut found, loose, .. } = walk;
     // Products that could be read, or failed by themselves, are enough.
@@ -30,7 +32,7 @@ pub(super) fn expand(folder: &Path, selection: &Selection) -> Result<Found> {
 struct Walk<'a> {
     selection: &'a Selection,
     /// Files of products that have a manifest.
-    found: Found,
+    found: Expanded,
     /// Other JP2s.
     loose: Vec<Input>,
     /// Folders that links lead to again.

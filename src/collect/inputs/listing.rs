@@ -1,6 +1,7 @@
-//! Prefixes of object stores: what lies there, with the sizes and ETags that the listing tells.
+//! Prefixes of object stores: what lies there, with the sizes and ETags that the listing has.
 
-use super::{Found, Input, Selection};
+use super::input::{Expanded, Input};
+use super::selection::Selection;
 use crate::error::{Result, ResultExt};
 use crate::path::Location;
 use crate::source::{Caller, list};
@@ -11,7 +12,7 @@ pub(super) fn is_possible(location: &Location) -> bool {
 }
 
 /// What is wanted of the objects below `location`. A listing that fails half-way gives what it has, and a failure.
-pub(super) fn expand(location: &Location, selection: &Selection, caller: &Caller<'_>) -> Result<Found> {
+pub(super) fn expand(location: &Location, selection: &Selection, caller: &Caller<'_>) -> Result<Expanded> {
     let prefix = location.with_key(&format!("{}/", location.file_path().trim_end_matches('/')));
     let mut inputs = Vec::new();
     let outcome = list(&prefix, &caller.access(&prefix)?, &mut |page| {
@@ -19,7 +20,7 @@ pub(super) fn expand(location: &Location, selection: &Selection, caller: &Caller
         inputs.extend(images.map(|listed| Input { seen: Some(listed.meta), ..Input::new(listed.location) }));
     });
     let name = prefix.display();
-    let mut found = Found::default();
+    let mut found = Expanded::default();
     match outcome.in_file(&name) {
         Err(error) if inputs.is_empty() => return Err(error),
         Err(error) => found.fail(&name, error),

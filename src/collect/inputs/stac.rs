@@ -1,5 +1,5 @@
 //! STAC: items and collections of them, as JSON and as stac-geoparquet. The JP2s are the assets of the media type
-//! `image/jp2`; what an asset's name tells of its product the item's properties complete.
+//! `image/jp2`; the item's properties complete what an asset's name says of its product.
 //!
 //! - <https://github.com/radiantearth/stac-spec/blob/master/item-spec/item-spec.md>
 //! - <https://github.com/stac-utils/stac-geoparquet/blob/main/spec/stac-geoparquet-spec.md>: a row an item, its properties
@@ -11,7 +11,9 @@ use arrow_array::Array;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Found, Input, Selection, read};
+use super::document::{named_in, read};
+use super::input::{Expanded, Input};
+use super::selection::Selection;
 use crate::error::{Error, Result, ResultExt};
 use crate::index::Table;
 use crate::path::{Location, ProductName, is_jp2_name, product_name};
@@ -27,7 +29,7 @@ const NAMES: [&str; 2] = ["s2:product_uri", "s2:product_id"];
 #[derive(Debug, Default)]
 struct Item {
     id: String,
-    /// Of the product, as far as properties tell it.
+    /// Of the product, as far as properties name it.
     product: Option<String>,
     /// Where its JP2s lie.
     hrefs: Vec<String>,
@@ -40,12 +42,12 @@ impl Item {
     }
 
     /// The files that are wanted of it; `document` is where it stands.
-    fn files(self, document: &Location, selection: &Selection) -> Found {
+    fn files(self, document: &Location, selection: &Selection) -> Expanded {
         let name = format!("{}: {}", document.display(), self.id);
-        let mut found = Found::default();
+        let mut found = Expanded::default();
         let mut inputs: Vec<Input> = Vec::new();
         for href in &self.hrefs {
-            match document.join(href) {
+            match named_in(document, href) {
                 Ok(location) if inputs.iter().any(|input| input.location == location) => {}
                 Ok(location) => inputs.push(self.named(Input::new(location))),
                 Err(error) => found.fail(&name, error),
@@ -72,7 +74,7 @@ impl Item {
     }
 }
 
-/// Whether an asset is a JP2: `image/jp2`, perhaps with parameters. Where it has no type, its name tells.
+/// Whether an asset is a JP2: `image/jp2`, perhaps with parameters. Where it has no type, its name decides.
 fn is_jp2(media_type: Option<&str>, href: &str) -> bool {
     let Some(media_type) = media_type else { return is_jp2_name(href) };
     media_type.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("image/jp2"))
@@ -81,17 +83,17 @@ fn is_jp2(media_type: Option<&str>, href: &str) -> bool {
 /// What is wanted of the item or the items in the JSON document at `location`.
 ///
 /// # Errors
-/// Those of reading it, and [`Error::Read`] for a document that is none.
-pub(super) fn expand_json(location: &Location, selection: &Selection, caller: &Caller<'_>) -> Result<Found> {
+/// Those of reading it, and [`Error::Read`] for any other document.
+pub(super) fn expand_json(location: &Location, selection: &Selection, caller: &Caller<'_>) -> Result<Expanded> {
     let bytes = read(location, MOST_BYTES, caller)?;
     let items = parse(&bytes).in_file(&location.display())?;
-    let mut found = Found::default();
+    let mut found = Expanded::default();
     items.into_iter().for_each(|item| found.add(item.files(location, selection)));
     Ok(found)
 }
 
 fn parse(bytes: &[u8]) -> Result<Vec<Item>> {
-    let bad = |what: &str| Error::read(format!("it is no STAC item or collection of items: {what}"));
+    let bad = |what: &str| Error::read(format!("it is not a STAC item or a collection of items: {what}"));
     let unread = |error: serde_json::Error| bad(&error.to_string());
     let text = std::str::from_utf8(bytes).map_err(|error| bad(&error.to_string()))?;
     let items: Vec<&RawValue> = if text.trim_start().starts_with('[') {
@@ -106,7 +108,7 @@ fn parse(bytes: &[u8]) -> Result<Vec<Item>> {
             None => return Err(bad("it has neither 'features' nor 'assets'")),
         }
     };
-    // One at a time: a value in memory has ten times the bytes of its text. What is none is an item without assets.
+    // One at a time: a value in memory has ten times the bytes of its text. Anything else is an item without assets.
     Ok(items.iter().map(|item| json_item(&serde_json::from_str(item.get()).unwrap_or_default())).collect())
 }
 
@@ -128,7 +130,7 @@ fn json_item(item: &Value) -> Item {
 ///
 /// # Errors
 /// As for JSON.
-pub(super) fn expand_parquet(location: &Location, selection: &Selection, caller: &Caller<'_>) -> Result<Found> {
+pub(super) fn expand_parquet(location: &Location, selection: &Selection, caller: &Caller<'_>) -> Result<Expanded> {
     let name = location.display();
     let table = Table::new(&name, read(location, MOST_BYTES, caller)?).in_file(&name)?;
     let columns = table.columns();
@@ -142,11 +144,11 @@ pub(super) fn expand_parquet(location: &Location, selection: &Selection, caller:
         }
     }
     if assets.is_empty() {
-        return Err(Error::read("it is no stac-geoparquet: it has no assets")).in_file(&name);
+        return Err(Error::read("it is not stac-geoparquet: it has no assets")).in_file(&name);
     }
     assets.sort_unstable();
     let column = |name: &str| columns.get(&[name.to_owned()][..]).copied();
-    let mut found = Found::default();
+    let mut found = Expanded::default();
     for group in 0..table.groups() {
         let values = |place: Option<usize>| table.values(group, place).in_file(&name);
         let ids = values(column("id"))?;

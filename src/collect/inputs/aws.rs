@@ -1,11 +1,13 @@
-//! AWS's layout, `tiles/31/U/DQ/2024/10/16/0/R10m/B03.jp2`, whose paths do not tell the product: `productInfo.json` beside
+//! AWS's layout, `tiles/31/U/DQ/2024/10/16/0/R10m/B03.jp2`, whose paths do not name the product: `productInfo.json` beside
 //! the bands has its `name`, `tileInfo.json` its `productName` (<https://roda.sentinel-hub.com/sentinel-s2-l2a/readme.html>).
 //!
-//! Each folder is asked for once. Where it has neither, its files are called what their paths tell.
+//! Each folder is asked for once. Where it has neither, its files are called what their paths say.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Found, Input, names, read, side_by_side};
+use super::document::read;
+use super::input::{Expanded, Input, names};
+use crate::collect::parallel::side_by_side;
 use crate::error::{Error, Result};
 use crate::path::{Key, Location, ProductName, aws_folder, product_name};
 use crate::source::Caller;
@@ -13,12 +15,12 @@ use crate::source::Caller;
 /// Bytes of one of the two files.
 const MOST_INFO: u64 = 4 << 20;
 
-/// The files that may tell a product's name, and under which key.
-const TELLERS: [(&str, &str); 2] = [("productInfo.json", "name"), ("tileInfo.json", "productName")];
+/// The files that may have a product's name, and under which key.
+const NAMING_FILES: [(&str, &str); 2] = [("productInfo.json", "name"), ("tileInfo.json", "productName")];
 
 /// Gives the files that lie in AWS's layout the names of their products. Of a folder that cannot be asked nothing is left
 /// but a failure: its files would get other names than the next time.
-pub(super) fn name_products(found: &mut Found, caller: &Caller<'_>) {
+pub(super) fn name_products(found: &mut Expanded, caller: &Caller<'_>) {
     let mut folders: BTreeMap<String, (Location, Vec<usize>)> = BTreeMap::new();
     for (number, input) in found.inputs.iter().enumerate() {
         if let Some(folder) = folder(input) {
@@ -26,10 +28,10 @@ pub(super) fn name_products(found: &mut Found, caller: &Caller<'_>) {
         }
     }
     let folders: Vec<_> = folders.into_iter().collect();
-    let told = side_by_side(&folders, |(_, (folder, _))| told(folder, caller));
+    let products = side_by_side(&folders, |(_, (folder, _))| product_of(folder, caller));
     let mut left_out = BTreeSet::new();
-    for ((name, (_, numbers)), told) in folders.into_iter().zip(told) {
-        match told {
+    for ((name, (_, numbers)), product) in folders.into_iter().zip(products) {
+        match product {
             Ok(None) => {}
             Ok(Some(product)) => {
                 // What does not fit one file of the folder is the name of none.
@@ -52,7 +54,7 @@ pub(super) fn name_products(found: &mut Found, caller: &Caller<'_>) {
     found.inputs.retain(|_| number.next().is_none_or(|number| !left_out.contains(&number)));
 }
 
-/// The folder, with its slash, of the product that a file lies in, where its path tells the product by that alone.
+/// The folder, with its slash, of the product that a file lies in, where its path names the product by that alone.
 fn folder(input: &Input) -> Option<Location> {
     let Some(Key { product: ProductName::Sensed { .. }, .. }) = input.key else { return None };
     let path = names(&input.location);
@@ -65,19 +67,19 @@ fn folder(input: &Input) -> Option<Location> {
     input.location.join(&format!("./{up}")).ok()
 }
 
-/// The name of the product that lies in a folder, by the files that may tell it.
+/// The name of the product that lies in a folder, by the files that may have it.
 ///
 /// # Errors
-/// Those of reading, but that there is none.
-pub(super) fn told(folder: &Location, caller: &Caller<'_>) -> Result<Option<String>> {
-    for (file, field) in TELLERS {
+/// Those of reading; a file that is not there is no error.
+pub(super) fn product_of(folder: &Location, caller: &Caller<'_>) -> Result<Option<String>> {
+    for (file, field) in NAMING_FILES {
         match read(&folder.join(file)?, MOST_INFO, caller) {
             Ok(bytes) => {
                 if let Some(name) = name_in(&bytes, field) {
                     return Ok(Some(name));
                 }
             }
-            // Who may not list a bucket of AWS's is denied what is not there.
+            // AWS denies what is not there to a caller who may not list the bucket.
             Err(error) if matches!(error.root(), Error::NotFound { .. } | Error::Denied { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -90,7 +92,7 @@ fn name_in(bytes: &[u8], field: &str) -> Option<String> {
     document.get(field)?.as_str().and_then(product_name).map(str::to_owned)
 }
 
-/// Whether a product can be that of the file: names in compact form tell the tile, all tell the level.
+/// Whether a product can be that of the file: names in compact form have the tile, all have the level.
 fn fits(name: &str, input: &Input) -> bool {
     let Some(here) = &input.key else { return false };
     let there = Key::of_product(name);

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// The K-th of N parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::cli) struct Slice {
+pub(crate) struct Slice {
     part: usize,
     of: usize,
 }

@@ -11,7 +11,7 @@ const BLOCK: u64 = 4 << 20;
 
 /// What a file's bytes must sum up to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::cli) enum Checksum {
+pub(crate) enum Checksum {
     /// As products of before 2021 have it.
     Md5([u8; 16]),
     /// As products have it since.
@@ -28,11 +28,11 @@ impl Checksum {
         }
     }
 
-    /// Holds it against a file, which is read whole, in blocks.
+    /// Checks a file against it, which is read whole, in blocks.
     ///
     /// # Errors
     /// [`Error::Changed`] where the bytes are others, with both sums; those of reading.
-    pub(in crate::cli) fn check(&self, source: &dyn Source) -> Result<()> {
+    pub(crate) fn check(&self, source: &dyn Source) -> Result<()> {
         match self {
             Self::Md5(expected) => compare("MD5", expected, &sum::<Md5>(source)?),
             Self::Sha3_256(expected) => compare("SHA3-256", expected, &sum::<Sha3_256>(source)?),
@@ -81,7 +81,7 @@ mod tests {
     use crate::source::memory::Memory;
 
     #[test]
-    fn files_are_held_against_their_sums() {
+    fn files_are_checked_against_their_sums() {
         // RFC 1321 A.5, and the SHA-3 examples of FIPS 202: the sums of "abc".
         let sums = [
             ("MD5", "900150983CD24FB0D6963F7D28E17F72"),

@@ -6,19 +6,19 @@
 
 use std::collections::HashMap;
 
-use super::{Found, Input, names};
+use super::input::{Expanded, Input, names};
 use crate::error::{Error, Result};
 use crate::path::{Key, ProductName, Store, aws_folder};
 
 /// What of a product is wanted.
 #[derive(Debug, Clone, Default)]
-pub(in crate::cli) struct Selection {
+pub(crate) struct Selection {
     /// Masks and previews too.
-    pub(in crate::cli) masks: bool,
+    pub(crate) masks: bool,
     /// Bands at all of their resolutions.
-    pub(in crate::cli) all_resolutions: bool,
+    pub(crate) all_resolutions: bool,
     /// Where products lie that are named alone.
-    pub(in crate::cli) store: Option<Store>,
+    pub(crate) store: Option<Store>,
 }
 
 /// What a file of a product is.
@@ -34,7 +34,7 @@ impl Selection {
     ///
     /// # Errors
     /// [`Error::Path`] in the name of `place`, where nothing is.
-    pub(super) fn pick(&self, place: &str, inputs: Vec<Input>) -> Result<Found> {
+    pub(super) fn pick(&self, place: &str, inputs: Vec<Input>) -> Result<Expanded> {
         let found = inputs.len();
         let is_wanted = |input: &Input| match part(input) {
             Part::Band => true,
@@ -56,7 +56,7 @@ impl Selection {
             });
         }
         match (inputs.is_empty(), found) {
-            (false, _) => Ok(Found { inputs, ..Found::default() }),
+            (false, _) => Ok(Expanded { inputs, ..Expanded::default() }),
             (true, 0) => Err(nothing(place, "there is no JP2 in it")),
             (true, _) => Err(nothing(place, "the JP2s in it are masks and previews alone: add --masks")),
         }

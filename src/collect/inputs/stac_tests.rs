@@ -7,6 +7,7 @@ use super::super::expand;
 use super::*;
 use crate::index::made_table;
 use crate::path::Key;
+use crate::source::mock::Mock;
 
 const PRODUCT: &str = "S2A_MSIL2A_20241016T105031_N0511_R051_T31UDQ_20241016T151206";
 
@@ -91,7 +92,7 @@ fn what_is_wrong_with_an_item_is_its_failure_alone() {
     assert!(!format!("{failures:?}").contains("sesame"));
     for document in ["{", "[[[[", "7", "{}", r#"{"features": 1}"#, r#"{"type": "Collection", "id": "c"}"#] {
         let (found, failures) = named("x.json", document.as_bytes(), &Selection::default());
-        assert!(found.is_empty() && failures[0].1.chain().contains("no STAC item"), "{document} {failures:?}");
+        assert!(found.is_empty() && failures[0].1.chain().contains("not a STAC item"), "{document} {failures:?}");
     }
     let deep = "[".repeat(1 << 20);
     assert_eq!(named("x.json", deep.as_bytes(), &Selection::default()).1.len(), 1);
@@ -129,4 +130,36 @@ fn items_are_read_from_stac_geoparquet() {
     assert!(failures[0].1.chain().contains("no assets"), "{failures:?}");
     let (_, failures) = named("x.parquet", b"PAR1", &Selection::default());
     assert!(failures[0].1.chain().contains("no parquet"), "{failures:?}");
+}
+
+#[test]
+fn a_document_of_a_network_names_no_files_of_this_machine() {
+    let local = [
+        "file:///data/a.jp2",
+        "file:/data/a.jp2",
+        "FILE:///data/a.jp2",
+        "file:data/a.jp2",
+        "/vsizip//data/a.zip/a.jp2",
+        "/vsisubfile/0_9,/data/a.jp2",
+        "/vsimem/a.jp2",
+        "/vsicurl/file:///data/a.jp2",
+        "/vsicurl?url=file%3A%2F%2F%2Fdata%2Fa.jp2&x=1",
+    ];
+    let remote = ["https://h/a.jp2", "s3://b/a.jp2", "/vsis3/b/b.jp2", "/vsioss/b/a.jp2", "/data/a.jp2", "../../a.jp2"];
+    let items = local.iter().chain(&remote).map(|href| item(href, json!({}), json!({"a": asset(href, "image/jp2")})));
+    let document = json!({"features": items.collect::<Vec<_>>()}).to_string();
+    let mock = Mock::new(document.as_bytes());
+    let expanded = |name: String| expand(&[name], &b""[..], None, &Selection::default(), &Caller::of_environment());
+    let (found, failures) = expanded(mock.url("/stac/items.json"));
+    assert_eq!(found.len(), remote.len(), "{found:?}");
+    assert!(found.iter().all(|input| !matches!(input.location, Location::Local(_))));
+    assert!(found[4].location.display().ends_with("/data/a.jp2"), "a path on the document's server");
+    assert_eq!(failures.len(), local.len());
+    let refused = failures.iter().filter(|(_, error)| error.to_string().contains("read over a network"));
+    // What no path can be is refused before.
+    assert!(refused.count() >= local.len() - 1, "{failures:?}");
+    // A document of this machine may name both.
+    let (found, failures) = named("items.json", document.as_bytes(), &Selection::default());
+    assert!(found.iter().any(|input| input.location == Location::Local("/data/a.jp2".into())), "{found:?}");
+    assert!(failures.len() <= 1, "{failures:?}");
 }

@@ -1,8 +1,11 @@
 //! Folders and products made here.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::*;
+use super::{Input, Selection, expand, safe};
+use crate::error::Error;
+use crate::path::{Key, ProductName};
+use crate::source::Caller;
 
 const PRODUCT: &str = "S2A_MSIL2A_20241016T105031_N0511_R051_T31UDQ_20241016T151206";
 const GRANULE: &str = "GRANULE/L2A_T31UDQ_A048668_20241016T105303";
@@ -81,7 +84,7 @@ fn of_a_product_the_bands_are_wanted_at_their_best_resolution() {
 }
 
 #[test]
-fn what_lacks_in_a_product_is_told() {
+fn what_a_product_lacks_is_a_failure() {
     let folder = tempfile::tempdir().unwrap();
     let safe = product(folder.path(), true);
     std::fs::remove_file(safe.join(&files()[0])).unwrap();
@@ -93,7 +96,7 @@ fn what_lacks_in_a_product_is_told() {
     assert!(failures[1].1.to_string().contains("3 bytes, 4 by manifest.safe"), "{failures:?}");
     std::fs::write(safe.join(safe::MANIFEST), b"<html>").unwrap();
     let (inputs, failures) = expanded(&[&safe], &Selection::default());
-    assert!(inputs.is_empty() && failures[0].1.chain().contains("no manifest"), "{failures:?}");
+    assert!(inputs.is_empty() && failures[0].1.chain().contains("not a manifest"), "{failures:?}");
 }
 
 #[test]
@@ -121,7 +124,7 @@ fn a_folder_has_products_and_other_files() {
 }
 
 #[test]
-fn a_file_beside_the_bands_tells_the_product() {
+fn a_file_beside_the_bands_names_the_product() {
     let folder = tempfile::tempdir().unwrap();
     let of = |file: &str, json: &str| {
         let aws = folder.path().join(format!("tiles/31/U/DQ/2024/10/16/{}", json.len()));
@@ -216,4 +219,19 @@ fn a_real_manifest_names_a_real_product() {
     }
     let (best, missing) = expanded(&[&safe], &Selection::default());
     assert_eq!(best.len() + missing.len(), 16, "{:?}", bands(&best));
+}
+
+#[test]
+fn a_list_names_files_one_a_line() {
+    let list = "# comment\n\nhttps://h/a.jp2?sig=1\n  s3://b/c/d.jp2 \nhttps://h/folder/\n";
+    let (inputs, failures) = expand(
+        &["-".to_owned(), "-".to_owned()],
+        list.as_bytes(),
+        None,
+        &Selection::default(),
+        &Caller::of_environment(),
+    );
+    let paths: Vec<_> = inputs.iter().map(|input| input.path.as_str()).collect();
+    assert_eq!(paths, ["a.jp2", "c/d.jp2"]);
+    assert_eq!(failures.len(), 1);
 }
