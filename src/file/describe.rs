@@ -16,7 +16,7 @@ pub(crate) struct Description {
     pub(crate) size: (u32, u32),
     /// How many bands there are.
     pub(crate) bands: usize,
-    /// GDAL's name for the type of their samples.
+    /// GDAL's name for the type of their samples, that of the first.
     pub(crate) data_type: &'static str,
     /// Where it lies on the ground, where the file tells that by GMLJP2 and in UTM.
     pub(crate) georeference: Option<Georeference>,
@@ -56,11 +56,10 @@ pub(crate) fn describe(request: &Request, caller: &Caller<'_>) -> Result<Descrip
         window.check(size).in_file(&shown)?;
     }
     let origin = window.map_or((0, 0), |window| (window.x, window.y));
-    let first = main.siz.components.first();
     Ok(Description {
         size: window.map_or(size, |window| (window.width, window.height)),
         bands: main.siz.components.len(),
-        data_type: first.map(data_type).ok_or_else(|| Error::read("an image without bands")).in_file(&shown)?,
+        data_type: data_type(main),
         georeference: georeference(&header, size, origin).unwrap_or_default(),
         tile: layout::tile_at(main, k),
         overviews: whole

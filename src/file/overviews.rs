@@ -52,6 +52,8 @@ impl VirtualFile {
         };
         self.access.options.overviews
             && !without
+            // GDAL lists none where samples are indexes into a palette: their averages are none.
+            && !known.structure.header.has_palette()
             && layout::levels(&known.structure).next().is_some_and(|level| level.is_whole)
     }
 

@@ -27,7 +27,7 @@ impl Grid {
 /// The grid of the image of a file that begins with `header`; `None` where it has no GMLJP2 box, or one that is not
 /// understood.
 pub(crate) fn grid_of(header: &Header) -> Option<Grid> {
-    parse_gml(header.boxes_of(*b"asoc").find_map(gml_of)?)
+    parse_gml(header.boxes().filter(|found| found.kind == *b"asoc").find_map(|found| gml_of(found.contents))?)
 }
 
 /// The XML in an association box of GMLJP2, which is kept in an XML box inside.

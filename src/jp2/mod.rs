@@ -26,7 +26,7 @@ mod support;
 mod table;
 mod tag_tree;
 
-pub(crate) use boxes::{LBox, build_jp2c_header};
+pub(crate) use boxes::{LBox, WholeBox, box_of, build_box, build_jp2c_header, walk_boxes};
 pub(crate) use gml::{Grid, grid_of};
 pub(crate) use markers::{
     Component, LONGEST_HEADER, MainHeader, PROGRESSIONS, SOT_LENGTH, Siz, Sot, parse_main_header,

@@ -26,11 +26,9 @@ pub(super) fn build_geojp2(header: &Header, size: (u32, u32)) -> Option<Vec<u8>>
     let full = header.main.siz.size();
     let scale = [f64::from(full.0) / f64::from(size.0), f64::from(full.1) / f64::from(size.1)];
     let geotiff = header
-        .boxes_of(*b"uuid")
-        .find_map(|bytes| {
-            let at = bytes.windows(GEOJP2.len()).position(|uuid| uuid == GEOJP2).filter(|at| matches!(at, 8 | 16))?;
-            rescale(bytes.get(at + GEOJP2.len()..)?, scale)
-        })
+        .boxes()
+        .filter(|found| found.kind == *b"uuid")
+        .find_map(|found| rescale(found.contents.strip_prefix(&GEOJP2)?, scale))
         .or_else(|| Some(build_geotiff(&grid_of(header)?, scale)))?;
     let length = u32::try_from(8 + GEOJP2.len() + geotiff.len()).ok()?;
     Some([&length.to_be_bytes(), &b"uuid"[..], &GEOJP2, &geotiff].concat())
@@ -52,8 +50,7 @@ pub(crate) struct Georeference {
 /// [`Error::NoOverview`] where it tells in a way that only GDAL understands.
 pub(crate) fn georeference(header: &Header, size: (u32, u32), origin: (u32, u32)) -> Result<Option<Georeference>> {
     let Some(grid) = grid_of(header) else {
-        let told = header.boxes_of(*b"asoc").next().is_some()
-            || header.boxes_of(*b"uuid").any(|bytes| bytes.windows(GEOJP2.len()).any(|uuid| uuid == GEOJP2));
+        let told = header.boxes().any(|found| found.kind == *b"asoc" || found.contents.starts_with(&GEOJP2));
         let what = "its georeferencing is not that of a GMLJP2 box with UTM coordinates";
         return if told { Err(Error::NoOverview { what: what.to_owned() }) } else { Ok(None) };
     };
