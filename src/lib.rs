@@ -11,6 +11,7 @@
 //! | room | in → out | never |
 //! |---|---|---|
 //! | `jp2` | bytes ↔ values of T.800 | IO |
+//! | `geo` | boxes of a JP2 ↔ where its image lies on the ground | IO |
 //! | `path` | string → `Request` | IO |
 //! | `options` | GDAL configuration options → `Options` | IO |
 //! | `source` | range → bytes | knowledge of JP2 |
@@ -29,6 +30,7 @@ mod error;
 mod file;
 #[cfg(fuzzing)]
 pub mod fuzz;
+mod geo;
 mod index;
 mod jp2;
 mod layout;

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 /// The floors, the lowest first. A room imports from lower floors only; rooms of one floor do not know each other, but
 /// for those of the lowest, which are the house's common ground.
-const FLOORS: [&[&str]; 8] = [
+const FLOORS: [&[&str]; 9] = [
     &["error", "lru", "options", "path", "process", "secret", "trace"],
     &["jp2", "source"],
+    &["geo"],
     &["layout", "index"],
     &["file"],
     &["cli", "fuzz"],

@@ -12,7 +12,8 @@ use proj4rs::Proj;
 use proj4rs::transform::transform;
 
 use super::record::RecordKey;
-use crate::jp2::{Grid, Header, Progress, grid_of, parse_main_header};
+use crate::geo::{Grid, grid_of};
+use crate::jp2::{Header, Progress, parse_main_header};
 
 /// The columns, as far as they are known.
 #[derive(Debug, Clone, Default, PartialEq)]

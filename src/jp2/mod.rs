@@ -10,7 +10,6 @@ mod bits;
 mod boxes;
 mod coding;
 mod cursor;
-mod gml;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod made;
 mod markers;
@@ -27,7 +26,6 @@ mod table;
 mod tag_tree;
 
 pub(crate) use boxes::{LBox, WholeBox, box_of, build_box, build_jp2c_header, walk_boxes};
-pub(crate) use gml::{Grid, grid_of};
 pub(crate) use markers::{
     Component, LONGEST_HEADER, MainHeader, PROGRESSIONS, SOT_LENGTH, Siz, Sot, parse_main_header,
 };

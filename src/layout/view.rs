@@ -182,7 +182,7 @@ fn units(structure: &Structure, stretches: Vec<Stretch>) -> Vec<Unit> {
 
 /// The boxes before the codestream, for an image of `size`: the image header says so, and `georeference` stands in place
 /// of what georeferenced the full image.
-pub(super) fn boxes(header: &Header, size: (u32, u32), georeference: Option<Vec<u8>>) -> Vec<u8> {
+pub(super) fn boxes(header: &Header, size: (u32, u32), georeference: &[u8]) -> Vec<u8> {
     if header.main.jp2c.is_none() {
         return Vec::new();
     }
@@ -195,7 +195,7 @@ pub(super) fn boxes(header: &Header, size: (u32, u32), georeference: Option<Vec<
             _ => {}
         }
     }
-    out.extend(georeference.unwrap_or_default());
+    out.extend_from_slice(georeference);
     // LBox = 0: the last box, to the end of the file.
     out.extend_from_slice(b"\0\0\0\0jp2c");
     out

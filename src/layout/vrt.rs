@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::georef::Georeference;
 use super::reduced::Level;
+use crate::geo::Georeference;
 use crate::jp2::{Component, Header, MainHeader};
 use crate::path::Window;
 
@@ -51,6 +51,23 @@ fn colours(header: &Header) -> Vec<Option<&'static str>> {
     bands
 }
 
+/// The colours of a palette (T.800 I.5.3.4), each with its opacity, where GDAL makes a colour table of them: of one band of
+/// bytes, three or four columns of eight bits.
+fn palette(header: &Header) -> Option<Vec<[u8; 4]>> {
+    let [component] = header.main.siz.components.as_slice() else { return None };
+    let [n0, n1, columns, depths @ ..] = header.of_jp2h(*b"pclr")? else { return None };
+    let (count, columns) = (usize::from(u16::from_be_bytes([*n0, *n1])), usize::from(*columns));
+    let (depths, values) = depths.split_at_checked(columns)?;
+    let is_shown = type_of(component) == "Byte" && matches!(columns, 3 | 4) && depths.iter().all(|depth| *depth == 7);
+    let colour = |entry: &[u8]| match *entry {
+        [red, green, blue] => [red, green, blue, 255],
+        [red, green, blue, alpha] => [red, green, blue, alpha],
+        _ => [0; 4],
+    };
+    let is_whole = count <= 256 && values.len() >= count * columns;
+    (is_shown && is_whole).then(|| values.chunks_exact(columns).take(count).map(colour).collect())
+}
+
 /// The dataset that a VRT shows a part of.
 pub(crate) struct Part {
     /// The dataset's path, or the text of a VRT.
@@ -87,11 +104,13 @@ impl Vrt<'_> {
         let _ = writeln!(out, "<VRTDataset rasterXSize=\"{width}\" rasterYSize=\"{height}\">");
         if let Some(Georeference { epsg, transform }) = &self.georeference {
             let [a, b, c, d, e, f] = transform;
-            let _ = writeln!(out, "  <SRS dataAxisToSRSAxisMapping=\"1,2\">EPSG:{epsg}</SRS>");
+            // Without a mapping of axes GDAL has easting or longitude first, as it has for JP2s.
+            let _ = writeln!(out, "  <SRS>EPSG:{epsg}</SRS>");
             let _ = writeln!(out, "  <GeoTransform>{c}, {a}, {b}, {f}, {d}, {e}</GeoTransform>");
         }
         let colours = colours(self.header);
         let kind = data_type(&self.header.main);
+        let palette = palette(self.header);
         for (index, component) in self.header.main.siz.components.iter().enumerate() {
             let band = index + 1;
             let _ = writeln!(out, "  <VRTRasterBand dataType=\"{kind}\" band=\"{band}\">");
@@ -107,6 +126,13 @@ impl Vrt<'_> {
             }
             if let Some(colour) = colours.get(index).copied().flatten() {
                 let _ = writeln!(out, "    <ColorInterp>{colour}</ColorInterp>");
+            }
+            if let Some(entries) = &palette {
+                out.push_str("    <ColorInterp>Palette</ColorInterp>\n    <ColorTable>\n");
+                for [c1, c2, c3, c4] in entries {
+                    let _ = writeln!(out, "      <Entry c1=\"{c1}\" c2=\"{c2}\" c3=\"{c3}\" c4=\"{c4}\"/>");
+                }
+                out.push_str("    </ColorTable>\n");
             }
             for overview in &overviews {
                 let _ = writeln!(
