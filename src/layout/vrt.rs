@@ -31,7 +31,8 @@ fn colours(header: &Header) -> Vec<Option<&'static str>> {
     let colours: &[&str] = match header.of_jp2h(*b"colr") {
         _ if header.has_palette() => &[],
         Some([1, _, _, 0, 0, 0, 16, ..]) if count >= 3 => &["Red", "Green", "Blue"],
-        Some([1, _, _, 0, 0, 0, 17, ..]) => &["Gray"],
+        // GDAL has no grey among more than two bands.
+        Some([1, _, _, 0, 0, 0, 17, ..]) if count <= 2 => &["Gray"],
         _ => &[],
     };
     let mut bands: Vec<Option<&str>> =

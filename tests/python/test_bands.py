@@ -63,7 +63,8 @@ def colormap(path: str) -> list[tuple[int, ...]]:
     if gdalio.rasterio:
         with gdalio.rasterio.open(path) as dataset:
             return [tuple(colour) for colour in dataset.colormap(1).values()]
-    table = gdalio.gdal.Open(path).GetRasterBand(1).GetColorTable()
+    dataset = gdalio.gdal.Open(path)
+    table = dataset.GetRasterBand(1).GetColorTable()
     return [tuple(table.GetColorEntry(entry)) for entry in range(table.GetCount())]
 
 

@@ -55,6 +55,14 @@ def scaled(transform: tuple[float, ...], factor: int) -> tuple[float, ...]:
     return (x, dx * across, rx * down, y, dy * across, ry * down)
 
 
+def is_same(one: str, other: str) -> bool:
+    """Whether two texts are of the same reference system: GDAL 3.6 gives the ellipsoid of a GeoTIFF with more digits."""
+    if gdalio.rasterio or one == other:
+        return one == other
+    systems = [gdalio.osr.SpatialReference(text) for text in (one, other)]
+    return bool(systems[0].IsSame(systems[1])) and len({system.GetAuthorityCode(None) for system in systems}) == 1
+
+
 def assert_views_lie_where_the_file_does(path: str) -> None:
     """Windows, reduced images, and windows of these."""
     plain = gdalio.describe(path)
@@ -67,7 +75,7 @@ def assert_views_lie_where_the_file_does(path: str) -> None:
         window_path(path, (10, 20, 30, 40), 4): moved(scaled(transform, 4), (10, 20)),
     }.items():
         view = gdalio.describe(name)
-        assert view["crs"] == plain["crs"], name
+        assert is_same(view["crs"], plain["crs"]), name
         assert place(view) == pytest.approx(expected, rel=1e-12, abs=1e-9), name
 
 
