@@ -9,6 +9,7 @@ import apart
 import boxes
 import gdalio
 import jobs
+import numpy as np
 import pytest
 from conftest import Site, make_index, noise
 from test_windows import place, window_path
@@ -144,3 +145,19 @@ def test_boxes_behind_the_codestream_are_fetched_once(site: Site, tmp_path: Path
     assert first == again and first["crs"] == plain["crs"]
     behind = [offset for offset, _ in site.ranges() if offset > path.stat().st_size - 4096]
     assert len(behind) <= 1, site.ranges()
+
+
+@pytest.mark.parametrize("kind", ["gml", "behind"])
+def test_what_cannot_be_changed_is_left_to_gdal(kind: str, tmp_path: Path) -> None:
+    path = make(tmp_path / "a.jp2", 32631, **KINDS[kind])
+    path.write_bytes(path.read_bytes().replace(b"<gml:pos>", b"<gml:pos?", 1))
+    # A GeoJP2 box beside it says where a window lies.
+    windows = [window_path(path, (0, 0, 9, 9), 2)] if kind == "gml" else []
+    for view in (f"/vsitlm?overview=2&url={path}", *windows):
+        with pytest.raises(gdalio.Failed, match="georeferencing is understood by GDAL alone: its GMLJP2 box"):
+            gdalio.read(view)
+    ours, plain = (gdalio.describe(f"{start}{path}") for start in ("/vsitlm/", ""))
+    assert ours["overviews"] == plain["overviews"] and place(ours) == place(plain)
+    half = (SHAPE[0] // 2, SHAPE[1] // 2)
+    pixels = gdalio.read(str(path), shape=half)
+    assert np.array_equal(gdalio.read(f"/vsitlm/{path}", shape=half), pixels)
