@@ -11,6 +11,7 @@
 //! | room | in → out | never |
 //! |---|---|---|
 //! | `jp2` | bytes ↔ values of T.800 | IO |
+//! | `geo` | boxes of a JP2 ↔ where its image lies on the ground | IO |
 //! | `path` | string → `Request` | IO |
 //! | `options` | GDAL configuration options → `Options` | IO |
 //! | `geo` | header → where the image lies | IO |

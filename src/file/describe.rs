@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::{Ahead, VirtualFile, open};
 use crate::error::{Error, Result, ResultExt};
+use crate::geo::{self, Georeference};
 use crate::jp2::{Header, LONGEST_HEADER, Progress, parse_main_header};
-use crate::layout::{self, Georeference, data_type, georeference};
+use crate::layout::{self, data_type};
 use crate::path::{Request, View};
 use crate::source::Caller;
 
@@ -16,9 +17,9 @@ pub(crate) struct Description {
     pub(crate) size: (u32, u32),
     /// How many bands there are.
     pub(crate) bands: usize,
-    /// GDAL's name for the type of their samples.
+    /// GDAL's name for the type of their samples, that of the first.
     pub(crate) data_type: &'static str,
-    /// Where it lies on the ground, where the file tells that by GMLJP2 and in UTM.
+    /// Where it lies on the ground; `None` where the file does not say, or only GDAL understands it.
     pub(crate) georeference: Option<Georeference>,
     /// Columns and rows of a tile.
     pub(crate) tile: (u32, u32),
@@ -56,12 +57,19 @@ pub(crate) fn describe(request: &Request, caller: &Caller<'_>) -> Result<Descrip
         window.check(size).in_file(&shown)?;
     }
     let origin = window.map_or((0, 0), |window| (window.x, window.y));
-    let first = main.siz.components.first();
+    let georeference = match &whole.known {
+        Some(known) => whole.georeference(known, size, origin),
+        None => geo::georeference(&header, &[], size, origin),
+    };
+    let georeference = match georeference {
+        Err(Error::NoOverview { .. }) => None,
+        other => other.in_file(&shown)?,
+    };
     Ok(Description {
         size: window.map_or(size, |window| (window.width, window.height)),
         bands: main.siz.components.len(),
-        data_type: first.map(data_type).ok_or_else(|| Error::read("an image without bands")).in_file(&shown)?,
-        georeference: georeference(&header, size, origin).unwrap_or_default(),
+        data_type: data_type(main),
+        georeference,
         tile: layout::tile_at(main, k),
         overviews: whole
             .factors()

@@ -10,6 +10,7 @@ mod product;
 mod read;
 mod registry;
 mod rows;
+mod trailing;
 mod view;
 mod window;
 

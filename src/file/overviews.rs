@@ -52,6 +52,8 @@ impl VirtualFile {
         };
         self.access.options.overviews
             && !without
+            // GDAL lists none where samples are indexes into a palette: their averages are none.
+            && !known.structure.header.has_palette()
             && layout::levels(&known.structure).next().is_some_and(|level| level.is_whole)
     }
 
@@ -70,12 +72,13 @@ impl VirtualFile {
         if !self.may_have_overviews() {
             return Err(Error::not_found());
         }
+        self.check_georeference(known)?;
         // Asked here, so that a file without lengths of packets keeps its own overviews.
         let parts = self.packets(known)?;
         // Marker segments of tile-parts may forbid more than the main header's do.
         let plain = parts.iter().all(|part| part.segments.is_empty());
         let is_there = |level: &Level| {
-            level.is_whole && (plain || layout::reduce(&known.structure, &parts, level.k, false).is_ok())
+            level.is_whole && (plain || layout::reduce(&known.structure, &parts, level.k, false, &[]).is_ok())
         };
         let levels: Vec<Level> = layout::levels(&known.structure).take_while(is_there).collect();
         if levels.is_empty() {
@@ -91,7 +94,8 @@ impl VirtualFile {
             return Err(no_factor(levels));
         };
         let parts = self.packets(known)?;
-        let build = |peek: bool| layout::reduce(&known.structure, &parts, k, peek);
+        let trailing = self.trailing_boxes(known)?;
+        let build = |peek: bool| layout::reduce(&known.structure, &parts, k, peek, &trailing);
         let layout = build(false)?;
         // What is fetched whole by the first read costs nothing to look at.
         if self.source.is_cheap() || is_small(&layout, &self.access.options) { Ok(layout) } else { build(true) }

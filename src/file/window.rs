@@ -19,7 +19,7 @@ use super::{Known, VirtualFile};
 use crate::error::{Error, Result};
 use crate::index;
 use crate::jp2::{MainHeader, PartLengths, TilePackets, by_tile, no_factor};
-use crate::layout::{self, Layout, Part, Place, Vrt, georeference};
+use crate::layout::{self, Layout, Part, Place, Vrt};
 use crate::options::Options;
 use crate::path::{Request, View, Window};
 use crate::source::SourceRange;
@@ -65,7 +65,8 @@ impl VirtualFile {
             Err(error) => return Err(error),
         };
         let header = &known.structure.header;
-        let georeference = georeference(header, size, (window.x, window.y))?;
+        layout::check_palette(header, k)?;
+        let georeference = self.georeference(known, size, (window.x, window.y))?;
         let size = (window.width, window.height);
         let vrt = |part: Part, georeference| Vrt { header, size, georeference, part, overviews: Vec::new() }.build();
         // GDAL lists the sources of a VRT by their names. So the source is a VRT in itself, whose text is its name: what

@@ -96,7 +96,7 @@ pub fn row(data: &[u8]) {
     let Some(parts) = structure.tile_parts.parts().iter().map(told).collect::<Option<Vec<_>>>() else { return };
     for level in layout::levels(&structure) {
         for peek in [false, true] {
-            if let Ok(layout) = layout::reduce(&structure, &parts, level.k, peek) {
+            if let Ok(layout) = layout::reduce(&structure, &parts, level.k, peek, &[]) {
                 check(&layout, structure.file_size);
             }
         }

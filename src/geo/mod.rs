@@ -1,6 +1,128 @@
-//! Where images lie on the ground.
+//! Where images lie on the ground, as the boxes of their files have it.
+//!
+//! GDAL takes the first of these that it understands: GeoJP2 boxes, a GMLJP2 box, an MSIG box (`GDALJP2Metadata`). A JP2
+//! that is made anew has all that the file has, changed for its pixels, so that GDAL chooses as it does for the file. What
+//! says itself where it lies (a window's VRT) says what GDAL chooses, or nothing at all: no view lies where its file does
+//! not.
 
+mod affine;
 mod footprint;
+mod geojp2;
+mod geotiff;
+mod gml;
 mod utm;
 
 pub(crate) use footprint::{Footprint, footprint};
+pub(crate) use gml::grid_of;
+
+use crate::error::{Error, Result};
+use crate::jp2::{Header, WholeBox, walk_boxes};
+
+/// The UUID of MSIG boxes, a world file in binary form.
+const MSIG: [u8; 16] = [0x96, 0xA9, 0xF1, 0xF1, 0xDC, 0x98, 0x40, 0x2D, 0xA7, 0xAE, 0xD6, 0x8E, 0x34, 0x45, 0x18, 0x09];
+
+/// Where an image lies on the ground.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Georeference {
+    /// The EPSG code of its coordinate reference system.
+    pub(crate) epsg: u16,
+    /// The affine transform of its pixels: x = a·column + b·row + c and y = d·column + e·row + f, in this order. x is
+    /// easting or longitude, whatever the order of the reference system's axes.
+    pub(crate) transform: [f64; 6],
+}
+
+/// The georeferencing of a file: of the boxes before its codestream, and of those that follow it.
+struct Boxes<'a> {
+    /// The GeoTIFFs of GeoJP2 boxes.
+    geotiffs: Vec<&'a [u8]>,
+    /// The documents of GMLJP2 boxes.
+    documents: Vec<gml::Labelled<'a>>,
+    /// The contents of an MSIG box, its UUID left out.
+    msig: Option<&'a [u8]>,
+}
+
+impl<'a> Boxes<'a> {
+    fn of(header: &'a Header, trailing: &'a [u8]) -> Self {
+        let mut found = Self { geotiffs: Vec::new(), documents: Vec::new(), msig: None };
+        for one in header.boxes().chain(walk_boxes(trailing)) {
+            found.take(&one);
+            if one.kind == *b"jumb" {
+                walk_boxes(one.contents).for_each(|inner| found.take(&inner));
+            }
+        }
+        found
+    }
+
+    fn take(&mut self, one: &WholeBox<'a>) {
+        match &one.kind {
+            b"uuid" => {
+                if let Some(geotiff) = one.contents.strip_prefix(&geojp2::UUID) {
+                    self.geotiffs.push(geotiff);
+                } else if let Some(msig) = one.contents.strip_prefix(&MSIG)
+                    && msig.starts_with(b"MSIG/")
+                    && self.msig.is_none()
+                {
+                    self.msig = Some(msig);
+                }
+            }
+            b"asoc" => self.documents.extend(gml::documents(one.contents)),
+            _ => {}
+        }
+    }
+}
+
+/// How many times as large the pixels of an image of `size` are as those of the whole image.
+fn scale(header: &Header, size: (u32, u32)) -> [f64; 2] {
+    let full = header.main.siz.size();
+    [f64::from(full.0) / f64::from(size.0), f64::from(full.1) / f64::from(size.1)]
+}
+
+fn unclear(what: &str) -> Error {
+    Error::NoOverview { what: format!("its georeferencing is understood by GDAL alone: {what}") }
+}
+
+/// The boxes that georeference the whole image of a file at `size` in pixels, from the same corner; none where the file has
+/// none. The file begins with `header`, and `trailing` follows its codestream.
+///
+/// # Errors
+/// [`Error::NoOverview`] where they cannot be changed.
+pub(crate) fn build_boxes(header: &Header, trailing: &[u8], size: (u32, u32)) -> Result<Vec<u8>> {
+    let (boxes, scale) = (Boxes::of(header, trailing), scale(header, size));
+    let mut out = Vec::new();
+    for geotiff in boxes.geotiffs {
+        out.extend(geojp2::build_scaled(geotiff, scale).ok_or_else(|| unclear("its GeoJP2 box"))?);
+    }
+    out.extend(gml::build_scaled(&boxes.documents, scale).map_err(unclear)?);
+    if let Some(msig) = boxes.msig {
+        out.extend(affine::build_scaled_msig(&MSIG, msig, scale).ok_or_else(|| unclear("its MSIG box"))?);
+    }
+    Ok(out)
+}
+
+/// Where the image of a file lies at `size` in pixels, from its pixel `origin` on; `None` where the file does not say. The
+/// file begins with `header`, and `trailing` follows its codestream.
+///
+/// # Errors
+/// [`Error::NoOverview`] where it is not certain what GDAL makes of it.
+pub(crate) fn georeference(
+    header: &Header,
+    trailing: &[u8],
+    size: (u32, u32),
+    origin: (u32, u32),
+) -> Result<Option<Georeference>> {
+    let boxes = Boxes::of(header, trailing);
+    let (epsg, affine) = match boxes.geotiffs.as_slice() {
+        [] => match gml::place(&boxes.documents).map_err(unclear)? {
+            Some(place) => place,
+            None if boxes.msig.is_some() => return Err(unclear("an MSIG box")),
+            None => return Ok(None),
+        },
+        [geotiff] => geojp2::place(geotiff).ok_or_else(|| unclear("its GeoJP2 box"))?,
+        several => return Err(unclear(&format!("{} GeoJP2 boxes", several.len()))),
+    };
+    Ok(Some(Georeference { epsg, transform: affine.scaled(scale(header, size)).moved(origin).0 }))
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

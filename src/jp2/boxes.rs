@@ -62,6 +62,61 @@ pub(super) fn parse_box_header(cursor: &mut Cursor<'_>) -> Result<BoxHeader, Sho
     Ok(BoxHeader { kind: kind.try_into().unwrap_or_default(), offset, contents: cursor.offset(), length })
 }
 
+/// A box whose bytes are at hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WholeBox<'a> {
+    /// TBox.
+    pub(crate) kind: [u8; 4],
+    /// Where it begins in the bytes that were walked.
+    pub(crate) offset: usize,
+    /// The box, its header included.
+    pub(crate) bytes: &'a [u8],
+    /// What stands behind its header. Those of a superbox are boxes (I.4).
+    pub(crate) contents: &'a [u8],
+}
+
+impl WholeBox<'_> {
+    /// Where its contents begin in the bytes that were walked.
+    pub(crate) fn contents_offset(&self) -> usize {
+        self.offset + (self.bytes.len() - self.contents.len())
+    }
+}
+
+/// The boxes that follow one another in `bytes`, which begin with one: those of a file or of a superbox's contents. They
+/// end before the first one that the bytes do not hold whole.
+pub(crate) fn walk_boxes(bytes: &[u8]) -> impl Iterator<Item = WholeBox<'_>> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let found = whole_box_at(bytes, at)?;
+        // A box has a header: this moves on.
+        at += found.bytes.len();
+        Some(found)
+    })
+}
+
+/// The first of `bytes`' boxes of this kind.
+pub(crate) fn box_of(bytes: &[u8], kind: [u8; 4]) -> Option<WholeBox<'_>> {
+    walk_boxes(bytes).find(|found| found.kind == kind)
+}
+
+fn whole_box_at(bytes: &[u8], offset: usize) -> Option<WholeBox<'_>> {
+    let rest = bytes.get(offset..)?;
+    let mut cursor = Cursor::new(rest, 0);
+    let header = parse_box_header(&mut cursor).ok()?;
+    let end = match header.end().ok()? {
+        Some(end) => usize::try_from(end).ok()?,
+        None => rest.len(),
+    };
+    let contents = usize::try_from(header.contents).ok()?;
+    Some(WholeBox { kind: header.kind, offset, bytes: rest.get(..end)?, contents: rest.get(contents..end)? })
+}
+
+/// A box of these contents, its length in LBox; `None` where LBox cannot hold it.
+pub(crate) fn build_box(kind: [u8; 4], contents: &[u8]) -> Option<Vec<u8>> {
+    let length = u32::try_from(contents.len().checked_add(8)?).ok()?;
+    Some([&length.to_be_bytes()[..], &kind, contents].concat())
+}
+
 /// The header of a jp2c box of `length` bytes, header included, written as `form` is: as many bytes as before.
 ///
 /// `last` tells that nothing follows the box: then a length that LBox cannot hold becomes 0, "to the end of the file".
@@ -111,6 +166,31 @@ mod tests {
         }
         let far = BoxHeader { kind: *b"xml ", offset: 9, contents: 25, length: LBox::Extended(u64::MAX) };
         assert!(far.end().is_err());
+    }
+
+    #[test]
+    fn boxes_are_walked_in_each_of_their_forms() {
+        let extended = b"\0\0\0\x01asoc\0\0\0\0\0\0\0\x13abc";
+        let bytes = [&b"\0\0\0\x0Clbl four"[..], extended, b"\0\0\0\0xml <a/>"].concat();
+        let found: Vec<_> =
+            walk_boxes(&bytes).map(|it| (it.kind, it.offset, it.contents_offset(), it.contents)).collect();
+        let expected: [([u8; 4], usize, usize, &[u8]); 3] =
+            [(*b"lbl ", 0, 8, b"four"), (*b"asoc", 12, 28, b"abc"), (*b"xml ", 31, 39, b"<a/>")];
+        assert_eq!(found, expected);
+        assert_eq!(box_of(&bytes, *b"asoc").unwrap().bytes, extended);
+        assert_eq!(walk_boxes(&bytes[..20]).count(), 1, "the second is cut");
+        assert_eq!(walk_boxes(b"\0\0\0\x07lbl ").count(), 0, "shorter than its header");
+        assert_eq!(build_box(*b"lbl ", b"four").unwrap(), bytes[..12]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_the_walk_panic(mut bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..80), length in 0u8..40) {
+            let walked = |bytes: &[u8]| walk_boxes(bytes).map(|it| it.bytes.len()).sum::<usize>();
+            assert!(walked(&bytes) <= bytes.len());
+            bytes.splice(0..0, [0, 0, 0, length]);
+            assert!(walked(&bytes) <= bytes.len());
+        }
     }
 
     #[test]

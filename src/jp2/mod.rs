@@ -11,7 +11,6 @@ mod boxes;
 mod codes;
 mod coding;
 mod cursor;
-mod gml;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod made;
 mod markers;
@@ -27,9 +26,8 @@ mod support;
 mod table;
 mod tag_tree;
 
-pub(crate) use boxes::{LBox, build_jp2c_header};
+pub(crate) use boxes::{LBox, WholeBox, box_of, build_box, build_jp2c_header, walk_boxes};
 pub(crate) use codes::PROGRESSIONS;
-pub(crate) use gml::{Grid, grid_of};
 pub(crate) use markers::{Component, LONGEST_HEADER, MainHeader, SOT_LENGTH, Siz, Sot, parse_main_header};
 pub(crate) use packet_headers::packet_lengths;
 pub(crate) use packets::{TilePartHead, TilePartHeader, empty_packet, parse_tile_part_header};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::boxes::{WholeBox, box_of, walk_boxes};
 use super::markers::{MainHeader, SOT_LENGTH};
 use super::table::{TilePart, TilePartTable};
 use crate::error::{Error, Result};
@@ -18,11 +19,21 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// The boxes of this kind that stand before the codestream, box headers included.
-    pub(crate) fn boxes_of(&self, kind: [u8; 4]) -> impl Iterator<Item = &[u8]> {
-        self.main.boxes.iter().filter(move |(other, ..)| *other == kind).filter_map(|(_, offset, length)| {
-            self.bytes.get(usize::try_from(*offset).ok()?..usize::try_from(offset.checked_add(*length)?).ok()?)
-        })
+    /// The boxes that stand before the codestream.
+    pub(crate) fn boxes(&self) -> impl Iterator<Item = WholeBox<'_>> {
+        let boxes = if self.main.jp2c.is_some() { &self.bytes[..] } else { &[] };
+        walk_boxes(boxes).take(self.main.boxes.len())
+    }
+
+    /// The contents of the box of this kind in the JP2 header box (I.5.3).
+    pub(crate) fn of_jp2h(&self, kind: [u8; 4]) -> Option<&[u8]> {
+        let jp2h = self.boxes().find(|found| found.kind == *b"jp2h")?;
+        box_of(jp2h.contents, kind).map(|found| found.contents)
+    }
+
+    /// Whether samples are indexes into a palette (I.5.3.4).
+    pub(crate) fn has_palette(&self) -> bool {
+        self.of_jp2h(*b"pclr").is_some()
     }
 
     /// The TLM marker segments, markers included, one after the other.

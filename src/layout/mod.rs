@@ -9,7 +9,6 @@
 //! when they disagree, and an index is untrusted input. No IO.
 
 mod compose;
-mod georef;
 mod reduced;
 mod view;
 mod vrt;
@@ -20,8 +19,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 pub(crate) use compose::{compose, pass, text};
-pub(crate) use georef::{Georeference, georeference};
-pub(crate) use reduced::{Level, levels, reduce};
+pub(crate) use reduced::{Level, check_palette, levels, reduce};
 pub(crate) use vrt::{Part, Vrt, build_overviews, data_type};
 pub(crate) use window::{Place, place, size_at, tile_at};
 

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::Layout;
-use super::georef::build_geojp2;
 use super::view::{Image, Stretch, Tiles, assemble, boxes};
 use crate::error::{Error, Result};
+use crate::geo;
 use crate::jp2::{
     Component, Header, MainHeader, PartPackets, ReducedGrid, SOT_LENGTH, Structure, TilePart, build_reduced_header,
     no_factor, reduce_tile_segments,
@@ -53,20 +53,40 @@ pub(super) fn grid_of(main: &MainHeader, k: u8) -> Result<ReducedGrid> {
     })
 }
 
-/// The image at 1/2^k. `parts` tells of the packets of every tile-part of the structure. `peek`: see [`assemble`].
+/// Whether samples at 1/2^k mean what those of the image mean.
+///
+/// # Errors
+/// [`Error::NoOverview`] where they are averages of indexes into a palette.
+pub(crate) fn check_palette(header: &Header, k: u8) -> Result<()> {
+    match k > 0 && header.has_palette() {
+        true => Err(Error::NoOverview { what: "its samples are indexes into a palette".into() }),
+        false => Ok(()),
+    }
+}
+
+/// The image at 1/2^k. `parts` has the packets of every tile-part of the structure. `peek`: see [`assemble`]. `trailing`
+/// are the boxes that follow the codestream.
 ///
 /// # Errors
 /// [`Error::NoOverview`] where the file has no such view; [`Error::Row`] where `parts` contradicts the structure.
-pub(crate) fn reduce(structure: &Structure, parts: &[PartPackets], k: u8, peek: bool) -> Result<Layout> {
+pub(crate) fn reduce(
+    structure: &Structure,
+    parts: &[PartPackets],
+    k: u8,
+    peek: bool,
+    trailing: &[u8],
+) -> Result<Layout> {
     let main = structure.main();
     if k == 0 {
         return Err(no_factor(main.coding.default.levels));
     }
+    check_palette(&structure.header, k)?;
     let grid = grid_of(main, k)?;
     let image = Image { structure, grid: &grid, k };
     let (tiles, stretches) = tiles(&image, parts)?;
     let size = grid.siz.size();
-    let boxes = boxes(&structure.header, size, build_geojp2(&structure.header, size));
+    let georeference = geo::build_boxes(&structure.header, trailing, size)?;
+    let boxes = boxes(&structure.header, size, &georeference);
     assemble(&image, &boxes, &tiles.tiles, stretches, peek, false)
 }
 

@@ -12,7 +12,9 @@ use std::ops::Range;
 
 use super::{Builder, ExpectedSot, LOOK, Layout, Unit, ViewTiles};
 use crate::error::{Error, Result};
-use crate::jp2::{EOC, Header, ReducedGrid, SOT_LENGTH, Sot, Structure, build_reduced_header, build_tlm};
+use crate::jp2::{
+    EOC, Header, ReducedGrid, SOT_LENGTH, Sot, Structure, WholeBox, box_of, build_reduced_header, build_tlm,
+};
 use crate::source::SourceOffset;
 
 /// The image that a view shows.
@@ -180,34 +182,33 @@ fn units(structure: &Structure, stretches: Vec<Stretch>) -> Vec<Unit> {
 
 /// The boxes before the codestream, for an image of `size`: the image header says so, and `georeference` stands in place
 /// of what georeferenced the full image.
-pub(super) fn boxes(header: &Header, size: (u32, u32), georeference: Option<Vec<u8>>) -> Vec<u8> {
-    let Header { bytes: header, main } = header;
-    let Some(_) = main.jp2c else { return Vec::new() };
+pub(super) fn boxes(header: &Header, size: (u32, u32), georeference: &[u8]) -> Vec<u8> {
+    if header.main.jp2c.is_none() {
+        return Vec::new();
+    }
     let mut out = Vec::new();
-    for (kind, offset, length) in &main.boxes {
-        let range =
-            usize::try_from(*offset).unwrap_or(usize::MAX)..usize::try_from(offset + length).unwrap_or(usize::MAX);
-        let Some(bytes) = header.get(range) else { continue };
-        match kind {
-            b"jP  " | b"ftyp" => out.extend_from_slice(bytes),
-            b"jp2h" => out.extend(with_size(bytes, size)),
+    for found in header.boxes() {
+        match &found.kind {
+            b"jP  " | b"ftyp" => out.extend_from_slice(found.bytes),
+            b"jp2h" => out.extend(with_size(&found, size)),
             // What GMLJP2, GeoJP2 and metadata of the full image say is not true of this one.
             _ => {}
         }
     }
-    out.extend(georeference.unwrap_or_default());
+    out.extend_from_slice(georeference);
     // LBox = 0: the last box, to the end of the file.
     out.extend_from_slice(b"\0\0\0\0jp2c");
     out
 }
 
-/// A JP2 header box whose image header box, the first in it, tells another size (I.5.3, I.5.3.1).
-fn with_size(jp2h: &[u8], (width, height): (u32, u32)) -> Vec<u8> {
-    let mut out = jp2h.to_vec();
-    if let Some(at) = jp2h.windows(4).position(|kind| kind == b"ihdr")
-        && let Some(place) = out.get_mut(at + 4..at + 12)
-    {
-        place.copy_from_slice(&[height.to_be_bytes(), width.to_be_bytes()].concat());
+/// A JP2 header box whose image header box has another size (I.5.3, I.5.3.1).
+fn with_size(jp2h: &WholeBox<'_>, (width, height): (u32, u32)) -> Vec<u8> {
+    let mut out = jp2h.bytes.to_vec();
+    if let Some(ihdr) = box_of(jp2h.contents, *b"ihdr") {
+        let at = jp2h.bytes.len() - jp2h.contents.len() + ihdr.contents_offset();
+        if let Some(place) = out.get_mut(at..at + 8).filter(|_| ihdr.contents.len() >= 8) {
+            place.copy_from_slice(&[height.to_be_bytes(), width.to_be_bytes()].concat());
+        }
     }
     out
 }

@@ -2,13 +2,17 @@
 
 use std::fmt::Write;
 
-use super::georef::Georeference;
 use super::reduced::Level;
+use crate::geo::Georeference;
 use crate::jp2::{Component, Header, MainHeader};
 use crate::path::Window;
 
-/// GDAL's name for the type of a component's samples, as its JP2OpenJPEG driver has it.
-pub(crate) fn data_type(component: &Component) -> &'static str {
+/// GDAL's name for the type of an image's samples: its JP2OpenJPEG driver gives all bands the type of the first component.
+pub(crate) fn data_type(main: &MainHeader) -> &'static str {
+    main.siz.components.first().map_or("Byte", type_of)
+}
+
+fn type_of(component: &Component) -> &'static str {
     let signed = component.depth & 0x80 != 0;
     match ((component.depth & 0x7F) + 1, signed) {
         (..=8, _) => "Byte",
@@ -23,22 +27,18 @@ pub(crate) fn data_type(component: &Component) -> &'static str {
 /// red, green and blue, or of grey; and the channel definition (I.5.3.6).
 fn colours(header: &Header) -> Vec<Option<&'static str>> {
     let count = header.main.siz.components.len();
-    let jp2h = header.boxes_of(*b"jp2h").next().unwrap_or_default();
-    let contents = |kind: &[u8; 4]| {
-        let at = jp2h.windows(4).position(|window| window == kind)?;
-        jp2h.get(at + 4..)
-    };
     // METH = 1: an enumerated colour space follows two more bytes.
-    let colours: &[&str] = match contents(b"colr") {
-        _ if contents(b"pclr").is_some() => &[],
+    let colours: &[&str] = match header.of_jp2h(*b"colr") {
+        _ if header.has_palette() => &[],
         Some([1, _, _, 0, 0, 0, 16, ..]) if count >= 3 => &["Red", "Green", "Blue"],
-        Some([1, _, _, 0, 0, 0, 17, ..]) => &["Gray"],
+        // GDAL has no grey among more than two bands.
+        Some([1, _, _, 0, 0, 0, 17, ..]) if count <= 2 => &["Gray"],
         _ => &[],
     };
     let mut bands: Vec<Option<&str>> =
         colours.iter().copied().map(Some).chain(std::iter::repeat(None)).take(count).collect();
     // N definitions of Cn, Typ and Asoc: the channel, 0 for colour or 1 for opacity, and the colour's number from 1.
-    if let Some([n0, n1, definitions @ ..]) = contents(b"cdef") {
+    if let Some([n0, n1, definitions @ ..]) = header.of_jp2h(*b"cdef") {
         for definition in definitions.chunks_exact(6).take(usize::from(u16::from_be_bytes([*n0, *n1]))) {
             let [c0, c1, 0, kind, _, colour] = definition else { continue };
             let Some(band) = bands.get_mut(usize::from(u16::from_be_bytes([*c0, *c1]))) else { continue };
@@ -50,6 +50,23 @@ fn colours(header: &Header) -> Vec<Option<&'static str>> {
         }
     }
     bands
+}
+
+/// The colours of a palette (T.800 I.5.3.4), each with its opacity, where GDAL makes a colour table of them: of one band of
+/// bytes, three or four columns of eight bits.
+fn palette(header: &Header) -> Option<Vec<[u8; 4]>> {
+    let [component] = header.main.siz.components.as_slice() else { return None };
+    let [n0, n1, columns, depths @ ..] = header.of_jp2h(*b"pclr")? else { return None };
+    let (count, columns) = (usize::from(u16::from_be_bytes([*n0, *n1])), usize::from(*columns));
+    let (depths, values) = depths.split_at_checked(columns)?;
+    let is_shown = type_of(component) == "Byte" && matches!(columns, 3 | 4) && depths.iter().all(|depth| *depth == 7);
+    let colour = |entry: &[u8]| match *entry {
+        [red, green, blue] => [red, green, blue, 255],
+        [red, green, blue, alpha] => [red, green, blue, alpha],
+        _ => [0; 4],
+    };
+    let is_whole = count <= 256 && values.len() >= count * columns;
+    (is_shown && is_whole).then(|| values.chunks_exact(columns).take(count).map(colour).collect())
 }
 
 /// The dataset that a VRT shows a part of.
@@ -88,12 +105,15 @@ impl Vrt<'_> {
         let _ = writeln!(out, "<VRTDataset rasterXSize=\"{width}\" rasterYSize=\"{height}\">");
         if let Some(Georeference { epsg, transform }) = &self.georeference {
             let [a, b, c, d, e, f] = transform;
-            let _ = writeln!(out, "  <SRS dataAxisToSRSAxisMapping=\"1,2\">EPSG:{epsg}</SRS>");
+            // Without a mapping of axes GDAL has easting or longitude first, as it has for JP2s.
+            let _ = writeln!(out, "  <SRS>EPSG:{epsg}</SRS>");
             let _ = writeln!(out, "  <GeoTransform>{c}, {a}, {b}, {f}, {d}, {e}</GeoTransform>");
         }
         let colours = colours(self.header);
+        let kind = data_type(&self.header.main);
+        let palette = palette(self.header);
         for (index, component) in self.header.main.siz.components.iter().enumerate() {
-            let (band, kind) = (index + 1, data_type(component));
+            let band = index + 1;
             let _ = writeln!(out, "  <VRTRasterBand dataType=\"{kind}\" band=\"{band}\">");
             let bits = (component.depth & 0x7F) + 1;
             let is_alpha = colours.get(index).copied().flatten() == Some("Alpha");
@@ -107,6 +127,13 @@ impl Vrt<'_> {
             }
             if let Some(colour) = colours.get(index).copied().flatten() {
                 let _ = writeln!(out, "    <ColorInterp>{colour}</ColorInterp>");
+            }
+            if let Some(entries) = &palette {
+                out.push_str("    <ColorInterp>Palette</ColorInterp>\n    <ColorTable>\n");
+                for [c1, c2, c3, c4] in entries {
+                    let _ = writeln!(out, "      <Entry c1=\"{c1}\" c2=\"{c2}\" c3=\"{c3}\" c4=\"{c4}\"/>");
+                }
+                out.push_str("    </ColorTable>\n");
             }
             for overview in &overviews {
                 let _ = writeln!(
@@ -178,31 +205,31 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jp2::{Progress, made, parse_main_header};
+    use crate::jp2::{LBox, Progress, build_box, made, parse_main_header};
 
     #[test]
     fn colours_are_what_the_box_says() {
-        let colr = |space: u8| [&[0, 0, 0, 15][..], b"colr", &[1, 0, 0, 0, 0, 0, space]].concat();
+        let a_box = |kind: &[u8; 4], contents: &[u8]| build_box(*kind, contents).unwrap();
+        let colr = |space: u8| a_box(b"colr", &[1, 0, 0, 0, 0, 0, space]);
         let told = |contents: &[u8], components: usize| {
             let file = made::File::default().bytes();
             let Progress::Done(mut main) = parse_main_header(&file, file.len() as u64).unwrap() else {
                 panic!("whole")
             };
             main.boxes = vec![(*b"jp2h", 0, 8 + contents.len() as u64)];
+            main.jp2c = Some((0, LBox::ToEnd));
             main.siz.components = vec![Component { depth: 7, dx: 1, dy: 1 }; components];
-            colours(&Header { bytes: [&[0; 4][..], b"jp2h", contents].concat().into(), main })
+            colours(&Header { bytes: a_box(b"jp2h", contents).into(), main })
         };
         let (red, green, blue, alpha) = (Some("Red"), Some("Green"), Some("Blue"), Some("Alpha"));
         assert_eq!(told(&colr(16), 3), [red, green, blue]);
         assert_eq!(told(&colr(17), 1), [Some("Gray")]);
         assert_eq!((told(&colr(16), 2), told(&colr(18), 3), told(b"", 1)), (vec![None; 2], vec![None; 3], vec![None]));
         assert_eq!(told(&[&colr(17)[..], b"\0\0\0\x08pclr"].concat(), 1), [None], "a palette");
-        let cdef = [
-            &[0, 0, 0, 34][..],
-            b"cdef",
-            &[0, 4, 0, 0, 0, 0, 0, 3, 0, 1, 0, 0, 0, 2, 0, 2, 0, 0, 0, 1, 0, 3, 0, 1, 0, 0],
-        ]
-        .concat();
+        let cdef = a_box(b"cdef", &[0, 4, 0, 0, 0, 0, 0, 3, 0, 1, 0, 0, 0, 2, 0, 2, 0, 0, 0, 1, 0, 3, 0, 1, 0, 0]);
+        let profile = a_box(b"colr", b"\x02\0\0pclr\0\0\0\x0Fcolr\x01\0\0\0\0\0\x11cdef\0\x01\0\0\0\x01\0\0ihdr");
+        assert_eq!(told(&profile, 1), [None], "words of an ICC profile");
+        assert_eq!(told(&[a_box(b"abcd", b"pclrcdef\0\x01\0\0\0\x01\0\0"), colr(17)].concat(), 1), [Some("Gray")]);
         assert_eq!(told(&[colr(16), cdef].concat(), 4), [blue, green, red, alpha]);
     }
 
@@ -225,7 +252,8 @@ mod tests {
         let bands: Vec<_> = document.descendants().filter(|node| node.has_tag_name("VRTRasterBand")).collect();
         assert_eq!(
             bands.iter().map(|band| band.attribute("dataType").unwrap()).collect::<Vec<_>>(),
-            ["UInt16", "Byte"]
+            ["UInt16", "UInt16"],
+            "of the first component"
         );
         for band in bands {
             let paths: Vec<_> = band.descendants().filter(|node| node.has_tag_name("SourceFilename")).collect();

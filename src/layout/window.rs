@@ -92,7 +92,7 @@ impl Place<'_> {
             add_tile(&image, *tile, told, area, place)?;
             stretches.extend(fetched(place, structure.tile_parts.parts(), told, gap));
         }
-        let boxes = boxes(&structure.header, self.image(), None);
+        let boxes = boxes(&structure.header, self.image(), &[]);
         assemble(&image, &boxes, &tiles.tiles, stretches, false, true)
     }
 }

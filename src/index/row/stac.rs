@@ -10,8 +10,8 @@ use bytes::Bytes;
 use chrono::NaiveDateTime;
 
 use super::record::RecordKey;
-use crate::geo::{Footprint, footprint};
-use crate::jp2::{Header, Progress, grid_of, parse_main_header};
+use crate::geo::{Footprint, footprint, grid_of};
+use crate::jp2::{Header, Progress, parse_main_header};
 
 /// The columns, as far as they are known.
 #[derive(Debug, Clone, Default, PartialEq)]
