@@ -51,7 +51,7 @@ pub(crate) use read::IndexFile;
 pub(crate) use record::{Record, RecordKey};
 pub(crate) use row::Row;
 pub(crate) use rows::{Known, Partition, Rows, Wins, hash, read_group};
-pub(crate) use scan::{Effort, Scanned, Strategy, scan, scan_by};
+pub(crate) use scan::{Effort, Scanned, Strategy, scan, scan_by, scan_without_tlm};
 pub(crate) use stage::Stage;
 pub(crate) use table::Table;
 #[cfg(test)]

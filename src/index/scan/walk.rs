@@ -9,6 +9,9 @@ use crate::jp2::{EOC, MainHeader, Progress, SOT_LENGTH, Sot, TilePart, TilePartH
 /// TPsot numbers the tile-parts of a tile from 0 to 254 (Table A.6).
 const MOST_PARTS: u16 = 255;
 
+/// What a tile-part begins with.
+const SOT: [u8; 2] = [0xFF, 0x90];
+
 /// The tile-parts with their headers, in source order. `end` is where the codestream ends, inside the file.
 ///
 /// # Errors
@@ -32,13 +35,16 @@ pub(super) fn tile_parts<'m>(
         if bytes.starts_with(&EOC) {
             break;
         }
-        if missing == 0 && !bytes.starts_with(&[0xFF, 0x90]) {
+        if missing == 0 && !bytes.starts_with(&SOT) {
             break; // padding after the last tile-part, in a file without EOC
         }
         let sot = Sot::parse(
             bytes.get(..usize::try_from(end - at).unwrap_or(usize::MAX).min(bytes.len())).unwrap_or(bytes),
             at,
         )?;
+        if missing == 0 && u64::from(sot.length) == SOT_LENGTH && !pieces.at(at + SOT_LENGTH, 2)?.starts_with(&SOT) {
+            break; // a tile-part without data, which some encoders end with and decoders skip
+        }
         let Some(count) = counts.get_mut(usize::from(sot.tile)) else {
             return Err(Error::malformed(
                 at,
