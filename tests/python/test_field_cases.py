@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import gdalio
 import jobs
 import numpy as np
 import pytest
-from conftest import Sample, Site, make_index, noise, vsitlm
+from conftest import Site, band_path, make_index, noise, vsitlm
 from measure import Codestream
 from test_bad_input import patched
 from test_pixels import jp2c, last_psot_0, open_ended
@@ -136,3 +137,134 @@ def tiff(folder: Path) -> bytes:
     directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
     head = struct.pack("<2sHI", b"II", 42, 8 + 600)
     return head + pixels.tobytes() + struct.pack("<H", len(tags)) + directory + bytes(4)
+
+
+EXACT = [
+    "zeros behind EOC",
+    "zeros behind the last tile-part",
+    "noise behind EOC",
+    "jp2c past the end",
+    "TLM: Stlm 0x70",
+    "TLM: wrong tile",
+    "TLM: wrong length",
+    "TLM: no tile",
+    "Psot = 12 after all tiles",
+    "PPT",
+    "padded PLT",
+    "unknown marker segment",
+    "Psot = 0",
+    "Psot = 0, no EOC",
+    "no EOC",
+    "last byte missing",
+    "TPsot from 1 on",
+]
+"""What is read exactly, some of it where plain GDAL fails. An index has rows of them."""
+
+TILES: list[gdalio.Window] = [(0, 0, 64, 64), (64, 0, 64, 64), (0, 64, 64, 56), (64, 64, 64, 56)]
+"""One by one, since plain GDAL hides what fails in a read of several."""
+
+NAME = band_path("SCL", 20)
+PIXELS = noise(120, 128, dtype="uint8")
+
+
+@pytest.fixture(scope="module")
+def good(folder: Path) -> bytes:
+    """Two by two tiles of 64 px with PLT and EPH."""
+    file = gdalio.make_jp2(
+        folder / "field.jp2", PIXELS, BLOCKXSIZE=64, BLOCKYSIZE=64, RESOLUTIONS=3, PLT="YES", EPH="YES"
+    )
+    return file.read_bytes()
+
+
+@pytest.fixture
+def placed(request: pytest.FixtureRequest, site: Site, good: bytes, tmp_path: Path) -> tuple[Path, str]:
+    """A case as a local file and as a URL."""
+    content = CASES[request.param](good, tmp_path)
+    file = site.folder / tmp_path.name / NAME
+    url = site.put_bytes(f"{tmp_path.name}/{NAME}", content)
+    return file, url
+
+
+def window_of(window: gdalio.Window) -> np.ndarray:
+    """The pixels that were written."""
+    left, top, width, height = window
+    return PIXELS[:, top : top + height, left : left + width]
+
+
+def is_same(one: object, other: object) -> bool:
+    """Whether two reads have come to the same: equal pixels, or a failure of each."""
+    if isinstance(one, gdalio.Failed) or isinstance(other, gdalio.Failed):
+        return isinstance(one, gdalio.Failed) and isinstance(other, gdalio.Failed)
+    return np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("placed", CASES, indirect=True)
+def test_what_plain_gdal_reads_is_read_alike_by_every_way(placed: tuple[Path, str], tmp_path: Path) -> None:
+    file, url = placed
+    case = tmp_path.name
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(file, "a.jp2")
+    places = [f"/vsitlm/{file}", f"/vsitlm/{url}", f"/vsitlm//vsizip/{tmp_path}/a.zip/a.jp2"]
+    windows = [None, (5, 5, 10, 10)] if file.read_bytes().startswith((b"II", b"<")) else TILES
+    done = apart.outcome(jobs.play, *(("read", place, window) for place in [str(file), *places] for window in windows))
+    assert done.error is None and done.returncode == 0, done.output
+    plain, *others = np.array_split(np.arange(len(done.value)), 1 + len(places))
+    for place, numbers in zip(places, others):
+        for window, ours, theirs in zip(windows, numbers, plain):
+            got, expected = done.value[ours], done.value[theirs]
+            if isinstance(expected, gdalio.Failed) and not isinstance(got, gdalio.Failed):
+                assert np.array_equal(got, window_of(window)), f"{case}: {place} {window}"
+            else:
+                assert is_same(got, expected), f"{case}: {place} {window}: {got} instead of {expected}"
+
+
+@pytest.mark.parametrize("placed", EXACT, indirect=True)
+def test_what_is_understood_is_read_exactly_with_a_row_and_without(placed: tuple[Path, str], tmp_path: Path) -> None:
+    file, url = placed
+    index = make_index(tmp_path / "index.parquet", url)
+    checked = vsitlm("validate", index)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    for options in ({}, {"VSITLM_INDEX": str(index), "VSITLM_ON_MISS": "fail"}):
+        done = apart.outcome(jobs.play, ("read", f"/vsitlm/{file}"), ("read", f"/vsitlm/{url}"), options=options)
+        assert done.error is None and done.returncode == 0, done.output
+        for got in done.value:
+            assert np.array_equal(got, PIXELS), f"{options}: {got}\n{done.output}"
+        assert "VSITLM" not in done.output and "unchanged" not in done.output, done.output
+
+
+@pytest.mark.parametrize("placed", ["cut", "a TIFF", "unknown marker segment of length 0"], indirect=True)
+def test_what_is_not_understood_passes_with_one_warning(placed: tuple[Path, str], tmp_path: Path) -> None:
+    file, url = placed
+    for place in (file, url):
+        step = ("copy", f"/vsitlm/{place}", 1 << 16)
+        done = apart.outcome(jobs.play, step, step)
+        assert done.value == [file.read_bytes()] * 2, done.output
+        assert done.output.count("is served unchanged") == 1 and file.name in done.output, done.output
+        refused = apart.call(jobs.play, ("read", f"/vsitlm/{place}"), options={"VSITLM_ON_MISS": "fail"})[0]
+        assert isinstance(refused, gdalio.Failed) and "VSITLM_ON_MISS=fail" in str(refused)
+
+
+@pytest.mark.parametrize("placed", ["padded PLT"], indirect=True)
+def test_a_padded_plt_has_views(placed: tuple[Path, str], good: bytes, tmp_path: Path) -> None:
+    file, url = placed
+    (tmp_path / "good.jp2").write_bytes(good)
+    views = ["?overview=2", "?window=10,20,30,40"]
+    paths = [f"/vsitlm{view}&url={place}" for place in (tmp_path / "good.jp2", file, url) for view in views]
+    done = apart.outcome(jobs.play, *(("read", path) for path in paths))
+    assert done.error is None and "PLT" not in done.output, done.output
+    for got, expected in zip(done.value[2:], done.value[:2] * 2):
+        assert isinstance(expected, np.ndarray) and np.array_equal(got, expected), got
+
+
+def test_a_tlm_with_the_right_sum_is_read_at_the_second_open(site: Site, good: bytes, tmp_path: Path) -> None:
+    def swap(tlm: bytearray) -> None:
+        tlm[7:11], tlm[12:16] = tlm[12:16], tlm[7:11]
+
+    content = with_tlm(good, tmp_path, swap)
+    (tmp_path / "a.jp2").write_bytes(content)
+    url = site.put_bytes(f"{tmp_path.name}/a.jp2", content)
+    local, first, second = apart.call(
+        jobs.play, ("read", f"/vsitlm/{tmp_path}/a.jp2"), ("read", f"/vsitlm/{url}"), ("read", f"/vsitlm/{url}")
+    )
+    assert np.array_equal(local, PIXELS) and np.array_equal(second, PIXELS)
+    assert np.array_equal(first, PIXELS) or isinstance(first, gdalio.Failed)

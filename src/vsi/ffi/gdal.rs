@@ -116,7 +116,7 @@ pub(super) struct Gdal {
     pub(super) cache_max: AtomicI64,
 }
 
-/// A C string of the host's as text; `None` for null or what is no UTF-8.
+/// A C string of the host's as text; `None` for null and for what is not valid UTF-8.
 ///
 /// # Safety
 /// `text` is null or a C string that lives as long as the result is used.
@@ -131,6 +131,15 @@ pub(super) unsafe fn borrow<'a>(text: *const c_char) -> Option<&'a str> {
 /// Text for the host: NULs, which C cannot hold, are replaced.
 pub(super) fn to_c(text: &str) -> CString {
     CString::new(text.replace('\0', "\u{FFFD}")).unwrap_or_default()
+}
+
+/// The beginning of `text`, of at most `most` bytes: it ends where a character ends.
+pub(super) fn cut(text: &str, most: usize) -> &str {
+    let mut end = text.len().min(most);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
 }
 
 pub(super) fn errno() -> c_int {

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::ffi::{CString, c_char, c_int};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::gdal::{Functions, errno, set_errno, to_c};
+use super::gdal::{Functions, cut, errno, set_errno, to_c};
 use super::loader;
 use crate::trace;
 
@@ -56,9 +56,18 @@ impl Drop for Running {
     }
 }
 
+/// The most bytes of a message: GDAL cuts longer ones itself, wherever that is in a character. CPLDebug() has room for
+/// 25,000 with what it puts before them; a handler of errors that decodes UTF-8 must not meet half a character.
+const MOST_BYTES: usize = 20_000;
+
+/// A message for the host.
+fn message_for_c(text: &str) -> CString {
+    to_c(cut(text, MOST_BYTES))
+}
+
 /// Keeps an error or warning of this thread's.
 pub(super) fn keep(functions: &Functions, class: c_int, number: c_int, message: &str) {
-    let waiting = Waiting { raise: functions.error, class, number, message: to_c(message) };
+    let waiting = Waiting { raise: functions.error, class, number, message: message_for_c(message) };
     ERRORS.with_borrow_mut(|errors| errors.push_back(waiting));
 }
 
@@ -97,7 +106,7 @@ fn next_error() -> Option<Raised> {
 }
 
 fn next_message() -> Option<*mut c_char> {
-    trace::take().map(|message| to_c(&message).into_raw())
+    trace::take().map(|message| message_for_c(&message).into_raw())
 }
 
 fn free(text: *mut c_char) {
