@@ -163,26 +163,30 @@ EXACT = [
 TILES: list[gdalio.Window] = [(0, 0, 64, 64), (64, 0, 64, 64), (0, 64, 64, 56), (64, 64, 64, 56)]
 """One by one, since plain GDAL hides what fails in a read of several."""
 
-NAME = band_path("SCL", 20)
 PIXELS = noise(120, 128, dtype="uint8")
 
 
 @pytest.fixture(scope="module")
 def good(folder: Path) -> bytes:
     """Two by two tiles of 64 px with PLT and EPH."""
-    file = gdalio.make_jp2(
-        folder / "field.jp2", PIXELS, BLOCKXSIZE=64, BLOCKYSIZE=64, RESOLUTIONS=3, PLT="YES", EPH="YES"
-    )
+    file = folder / "field.jp2"
+    gdalio.make_jp2(file, PIXELS, BLOCKXSIZE=64, BLOCKYSIZE=64, RESOLUTIONS=3, PLT="YES", EPH="YES")
     return file.read_bytes()
 
 
-@pytest.fixture
-def placed(request: pytest.FixtureRequest, site: Site, good: bytes, tmp_path: Path) -> tuple[Path, str]:
-    """A case as a local file and as a URL."""
-    content = CASES[request.param](good, tmp_path)
-    file = site.folder / tmp_path.name / NAME
-    url = site.put_bytes(f"{tmp_path.name}/{NAME}", content)
-    return file, url
+Place = tuple[Path, str]
+"""A local file and the URL of the same."""
+
+
+@pytest.fixture(scope="module")
+def cases(served: Site, good: bytes, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Place]:
+    """Where every case lies, each by the name of another product."""
+    folder, placed = tmp_path_factory.mktemp("cases"), {}
+    for day, (case, make) in enumerate(CASES.items(), 1):
+        name = f"field/{band_path('SCL', 20)}".replace("20240601", f"202406{day:02}")
+        url = served.put_bytes(name, make(good, folder))
+        placed[case] = (served.folder / name, url)
+    return placed
 
 
 def window_of(window: gdalio.Window) -> np.ndarray:
@@ -191,65 +195,75 @@ def window_of(window: gdalio.Window) -> np.ndarray:
     return PIXELS[:, top : top + height, left : left + width]
 
 
-def is_same(one: object, other: object) -> bool:
-    """Whether two reads have come to the same: equal pixels, or a failure of each."""
-    if isinstance(one, gdalio.Failed) or isinstance(other, gdalio.Failed):
-        return isinstance(one, gdalio.Failed) and isinstance(other, gdalio.Failed)
-    return np.array_equal(one, other)
+def is_as_good(got: object, plain: object, window: gdalio.Window | None) -> bool:
+    """Whether a read has come to the same as plain GDAL's, or to the right pixels where that fails."""
+    if isinstance(got, gdalio.Failed):
+        return isinstance(plain, gdalio.Failed)
+    return np.array_equal(got, window_of(window) if isinstance(plain, gdalio.Failed) else plain)
 
 
-@pytest.mark.parametrize("placed", CASES, indirect=True)
-def test_what_plain_gdal_reads_is_read_alike_by_every_way(placed: tuple[Path, str], tmp_path: Path) -> None:
-    file, url = placed
-    case = tmp_path.name
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.write(file, "a.jp2")
-    places = [f"/vsitlm/{file}", f"/vsitlm/{url}", f"/vsitlm//vsizip/{tmp_path}/a.zip/a.jp2"]
-    windows = [None, (5, 5, 10, 10)] if file.read_bytes().startswith((b"II", b"<")) else TILES
-    done = apart.outcome(jobs.play, *(("read", place, window) for place in [str(file), *places] for window in windows))
+def test_what_plain_gdal_reads_is_read_alike_by_every_way(cases: dict[str, Place], tmp_path: Path) -> None:
+    reads: list[tuple[str, str, gdalio.Window | None]] = []
+    for case, (file, url) in cases.items():
+        archive = tmp_path / f"{len(reads)}.zip"
+        with zipfile.ZipFile(archive, "w") as written:
+            written.write(file, "a.jp2")
+        windows = [None, (5, 5, 10, 10)] if file.read_bytes().startswith((b"II", b"<")) else TILES
+        places = [str(file), f"/vsitlm/{file}", f"/vsitlm/{url}", f"/vsitlm//vsizip/{archive}/a.jp2"]
+        reads += [(case, place, window) for window in windows for place in places]
+    done = apart.outcome(jobs.play, *(("read", place, window) for _, place, window in reads))
     assert done.error is None and done.returncode == 0, done.output
-    plain, *others = np.array_split(np.arange(len(done.value)), 1 + len(places))
-    for place, numbers in zip(places, others):
-        for window, ours, theirs in zip(windows, numbers, plain):
-            got, expected = done.value[ours], done.value[theirs]
-            if isinstance(expected, gdalio.Failed) and not isinstance(got, gdalio.Failed):
-                assert np.array_equal(got, window_of(window)), f"{case}: {place} {window}"
-            else:
-                assert is_same(got, expected), f"{case}: {place} {window}: {got} instead of {expected}"
+    differ, plain = [], None
+    for (case, place, window), got in zip(reads, done.value):
+        if not place.startswith("/vsitlm/"):
+            plain = got
+        elif not is_as_good(got, plain, window):
+            differ.append(f"{case}: {place} {window}: {got} instead of {plain}")
+    assert differ == []
 
 
-@pytest.mark.parametrize("placed", EXACT, indirect=True)
-def test_what_is_understood_is_read_exactly_with_a_row_and_without(placed: tuple[Path, str], tmp_path: Path) -> None:
-    file, url = placed
-    index = make_index(tmp_path / "index.parquet", url)
+def test_what_is_understood_is_read_exactly_with_a_row_and_without(cases: dict[str, Place], tmp_path: Path) -> None:
+    index = make_index(tmp_path / "index.parquet", *(cases[case][1] for case in EXACT))
     checked = vsitlm("validate", index)
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert checked.returncode == 0 and f"{len(EXACT)} rows" in checked.stdout, checked.stdout + checked.stderr
+    reads = [(case, f"/vsitlm/{place}") for case in EXACT for place in cases[case]]
     for options in ({}, {"VSITLM_INDEX": str(index), "VSITLM_ON_MISS": "fail"}):
-        done = apart.outcome(jobs.play, ("read", f"/vsitlm/{file}"), ("read", f"/vsitlm/{url}"), options=options)
+        done = apart.outcome(jobs.play, *(("read", place) for _, place in reads), options=options)
         assert done.error is None and done.returncode == 0, done.output
-        for got in done.value:
-            assert np.array_equal(got, PIXELS), f"{options}: {got}\n{done.output}"
-        assert "VSITLM" not in done.output and "unchanged" not in done.output, done.output
+        wrong = [f"{case}: {place}: {got}" for (case, place), got in zip(reads, done.value) if not right(got)]
+        assert wrong == [], f"{options}\n{done.output}"
+        assert "unchanged" not in done.output and "PLT" not in done.output, done.output
 
 
-@pytest.mark.parametrize("placed", ["cut", "a TIFF", "unknown marker segment of length 0"], indirect=True)
-def test_what_is_not_understood_passes_with_one_warning(placed: tuple[Path, str], tmp_path: Path) -> None:
-    file, url = placed
-    for place in (file, url):
-        step = ("copy", f"/vsitlm/{place}", 1 << 16)
-        done = apart.outcome(jobs.play, step, step)
-        assert done.value == [file.read_bytes()] * 2, done.output
-        assert done.output.count("is served unchanged") == 1 and file.name in done.output, done.output
-        refused = apart.call(jobs.play, ("read", f"/vsitlm/{place}"), options={"VSITLM_ON_MISS": "fail"})[0]
+def right(got: object) -> bool:
+    """Whether these are the pixels of the whole image."""
+    return isinstance(got, np.ndarray) and np.array_equal(got, PIXELS)
+
+
+def test_what_is_not_understood_passes_with_one_warning(cases: dict[str, Place]) -> None:
+    places = [place for case in ("cut", "a TIFF", "unknown marker segment of length 0") for place in cases[case]]
+    done = apart.outcome(jobs.play, *(("copy", f"/vsitlm/{place}", 1 << 16) for place in places * 2))
+    assert done.error is None, done.output
+    for place, got in zip(places * 2, done.value):
+        local = place if isinstance(place, Path) else cases_file(cases, place)
+        assert got == local.read_bytes(), f"{place}\n{done.output}"
+        told = [line for line in done.output.splitlines() if "is served unchanged" in line and f"{place} " in line]
+        assert len(told) == 1, f"{place}\n{done.output}"
+    options = {"VSITLM_ON_MISS": "fail"}
+    for refused in apart.call(jobs.play, *(("read", f"/vsitlm/{place}") for place in places), options=options):
         assert isinstance(refused, gdalio.Failed) and "VSITLM_ON_MISS=fail" in str(refused)
 
 
-@pytest.mark.parametrize("placed", ["padded PLT"], indirect=True)
-def test_a_padded_plt_has_views(placed: tuple[Path, str], good: bytes, tmp_path: Path) -> None:
-    file, url = placed
+def cases_file(cases: dict[str, Place], url: str) -> Path:
+    """The file behind a URL."""
+    return next(file for file, other in cases.values() if other == url)
+
+
+def test_a_padded_plt_has_views(cases: dict[str, Place], good: bytes, tmp_path: Path) -> None:
     (tmp_path / "good.jp2").write_bytes(good)
     views = ["?overview=2", "?window=10,20,30,40"]
-    paths = [f"/vsitlm{view}&url={place}" for place in (tmp_path / "good.jp2", file, url) for view in views]
+    places = [tmp_path / "good.jp2", *cases["padded PLT"]]
+    paths = [f"/vsitlm{view}&url={place}" for place in places for view in views]
     done = apart.outcome(jobs.play, *(("read", path) for path in paths))
     assert done.error is None and "PLT" not in done.output, done.output
     for got, expected in zip(done.value[2:], done.value[:2] * 2):
