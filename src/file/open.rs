@@ -304,7 +304,7 @@ const USUAL_REST: u64 = 4096;
 
 /// Checks that the table's last tile-part is the file's, where more follows it than usual: tile-parts that a row does not
 /// know would be packets that its tiles lack.
-fn check_end(source: &dyn Source, structure: &Structure) -> Result<()> {
+pub(super) fn check_end(source: &dyn Source, structure: &Structure) -> Result<()> {
     let end = structure.tile_parts.end();
     let rest = structure.codestream_end.saturating_sub(end);
     if rest < SOT_LENGTH || (rest <= USUAL_REST && !source.is_cheap()) {
@@ -314,9 +314,9 @@ fn check_end(source: &dyn Source, structure: &Structure) -> Result<()> {
     source.read_into(SourceOffset(end), &mut bytes)?;
     match Sot::parse(&bytes, end) {
         // One of no more than its SOT has no packets.
-        Ok(sot) if u64::from(sot.length) != SOT_LENGTH => {
-            Err(Error::Row { what: format!("its tile-parts end at {end}, where the file has one of tile {}", sot.tile) })
-        }
+        Ok(sot) if u64::from(sot.length) != SOT_LENGTH => Err(Error::Row {
+            what: format!("its tile-parts end at {end}, where the file has one of tile {}", sot.tile),
+        }),
         _ => Ok(()),
     }
 }
