@@ -812,10 +812,7 @@ fn nulls_of_programs_are_refused() {
         assert_eq!(exports::vsitlm_command(2, arguments.as_ptr()), 2);
         assert_eq!(exports::vsitlm_command(-1, std::ptr::null()), 2, "no arguments make no sense");
         assert_eq!(exports::vsitlm_ask(c"{}".as_ptr(), None, std::ptr::null_mut()), 0);
-        assert_eq!(
-            exports::vsitlm_statistics(std::ptr::null_mut(), 0),
-            exports::vsitlm_statistics(std::ptr::null_mut(), 9)
-        );
+        assert!(exports::vsitlm_statistics(std::ptr::null_mut(), 9) > 9);
         assert!(exports::vsitlm_gdals(std::ptr::null_mut(), 9) > 0);
     }
     assert_eq!(exports::vsitlm_cancel(0), 0);
