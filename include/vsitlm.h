@@ -1,7 +1,9 @@
 /* vsitlm: GDAL plugin that makes Sentinel-2's JPEG 2000 archives cloud-ready without touching them.
  *
  * GDAL loads gdal_vsitlm.so by itself (GDAL_DRIVER_PATH, or its plugin folder). A program that loads the library in
- * another way calls GDALRegister_vsitlm() after GDAL is loaded. All functions may be called from any thread.
+ * another way calls GDALRegister_vsitlm() after GDAL is loaded. All functions may be called from any thread. Texts are
+ * UTF-8: one that does not fit a buffer is cut where a character ends. Any pointer may be null: what is said of each
+ * function then holds.
  */
 #ifndef VSITLM_H
 #define VSITLM_H
@@ -29,7 +31,8 @@ const char *vsitlm_version(void);
 uint64_t vsitlm_read_errors(void);
 
 /* Copies the message of the last read that failed for good in this process, on any thread, into buffer, cut to fit
- * size and ended by NUL. Returns the message's length in bytes without the NUL; 0 where no read has failed. */
+ * size at the end of a character and ended by NUL; nothing is copied where buffer is null or size is 0. Returns the
+ * message's length in bytes without the NUL; 0 where no read has failed. */
 size_t vsitlm_last_error(char *buffer, size_t size);
 
 /* Copies what this process has asked of each host so far, as JSON, into buffer, cut to fit size and ended by NUL. Returns
@@ -53,8 +56,8 @@ size_t vsitlm_statistics(char *buffer, size_t size);
 size_t vsitlm_gdals(char *buffer, size_t size);
 
 /* Runs the command line with count arguments, of which the first is the program's name ("vsitlm"), and returns its exit
- * code: 0 all went well, 1 something failed, 2 the arguments are not valid. It prints to standard output and error, and
- * takes its options from the environment. */
+ * code: 0 all went well, 1 something failed, 2 the arguments are not valid, or one of them is null. It prints to standard
+ * output and error, and takes its options from the environment. */
 int vsitlm_command(int count, const char *const *arguments);
 
 /* Takes the answer to a question. user is that of vsitlm_ask(); json is valid until the function returns.
@@ -65,7 +68,8 @@ int vsitlm_command(int count, const char *const *arguments);
 typedef void (*vsitlm_answer)(void *user, const char *json);
 
 /* Asks a question, in JSON, and returns its number, which is not 0. answer is called exactly once, unless the question is
- * cancelled. Nothing waits on the caller's thread. Returns 0, and does nothing, where answer is null.
+ * cancelled. Nothing waits on the caller's thread. Returns 0, and does nothing, where answer is null. A question that is
+ * null or not valid UTF-8 is answered by an error of the kind Question.
  *
  *   {"ask": "describe", "path": "/vsitlm/https://host/T31UDQ_20241016T105031_B03_10m.jp2",
  *    "options": {"VSITLM_INDEX": "/data/index.parquet"}}

@@ -148,7 +148,7 @@ fn failures_are_answers() {
     }
     std::fs::write(&path, b"<html>").unwrap();
     assert_eq!(answer("describe", &format!("/vsitlm/{path}"), &[])["error"]["kind"], json!("Malformed"));
-    assert_eq!(answer("fetch", &format!("/vsitlm?overview=4&url={path}"), &[])["error"]["kind"], json!("Malformed"));
+    assert_eq!(answer("fetch", &format!("/vsitlm?overview=4&url={path}"), &[])["error"]["kind"], json!("NoOverview"));
 }
 
 /// The server's file has been indexed before, and is asked for no more than is fetched.

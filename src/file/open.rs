@@ -8,7 +8,7 @@ use once_cell::race::OnceBox;
 use super::{Expected, FileId, Known, Lease, Lengths, VirtualFile, product, registry};
 use crate::error::{Error, Result, ResultExt};
 use crate::index::{self, Record, RecordKey};
-use crate::jp2::{LONGEST_HEADER, SOT_LENGTH};
+use crate::jp2::{LONGEST_HEADER, SOT_LENGTH, Sot, Structure};
 use crate::layout::{self, Layout};
 use crate::options::{OnMiss, Verify};
 use crate::path::{Location, Request, View};
@@ -184,26 +184,44 @@ fn open_jp2(
     match options.on_miss {
         OnMiss::Fail => Err(Error::Miss),
         OnMiss::Pass => pass(source),
-        OnMiss::Scan => {
-            trace::debug(|| format!("{origin}: no row, walking the file"));
-            let record_key = key.map_or_else(RecordKey::default, RecordKey::new);
-            let scanned = index::scan(source)?;
-            if let Some(doubt) = &scanned.doubt {
-                warn(caller, &format!("{}: {}", request.location.display(), doubt.chain()));
+        OnMiss::Scan => match open_by_scan(source, request, access, caller) {
+            Err(why @ (Error::Malformed { .. } | Error::Row { .. })) => {
+                // GDAL may understand more, or know another format by that name: it gets the file, and says what is wrong.
+                warn(caller, &format!("{} is served unchanged: {}", request.location.display(), why.chain()));
+                pass(source)
             }
-            let whole = scanned.whole.clone().filter(|_| !source.is_cheap());
-            let record = Record::from_scan(record_key, &request.location.archive_path(), origin, scanned);
-            index::learned_put(access, &record);
-            let opened = opened(&record, source)?;
-            if let Some(whole) = whole {
-                // As a read of the file will ask for it: at once, or by its units.
-                let all = SourceOffset(0)..SourceOffset(whole.len() as u64);
-                let units = opened.layout.units().iter().map(|unit| unit.range.clone());
-                source::keep(source, units.chain([all]), &whole, options);
-            }
-            Ok(opened)
-        }
+            opened => opened,
+        },
     }
+}
+
+/// A file that no row is known of, by walking through it.
+///
+/// # Errors
+/// [`Error::Malformed`] where it is not understood; whatever reading it fails with.
+fn open_by_scan(source: &dyn Source, request: &Request, access: &Access, caller: &Caller<'_>) -> Result<Opened> {
+    let (origin, options) = (source.origin(), &access.options);
+    trace::debug(|| format!("{origin}: no row, walking the file"));
+    let record_key = request.key.as_ref().map_or_else(RecordKey::default, RecordKey::new);
+    // Where a table has turned out wrong, it may have been the file's own TLM.
+    let scanned = match registry::get().is_set_aside(&access.identity, origin) {
+        true => index::scan_without_tlm(source)?,
+        false => index::scan(source)?,
+    };
+    let (doubt, whole) = (scanned.doubt.clone(), scanned.whole.clone().filter(|_| !source.is_cheap()));
+    let record = Record::from_scan(record_key, &request.location.archive_path(), origin, scanned);
+    let opened = opened(&record, source)?;
+    index::learned_put(access, &record);
+    if let Some(doubt) = doubt {
+        warn(caller, &format!("{}: {}", request.location.display(), doubt.chain()));
+    }
+    if let Some(whole) = whole {
+        // As a read of the file will ask for it: at once, or by its units.
+        let all = SourceOffset(0)..SourceOffset(whole.len() as u64);
+        let units = opened.layout.units().iter().map(|unit| unit.range.clone());
+        source::keep(source, units.chain([all]), &whole, options);
+    }
+    Ok(opened)
 }
 
 /// Tells the user of what an index could not answer.
@@ -255,6 +273,9 @@ fn try_record(
         if let Location::Local(_) = request.location {
             check_sots(source, &opened.layout)?;
         }
+        if let Some(known) = &opened.known {
+            check_end(source, &known.structure)?;
+        }
         Ok(opened)
     });
     match checked {
@@ -275,6 +296,29 @@ fn check_sots(source: &dyn Source, layout: &Layout) -> Result<()> {
         source.read_into(unit.range.start, &mut sot)?;
         unit.check_sot(&sot)
     })
+}
+
+/// What may follow the last tile-part and is not looked at in a remote file, in bytes: EOC, and what an encoder or a copy
+/// pads a file with.
+const USUAL_REST: u64 = 4096;
+
+/// Checks that the table's last tile-part is the file's, where more follows it than usual: tile-parts that a row does not
+/// know would be packets that its tiles lack.
+pub(super) fn check_end(source: &dyn Source, structure: &Structure) -> Result<()> {
+    let end = structure.tile_parts.end();
+    let rest = structure.codestream_end.saturating_sub(end);
+    if rest < SOT_LENGTH || (rest <= USUAL_REST && !source.is_cheap()) {
+        return Ok(());
+    }
+    let mut bytes = [0; SOT_LENGTH as usize];
+    source.read_into(SourceOffset(end), &mut bytes)?;
+    match Sot::parse(&bytes, end) {
+        // One of no more than its SOT has no packets.
+        Ok(sot) if u64::from(sot.length) != SOT_LENGTH => Err(Error::Row {
+            what: format!("its tile-parts end at {end}, where the file has one of tile {}", sot.tile),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// What the file must be for a row to be true. ETags and dates compare within one store only.

@@ -191,6 +191,28 @@ fn a_row_of_another_file_is_found_at_the_first_tile_part() {
 }
 
 #[test]
+fn tile_parts_behind_the_tables_end_are_found() {
+    // Each tile's second half follows all first ones.
+    let made = made::File { parts: 2, packet: 3000, ..made::File::default() };
+    let bytes = made.bytes();
+    for (cheap, rest, padding) in [(true, 6, 0), (false, 6, 0), (true, 0, 9), (false, 0, 9000)] {
+        let source = Memory::new("mem://end", [&bytes[..], &vec![0; padding]].concat()).cheap(cheap);
+        let mut record = Record::from_scan(RecordKey::default(), "", "", scan(&source).unwrap());
+        record.parts.truncate(record.parts.len() - rest);
+        let structure = record.structure(record.header.as_ref().unwrap(), 0).unwrap();
+        let checked = open::check_end(&source, &structure);
+        assert_eq!(matches!(checked, Err(Error::Row { .. })), rest > 0, "{checked:?}");
+    }
+    // What a file usually has behind its tile-parts costs no request.
+    let source = Memory::new("mem://end", [&bytes[..], &[0; 1000]].concat());
+    let record = Record::from_scan(RecordKey::default(), "", "", scan(&source).unwrap());
+    let structure = record.structure(record.header.as_ref().unwrap(), 0).unwrap();
+    let before = source.cost();
+    open::check_end(&source, &structure).unwrap();
+    assert_eq!(source.cost(), before);
+}
+
+#[test]
 fn a_changed_file_is_found_at_the_first_response() {
     let made = made::File { packet: 3000, ..made::File::default() };
     let other_etag = case("etag", &made, |record| record.etag = Some("\"old\"".into()));

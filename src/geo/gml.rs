@@ -54,6 +54,13 @@ pub(crate) struct Grid {
     pub(crate) steps: [[f64; 2]; 2],
 }
 
+impl Grid {
+    /// The affine transform of its pixels.
+    pub(crate) fn transform(&self) -> [f64; 6] {
+        Affine::from_centre(self.origin, self.steps).0
+    }
+}
+
 /// The grid of the image of a file that begins with `header`, if it is one of UTM on WGS 84; `None` where the file has no
 /// GMLJP2 box before its codestream, or one that says something else.
 pub(crate) fn grid_of(header: &Header) -> Option<Grid> {

@@ -74,7 +74,7 @@ fn a_window_lies_where_its_file_does() {
     let header = header(&gmljp2(GML));
     let found = georeference(&header, &[], size(), (2, 3)).unwrap().unwrap();
     assert_eq!(found, Georeference { epsg: 32_629, transform: [60., 0., 500_100., 0., -60., 5_899_860.] });
-    let grid = Grid { epsg: 32_629, origin: [500_010., 5_900_010.], steps: [[60., 0.], [0., -60.]] };
+    let grid = gml::Grid { epsg: 32_629, origin: [500_010., 5_900_010.], steps: [[60., 0.], [0., -60.]] };
     assert_eq!(grid_of(&header), Some(grid));
     assert_eq!(place(&[]).unwrap(), None);
     assert_eq!(build_boxes(&super::tests::header(&[]), &[], size()).unwrap(), Vec::<u8>::new());

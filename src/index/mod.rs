@@ -49,4 +49,4 @@ pub(crate) use row::stored::{StoredRow, read_group};
 pub(crate) use row::write::build_index;
 pub(crate) use row::write::{build_index_of, write_index};
 pub(crate) use scan::heads::{header_range, parse_packets, read_heads, read_lengths, read_tiles};
-pub(crate) use scan::{Effort, Scanned, Strategy, scan, scan_by};
+pub(crate) use scan::{Effort, Scanned, Strategy, scan, scan_by, scan_without_tlm};

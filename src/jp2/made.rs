@@ -32,6 +32,8 @@ pub(crate) struct File {
     /// Further marker segments of the main header, and of each tile's first tile-part.
     pub(crate) main_segments: Vec<u8>,
     pub(crate) tile_segments: Vec<u8>,
+    /// How many lengths of 0 end each tile-part's PLT.
+    pub(crate) plt_padding: usize,
     /// The codestream's box: as ESA writes it, with a length, extended; `None` for a bare codestream.
     pub(crate) jp2c: Option<LBox>,
     /// Boxes that stand before it.
@@ -67,6 +69,7 @@ impl Default for File {
             coc: Vec::new(),
             main_segments: Vec::new(),
             tile_segments: Vec::new(),
+            plt_padding: 0,
             jp2c: Some(LBox::ToEnd),
             boxes: Vec::new(),
             parts: 1,
@@ -156,7 +159,7 @@ impl File {
                     bytes.extend_from_slice(&self.tile_segments);
                 }
                 if self.plt {
-                    bytes.extend(build_plt(0, &lengths));
+                    bytes.extend(build_plt(0, &[&lengths[..], &vec![0; self.plt_padding]].concat()));
                 }
                 bytes.extend_from_slice(&[0xFF, 0x93]);
                 let mut placed = Vec::new();

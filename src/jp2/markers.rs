@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Progress;
 use super::boxes::{LBox, SIGNATURE, parse_box_header};
-use super::codes::{POC, PPM, PPT, RGN, SIZ, SOC, SOT, TLM};
+use super::codes::{COM, POC, PPM, PPT, RGN, SIZ, SOC, SOT, TLM};
 use super::coding::{CodingSegments, TileCoding};
 use super::cursor::{Cursor, Short};
 use crate::error::{Error, Result};
@@ -181,18 +181,10 @@ impl MainHeader {
         }
     }
 
-    /// Where the codestream of a file of `file_size` bytes ends, in bytes from the start of the file, exclusive.
-    ///
-    /// # Errors
-    /// [`Error::Row`] where that is beyond the file's end.
-    pub(crate) fn codestream_end_in(&self, file_size: u64) -> Result<u64> {
-        match self.codestream_end {
-            Some(end) if end > file_size => {
-                Err(Error::Row { what: format!("the jp2c box ends at {end}, the file of {file_size} bytes before it") })
-            }
-            Some(end) => Ok(end),
-            None => Ok(file_size),
-        }
+    /// Where the codestream of a file of `file_size` bytes ends, in bytes from the start of the file, exclusive: with the
+    /// jp2c box, or with the file where the box claims to be longer. Decoders read such files as far as they go.
+    pub(crate) fn codestream_end_in(&self, file_size: u64) -> u64 {
+        self.codestream_end.map_or(file_size, |end| end.min(file_size))
     }
 
     /// Whether the file has a TLM marker of its own.
@@ -212,6 +204,16 @@ impl MainHeader {
             file.get(start..start.checked_add(usize::try_from(segment.length).ok()?)?)
         };
         self.segments.iter().filter(|segment| segment.code == TLM).filter_map(bounds).collect()
+    }
+
+    /// Turns the TLM marker segments in `file` into comments, which decoders do not look at. Nothing changes its place.
+    pub(crate) fn hide_tlm(&self, file: &mut [u8]) {
+        for segment in self.segments.iter().filter(|segment| segment.code == TLM) {
+            let start = usize::try_from(segment.offset).unwrap_or(usize::MAX);
+            if let Some(marker) = file.get_mut(start..start.saturating_add(2)) {
+                marker.copy_from_slice(&COM.to_be_bytes());
+            }
+        }
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) use packets::{TilePartHead, TilePartHeader, empty_packet, parse_tile_
 pub(crate) use pointers::{build_tlm, parse_tlm_segments};
 pub(crate) use progression::Packets;
 pub(crate) use reduce::{ReducedGrid, build_reduced_header, no_factor, reduce_tile_segments};
-pub(crate) use runs::{PartLengths, PartPackets, Run, TilePackets, by_tile, divide, resolution_ends};
+pub(crate) use runs::{PartLengths, PartPackets, Run, TilePackets, by_tile, divide, resolution_ends, trim_padding};
 pub(crate) use structure::{Header, Structure};
 pub(crate) use support::{Area, Support};
 pub(crate) use table::{TilePart, TilePartTable};

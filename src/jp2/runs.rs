@@ -101,6 +101,32 @@ fn divide_tile(
     Ok(())
 }
 
+/// Takes the padding from the packet lengths of headers that tell of more packets than their tiles have: three encoders end
+/// their PLT with lengths of 0, which no packet has (B.10.3: it has a header, of one bit at least).
+pub(crate) fn trim_padding(main: &MainHeader, parts: &[TilePart], headers: &mut [TilePartHeader<'_>]) {
+    for (tile, numbers) in by_tile(parts) {
+        let of_tile = || numbers.iter().filter_map(|number| headers.get(*number));
+        if of_tile().all(|header| header.lengths.last() != Some(&0)) {
+            continue;
+        }
+        let Some(Ok(coding)) = of_tile().next().map(|first| first.coding.as_ref()) else { continue };
+        let told = of_tile().map(|header| header.lengths.len() as u64).sum::<u64>();
+        let mut excess = told.saturating_sub(packet_count(&main.siz, coding, tile.into()));
+        for number in numbers.iter().rev() {
+            if let Some(header) = headers.get_mut(*number) {
+                trim(&mut header.lengths, &mut excess);
+            }
+        }
+    }
+}
+
+/// Takes up to `excess` lengths of 0 from the end.
+fn trim(lengths: &mut Vec<u32>, excess: &mut u64) {
+    while *excess > 0 && lengths.pop_if(|length| *length == 0).is_some() {
+        *excess -= 1;
+    }
+}
+
 /// Whether the lengths of a tile's packets can be true: there are as many as the tile has, and in each tile-part they reach
 /// to its end. `parts` are its tile-parts: where packets begin, in bytes from the SOT marker's first byte, their lengths, and
 /// the place.
@@ -157,11 +183,14 @@ pub(crate) struct PartLengths {
 }
 
 impl TilePackets {
-    /// Those of `tile`, once they fit its tile-parts; `all` are those of the file.
+    /// Those of `tile`, without padding, once they fit its tile-parts; `all` are those of the file.
     ///
     /// # Errors
     /// [`Error::NoOverview`] where the lengths are not told or cannot be true.
-    pub(crate) fn checked(self, main: &MainHeader, tile: u16, all: &[TilePart]) -> Result<Self> {
+    pub(crate) fn checked(mut self, main: &MainHeader, tile: u16, all: &[TilePart]) -> Result<Self> {
+        let told = self.parts.iter().map(|part| part.lengths.len() as u64).sum::<u64>();
+        let mut excess = told.saturating_sub(packet_count(&main.siz, &self.coding, tile.into()));
+        self.parts.iter_mut().rev().for_each(|part| trim(&mut part.lengths, &mut excess));
         let of_tile = self.parts.iter().filter_map(|part| Some((part.packets, &*part.lengths, all.get(part.number)?)));
         check_lengths(main, &self.coding, tile, of_tile).map(|()| self)
     }

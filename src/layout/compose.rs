@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Builder, ExpectedSot, Layout, Unit};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::jp2::{
     EOC, Header, MainHeader, SOT_LENGTH, Sot, Structure, TilePart, build_jp2c_header, build_tlm, parse_tlm_segments,
 };
@@ -27,23 +27,19 @@ pub(crate) fn text(bytes: &[u8]) -> Layout {
 ///
 /// Where that cannot be done without reading the file (tiles of several tile-parts whose headers are unknown, or hold
 /// more than a merged tile-part may; packed packet headers), and where the file has a TLM of its own, the file is passed
-/// on as it is, its header inline.
-///
-/// # Errors
-/// [`Error::Malformed`] where the file's own TLM contradicts the structure.
+/// on as it is, its header inline. A TLM that contradicts the structure is replaced, or hidden: decoders that believe it
+/// (OpenJPEG 2.5.3 and later) would give wrong pixels, or fail.
 pub(crate) fn compose(structure: &Structure) -> Result<Layout> {
     let Structure { file_size, header, tile_parts, codestream_end } = structure;
     let Header { bytes, main } = &**header;
-    if main.has_tlm() {
-        let told = parse_tlm_segments(&header.tlm())?;
-        if !told.into_iter().eq(tile_parts.parts().iter().map(|part| (part.tile, part.length))) {
-            // Decoders that believe it would give wrong pixels.
-            let what = "the TLM marker contradicts the tile-parts: the file is damaged, get it anew";
-            return Err(Error::malformed(main.codestream, "A.7.1", what));
-        }
-        return Ok(keep(structure));
+    let is_true = |told: Vec<(u16, u32)>| told.into_iter().eq(tile_parts.parts().iter().map(|p| (p.tile, p.length)));
+    if main.has_tlm() && parse_tlm_segments(&header.tlm()).is_ok_and(is_true) {
+        return Ok(keep(structure, bytes));
     }
-    let Some(tiles) = merge(tile_parts.parts(), main) else { return Ok(keep(structure)) };
+    let mut bytes = bytes.to_vec();
+    main.hide_tlm(&mut bytes);
+    let keep = || Ok(keep(structure, &bytes));
+    let Some(tiles) = merge(tile_parts.parts(), main) else { return keep() };
     let entries: Vec<_> = tiles.iter().map(|tile| (tile.index, tile.length)).collect();
     let tlm = build_tlm(&entries);
     let stream: u64 = tiles.iter().map(|tile| u64::from(tile.length)).sum();
@@ -54,7 +50,7 @@ pub(crate) fn compose(structure: &Structure) -> Result<Layout> {
     if let Some((offset, form)) = main.jp2c {
         let length = main.codestream - offset + codestream;
         let last = codestream_end == file_size;
-        let Some(jp2c) = build_jp2c_header(form, length, last) else { return Ok(keep(structure)) };
+        let Some(jp2c) = build_jp2c_header(form, length, last) else { return keep() };
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         if let Some(place) = head.get_mut(start..start.saturating_add(jp2c.len())) {
             place.copy_from_slice(&jp2c);
@@ -76,19 +72,20 @@ pub(crate) fn compose(structure: &Structure) -> Result<Layout> {
     Ok(layout.build(units(tile_parts.parts(), false)))
 }
 
-/// The file as it is, byte for byte, with as much of it inline as is known: its header and, where every tile is one
+/// The file as it is, byte for byte, with as much of it inline as is known: its `header` and, where every tile is one
 /// tile-part and the first SOT is as [`Sot::build`] makes them, every SOT. Decoders that ignore TLM walk over those.
 /// That the others are built alike is a guess, which each fetched tile-part is held against.
-fn keep(structure: &Structure) -> Layout {
-    let Structure { file_size, header, tile_parts, .. } = structure;
+fn keep(structure: &Structure, header: &[u8]) -> Layout {
+    let Structure { file_size, tile_parts, .. } = structure;
+    let main = structure.main();
     let parts = tile_parts.parts();
     let alike = |part: &TilePart| Sot { tile: part.tile, length: part.length, part: 0, parts: 1 }.build();
-    let first = header.bytes.get(usize::try_from(header.main.end).unwrap_or(usize::MAX)..);
+    let first = header.get(usize::try_from(main.end).unwrap_or(usize::MAX)..);
     let as_built = parts.len() as u64 == u64::from(tile_parts.tiles())
         && parts.first().is_some_and(|part| first == Some(alike(part).as_slice()));
     let mut layout = Builder::default();
-    layout.push_inline(&header.bytes);
-    let mut at = header.bytes.len() as u64;
+    layout.push_inline(header);
+    let mut at = header.len() as u64;
     if as_built {
         for (number, part) in parts.iter().enumerate() {
             if number > 0 {
@@ -168,6 +165,7 @@ fn merge_tile(parts: &[&TilePart], main: &MainHeader) -> Option<Tile> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::error::Error;
     use crate::jp2::{LBox, Progress, made, parse_main_header, parse_tile_part_header};
     use crate::layout::{Content, VirtualOffset};
 
@@ -301,6 +299,33 @@ pub(super) mod tests {
         assert_eq!(layout.units().len(), 6);
         assert!(layout.units().iter().all(|unit| unit.sot.unwrap().as_built));
         assert!(layout.body_after(VirtualOffset(layout.units()[5].range.start.0)).is_some(), "SOTs are inline");
+    }
+
+    #[test]
+    fn a_tlm_that_lies_is_replaced_or_hidden() {
+        for parts in [1, 2] {
+            let good = made::File { tlm: true, parts, ..made::File::default() }.bytes();
+            let tlm = good.windows(2).position(|pair| pair == [0xFF, 0x55]).unwrap();
+            // Stlm, and the second tile of the list.
+            for (at, byte) in [(5, 0x70), (9, 4)] {
+                let mut file = good.clone();
+                file[tlm + at] = byte;
+                let out = materialise(&compose(&structure(&file)).unwrap(), &file);
+                let walked = structure(&out);
+                let sots = walked.tile_parts.parts().iter().map(|part| (part.tile, part.length));
+                let told = parse_tlm_segments(&walked.header.tlm()).unwrap();
+                assert!(told.into_iter().eq(sots), "{parts} parts, byte {at}");
+                assert_eq!(packets(&out), packets(&file));
+                // Where tiles cannot be merged, the file is as it is but for the marker.
+                let known = structure(&file);
+                let unread = known.tile_parts.parts().iter().map(|part| TilePart { head: None, ..part.clone() });
+                let unread = Structure::new(known.file_size, (*known.header).clone(), unread.collect()).unwrap();
+                if parts > 1 {
+                    file[tlm + 1] = 0x64;
+                    assert_eq!(materialise(&compose(&unread).unwrap(), &file), file);
+                }
+            }
+        }
     }
 
     #[test]

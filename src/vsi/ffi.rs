@@ -14,6 +14,7 @@ mod exports;
 mod gdal;
 mod library;
 mod loader;
+mod older;
 mod tell;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use super::handler::{self, Handle};
 use super::host::{Host, Severity};
 use crate::error::{Error, Result};
 use gdal::{Gdal, borrow, set_errno, to_c};
+use older::Late;
 
 /// What `pUserData` points to: a libgdal, and the prefix that the handler serves there.
 struct Mount {
@@ -34,8 +36,7 @@ struct Mount {
     query: bool,
 }
 
-/// Fills and installs the callbacks. The struct is the host's own, of the host's size: a field that the host's version
-/// lacks lies outside of it and must not be written.
+/// Fills and installs the callbacks. The struct is the host's own, of the host's size: see [`older`].
 fn install(gdal: &'static Gdal, prefix: &'static CStr, mount: &'static Mount) -> bool {
     // SAFETY: the host gives a zeroed struct of its own size, or null.
     let callbacks = unsafe { (gdal.functions.alloc_callbacks)() };
@@ -47,25 +48,16 @@ fn install(gdal: &'static Gdal, prefix: &'static CStr, mount: &'static Mount) ->
     unsafe {
         (*callbacks).user_data = (&raw const *mount).cast_mut().cast();
         (*callbacks).stat = Some(on_stat);
-        // No unlink: with it set, the host's wrapper would call POSIX unlink() on the stripped path.
         (*callbacks).read_dir = Some(on_read_dir);
         (*callbacks).open = Some(on_open);
         (*callbacks).tell = Some(on_tell);
         (*callbacks).seek = Some(on_seek);
         (*callbacks).read = Some(on_read);
         (*callbacks).eof = Some(on_eof);
-        (*callbacks).write = Some(on_write);
-        (*callbacks).flush = Some(on_flush);
         (*callbacks).close = Some(on_close);
-        if gdal.version >= 3_020_000 {
-            // No buffer of the host's: it would be one a handle, useless across the driver's many handles.
-            (*callbacks).buffer_size = 0;
-            (*callbacks).sibling_files = Some(on_sibling_files);
-        }
-        if gdal.version >= 3_100_000 {
-            (*callbacks).error = Some(on_error);
-            (*callbacks).clear_err = Some(on_clear_err);
-        }
+        older::set_write_callbacks(callbacks);
+        let late = Late { sibling_files: on_sibling_files, error: on_error, clear_err: on_clear_err };
+        older::set_late_callbacks(callbacks, gdal.version, late);
         let installed = (gdal.functions.install_handler)(prefix.as_ptr(), callbacks);
         (gdal.functions.free_callbacks)(callbacks);
         installed == 0
@@ -109,7 +101,7 @@ impl Mount {
     unsafe fn path(&self, name: *const c_char) -> Result<String> {
         // SAFETY: promised by the caller.
         let name = unsafe { borrow(name) };
-        let name = name.ok_or_else(|| Error::Path { path: String::new(), what: "it is no UTF-8".into() })?;
+        let name = name.ok_or_else(|| Error::Path { path: String::new(), what: "it is not valid UTF-8".into() })?;
         Ok(if self.query { format!("?{name}") } else { name.to_owned() })
     }
 }
@@ -260,17 +252,6 @@ unsafe extern "C-unwind" fn on_error(file: *mut c_void) -> c_int {
 unsafe extern "C-unwind" fn on_clear_err(file: *mut c_void) {
     // SAFETY: the host passes a handle of `on_open`.
     unsafe { with_handle(file, (), |_, handle| handle.clear()) }
-}
-
-/// Writing always writes nothing: the file system is read-only. The callback exists because the host's wrapper would
-/// otherwise give (size_t)-1.
-unsafe extern "C-unwind" fn on_write(_: *mut c_void, _: *const c_void, _: usize, _: usize) -> usize {
-    set_errno(libc::EBADF);
-    0
-}
-
-unsafe extern "C-unwind" fn on_flush(_: *mut c_void) -> c_int {
-    0
 }
 
 unsafe extern "C-unwind" fn on_close(file: *mut c_void) -> c_int {

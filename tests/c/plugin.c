@@ -87,11 +87,16 @@ int main(int count, char **arguments)
     if (ask("{", take, &answer) == 0 || sem_trywait(&answer.told) != 0)
         return fail("what is no question is not answered at once");
     printf("%s\n", answer.json);
+    if (ask(NULL, take, &answer) == 0 || sem_trywait(&answer.told) != 0)
+        return fail("null for a question is not answered at once");
 
     const char *const version_of[] = {"vsitlm", "--version"}, *const nonsense[] = {"vsitlm", "--nonsense"};
+    const char *const with_null[] = {"vsitlm", NULL};
     fflush(stdout);
     if (command(2, version_of) != 0 || command(2, nonsense) != 2)
         return fail("vsitlm_command gives other exit codes");
+    if (command(2, NULL) != 2 || command(2, with_null) != 2)
+        return fail("vsitlm_command takes null for an argument");
 
     char buffer[8] = "unset";
     if (read_errors() != 0 || last_error(NULL, 0) != 0 || last_error(buffer, sizeof buffer) != 0 || buffer[0] != '\0')

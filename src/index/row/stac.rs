@@ -52,7 +52,7 @@ impl Describer {
             stac.shape =
                 i32::try_from(size.1).ok().zip(i32::try_from(size.0).ok()).map(|(rows, columns)| [rows, columns]);
             if let Some(grid) = grid_of(&header) {
-                let transform = grid.transform([1.0, 1.0]);
+                let transform = grid.transform();
                 stac.epsg = Some(grid.epsg.into());
                 stac.transform = Some(transform);
                 stac.footprint = self.footprint(grid.epsg, &transform, size);

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::index::format::packets::MOST_PACKETS;
 use crate::jp2::{
     MainHeader, PartLengths, PartPackets, Progress, Run, Sot, TilePackets, TilePart, TilePartHeader, by_tile, divide,
-    packet_lengths, parse_tile_part_header, resolution_ends,
+    packet_lengths, parse_tile_part_header, resolution_ends, trim_padding,
 };
 use crate::options::Options;
 use crate::source::{Source, SourceOffset, SourceRange, fetch_units};
@@ -21,19 +21,20 @@ const LONGEST: u64 = 1 << 20;
 const MOST: u64 = 64 << 20;
 
 /// The runs of all tile-parts by their headers. `parts` get the heads that the headers make, whatever comes of it; where the
-/// lengths of packets are wrong or unknown, no resolution's end is known.
+/// lengths of packets are wrong or unknown, no resolution's end is known. `headers` lose the padding of their PLT.
 ///
 /// # Errors
 /// As [`divide`].
 pub(super) fn set_heads(
     main: &MainHeader,
     parts: &mut [TilePart],
-    headers: &[TilePartHeader<'_>],
+    headers: &mut [TilePartHeader<'_>],
 ) -> Result<Vec<Vec<Run>>> {
+    trim_padding(main, parts, headers);
     let divided = divide(main, parts, headers);
     let ends = divided.as_ref().ok().and_then(|runs| resolution_ends(main, parts, headers, runs));
     let mut ends = ends.unwrap_or_default().into_iter();
-    for (part, header) in parts.iter_mut().zip(headers) {
+    for (part, header) in parts.iter_mut().zip(headers.iter()) {
         part.head = Some(header.head(ends.next().unwrap_or_default()));
     }
     divided
@@ -58,8 +59,8 @@ pub(crate) fn read_heads(
     parts: &mut [TilePart],
     options: &Options,
 ) -> Result<Vec<PartPackets>> {
-    let (bytes, headers) = read_headers(source, main, parts, options)?;
-    let runs = set_heads(main, parts, &headers)?;
+    let (bytes, mut headers) = read_headers(source, main, parts, options)?;
+    let runs = set_heads(main, parts, &mut headers)?;
     let packets = headers.iter().zip(&bytes).zip(runs).map(|((header, bytes), runs)| PartPackets {
         segments: segments(bytes, header),
         packets: header.packets,
@@ -78,8 +79,8 @@ pub(crate) fn read_lengths(
     parts: &mut [TilePart],
     options: &Options,
 ) -> Result<Vec<Vec<u32>>> {
-    let (_, headers) = read_headers(source, main, parts, options)?;
-    set_heads(main, parts, &headers)?;
+    let (_, mut headers) = read_headers(source, main, parts, options)?;
+    set_heads(main, parts, &mut headers)?;
     Ok(headers.into_iter().map(|header| header.lengths).collect())
 }
 
@@ -172,8 +173,8 @@ pub(crate) fn parse_packets(source: &dyn Source, main: &MainHeader, parts: &mut 
             }
         }
     }
-    let headers: Vec<_> = headers.into_iter().flatten().collect();
-    set_heads(main, parts, &headers)?;
+    let mut headers: Vec<_> = headers.into_iter().flatten().collect();
+    set_heads(main, parts, &mut headers)?;
     Ok(headers.into_iter().map(|header| header.lengths).collect())
 }
 

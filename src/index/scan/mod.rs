@@ -58,23 +58,35 @@ pub(crate) fn scan(source: &dyn Source) -> Result<Scanned> {
     scan_by(source, Effort { strategy: Strategy::Auto, lanes: source.lanes() })
 }
 
+/// Reads a file's headers, those of its tile-parts too where it has a TLM: for a file whose TLM has turned out wrong.
+///
+/// # Errors
+/// As [`scan_by`].
+pub(crate) fn scan_without_tlm(source: &dyn Source) -> Result<Scanned> {
+    scan_with(source, Effort { strategy: Strategy::Auto, lanes: source.lanes() }, false)
+}
+
 /// Reads a file's headers. What comes out depends on the file alone, not on `effort`.
 ///
 /// # Errors
 /// [`Error::Malformed`] with the offset of what breaks the standard; [`Error::Changed`] where the file does not stay what
 /// it is; whatever `source` fails with.
 pub(crate) fn scan_by(source: &dyn Source, effort: Effort) -> Result<Scanned> {
+    scan_with(source, effort, true)
+}
+
+fn scan_with(source: &dyn Source, effort: Effort, believes_tlm: bool) -> Result<Scanned> {
     let mut pieces = Pieces::new(source)?;
     let main = main_header(&mut pieces)?;
     let meta = pieces.meta().clone();
     // Rows are kept, and a slice would keep all that was read with it: of a small file the whole.
     let header = header(&mut pieces, main.end + SOT_LENGTH)?;
-    let end = codestream_end(&main, meta.size)?;
+    let end = main.codestream_end_in(meta.size);
     let whole = pieces.whole();
     let own = if main.has_tlm() { own_tile_parts(&main, &header, meta.size).ok() } else { None };
     let entries = |parts: &[TilePart]| parts.iter().map(|part| (part.tile, part.length)).collect::<Vec<_>>();
     let (has_tlm, parts, lengths, doubt) = match own {
-        Some(parts) if !source.is_cheap() => (true, parts, Vec::new(), None),
+        Some(parts) if believes_tlm && !source.is_cheap() => (true, parts, Vec::new(), None),
         // Where a walk costs nothing, a TLM is not taken at its word.
         own => {
             match plan::choose(effort, &pieces, &main, end) {
@@ -82,8 +94,8 @@ pub(crate) fn scan_by(source: &dyn Source, effort: Effort) -> Result<Scanned> {
                 Plan::Stream { requests } => pieces.stream(requests, end),
                 Plan::Resync { chains } => resync::explore(&mut pieces, &main, end, chains)?,
             }
-            let (mut found, headers) = walk::tile_parts(&mut pieces, &main, end)?;
-            let divided = set_heads(&main, &mut found, &headers);
+            let (mut found, mut headers) = walk::tile_parts(&mut pieces, &main, end)?;
+            let divided = set_heads(&main, &mut found, &mut headers);
             let doubt = divided.as_ref().err().filter(|_| are_wrong(&main, &headers)).cloned();
             let lengths = divided.map_or_else(|_| Vec::new(), |_| headers.into_iter().map(|h| h.lengths).collect());
             (own.is_some_and(|own| entries(&own) == entries(&found)), found, lengths, doubt)
@@ -112,19 +124,6 @@ fn header(pieces: &mut Pieces<'_>, length: u64) -> Result<Bytes> {
     let bytes = pieces.at(0, length)?;
     let whole = usize::try_from(length).ok().and_then(|length| bytes.get(..length));
     whole.map(Bytes::copy_from_slice).ok_or_else(cut)
-}
-
-/// Where the codestream ends, inside a file of `size` bytes.
-fn codestream_end(main: &MainHeader, size: u64) -> Result<u64> {
-    match main.codestream_end {
-        Some(end) if end > size => {
-            let at = main.jp2c.map_or(0, |(offset, _)| offset);
-            let what = format!("a jp2c box that ends at {end}, the file at {size}: it is cut");
-            Err(Error::malformed(at, "I.4", what))
-        }
-        Some(end) => Ok(end),
-        None => Ok(size),
-    }
 }
 
 #[cfg(test)]

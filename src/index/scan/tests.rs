@@ -144,6 +144,68 @@ fn a_tlm_that_lies_is_not_believed() {
 }
 
 #[test]
+fn a_tlm_whose_sum_is_right_is_found_wrong_by_a_walk() {
+    let good = made::File { tlm: true, ..made::File::default() }.bytes();
+    let tlm = good.windows(2).position(|pair| pair == [0xFF, 0x55]).unwrap();
+    let mut bytes = good.clone();
+    bytes.swap(tlm + 6, tlm + 9);
+    let source = Memory::new("https://h/x.jp2", bytes);
+    assert!(scan(&source).unwrap().has_tlm, "nothing of it is looked at");
+    let walked = scan_without_tlm(&source).unwrap();
+    assert!(!walked.has_tlm);
+    assert_eq!(walked.parts, scan_without_tlm(&Memory::new("https://h/x.jp2", good)).unwrap().parts);
+}
+
+#[test]
+fn what_follows_the_last_tile_part_is_no_matter() {
+    let whole = made::File { plt: true, ..made::File::default() }.bytes();
+    let expected = scanned(&whole).unwrap();
+    let empty = |length| crate::jp2::Sot { tile: 0, length, part: 1, parts: 2 }.build();
+    let stream = &whole[..whole.len() - 2];
+    for rest in [
+        &[0xFF, 0xD9][..],
+        &[0; 5000],
+        &[&[0xFF, 0xD9], &[0xA5; 5000][..]].concat(),
+        &[&empty(12)[..], &[0xFF, 0xD9]].concat(),
+        &[&empty(12)[..], &[0; 30]].concat(),
+        &empty(12),
+    ] {
+        let found = scanned(&[stream, rest].concat()).unwrap();
+        assert_eq!(found.parts, expected.parts, "{rest:?}");
+        let record = crate::index::Record::from_scan(Default::default(), "", "", found);
+        record.structure(record.header.as_ref().unwrap(), 0).unwrap();
+    }
+    // More packets may follow.
+    let error = scanned(&[stream, &empty(12), &empty(14), &[0xFF, 0x93]].concat()).unwrap_err().to_string();
+    assert!(error.contains("Psot = 12"), "{error}");
+}
+
+#[test]
+fn a_box_that_claims_more_than_the_file_ends_with_it() {
+    let file = made::File { jp2c: Some(LBox::Short(0)), plt: true, ..made::File::default() };
+    let mut bytes = file.bytes();
+    let (at, form) = scanned(&bytes).unwrap().main.jp2c.unwrap();
+    let LBox::Short(length) = form else { panic!("{form:?}") };
+    let expected = scanned(&bytes).unwrap().parts;
+    bytes[at as usize..][..4].copy_from_slice(&(length + 100).to_be_bytes());
+    assert_eq!(scanned(&bytes).unwrap().parts, expected);
+}
+
+#[test]
+fn padding_of_plt_is_taken_away() {
+    let plain = scanned(&made::File { plt: true, ..made::File::default() }.bytes()).unwrap();
+    for parts in [1, 2] {
+        let file = made::File { plt: true, parts, plt_padding: 30, ..made::File::default() };
+        let found = scanned(&file.bytes()).unwrap();
+        assert!(found.doubt.is_none(), "{:?}", found.doubt);
+        assert!(found.parts.iter().all(|part| part.head.as_ref().is_some_and(|head| !head.resolution_ends.is_empty())));
+        if parts == 1 {
+            assert_eq!(found.lengths, plain.lengths);
+        }
+    }
+}
+
+#[test]
 fn scanning_costs_few_requests_and_bytes() {
     let cost = |file: made::File| {
         let source = Memory::new("https://h/x.jp2", file.bytes());

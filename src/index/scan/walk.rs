@@ -9,6 +9,9 @@ use crate::jp2::{EOC, MainHeader, Progress, SOT_LENGTH, Sot, TilePart, TilePartH
 /// TPsot numbers the tile-parts of a tile from 0 to 254 (Table A.6).
 const MOST_PARTS: u16 = 255;
 
+/// What a tile-part begins with.
+const SOT: [u8; 2] = [0xFF, 0x90];
+
 /// The tile-parts with their headers, in source order. `end` is where the codestream ends, inside the file.
 ///
 /// # Errors
@@ -92,7 +95,10 @@ fn next_sot(pieces: &mut Pieces<'_>, at: u64, end: u64, complete: bool) -> Resul
         return Ok(None);
     }
     let inside = usize::try_from(end - at).unwrap_or(usize::MAX).min(bytes.len());
-    Sot::parse(bytes.get(..inside).unwrap_or(bytes), at).map(Some)
+    let sot = Sot::parse(bytes.get(..inside).unwrap_or(bytes), at)?;
+    // Some encoders end with a tile-part without data, which decoders skip.
+    let is_bare = complete && u64::from(sot.length) == SOT_LENGTH && !pieces.at(at + SOT_LENGTH, 2)?.starts_with(&SOT);
+    Ok((!is_bare).then_some(sot))
 }
 
 /// The length in bytes of the tile-part at `at`, which lies before `end`.

@@ -1,11 +1,12 @@
 //! The functions for programs, as include/vsitlm.h declares them.
 
 use std::ffi::{CStr, OsString, c_char, c_int, c_void};
+use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::gdal::{borrow, to_c};
+use super::gdal::{borrow, cut, to_c};
 use super::{loader, tell};
 use crate::ask::{self, Asker};
 use crate::vsi::asker::{Environment, Thread};
@@ -39,14 +40,15 @@ pub extern "C" fn vsitlm_read_errors() -> u64 {
 }
 
 /// Copies the message of the last read that failed for good in this process, on whatever thread, into `buffer` of `size`
-/// bytes, cut to fit and ended by NUL. Gives the message's length without the NUL; 0 where no read has failed.
+/// bytes, cut to fit where a character ends, and ended by NUL. Gives the message's length without the NUL; 0 where no read has failed.
 ///
 /// # Safety
 /// `buffer` is null or has room for `size` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vsitlm_last_error(buffer: *mut c_char, size: usize) -> usize {
+    let message = catch_unwind(|| handler::read_errors().1).unwrap_or_default();
     // SAFETY: promised by the caller.
-    unsafe { hand_out(&handler::read_errors().1, buffer, size) }
+    unsafe { hand_out(&message, buffer, size) }
 }
 
 /// Copies what this process has asked of each host, as JSON, into `buffer` of `size` bytes, cut to fit and ended by NUL.
@@ -76,16 +78,26 @@ pub unsafe extern "C" fn vsitlm_gdals(buffer: *mut c_char, size: usize) -> usize
 /// What a Rust program's exit code is that panics.
 const PANICKED: c_int = 101;
 
-/// Runs the command line with `count` arguments, the program's name first, and gives its exit code.
+/// The exit code for arguments that make no sense.
+const NONSENSE: c_int = 2;
+
+/// Runs the command line with `count` arguments, the program's name first, and gives its exit code: 2, and a message on
+/// standard error, where one of them is null.
 ///
 /// # Safety
-/// `arguments` has `count` C strings.
+/// `arguments` is null or has `count` pointers, each null or a C string.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vsitlm_command(count: c_int, arguments: *const *const c_char) -> c_int {
     let mut own: Vec<OsString> = Vec::new();
     for place in 0..usize::try_from(count).unwrap_or(0) {
-        // SAFETY: promised by the caller.
-        let argument = unsafe { CStr::from_ptr(*arguments.add(place)) };
+        // SAFETY: `arguments` is not null, and then has `count` pointers, as the caller promises.
+        let argument = if arguments.is_null() { std::ptr::null() } else { unsafe { *arguments.add(place) } };
+        if argument.is_null() {
+            let _ = writeln!(std::io::stderr(), "vsitlm: argument {place} of {count} of vsitlm_command() is null");
+            return NONSENSE;
+        }
+        // SAFETY: not null, so a C string, as the caller promises.
+        let argument = unsafe { CStr::from_ptr(argument) };
         own.push(OsString::from_vec(argument.to_bytes().to_vec()));
     }
     catch_unwind(|| c_int::from(cli::exit_code(own))).unwrap_or(PANICKED)
@@ -138,17 +150,20 @@ pub extern "C" fn vsitlm_cancel(question: u64) -> c_int {
     catch_unwind(|| ask::cancel(question)).map_or(0, c_int::from)
 }
 
-/// Copies `text` into `buffer` of `size` bytes, cut to fit and ended by NUL, and gives its whole length.
+/// Copies `text` into `buffer` of `size` bytes, cut to fit where a character ends and ended by NUL, and gives its whole
+/// length. NULs within it, which would end it for the program, are replaced.
 ///
 /// # Safety
 /// `buffer` is null or has room for `size` bytes.
-unsafe fn hand_out(text: &str, buffer: *mut c_char, size: usize) -> usize {
+pub(super) unsafe fn hand_out(text: &str, buffer: *mut c_char, size: usize) -> usize {
+    let text = to_c(text);
+    let text = text.to_str().unwrap_or_default();
     if !buffer.is_null() && size > 0 {
-        let kept = text.len().min(size - 1);
-        // SAFETY: the caller promises room for `size` bytes, of which `kept + 1` are written.
+        let kept = cut(text, size - 1);
+        // SAFETY: the caller promises room for `size` bytes, of which at most `size - 1` are copied, and a NUL is added.
         unsafe {
-            std::ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast(), kept);
-            *buffer.add(kept) = 0;
+            std::ptr::copy_nonoverlapping(kept.as_ptr(), buffer.cast(), kept.len());
+            *buffer.add(kept.len()) = 0;
         }
     }
     text.len()

@@ -115,7 +115,7 @@ pub(super) struct Gdal {
     pub(super) cache_max: AtomicI64,
 }
 
-/// A C string of the host's as text; `None` for null or what is no UTF-8.
+/// A C string of the host's as text; `None` for null and for what is not valid UTF-8.
 ///
 /// # Safety
 /// `text` is null or a C string that lives as long as the result is used.
@@ -130,6 +130,24 @@ pub(super) unsafe fn borrow<'a>(text: *const c_char) -> Option<&'a str> {
 /// Text for the host: NULs, which C cannot hold, are replaced.
 pub(super) fn to_c(text: &str) -> CString {
     CString::new(text.replace('\0', "\u{FFFD}")).unwrap_or_default()
+}
+
+/// The most bytes of a message: GDAL cuts longer ones itself, wherever that is in a character. CPLDebug() has room for
+/// 25,000 with what it puts before them; a handler of errors that decodes UTF-8 must not meet half a character.
+const MOST_BYTES: usize = 20_000;
+
+/// A message for the host.
+pub(super) fn message_for_c(text: &str) -> CString {
+    to_c(cut(text, MOST_BYTES))
+}
+
+/// The beginning of `text`, of at most `most` bytes: it ends where a character ends.
+pub(super) fn cut(text: &str, most: usize) -> &str {
+    let mut end = text.len().min(most);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
 }
 
 pub(super) fn errno() -> c_int {
@@ -167,7 +185,7 @@ impl Host for Gdal {
             Severity::OpenFailed => (FAILURE, 4), // CPLE_OpenFailed
             Severity::ReadFailed => (FAILURE, 3), // CPLE_FileIO
         };
-        waiting::keep(self.functions.error, class, number, to_c(message));
+        waiting::keep(self.functions.error, class, number, message_for_c(message));
     }
 
     fn open_file(&self, path: &str) -> Option<Box<dyn HostFile>> {

@@ -13,7 +13,7 @@ use std::ffi::{CString, c_char, c_int};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::gdal::{errno, set_errno, to_c};
+use super::gdal::{errno, message_for_c, set_errno};
 use super::waiting::{self, Raise};
 use crate::process::lock;
 use crate::trace;
@@ -99,7 +99,7 @@ fn next_error() -> Option<Raised> {
 }
 
 fn next_message() -> Option<*mut c_char> {
-    trace::take().map(|message| to_c(&message).into_raw())
+    trace::take().map(|message| message_for_c(&message).into_raw())
 }
 
 fn free(text: *mut c_char) {

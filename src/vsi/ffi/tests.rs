@@ -361,14 +361,10 @@ fn a_local_file_that_was_replaced_is_read_anew() {
 fn failures_set_errno_and_say_why_once() {
     let folder = tempfile::tempdir().unwrap();
     let (good, _) = file(&folder);
-    let bad = folder.path().join("bad.jp2");
-    std::fs::write(&bad, "<html>not found</html>").unwrap();
-    let bad = CString::new(bad.to_str().unwrap()).unwrap();
     let missing = CString::new(format!("{}/missing.jp2", folder.path().display())).unwrap();
     let host = callbacks(3_060_200);
-    let cases: [(&CStr, &CStr, c_int, &str); 6] = [
+    let cases: [(&CStr, &CStr, c_int, &str); 5] = [
         (&missing, c"rb", libc::ENOENT, "not found"),
-        (&bad, c"rb", libc::EINVAL, "no JPEG 2000 file"),
         (&good, c"wb", libc::EROFS, "read-only"),
         (&good, c"a", libc::EROFS, "read-only"),
         (c"", c"rb", libc::ENOENT, "write /vsitlm/"),
@@ -395,6 +391,21 @@ fn failures_set_errno_and_say_why_once() {
         assert_eq!(host.stat.unwrap()(host.user_data, missing.as_ptr(), &raw mut stat, 7), -1);
         assert!(host.open.unwrap()(host.user_data, std::ptr::null(), c"rb".as_ptr()).is_null());
         assert!(host.read.unwrap()(std::ptr::null_mut(), (&raw mut stat).cast(), 1, 1) == 0);
+    }
+}
+
+#[test]
+fn what_is_not_understood_is_served_as_it_is_with_one_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("other.jp2");
+    std::fs::write(&path, "<html>not found</html>").unwrap();
+    let name = CString::new(path.to_str().unwrap()).unwrap();
+    let host = callbacks(3_060_200);
+    for warnings in [1, 0] {
+        assert_eq!(read_whole(&host, &name).unwrap(), b"<html>not found</html>");
+        let said = messages();
+        assert_eq!(said.len(), warnings, "{said:?}");
+        assert!(said.iter().all(|(class, text)| *class == 2 && text.contains("is served unchanged: no JPEG 2000")));
     }
 }
 
@@ -758,4 +769,51 @@ fn the_last_error_is_cut_to_fit() {
         assert_eq!(buffer[3.min(length)], 0);
         assert_eq!(vsitlm_last_error(std::ptr::null_mut(), 4), length);
     }
+}
+
+#[test]
+fn texts_are_cut_where_a_character_ends() {
+    for (text, size, expected) in
+        [("aé€", 9, "aé€"), ("aé€", 6, "aé"), ("aé€", 3, "a"), ("aé€", 1, ""), ("a\0b", 9, "a\u{FFFD}b")]
+    {
+        let mut buffer = [1 as c_char; 16];
+        // SAFETY: room for 16 bytes, of which `size` may be used.
+        let length = unsafe { exports::hand_out(text, buffer.as_mut_ptr(), size) };
+        let end = buffer.iter().position(|byte| *byte == 0).unwrap();
+        // SAFETY: a NUL was found in it.
+        assert_eq!(unsafe { CStr::from_ptr(buffer.as_ptr()) }.to_str(), Ok(expected), "{text} in {size} bytes");
+        assert!(end < size && buffer[size..].iter().all(|byte| *byte == 1), "nothing is written behind");
+        assert_eq!(length, text.replace('\0', "\u{FFFD}").len());
+    }
+    // SAFETY: null, and no room.
+    unsafe {
+        assert_eq!(exports::hand_out("aé", std::ptr::null_mut(), 9), 3);
+        assert_eq!(exports::hand_out("aé", [1 as c_char; 1].as_mut_ptr(), 0), 3);
+    }
+}
+
+#[test]
+fn long_messages_are_cut_where_a_character_ends() {
+    let gdal = gdal(3_060_200);
+    for front in ["", "a"] {
+        let text = format!("{front}{}", "é".repeat(30_000));
+        guard(gdal, (), || gdal.report(&text, Severity::Warning));
+        let said = messages().pop().unwrap().1;
+        assert!(said.len() <= 20_000 && said.len() > 19_990 && text.starts_with(&said), "{} bytes", said.len());
+    }
+}
+
+#[test]
+fn nulls_of_programs_are_refused() {
+    let arguments = [c"vsitlm".as_ptr(), std::ptr::null()];
+    // SAFETY: what is null is not looked at.
+    unsafe {
+        assert_eq!(exports::vsitlm_command(2, std::ptr::null()), 2);
+        assert_eq!(exports::vsitlm_command(2, arguments.as_ptr()), 2);
+        assert_eq!(exports::vsitlm_command(-1, std::ptr::null()), 2, "no arguments make no sense");
+        assert_eq!(exports::vsitlm_ask(c"{}".as_ptr(), None, std::ptr::null_mut()), 0);
+        assert!(exports::vsitlm_statistics(std::ptr::null_mut(), 9) > 9);
+        assert!(exports::vsitlm_gdals(std::ptr::null_mut(), 9) > 0);
+    }
+    assert_eq!(exports::vsitlm_cancel(0), 0);
 }
