@@ -30,17 +30,22 @@ impl VirtualFile {
             View::Whole => return Err(Error::read("a file is no view of itself")),
             View::Overviews => self.overviews(known, request)?,
             View::Reduced(factor) => self.reduced(known, factor)?,
-            View::Window(factor, window) => self.window(known, request, factor, &window)?,
+            View::Window(factor, window) => return self.window(known, request, factor, &window),
             View::Packets(factor, window) => self.window_packets(known, factor, &window)?,
         };
-        let (expected, last_modified) = (self.expected.clone(), self.last_modified);
-        let opened = Opened { layout, expected, last_modified, known: None };
-        let file = Self::new(self.name.clone(), self.source.clone(), self.access.clone(), opened);
         let embedded = match request.view {
             View::Reduced(factor) => Embedded::of(known, factor),
             _ => None,
         };
-        Ok(Self { embedded, header: self.header.clone(), ..file })
+        Ok(Self { embedded, ..self.part(layout) })
+    }
+
+    /// Another file of this one's bytes.
+    pub(super) fn part(&self, layout: Layout) -> Self {
+        let (expected, last_modified) = (self.expected.clone(), self.last_modified);
+        let opened = Opened { layout, expected, last_modified, known: None };
+        let file = Self::new(self.name.clone(), self.source.clone(), self.access.clone(), opened);
+        Self { header: self.header.clone(), ..file }
     }
 
     /// Whether GDAL is to be told of a list of overviews: by what is known without reading anything.
@@ -84,7 +89,7 @@ impl VirtualFile {
         Ok(levels)
     }
 
-    fn reduced(&self, known: &Known, factor: u32) -> Result<Layout> {
+    pub(super) fn reduced(&self, known: &Known, factor: u32) -> Result<Layout> {
         let k = factor.checked_ilog2().filter(|k| *k > 0 && factor.is_power_of_two());
         let Some(k) = k.and_then(|k| u8::try_from(k).ok()) else {
             let levels = layout::levels(&known.structure).last().map_or(0, |level| level.k);
@@ -159,13 +164,13 @@ pub(super) fn by_heads(main: &MainHeader, parts: &[TilePart]) -> Option<Result<A
     let levels = main.coding.default.levels;
     let part = |part: &TilePart| PartPackets::by_resolution(part.head.as_ref()?, levels);
     let packets: Option<Arc<[PartPackets]>> = parts.iter().map(part).collect();
-    let what = "its row does not tell where the resolutions end: the file has no PLT, or one that is wrong";
+    let what = "its row does not record where the resolutions end: the file has no PLT, or one that is wrong";
     let untold = || is_untold(main, parts).then(|| Err(Error::NoOverview { what: what.into() }));
     packets.map(Ok).or_else(untold)
 }
 
 /// Whether headers that have been read do not tell how long the packets are.
-fn is_untold(main: &MainHeader, parts: &[TilePart]) -> bool {
+pub(super) fn is_untold(main: &MainHeader, parts: &[TilePart]) -> bool {
     let is_plain = |part: &TilePart| part.head.as_ref().is_some_and(TilePartHead::is_plain);
     let has_ends = |part: &TilePart| part.head.as_ref().is_some_and(|head| !head.resolution_ends.is_empty());
     !parts.iter().all(has_ends) && main.coding.is_by_resolution() && parts.iter().all(is_plain)

@@ -80,7 +80,7 @@ impl Unit {
         let sot = Sot::parse(bytes, self.range.start.0).map_err(|error| row(error.to_string()))?;
         let built = Sot { tile, length, part: 0, parts: 1 };
         if !sot.is_of(tile, length) || (expected.as_built && sot != built) {
-            return Err(row(format!("it promises {built:?} at byte {}, the file has {sot:?}", self.range.start.0)));
+            return Err(row(format!("it promises {built} at byte {}, the file has {sot}", self.range.start.0)));
         }
         Ok(())
     }

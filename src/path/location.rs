@@ -215,7 +215,11 @@ impl Location {
 
     /// Whether the name says that this is a JPEG 2000 file: anything else is passed to its source unchanged.
     pub(crate) fn is_jp2(&self) -> bool {
-        super::is_jp2_name(&self.file_path())
+        match self {
+            // A name of its own may have a '?' in it.
+            Self::Local(path) => super::ends_as_jp2(&path.to_string_lossy()),
+            _ => super::is_jp2_name(&self.file_path()),
+        }
     }
 }
 

@@ -112,6 +112,25 @@ impl std::fmt::Display for Window {
 }
 
 impl Request {
+    /// Whether what lies there is read as a JPEG 2000 file: by its name, or because a view of one is asked for. Anything
+    /// else is passed on unchanged.
+    pub(crate) fn is_of_jp2(&self) -> bool {
+        self.view != View::Whole || self.location.is_jp2()
+    }
+
+    /// The same for a local path whose first slash is missing, as `pathlib.Path("/vsitlm//data/x.jp2")` writes it: with that
+    /// slash. `None` for all others.
+    pub(crate) fn with_first_slash(&self) -> Option<Self> {
+        match &self.location {
+            Location::Local(path) if path.is_relative() && self.file.starts_with(|first| first != '.') => {
+                let (location, file) =
+                    (Location::Local(std::path::Path::new("/").join(path)), format!("/{}", self.file));
+                Some(Self { location, file, ..self.clone() })
+            }
+            _ => None,
+        }
+    }
+
     /// The same file in another view.
     pub(crate) fn with(&self, view: View) -> Self {
         Self { view, ..self.clone() }
@@ -139,12 +158,20 @@ const ENCODED: &AsciiSet =
 /// What GDAL puts behind a file's name to look for overviews.
 const OVERVIEWS: &str = ".ovr";
 
+/// How names of JPEG 2000 files end: those by which GDAL's driver knows codestreams without boxes, and those of files with
+/// boxes.
+const EXTENSIONS: [&str; 8] = ["jp2", "j2k", "j2c", "jpx", "jpc", "jpf", "jhc", "jph"];
+
 /// Whether a path's name ends as those of JPEG 2000 files do, before any query string.
 pub(crate) fn is_jp2_name(path: &str) -> bool {
-    let path = path.split('?').next().unwrap_or_default();
-    path.rsplit('/').next().and_then(|name| name.rsplit_once('.')).is_some_and(|(_, extension)| {
-        ["jp2", "j2k", "j2c", "jpx"].iter().any(|known| extension.eq_ignore_ascii_case(known))
-    })
+    ends_as_jp2(path.split('?').next().unwrap_or_default())
+}
+
+fn ends_as_jp2(path: &str) -> bool {
+    path.rsplit('/')
+        .next()
+        .and_then(|name| name.rsplit_once('.'))
+        .is_some_and(|(_, extension)| EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)))
 }
 
 /// What the index calls the file at `location`.

@@ -98,7 +98,7 @@ pub(super) fn open(host: &'static dyn Host, name: &str, mode: &str) -> Result<Ha
     let place = Place::new(host, name);
     let file = for_caller(host, |caller| {
         let before = place.main_files();
-        let own = || path::parse(name).and_then(|request| file::file_id(&request, caller)).ok();
+        let own = || parse(name).and_then(|request| file::file_id(&request, caller)).ok();
         let own = if before.is_empty() { None } else { own() };
         if let Some(own) = &own
             && !before.iter().any(|file| file.id().is_of_the_same_caller(own))
@@ -131,9 +131,14 @@ pub(super) fn open(host: &'static dyn Host, name: &str, mode: &str) -> Result<Ha
     })
 }
 
+/// What a name means; see [`file::unfolded`].
+fn parse(name: &str) -> Result<Request> {
+    path::parse(name).map(file::unfolded)
+}
+
 /// The file behind a name; `None` for a side-car that is not there.
 fn find(caller: &Caller<'_>, name: &str) -> Result<Option<Arc<Lease>>> {
-    let request = path::parse(name)?;
+    let request = parse(name)?;
     let wants_side_cars = || file::wants_side_cars(&request.location, caller);
     let looked_for = |request: &Request| match file::open(request, caller) {
         Err(error) if matches!(error.root(), Error::NotFound { .. }) => Ok(None),
@@ -141,7 +146,7 @@ fn find(caller: &Caller<'_>, name: &str) -> Result<Option<Arc<Lease>>> {
     };
     if request.view == View::Overviews {
         // A real one beside the file goes first.
-        let real = path::parse_file(name)?;
+        let real = path::parse_file(name).map(file::unfolded)?;
         let is_there = match &real.location {
             Location::Local(path) => path.is_file(),
             _ => wants_side_cars(),
@@ -155,7 +160,7 @@ fn find(caller: &Caller<'_>, name: &str) -> Result<Option<Arc<Lease>>> {
         });
         return Ok(overviews.ok());
     }
-    if request.location.is_jp2() {
+    if request.is_of_jp2() {
         return file::open(&request, caller).map(Some);
     }
     // Nothing lies beside a view.
@@ -179,7 +184,7 @@ pub(super) fn stat(host: &'static dyn Host, name: &str) -> Result<Found> {
 
 fn stat_for(caller: &Caller<'_>, name: &str) -> Result<Found> {
     let folder = Found { size: 0, is_folder: true, last_modified: None };
-    if let Ok(request) = path::parse(name) {
+    if let Ok(request) = parse(name) {
         // GDAL lists what a VRT is made of where it finds it; but whoever reads that by itself gets wrong pixels.
         if let View::Packets(..) = request.view {
             return Err(Error::not_found());
@@ -236,7 +241,7 @@ pub(super) fn sibling_files(host: &'static dyn Host, name: &str) -> Option<Vec<S
 }
 
 fn siblings_of(caller: &Caller<'_>, name: &str) -> Option<Vec<String>> {
-    let Ok(request) = path::parse(name) else { return Some(Vec::new()) };
+    let Ok(request) = parse(name) else { return Some(Vec::new()) };
     if request.view != View::Whole {
         return Some(Vec::new());
     }

@@ -79,6 +79,45 @@ def read_again_and_again(path: str, window: gdalio.Window, times: int, mend: str
         return done
 
 
+def try_windows(windows: list[tuple[str, gdalio.Window]], times: int) -> list[list[Any]]:
+    """Opens each path until it is open, and reads all of it until that is done, each so many times at most; gives of each
+    what every try gave."""
+    done = []
+    for path, (_, _, width, height) in windows:
+        tries: list[Any] = []
+        for _ in range(times):
+            try:
+                with gdalio.opened(path) as read_window:
+                    for _ in range(times):
+                        try:
+                            tries.append(read_window((0, 0, width, height)))
+                            break
+                        except gdalio.Failed as failure:
+                            tries.append(failure)
+                break
+            except gdalio.Failed as failure:
+                tries.append(failure)
+            except OSError as failure:  # what rasterio raises at open
+                tries.append(gdalio.Failed(str(failure)))
+        done.append(tries)
+    return done
+
+
+def open_break_read_mend_read(path: str, others: list[str], break_all: str, mend: str) -> list[Any]:
+    """Opens one path, and others; then nothing can be read, and then it can again: what the first open gives in both."""
+    done: list[Any] = []
+    with gdalio.opened(path) as read_window:
+        for other in others:
+            gdalio.describe(other)
+        for url in (break_all, mend):
+            urllib.request.urlopen(url, timeout=60).read()
+            try:
+                done.append(read_window(None))
+            except gdalio.Failed as failure:
+                done.append(failure)
+    return done
+
+
 def open_with_mode(path: str, mode: str) -> None:
     """Opens and closes a file in some mode."""
     lib = gdalio.library()
