@@ -77,7 +77,7 @@ pub(crate) struct Options {
     /// VSITLM_SIDECARS: whether side-cars of remote files are looked for.
     pub(crate) sidecars: bool,
     /// VSITLM_OVERVIEWS: whether JP2s have a list of reduced views beside them.
-    pub(crate) overviews: bool,
+    pub(crate) overviews: OverviewList,
     /// VSITLM_OVERVIEW_PREFETCH: a reduced view that needs no more bytes is fetched whole by its first read.
     pub(crate) overview_prefetch: u64,
     /// VSITLM_MERGE_GAP in bytes; `None` is AUTO.
@@ -105,6 +105,27 @@ pub(crate) struct Limits {
     pub(crate) connections: Option<usize>,
     /// VSITLM_MAX_REQUESTS_PER_MINUTE.
     pub(crate) per_minute: Option<usize>,
+}
+
+/// Which overviews are listed beside a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum OverviewList {
+    /// Those that GDAL lists for the plain file: the default.
+    OfGdal,
+    /// VSITLM_OVERVIEWS=ALL: every one that the file has packets of.
+    All,
+    /// VSITLM_OVERVIEWS=NO: none, so that GDAL makes its own.
+    None,
+}
+
+impl OverviewList {
+    fn parse(value: Option<&str>) -> Self {
+        match value {
+            Some(value) if value.trim().eq_ignore_ascii_case("ALL") => Self::All,
+            Some(value) if !is_yes(value) => Self::None,
+            _ => Self::OfGdal,
+        }
+    }
 }
 
 /// After which HTTP statuses another try is made.
@@ -248,7 +269,7 @@ impl Options {
             )?,
             sot_probe: flag("VSITLM_SOT_PROBE", true),
             sidecars: flag("VSITLM_SIDECARS", false),
-            overviews: flag("VSITLM_OVERVIEWS", true),
+            overviews: OverviewList::parse(text("VSITLM_OVERVIEWS").as_deref()),
             overview_prefetch: text("VSITLM_OVERVIEW_PREFETCH")
                 .map_or(Ok(DEFAULT_PREFETCH), |value| bytes("VSITLM_OVERVIEW_PREFETCH", &value))?,
             merge_gap,

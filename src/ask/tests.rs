@@ -38,12 +38,15 @@ fn image() -> made::File {
 /// The question's number, and where its answer comes.
 fn begin(kind: &str, path: &str, options: &[(&'static str, &str)]) -> (u64, mpsc::Receiver<Value>) {
     let (sender, answer) = mpsc::channel();
-    let fixed = [("VSITLM_CACHE_DIR", "NO"), ("VSITLM_MERGE_GAP", "0"), ("GDAL_HTTP_RETRY_DELAY", "0.001")];
+    let fixed = [("VSITLM_CACHE_DIR", "NO"), ("VSITLM_MERGE_GAP", "0"), ("GDAL_HTTP_RETRY_DELAY", "0.001"), ALL];
     let options = fixed.iter().chain(options).map(|(name, value)| (*name, (*value).to_owned())).collect();
     let question = json!({"ask": kind, "path": path}).to_string();
     let told = move |text: String| sender.send(serde_json::from_str(&text).unwrap()).unwrap();
     (ask(&question, Arc::new(Fixed(options)), Box::new(told)), answer)
 }
+
+/// Images as small as these have no overviews otherwise.
+const ALL: (&str, &str) = ("VSITLM_OVERVIEWS", "ALL");
 
 fn answer(kind: &str, path: &str, options: &[(&'static str, &str)]) -> Value {
     begin(kind, path, options).1.recv_timeout(Duration::from_secs(20)).unwrap()

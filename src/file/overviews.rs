@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::index::{self, Record};
 use crate::jp2::{MainHeader, PartPackets, TilePart, TilePartHead, no_factor};
 use crate::layout::{self, Layout, Level, build_overviews};
+use crate::options::OverviewList;
 use crate::path::{Request, View};
 
 impl VirtualFile {
@@ -55,9 +56,34 @@ impl VirtualFile {
             Some(packets) => packets.is_err(),
             None => is_untold(known.structure.main(), known.structure.tile_parts.parts()),
         };
-        self.access.options.overviews
+        let main = known.structure.main();
+        // The pixels of sub-sampled components are not those of GDAL's own overviews where tiles divide them.
+        let is_exact = main.siz.tiles() == 1 || main.siz.components.iter().all(|c| (c.dx, c.dy) == (1, 1));
+        let wanted = match self.access.options.overviews {
+            OverviewList::None => false,
+            OverviewList::OfGdal => is_exact && layout::listed_by_gdal(main) > 0,
+            OverviewList::All => true,
+        };
+        wanted
             && !without
             && layout::levels(&known.structure).next().is_some_and(|level| level.is_whole)
+    }
+
+    /// The levels that are to be listed, the finest first, by what is known without reading anything: those that GDAL lists
+    /// for the plain file, so that a decimated read takes the same one, or none where a view of one of them is missing.
+    pub(super) fn listed_levels(&self, known: &Known) -> Vec<Level> {
+        if !self.may_have_overviews() {
+            return Vec::new();
+        }
+        let whole = layout::levels(&known.structure).take_while(|level| level.is_whole);
+        match self.access.options.overviews {
+            OverviewList::All => whole.collect(),
+            OverviewList::OfGdal => {
+                let count = layout::listed_by_gdal(known.structure.main()).into();
+                Some(whole.take(count).collect::<Vec<_>>()).filter(|levels| levels.len() == count).unwrap_or_default()
+            }
+            OverviewList::None => Vec::new(),
+        }
     }
 
     fn overviews(&self, known: &Known, request: &Request) -> Result<Layout> {
@@ -72,18 +98,18 @@ impl VirtualFile {
     /// # Errors
     /// [`Error::NotFound`] where there are none.
     pub(super) fn overview_levels(&self, known: &Known) -> Result<Vec<Level>> {
-        if !self.may_have_overviews() {
+        let wanted = self.listed_levels(known);
+        if wanted.is_empty() {
             return Err(Error::not_found());
         }
         // Asked here, so that a file without lengths of packets keeps its own overviews.
         let parts = self.packets(known)?;
         // Marker segments of tile-parts may forbid more than the main header's do.
         let plain = parts.iter().all(|part| part.segments.is_empty());
-        let is_there = |level: &Level| {
-            level.is_whole && (plain || layout::reduce(&known.structure, &parts, level.k, false).is_ok())
-        };
-        let levels: Vec<Level> = layout::levels(&known.structure).take_while(is_there).collect();
-        if levels.is_empty() {
+        let is_there = |level: &&Level| plain || layout::reduce(&known.structure, &parts, level.k, false).is_ok();
+        let levels: Vec<Level> = wanted.iter().take_while(is_there).copied().collect();
+        let is_whole = self.access.options.overviews == OverviewList::All || levels.len() == wanted.len();
+        if levels.is_empty() || !is_whole {
             return Err(Error::not_found());
         }
         Ok(levels)

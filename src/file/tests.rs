@@ -53,7 +53,8 @@ pub(super) fn case_with(
 
 /// A caller with these options, without a store on the disk.
 pub(super) fn caller(set: &[(&str, &str)]) -> Caller<'static> {
-    Caller::of_options(&[&[("VSITLM_MERGE_GAP", "100"), ("VSITLM_CACHE_DIR", "NO")], set].concat())
+    let usual = [("VSITLM_MERGE_GAP", "100"), ("VSITLM_CACHE_DIR", "NO"), ("VSITLM_OVERVIEWS", "ALL")];
+    Caller::of_options(&[set, &usual].concat())
 }
 
 /// How such a caller reaches a file.

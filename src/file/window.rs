@@ -138,7 +138,16 @@ impl VirtualFile {
         let place = layout::place(&known.structure, exponent(factor, main)?, window)?;
         let missing = known.lengths.missing(place.tiles(), known.structure.tile_parts.tiles());
         let parts = known.structure.tile_parts.parts().iter();
-        Ok(parts.filter(|part| missing.contains(&part.tile)).map(index::header_range).collect())
+        let is_worth_it = |part: &&TilePart| missing.contains(&part.tile) && !has_no_plt(part);
+        Ok(parts.filter(is_worth_it).map(index::header_range).collect())
+    }
+
+    /// Whether [`super::Lease::fetch_headers`] has anything to fetch.
+    ///
+    /// # Errors
+    /// As those of [`VirtualFile::view`].
+    pub(crate) fn needs_headers(&self, factor: u32, window: &Window) -> Result<bool> {
+        Ok(!self.missing_headers(factor, window)?.is_empty())
     }
 
     /// The options by which units are fetched: those of a window's view are the requests that are worth making.

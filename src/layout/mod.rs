@@ -21,7 +21,7 @@ use bytes::Bytes;
 
 pub(crate) use compose::{compose, pass, text};
 pub(crate) use georef::{Georeference, georeference};
-pub(crate) use reduced::{Level, levels, reduce};
+pub(crate) use reduced::{Level, levels, listed_by_gdal, reduce};
 pub(crate) use vrt::{Part, Vrt, build_overviews, data_type};
 pub(crate) use window::{Place, place, size_at, tile_at};
 

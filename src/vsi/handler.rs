@@ -160,11 +160,14 @@ fn find(caller: &Caller<'_>, name: &str) -> Result<Option<Arc<Lease>>> {
         });
         return Ok(overviews.ok());
     }
+    // Nothing lies beside a view.
+    if request.view != View::Whole && has_side_car_name(&request.location) {
+        return Ok(None);
+    }
     if request.is_of_jp2() {
         return file::open(&request, caller).map(Some);
     }
-    // Nothing lies beside a view.
-    if request.view != View::Whole || (is_side_car_probe(&request.location) && !wants_side_cars()) {
+    if is_side_car_probe(&request.location) && !wants_side_cars() {
         return Ok(None);
     }
     looked_for(&request)
@@ -228,9 +231,13 @@ const SIDE_CARS: [&str; 16] = [
 /// Whether GDAL would look for this name of its own accord when it opens a JP2. Beside a remote file there are no
 /// side-cars, and asking for each would cost a request; beside a local one they are what the folder says.
 fn is_side_car_probe(location: &Location) -> bool {
+    !matches!(location, Location::Local(_)) && has_side_car_name(location)
+}
+
+fn has_side_car_name(location: &Location) -> bool {
     let name = location.gdal_path();
     let name = name.split('?').next().unwrap_or_default().to_ascii_lowercase();
-    !matches!(location, Location::Local(_)) && SIDE_CARS.iter().any(|suffix| name.ends_with(suffix))
+    SIDE_CARS.iter().any(|suffix| name.ends_with(suffix))
 }
 
 /// The files beside `name`, so that GDAL need not look for them one by one: the list of overviews, and beside a local file

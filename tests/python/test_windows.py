@@ -79,7 +79,7 @@ def test_files_without_lengths_of_packets_have_windows_all_the_same(kind: str, t
         assert np.array_equal(gdalio.read(window_path(path, (left, top, width, height))), right)
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PATHS, ids=[path.stem for path in PATHS])
 def test_windows_of_real_files(path: Path) -> None:
     about = gdalio.describe(str(path))
     width, height = about["size"]
