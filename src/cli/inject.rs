@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{complain, locate, print, size};
 use crate::error::{Error, Result, ResultExt};
 use crate::index::{Record, RecordKey, build_index_blob, scan};
-use crate::layout::{Content, Layout, VirtualOffset, compose};
+use crate::layout::{Content, Layout, VirtualOffset, compose_to_keep};
 use crate::source::{Caller, Source, SourceOffset};
 
 #[derive(Debug, clap::Args)]
@@ -55,7 +55,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     }
     let header = record.header.clone().unwrap_or_default();
     let structure = record.structure(&header, file_size).in_file(&name)?;
-    let layout = compose(&structure).in_file(&name)?;
+    let layout = compose_to_keep(&structure).in_file(&name)?;
     let mut failure = None;
     let written = write(output, |file| {
         copy(&layout, &*source, file).map_err(|error| match error {

@@ -64,9 +64,7 @@ impl VirtualFile {
             OverviewList::OfGdal => is_exact && layout::listed_by_gdal(main) > 0,
             OverviewList::All => true,
         };
-        wanted
-            && !without
-            && layout::levels(&known.structure).next().is_some_and(|level| level.is_whole)
+        wanted && !without && layout::levels(&known.structure).next().is_some_and(|level| level.is_whole)
     }
 
     /// The levels that are to be listed, the finest first, by what is known without reading anything: those that GDAL lists

@@ -7,8 +7,8 @@ use crate::error::Error;
 use crate::index::{Record, scan};
 use crate::jp2::made;
 use crate::path::{View, Window};
-use crate::source::memory::Memory;
 use crate::source::OpenBy;
+use crate::source::memory::Memory;
 
 /// The packets of a window, which the VRT of the window names.
 fn packets(case: &Case, factor: u32, window: Window) -> VirtualFile {

@@ -31,6 +31,20 @@ def describe(path: str) -> dict[str, Any]:
     return gdalio.describe(path)
 
 
+def everything(path: str) -> str:
+    """All that a program asks of a dataset before it reads pixels."""
+    told: list[Any] = [gdalio.describe(path)]
+    if gdalio.rasterio:
+        with gdalio.rasterio.open(path) as dataset:
+            told += [dict(dataset.profile), dataset.tags(), dataset.tags(1), dataset.tags(ns="IMAGE_STRUCTURE")]
+            told += [dataset.overviews(1), dataset.block_shapes]
+    else:
+        dataset = gdalio.gdal.Open(path)
+        told += [dataset.GetMetadata(name) for name in ("", "IMAGE_STRUCTURE", "SUBDATASETS")]
+        told += [gdalio.gdal.Info(dataset), gdalio.gdal.Info(dataset, format="json")]
+    return str(told)
+
+
 def copy(path: str, chunk: int) -> bytes:
     """The first bytes of a file: opening it, and nothing more."""
     lib = gdalio.library()

@@ -314,3 +314,39 @@ def test_an_index_that_promises_packets_that_nobody_knows_leaves_windows_right(
         apart.call(jobs.play, *steps, options={"VSITLM_INDEX": str(index)}), ((10, 20, 30, 40), (100, 100, 60, 50))
     ):
         assert np.array_equal(read, pixels[:, top : top + height, left : left + width])
+
+
+NAMES = ["a.jph", "a.jhc", "a.jpc", "a.JP2", "a", "a.dat", "a?b.jp2"]
+"""Names of files, in folders of their own."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_window_of_a_file_of_any_name(name: str, tmp_path: Path) -> None:
+    pixels = noise(300, 200)
+    kind = "a.j2k" if name.endswith(("jhc", "jpc")) else "a.jp2"
+    path = opj.compress(tmp_path / kind, pixels, "-t", "128,128", "-n", "3", "-PLT").rename(tmp_path / name)
+    url = str(path).replace("?", "%3F")
+    assert np.array_equal(gdalio.read(window_path(url, (100, 120, 40, 50))), pixels[:, 120:170, 100:140])
+    reduced = gdalio.read(f"/vsitlm?overview=2&url={url}")
+    assert reduced.shape == (1, 150, 100)
+    assert np.array_equal(gdalio.read(window_path(url, (10, 20, 40, 50), 2)), reduced[:, 20:70, 10:50])
+    assert np.array_equal(gdalio.read(f"/vsitlm/{path}"), pixels)
+
+
+def test_a_path_whose_slashes_pathlib_has_folded_is_found(sample: Sample, tmp_path: Path) -> None:
+    folded = str(Path(f"/vsitlm/{sample.path}"))
+    assert "//" not in folded
+    assert gdalio.describe(folded) == gdalio.describe(f"/vsitlm/{sample.path}")
+    assert np.array_equal(gdalio.read(folded, ONE_TILE), sample.window(ONE_TILE))
+    with pytest.raises((gdalio.Failed, OSError), match="has two slashes"):
+        gdalio.read(f"/vsitlm{tmp_path}/missing.jp2")
+
+
+@pytest.mark.skipif(gdalio.rasterio is None, reason="rasterio's way to update")
+def test_opening_for_update_deletes_nothing_and_says_so_of_nothing(sample: Sample) -> None:
+    with gdalio.rasterio.open(f"/vsitlm/{sample.path}", "r+") as dataset:
+        assert dataset.overviews(1) == gdalio.describe(str(sample.path))["overviews"][0]
+        with pytest.raises(Exception) as failure:
+            dataset.update_tags(a=1)
+            dataset.write(sample.pixels)
+        assert "Deleting" not in str(failure.value)
