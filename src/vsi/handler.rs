@@ -95,10 +95,6 @@ pub(super) fn open(host: &'static dyn Host, name: &str, mode: &str) -> Result<Ha
         let error = Err(Error::ReadOnly { mode: mode.to_owned() }).in_file(&request.location.display());
         return error.inspect_err(|error: &Error| host.report(&error.chain(), Severity::OpenFailed));
     }
-    // GDAL opens the list of overviews for update where it does so with the file, and would then delete what it lists.
-    if mode.contains('+') && parse(name).is_ok_and(|request| request.view == View::Overviews) {
-        return Err(Error::not_found());
-    }
     let place = Place::new(host, name);
     let file = for_caller(host, |caller| {
         let before = place.main_files();

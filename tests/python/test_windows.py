@@ -340,13 +340,3 @@ def test_a_path_whose_slashes_pathlib_has_folded_is_found(sample: Sample, tmp_pa
     assert np.array_equal(gdalio.read(folded, ONE_TILE), sample.window(ONE_TILE))
     with pytest.raises((gdalio.Failed, OSError), match="has two slashes"):
         gdalio.read(f"/vsitlm{tmp_path}/missing.jp2")
-
-
-@pytest.mark.skipif(gdalio.rasterio is None, reason="rasterio's way to update")
-def test_opening_for_update_deletes_nothing_and_says_so_of_nothing(sample: Sample) -> None:
-    with gdalio.rasterio.open(f"/vsitlm/{sample.path}", "r+") as dataset:
-        assert dataset.overviews(1) == gdalio.describe(str(sample.path))["overviews"][0]
-        with pytest.raises(Exception) as failure:
-            dataset.update_tags(a=1)
-            dataset.write(sample.pixels)
-        assert "Deleting" not in str(failure.value)
