@@ -313,6 +313,9 @@ def overview_sizes(path: str) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("kind", SIZES)
 def test_the_list_is_that_of_the_plain_file(kind: str, levels: int, tmp_path: Path) -> None:
     (height, width), tiles = SIZES[kind]
+    smallest = min(height, width, *(int(side) for side in tiles[-1:] and tiles[-1].split(",")))
+    if 1 << levels > smallest:
+        pytest.skip("OpenJPEG does not code so many levels of so few pixels")
     pixels = noise(height, width, dtype="uint8")
     path = opj.compress(tmp_path / "listed.jp2", pixels, *tiles, "-n", str(levels + 1), "-PLT")
     place = f"/vsitlm/{path}"
