@@ -66,8 +66,8 @@ pub enum Error {
         /// What is missing, and what to set or make.
         what: String,
     },
-    /// A reduced view that the file does not have.
-    #[error("no overview by packets: {what}")]
+    /// A view, a reduced image or a window, that cannot be made of the file's packets.
+    #[error("its packets make no such view: {what}")]
     NoOverview {
         /// Why, and which there are.
         what: String,

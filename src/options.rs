@@ -78,7 +78,7 @@ pub(crate) struct Options {
     /// VSITLM_SIDECARS: whether side-cars of remote files are looked for.
     pub(crate) sidecars: bool,
     /// VSITLM_OVERVIEWS: whether JP2s have a list of reduced views beside them.
-    pub(crate) overviews: bool,
+    pub(crate) overviews: OverviewList,
     /// VSITLM_OVERVIEW_PREFETCH: a reduced view that needs no more bytes is fetched whole by its first read.
     pub(crate) overview_prefetch: u64,
     /// VSITLM_MERGE_GAP in bytes; `None` is AUTO.
@@ -106,6 +106,17 @@ pub(crate) struct Limits {
     pub(crate) connections: Option<usize>,
     /// VSITLM_MAX_REQUESTS_PER_MINUTE.
     pub(crate) per_minute: Option<usize>,
+}
+
+/// Which overviews are listed beside a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum OverviewList {
+    /// Those that GDAL lists for the plain file: the default.
+    OfGdal,
+    /// VSITLM_OVERVIEWS=ALL: every one that the file has packets of.
+    All,
+    /// VSITLM_OVERVIEWS=NO: none, so that GDAL makes its own.
+    None,
 }
 
 impl Options {
@@ -165,7 +176,11 @@ impl Options {
             )?,
             sot_probe: flag(get, "VSITLM_SOT_PROBE", true),
             sidecars: flag(get, "VSITLM_SIDECARS", false),
-            overviews: flag(get, "VSITLM_OVERVIEWS", true),
+            overviews: match text("VSITLM_OVERVIEWS") {
+                Some(value) if value.trim().eq_ignore_ascii_case("ALL") => OverviewList::All,
+                _ if flag(get, "VSITLM_OVERVIEWS", true) => OverviewList::OfGdal,
+                _ => OverviewList::None,
+            },
             overview_prefetch: bytes(get, "VSITLM_OVERVIEW_PREFETCH")?.unwrap_or(DEFAULT_PREFETCH),
             merge_gap,
             cache_size: bytes(get, "VSITLM_CACHE_SIZE")?.unwrap_or(DEFAULT_CACHE_SIZE),

@@ -35,11 +35,16 @@ async fn fetch(asked: Asked) -> Result<(Value, Vec<String>)> {
         let (file, warnings) = asked.block_on(request.clone(), open).await?;
         return Ok((told(file.fetch_all().await?), warnings));
     };
-    // What a window is made of, for which the headers of its tiles may be needed first.
-    let (whole, warnings) = asked.block_on(request.with(View::Whole), open).await?;
+    // What a window is made of. Where the headers of its tiles are needed for that, they are fetched first, by this task.
+    let (opened, warnings) = asked.block_on(request.clone(), open_window).await?;
     let fetched = async {
-        let headers = whole.fetch_headers(factor, &window).await?;
-        let (packets, _) = asked.block_on(request.with(View::Packets(factor, window)), open).await?;
+        let (headers, packets) = match opened {
+            Window::Packets(packets) => (Fetched { bytes: 0, requests: 0 }, packets?),
+            Window::NeedsHeaders(whole) => {
+                let headers = whole.fetch_headers(factor, &window).await?;
+                (headers, asked.block_on(request.with(View::Packets(factor, window)), open).await?.0)
+            }
+        };
         let Fetched { bytes, requests } = packets.fetch_all().await?;
         Ok::<_, Error>(Fetched { bytes: headers.bytes + bytes, requests: headers.requests + requests })
     };
@@ -97,6 +102,25 @@ fn open(request: &Request, caller: &Caller<'_>) -> Result<Arc<Lease>> {
     let file = file::open(request, caller)?;
     file.make_ready();
     Ok(file)
+}
+
+/// How far a window can be opened without a request of a thread's own.
+enum Window {
+    Packets(Result<Arc<Lease>>),
+    NeedsHeaders(Arc<Lease>),
+}
+
+fn open_window(request: &Request, caller: &Caller<'_>) -> Result<Window> {
+    let View::Window(factor, window) = request.view else { return Ok(Window::Packets(open(request, caller))) };
+    let packets = request.with(View::Packets(factor, window));
+    if let Some(packets) = file::at_hand(&packets, caller) {
+        return Ok(Window::Packets(Ok(packets)));
+    }
+    let whole = open(&request.with(View::Whole), caller)?;
+    match whole.needs_headers(factor, &window) {
+        Ok(true) => Ok(Window::NeedsHeaders(whole)),
+        _ => Ok(Window::Packets(open(&packets, caller))),
+    }
 }
 
 fn describe(request: &Request, caller: &Caller<'_>) -> Result<Value> {

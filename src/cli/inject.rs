@@ -9,7 +9,7 @@ use super::print::{complain, print, size};
 use crate::collect::locate;
 use crate::error::{Error, Result, ResultExt};
 use crate::index::{Record, RecordKey, build_index_blob, scan};
-use crate::layout::{Content, Layout, VirtualOffset, compose};
+use crate::layout::{Content, Layout, VirtualOffset, compose_to_keep};
 use crate::source::{Caller, Source, SourceOffset};
 
 #[derive(Debug, clap::Args)]
@@ -56,7 +56,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
     }
     let header = record.header.clone().unwrap_or_default();
     let structure = record.structure(&header, file_size).in_file(&name)?;
-    let layout = compose(&structure).in_file(&name)?;
+    let layout = compose_to_keep(&structure).in_file(&name)?;
     let mut failure = None;
     let written = write(output, |file| {
         copy(&layout, &*source, file).map_err(|error| match error {

@@ -106,7 +106,7 @@ impl VirtualFile {
 
     /// The factors of its reduced views.
     fn factors(&self) -> Vec<u32> {
-        let Some(known) = self.known.as_ref().filter(|_| self.may_have_overviews()) else { return Vec::new() };
-        layout::levels(&known.structure).take_while(|level| level.is_whole).map(|level| 1 << level.k).collect()
+        let Some(known) = &self.known else { return Vec::new() };
+        self.listed_levels(known).iter().map(|level| 1 << level.k).collect()
     }
 }

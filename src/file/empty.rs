@@ -1,6 +1,6 @@
 //! A tile without packets, in place of one that could not be read.
 //!
-//! GDAL's threads hide what fails (see `vsi::workers`), so a thread of theirs gets a tile that decodes to nothing, and its
+//! GDAL's threads hide what fails (see `vsi::hidden_failures`), so a thread of theirs gets a tile that decodes to nothing, and its
 //! pixels are thrown away. In a tile-part's body that is SOD and then empty packets: a packet header whose first bit is 0
 //! (T.800 B.10.3), with EPH behind it where the main header asks for that (A.8.2).
 
@@ -70,23 +70,40 @@ impl VirtualFile {
             (start, Content::Source(_)) => Some(start.0).filter(|start| *start == offset)?,
         };
         let before = self.layout.segments_from(VirtualOffset(start.checked_sub(1)?)).next();
-        let Some((_, Content::Inline(before))) = before else { return None };
-        let sot = before.len().checked_sub(usize::try_from(SOT_LENGTH).ok()?).and_then(|at| before.get(at..));
-        let head: &[u8] = match sot {
-            _ if before.ends_with(&SOD) => &[],
-            Some(sot) if sot.starts_with(&SOT) => &SOD,
-            _ => return None,
-        };
+        let Some((inline, Content::Inline(before))) = before else { return None };
+        let packet = empty_packet(None, self.header.as_ref()?.main.coding.eph);
+        let tile = |body, head| (!self.layout.units().is_empty()).then_some(EmptyTile { body, head, packet });
+        if let Some(at) = before.windows(SOT.len()).rposition(|marker| marker == SOT) {
+            let (head, length) = parse_header(before.get(at..)?)?;
+            let end = inline.0 + at as u64 + u64::from(length);
+            return tile((start < end && end <= self.size()).then_some(start..end)?, head);
+        }
+        if !before.ends_with(&SOD) {
+            return None;
+        }
         let mut segments = self.layout.segments_from(VirtualOffset(start));
-        // A window's view has empty packets between those of the source.
         let end = segments.find_map(|(start, content)| match content {
             Content::Inline(bytes) => (bytes.starts_with(&SOT) || bytes.starts_with(&EOC)).then_some((start.0, true)),
             Content::Source(range) => self.unit_at(range.start.0).is_none().then_some((start.0, false)),
         });
         let (end, true) = end? else { return None };
-        let packet = empty_packet(None, self.header.as_ref()?.main.coding.eph);
-        (!self.layout.units().is_empty()).then_some(EmptyTile { body: start..end, head, packet })
+        tile(start..end, &[])
     }
+}
+
+/// What a tile-part of which this much is inline still needs before its packets, and its length in bytes (Psot). Behind SOD
+/// a window's view may have empty packets already. `None` where its header is not whole.
+fn parse_header(tile_part: &[u8]) -> Option<(&'static [u8], u32)> {
+    let length = u32::from_be_bytes(tile_part.get(6..10)?.try_into().ok()?);
+    let mut rest = tile_part.get(usize::try_from(SOT_LENGTH).ok()?..)?;
+    if rest.is_empty() {
+        return Some((&SOD, length));
+    }
+    while !rest.starts_with(&SOD) {
+        let segment = u16::from_be_bytes(rest.get(2..4)?.try_into().ok()?);
+        rest = rest.get(2 + usize::from(segment)..)?;
+    }
+    Some((&[], length))
 }
 
 #[cfg(test)]
@@ -94,6 +111,7 @@ mod tests {
     use super::super::tests::{Case, case_of};
     use super::*;
     use crate::jp2::{LBox, made};
+    use crate::path::{View, Window};
 
     /// Where the bodies begin: behind the SOT marker segments of a file without a TLM of its own.
     fn bodies(case: &Case) -> Vec<u64> {
@@ -113,16 +131,46 @@ mod tests {
             let tile = case.file.empty_tile(*start).unwrap();
             let next = bodies.get(number + 1).map_or(trailer - 2, |next| next - 12);
             assert_eq!(tile.body, *start..next);
-            assert_eq!(case.file.empty_tile(start - 12).unwrap().body, tile.body, "from its SOT on");
+            // The first tile-part's SOD is inline.
+            let (header, head) = if number == 0 { (14, &[][..]) } else { (12, &SOD[..]) };
+            assert_eq!(case.file.empty_tile(start - header).unwrap().body, tile.body, "from its SOT on");
             assert!(case.file.empty_tile(start + 1).is_none(), "within its body");
             let mut buffer = vec![0xEE; 9000];
             let length = tile.read(*start, &mut buffer);
             assert_eq!(length as u64, next - start);
-            assert!(buffer.starts_with(&SOD) && buffer[2..length].iter().all(|byte| *byte == 0));
+            assert!(buffer.starts_with(head) && buffer[head.len()..length].iter().all(|byte| *byte == 0));
             assert!(buffer[length..].iter().all(|byte| *byte == 0xEE));
         }
         assert!(case.file.empty_tile(*trailer).is_none(), "a box is no tile");
         assert!(case.file.empty_tile(case.file.size()).is_none());
+    }
+
+    #[test]
+    fn stands_in_for_a_tile_of_a_window_that_begins_with_empty_packets() {
+        let made = made::File {
+            plt: true,
+            tile: 64,
+            width: 160,
+            height: 130,
+            precincts: 4,
+            packet: 300,
+            ..made::File::default()
+        };
+        let case = case_of("empty-window", &made);
+        let window = Window { x: 40, y: 50, width: 50, height: 30 };
+        let view = case.file.view(&crate::path::parse("x.jp2").unwrap().with(View::Packets(1, window))).unwrap();
+        let bytes = super::super::tests::materialise(&view, &made.bytes());
+        let sots: Vec<_> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(&SOT)).collect();
+        assert_eq!(sots.len(), 4);
+        let mut begin_empty = 0;
+        for sot in sots {
+            let end = sot + u32::from_be_bytes(bytes[sot + 6..sot + 10].try_into().unwrap()) as usize;
+            let tile = view.empty_tile(sot as u64).unwrap();
+            assert_eq!(tile.body.end, end as u64);
+            begin_empty += usize::from(bytes[..tile.body.start as usize].ends_with(&[0]));
+            assert!(view.empty_tile(tile.body.start + 1).is_none(), "within its body");
+        }
+        assert!(begin_empty > 0);
     }
 
     #[test]

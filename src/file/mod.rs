@@ -22,7 +22,7 @@ use once_cell::race::OnceBox;
 pub(crate) use describe::{Description, describe};
 use embedded::Embedded;
 pub(crate) use empty::EmptyTile;
-pub(crate) use open::{at_hand, file_id, open, wants_side_cars};
+pub(crate) use open::{at_hand, file_id, open, unfolded, wants_side_cars};
 pub(crate) use product::{bands, size};
 pub(crate) use read::Ahead;
 pub(crate) use registry::{FileId, Lease};
@@ -56,6 +56,9 @@ pub(crate) struct VirtualFile {
     known: Option<Known>,
     /// For a reduced view, what of it the index carries.
     embedded: Option<Embedded>,
+    /// For a window's dataset, the view that it shows, kept so that GDAL opens it without a request: GDAL hides what fails
+    /// there.
+    packets: Option<Arc<VirtualFile>>,
     /// Where it lies, if it was opened by its product's name.
     place: Option<Location>,
     /// The tiles of a large view that have been read.

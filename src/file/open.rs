@@ -20,6 +20,13 @@ pub(crate) fn wants_side_cars(location: &Location, caller: &Caller<'_>) -> bool 
     caller.access(location).is_ok_and(|access| access.options.sidecars)
 }
 
+/// `request` as it is meant: a relative path that leads nowhere is an absolute one, if that leads to something.
+/// `pathlib.Path` makes one slash of two.
+pub(crate) fn unfolded(request: Request) -> Request {
+    let exists = |request: &Request| matches!(&request.location, Location::Local(path) if path.exists());
+    request.with_first_slash().filter(|absolute| exists(absolute) && !exists(&request)).unwrap_or(request)
+}
+
 /// What `request` is opened as by `caller`.
 ///
 /// # Errors
@@ -40,9 +47,32 @@ pub(crate) fn at_hand(request: &Request, caller: &Caller<'_>) -> Option<Arc<Leas
 pub(crate) fn open(request: &Request, caller: &Caller<'_>) -> Result<Arc<Lease>> {
     let shown = request.location.display();
     let access = caller.access(&request.location).in_file(&shown)?;
-    let id = FileId::new(request, &access, caller);
+    open_with(request, &access, caller).map_err(|error| with_the_slash(request, error)).in_file(&shown)
+}
+
+/// Says of a relative path that leads nowhere how an absolute one is written.
+fn with_the_slash(request: &Request, error: Error) -> Error {
+    match error.root() {
+        Error::NotFound { .. } if request.with_first_slash().is_some() => Error::NotFound {
+            detail: String::new(),
+            check: "the path, which is relative: an absolute one has two slashes, as /vsitlm//data/x.jp2, of which \
+                    pathlib.Path makes one",
+        },
+        _ => error,
+    }
+}
+
+fn open_with(request: &Request, access: &Access, caller: &Caller<'_>) -> Result<Arc<Lease>> {
+    let shown = request.location.display();
+    let id = FileId::new(request, access, caller);
     if let Some(file) = registry::get().live(&id) {
         return Ok(file);
+    }
+    if let View::Packets(factor, window) = request.view {
+        let dataset = FileId::new(&request.with(View::Window(factor, window)), access, caller);
+        if let Some(file) = registry::get().packets_of(&dataset) {
+            return Ok(registry::get().lease(id, file));
+        }
     }
     if let Some(file) = registry::get().recent(&id, &access.options) {
         if file.is_still_at(&request.location, caller) {
@@ -51,7 +81,12 @@ pub(crate) fn open(request: &Request, caller: &Caller<'_>) -> Result<Arc<Lease>>
         registry::get().forget(&file);
     }
     if request.view != View::Whole {
-        let view = || open(&request.with(View::Whole), caller)?.view(request);
+        let is_known = request.location.is_jp2() || matches!(request.location, Location::Product { .. });
+        let view = || match is_known {
+            true => open_with(&request.with(View::Whole), access, caller)?.view(request),
+            // By its name it is none, so under that the file is passed on as it is.
+            false => open_at(request, access.clone(), caller, None)?.view(request),
+        };
         let view = match view() {
             // The row is set aside by now: without it the file is a miss.
             Err(Error::Row { .. } | Error::Changed { .. }) => view(),
@@ -62,7 +97,7 @@ pub(crate) fn open(request: &Request, caller: &Caller<'_>) -> Result<Arc<Lease>>
     }
     let file = match &request.location {
         Location::Product { .. } => product::open(request, &access.options, caller).in_file(&shown)?,
-        _ => open_at(request, access, caller, None).in_file(&shown)?,
+        _ => open_at(request, access.clone(), caller, None).in_file(&shown)?,
     };
     Ok(registry::get().lease(id, Arc::new(file)))
 }
@@ -75,7 +110,7 @@ pub(super) fn open_at(
     rows: Option<Rows<'_>>,
 ) -> Result<VirtualFile> {
     let source = caller.open(&request.location, &access)?;
-    let opened = match request.location.is_jp2() {
+    let opened = match request.is_of_jp2() {
         true => open_jp2(&*source, request, &access, caller, rows)?,
         false => pass(&*source)?,
     };
@@ -117,6 +152,7 @@ impl VirtualFile {
             last_modified,
             known,
             embedded: None,
+            packets: None,
             place: None,
             read_tiles: std::iter::repeat_with(AtomicBool::default).take(tiles.unwrap_or(0) as usize).collect(),
         }

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::index::{self, Record};
 use crate::jp2::{MainHeader, PartPackets, TilePart, TilePartHead, no_factor};
 use crate::layout::{self, Layout, Level, build_overviews};
+use crate::options::OverviewList;
 use crate::path::{Request, View};
 
 impl VirtualFile {
@@ -30,17 +31,22 @@ impl VirtualFile {
             View::Whole => return Err(Error::read("a file is no view of itself")),
             View::Overviews => self.overviews(known, request)?,
             View::Reduced(factor) => self.reduced(known, factor)?,
-            View::Window(factor, window) => self.window(known, request, factor, &window)?,
+            View::Window(factor, window) => return self.window(known, request, factor, &window),
             View::Packets(factor, window) => self.window_packets(known, factor, &window)?,
         };
-        let (expected, last_modified) = (self.expected.clone(), self.last_modified);
-        let opened = Opened { layout, expected, last_modified, known: None };
-        let file = Self::new(self.name.clone(), self.source.clone(), self.access.clone(), opened);
         let embedded = match request.view {
             View::Reduced(factor) => Embedded::of(known, factor),
             _ => None,
         };
-        Ok(Self { embedded, header: self.header.clone(), ..file })
+        Ok(Self { embedded, ..self.part(layout) })
+    }
+
+    /// Another file of this one's bytes.
+    pub(super) fn part(&self, layout: Layout) -> Self {
+        let (expected, last_modified) = (self.expected.clone(), self.last_modified);
+        let opened = Opened { layout, expected, last_modified, known: None };
+        let file = Self::new(self.name.clone(), self.source.clone(), self.access.clone(), opened);
+        Self { header: self.header.clone(), ..file }
     }
 
     /// Whether GDAL is to be told of a list of overviews: by what is known without reading anything.
@@ -50,11 +56,36 @@ impl VirtualFile {
             Some(packets) => packets.is_err(),
             None => is_untold(known.structure.main(), known.structure.tile_parts.parts()),
         };
-        self.access.options.overviews
+        let main = known.structure.main();
+        // The pixels of sub-sampled components are not those of GDAL's own overviews where tiles divide them.
+        let is_exact = main.siz.tiles() == 1 || main.siz.components.iter().all(|c| (c.dx, c.dy) == (1, 1));
+        let wanted = match self.access.options.overviews {
+            OverviewList::None => false,
+            OverviewList::OfGdal => is_exact && layout::listed_by_gdal(main) > 0,
+            OverviewList::All => true,
+        };
+        wanted
             && !without
             // GDAL lists none where samples are indexes into a palette: their averages are none.
             && !known.structure.header.has_palette()
             && layout::levels(&known.structure).next().is_some_and(|level| level.is_whole)
+    }
+
+    /// The levels that are to be listed, the finest first, by what is known without reading anything: those that GDAL lists
+    /// for the plain file, so that a decimated read takes the same one, or none where a view of one of them is missing.
+    pub(super) fn listed_levels(&self, known: &Known) -> Vec<Level> {
+        if !self.may_have_overviews() {
+            return Vec::new();
+        }
+        let whole = layout::levels(&known.structure).take_while(|level| level.is_whole);
+        match self.access.options.overviews {
+            OverviewList::All => whole.collect(),
+            OverviewList::OfGdal => {
+                let count = layout::listed_by_gdal(known.structure.main()).into();
+                Some(whole.take(count).collect::<Vec<_>>()).filter(|levels| levels.len() == count).unwrap_or_default()
+            }
+            OverviewList::None => Vec::new(),
+        }
     }
 
     fn overviews(&self, known: &Known, request: &Request) -> Result<Layout> {
@@ -69,7 +100,8 @@ impl VirtualFile {
     /// # Errors
     /// [`Error::NotFound`] where there are none.
     pub(super) fn overview_levels(&self, known: &Known) -> Result<Vec<Level>> {
-        if !self.may_have_overviews() {
+        let wanted = self.listed_levels(known);
+        if wanted.is_empty() {
             return Err(Error::not_found());
         }
         self.check_georeference(known)?;
@@ -77,17 +109,16 @@ impl VirtualFile {
         let parts = self.packets(known)?;
         // Marker segments of tile-parts may forbid more than the main header's do.
         let plain = parts.iter().all(|part| part.segments.is_empty());
-        let is_there = |level: &Level| {
-            level.is_whole && (plain || layout::reduce(&known.structure, &parts, level.k, false, &[]).is_ok())
-        };
-        let levels: Vec<Level> = layout::levels(&known.structure).take_while(is_there).collect();
-        if levels.is_empty() {
+        let is_there = |level: &&Level| plain || layout::reduce(&known.structure, &parts, level.k, false, &[]).is_ok();
+        let levels: Vec<Level> = wanted.iter().take_while(is_there).copied().collect();
+        let is_whole = self.access.options.overviews == OverviewList::All || levels.len() == wanted.len();
+        if levels.is_empty() || !is_whole {
             return Err(Error::not_found());
         }
         Ok(levels)
     }
 
-    fn reduced(&self, known: &Known, factor: u32) -> Result<Layout> {
+    pub(super) fn reduced(&self, known: &Known, factor: u32) -> Result<Layout> {
         let k = factor.checked_ilog2().filter(|k| *k > 0 && factor.is_power_of_two());
         let Some(k) = k.and_then(|k| u8::try_from(k).ok()) else {
             let levels = layout::levels(&known.structure).last().map_or(0, |level| level.k);
@@ -163,13 +194,13 @@ pub(super) fn by_heads(main: &MainHeader, parts: &[TilePart]) -> Option<Result<A
     let levels = main.coding.default.levels;
     let part = |part: &TilePart| PartPackets::by_resolution(part.head.as_ref()?, levels);
     let packets: Option<Arc<[PartPackets]>> = parts.iter().map(part).collect();
-    let what = "its row does not tell where the resolutions end: the file has no PLT, or one that is wrong";
+    let what = "its row does not record where the resolutions end: the file has no PLT, or one that is wrong";
     let untold = || is_untold(main, parts).then(|| Err(Error::NoOverview { what: what.into() }));
     packets.map(Ok).or_else(untold)
 }
 
 /// Whether headers that have been read do not tell how long the packets are.
-fn is_untold(main: &MainHeader, parts: &[TilePart]) -> bool {
+pub(super) fn is_untold(main: &MainHeader, parts: &[TilePart]) -> bool {
     let is_plain = |part: &TilePart| part.head.as_ref().is_some_and(TilePartHead::is_plain);
     let has_ends = |part: &TilePart| part.head.as_ref().is_some_and(|head| !head.resolution_ends.is_empty());
     !parts.iter().all(has_ends) && main.coding.is_by_resolution() && parts.iter().all(is_plain)

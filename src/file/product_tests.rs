@@ -198,7 +198,7 @@ fn views_of_a_product_path_are_those_of_the_file() {
     let [[place, ..], _] = world.places(0);
     world.index(vec![row(&world.l2a, split(&place).1, 300)]);
     world.put(&place, 300);
-    let list = world.open(&format!("{}/B03_20m.jp2.ovr", world.l2a), "eodata", &[]).unwrap();
+    let list = world.open(&format!("{}/B03_20m.jp2.ovr", world.l2a), "eodata", &[("VSITLM_OVERVIEWS", "ALL")]).unwrap();
     let mut text = vec![0; list.size() as usize];
     list.read_at(0, &mut text, &mut crate::file::Ahead::default()).unwrap();
     let text = String::from_utf8(text).unwrap();

@@ -15,8 +15,11 @@ use crate::{source, trace};
 /// one, too.
 const RECENT: u64 = 16 << 20;
 
-/// The least that a file weighs: a local one has a descriptor open.
+/// The least that a local file weighs: it has a descriptor open.
 const LIGHTEST: u64 = RECENT / 128;
+
+/// What a file weighs besides its layout: names, options, its header.
+const LIGHT: u64 = 4 << 10;
 
 /// How many bytes findings about rows may weigh. One that goes costs a request.
 const FINDINGS: u64 = 4 << 20;
@@ -144,6 +147,20 @@ impl Registry {
         self.state().recent.get(id).filter(|file| *file.access.options == *options).cloned()
     }
 
+    /// What the window's dataset of this name shows, as long as the dataset is known, whatever the options of the thread
+    /// are that GDAL opens it on.
+    pub(super) fn packets_of(&self, dataset: &FileId) -> Option<Arc<VirtualFile>> {
+        let mut state = self.state();
+        let open = state.open.get(dataset).and_then(Weak::upgrade);
+        let packets = match &open {
+            Some(lease) => lease.packets.clone(),
+            None => state.recent.get(dataset).and_then(|file| file.packets.clone()),
+        };
+        drop(state);
+        drop(open); // closes a file, which must not happen under the lock
+        packets
+    }
+
     /// Opens a file by this name; where another thread has done so meanwhile, that one is it.
     pub(super) fn lease(&self, id: FileId, file: Arc<VirtualFile>) -> Arc<Lease> {
         let mut state = self.state();
@@ -155,7 +172,7 @@ impl Registry {
         state.open.insert(id.clone(), Arc::downgrade(&lease));
         // What it holds of the index is to go with the last handle.
         if file.embedded.is_none() {
-            let weight = file.layout.weight().max(LIGHTEST);
+            let weight = file.weight();
             let gone = state.recent.put(id, file, weight);
             drop(state);
             drop(gone); // closes files, which must not happen under the lock
@@ -205,6 +222,15 @@ impl Registry {
     /// Whether this warning is given for the first time.
     pub(super) fn is_news(&self, warning: &str) -> bool {
         insert(&mut self.state().warned, warning.to_owned())
+    }
+}
+
+impl VirtualFile {
+    /// What keeping it takes, roughly, in bytes.
+    fn weight(&self) -> u64 {
+        let packets = self.packets.as_ref().map_or(0, |packets| packets.layout.weight());
+        let weight = LIGHT + self.layout.weight() + packets;
+        if self.source.is_cheap() { weight.max(LIGHTEST) } else { weight }
     }
 }
 

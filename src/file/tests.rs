@@ -53,7 +53,8 @@ pub(super) fn case_with(
 
 /// A caller with these options, without a store on the disk.
 pub(super) fn caller(set: &[(&str, &str)]) -> Caller<'static> {
-    Caller::of_options(&[&[("VSITLM_MERGE_GAP", "100"), ("VSITLM_CACHE_DIR", "NO")], set].concat())
+    let usual = [("VSITLM_MERGE_GAP", "100"), ("VSITLM_CACHE_DIR", "NO"), ("VSITLM_OVERVIEWS", "ALL")];
+    Caller::of_options(&[set, &usual].concat())
 }
 
 /// How such a caller reaches a file.
@@ -139,10 +140,10 @@ fn a_tile_is_one_request() {
 fn probes_stop_at_inline_bytes_only_where_they_may() {
     let case = case("probes", &made::File { packet: 3000, ..made::File::default() }, |_| ());
     let sot = sots(&case)[0] as u64;
-    assert_eq!(case.file.probe(sot - 100, 1024), Some(112), "from the main header past the first SOT");
+    assert_eq!(case.file.probe(sot - 100, 1024), Some(114), "from the main header past the first SOT and SOD");
     assert_eq!(case.file.probe(0, sot + 12), None, "nothing of a body is asked for");
     assert_eq!(case.file.probe(sot, 1025), None, "no decoder's look");
-    assert_eq!(case.file.probe(sot + 12, 1024), None, "in a body");
+    assert_eq!(case.file.probe(sot + 14, 1024), None, "in a body");
     assert_eq!(case.file.probe(case.file.size() - 2, 1024), None, "at the end");
 }
 
@@ -160,7 +161,7 @@ fn reading_on_in_order_fetches_ahead() {
     let case = case("ahead", &made, |_| ());
     let mut ahead = Ahead::default();
     let sots = sots(&case);
-    let tile = |number: usize, ahead: &mut Ahead| read(&case.file, sots[number] as u64 + 12, 2000, ahead);
+    let tile = |number: usize, ahead: &mut Ahead| read(&case.file, sots[number] as u64 + 14, 2000, ahead);
     tile(0, &mut ahead);
     tile(1, &mut ahead);
     assert_eq!(case.memory.cost().0, 2, "two neighbours may be a window's");

@@ -5,8 +5,12 @@
 //! ```
 //!
 //! Which packets these are is known by the length of each: from the index (`vsitlm index --packets`), or from the PLT
-//! marker segment of the tile's own header, for one small request. Where the file does not tell them, the VRT shows a part
-//! of the whole image: right, at the price of whole tiles.
+//! marker segment of the tile's own header, for one small request. Where neither has them, the VRT shows a part of the whole
+//! image: right, at the price of whole tiles.
+//!
+//! GDAL opens what a VRT shows when it is first read, and keeps what failed to open in its pool of datasets: later reads are
+//! zeros, without an error (3.6 to 3.12). So the lengths are found when the window's path is opened, and the view that is
+//! made of them is kept with it: opening `?packets=…` makes no request then.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -14,11 +18,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use once_cell::race::OnceBox;
 
-use super::overviews::by_heads;
+use super::overviews::is_untold;
 use super::{Known, VirtualFile};
 use crate::error::{Error, Result};
 use crate::index;
-use crate::jp2::{MainHeader, PartLengths, TilePackets, by_tile, no_factor};
+use crate::jp2::{MainHeader, PartLengths, SOT_LENGTH, TilePackets, TilePart, by_tile, no_factor};
 use crate::layout::{self, Layout, Part, Place, Vrt};
 use crate::options::Options;
 use crate::path::{Request, View, Window};
@@ -44,23 +48,26 @@ impl Lengths {
 }
 
 impl VirtualFile {
-    /// The text of a VRT that shows `window` of the image at 1/factor.
-    pub(super) fn window(&self, known: &Known, request: &Request, factor: u32, window: &Window) -> Result<Layout> {
+    /// A VRT that shows `window` of the image at 1/factor, and with it what it shows.
+    pub(super) fn window(&self, known: &Known, request: &Request, factor: u32, window: &Window) -> Result<Self> {
         let main = known.structure.main();
         let k = exponent(factor, main)?;
         let size = layout::size_at(main, k)?;
         window.check(size)?;
         let place = layout::place(&known.structure, k, window);
-        let part = match place.and_then(|place| self.check_told(known, main, &place).map(|()| place)) {
-            Ok(place) => Part {
-                path: path(request, View::Packets(factor, *window)),
-                size: place.image(),
-                tile: layout::tile_at(main, k),
-                from: place.inside(),
-            },
+        let made = place.and_then(|place| Ok((self.packets_at(known, &place)?, place)));
+        let (part, packets) = match made {
+            Ok((packets, place)) => {
+                let path = path(request, View::Packets(factor, *window));
+                let (size, tile, from) = (place.image(), layout::tile_at(main, k), place.inside());
+                (Part { path, size, tile, from }, Some(Arc::new(self.part(packets))))
+            }
             Err(Error::NoOverview { .. }) => {
                 let view = if factor == 1 { View::Whole } else { View::Reduced(factor) };
-                Part { from: *window, ..Part::whole(path(request, view), size, main, k) }
+                if factor > 1 {
+                    self.reduced(known, factor)?;
+                }
+                (Part { from: *window, ..Part::whole(path(request, view), size, main, k) }, None)
             }
             Err(error) => return Err(error),
         };
@@ -72,23 +79,17 @@ impl VirtualFile {
         // GDAL lists the sources of a VRT by their names. So the source is a VRT in itself, whose text is its name: what
         // users are shown has the window's pixels, and no others.
         let inner = Part::whole(vrt(part, None), size, main, k);
-        Ok(layout::text(vrt(inner, georeference).as_bytes()))
-    }
-
-    /// Whether the lengths of the packets of a window's tiles are told: by the row, if it tells where resolutions end,
-    /// which is of those lengths, else by the tiles' own headers.
-    fn check_told(&self, known: &Known, main: &MainHeader, place: &Place<'_>) -> Result<()> {
-        match by_heads(main, known.structure.tile_parts.parts()) {
-            Some(told) => told.map(drop),
-            None => self.find_lengths(known, main, place.tiles()),
-        }
+        Ok(Self { packets, ..self.part(layout::text(vrt(inner, georeference).as_bytes())) })
     }
 
     /// The JP2 that is right within `window` of the image at 1/factor.
     pub(super) fn window_packets(&self, known: &Known, factor: u32, window: &Window) -> Result<Layout> {
         let main = known.structure.main();
-        let place = layout::place(&known.structure, exponent(factor, main)?, window)?;
-        self.find_lengths(known, main, place.tiles())?;
+        self.packets_at(known, &layout::place(&known.structure, exponent(factor, main)?, window)?)
+    }
+
+    fn packets_at(&self, known: &Known, place: &Place<'_>) -> Result<Layout> {
+        self.find_lengths(known, known.structure.main(), place.tiles())?;
         let all = known.structure.tile_parts.tiles();
         let packets = |tile: u16| known.lengths.of(tile, all)?.get().map(|found| &**found);
         place.compose(&packets, self.access.options.merge_gap)
@@ -109,13 +110,18 @@ impl VirtualFile {
         if known.lengths.missing(tiles, all).is_empty() {
             return Ok(());
         }
-        for (tile, packets) in told_by_row(known, main) {
-            // What the row tells wrongly, the tile's own header tells.
+        for (tile, packets) in recorded(known, main) {
+            // Where the row is wrong, the tile's own header may be right.
             let _: Result<()> = keep(tile, packets);
         }
         let missing = known.lengths.missing(tiles, all);
         if missing.is_empty() {
             return Ok(());
+        }
+        let is_missing = |part: &&TilePart| missing.contains(&part.tile);
+        if is_untold(main, parts) || parts.iter().filter(is_missing).any(has_no_plt) {
+            let what = "the lengths of its packets are not known: it has no PLT, or one that is wrong";
+            return Err(Error::NoOverview { what: what.into() });
         }
         for (tile, packets) in index::read_tiles(&self.source, main, parts, &missing, &self.access.options)? {
             keep(tile, packets)?;
@@ -133,7 +139,16 @@ impl VirtualFile {
         let place = layout::place(&known.structure, exponent(factor, main)?, window)?;
         let missing = known.lengths.missing(place.tiles(), known.structure.tile_parts.tiles());
         let parts = known.structure.tile_parts.parts().iter();
-        Ok(parts.filter(|part| missing.contains(&part.tile)).map(index::header_range).collect())
+        let is_worth_it = |part: &&TilePart| missing.contains(&part.tile) && !has_no_plt(part);
+        Ok(parts.filter(is_worth_it).map(index::header_range).collect())
+    }
+
+    /// Whether [`super::Lease::fetch_headers`] has anything to fetch.
+    ///
+    /// # Errors
+    /// As those of [`VirtualFile::view`].
+    pub(crate) fn needs_headers(&self, factor: u32, window: &Window) -> Result<bool> {
+        Ok(!self.missing_headers(factor, window)?.is_empty())
     }
 
     /// The options by which units are fetched: those of a window's view are the requests that are worth making.
@@ -145,8 +160,13 @@ impl VirtualFile {
     }
 }
 
-/// The packets of the tiles whose headers hold nothing but PLT and COM, as far as the row tells them.
-fn told_by_row(known: &Known, main: &MainHeader) -> Vec<(u16, TilePackets)> {
+/// Whether the tile-part's header is known to be SOT and SOD alone.
+fn has_no_plt(part: &TilePart) -> bool {
+    part.head.as_ref().is_some_and(|head| u64::from(head.packets) == SOT_LENGTH + 2)
+}
+
+/// The packets of the tiles whose headers hold nothing but PLT and COM, as far as the row records them.
+fn recorded(known: &Known, main: &MainHeader) -> Vec<(u16, TilePackets)> {
     let parts = known.structure.tile_parts.parts();
     let lengths = known.record.packets.as_ref().map(|packets| packets.lengths(parts));
     let lengths = match lengths {

@@ -4,9 +4,10 @@ use super::tests::{Case, case_with, materialise, read};
 use super::view_tests::{case, reads, request};
 use super::*;
 use crate::error::Error;
-use crate::index::scan;
+use crate::index::{Record, scan};
 use crate::jp2::made;
 use crate::path::{View, Window};
+use crate::source::OpenBy;
 use crate::source::memory::Memory;
 
 /// The packets of a window, which the VRT of the window names.
@@ -69,12 +70,48 @@ fn windows_of_one_tile_read_its_header_once() {
 }
 
 #[test]
-fn the_text_of_a_window_needs_the_row_alone() {
+fn a_window_knows_its_packets_when_it_is_opened() {
     let case = case("window-text", &fine(), &[]);
-    let view = View::Window(1, Window { x: 1, y: 2, width: 3, height: 4 });
-    let text = case.file.view(&request(view)).unwrap();
+    let window = Window { x: 1, y: 2, width: 3, height: 4 };
+    let text = case.file.view(&request(View::Window(1, window))).unwrap();
     assert!(read(&text, 0, 20, &mut Ahead::default()).starts_with(b"<VRTDataset"));
-    assert_eq!(case.memory.rounds(), 0);
+    assert_eq!(case.memory.rounds(), 1, "the header of its tile");
+    let kept = text.packets.unwrap();
+    assert_eq!(kept.layout, packets(&case, 1, window).layout);
+    assert_eq!(case.memory.rounds(), 1);
+}
+
+#[test]
+fn what_a_window_shows_is_opened_without_a_request_as_long_as_the_window_is_known() {
+    let memory = Arc::new(Memory::new("mem://window-kept", fine().bytes()));
+    let files = OpenBy(|_: &str| Ok(memory.clone() as Arc<dyn Source>));
+    let caller = |options| super::tests::caller(options).with_files(Box::leak(Box::new(files)));
+    let (one, other) = (caller(&[]), super::tests::caller(&[("VSITLM_CACHE_SIZE", "1MB")]));
+    let window = Window { x: 1, y: 2, width: 3, height: 4 };
+    let whole = crate::path::parse("/vsimem/kept.jp2").unwrap();
+    drop(open(&whole.with(View::Window(1, window)), &one).unwrap());
+    let rounds = memory.rounds();
+    // Another thread's options, and no way to the file.
+    let packets = open(&whole.with(View::Packets(1, window)), &other).unwrap();
+    assert!(packets.size() > 0);
+    assert_eq!(memory.rounds(), rounds);
+}
+
+#[test]
+fn a_row_that_promises_lengths_that_the_headers_lack_leaves_a_part_of_the_whole() {
+    let unknown = made::File { plt: false, ..fine() };
+    let change = |record: &mut Record| {
+        for part in &mut record.parts {
+            let head = part.head.as_mut().unwrap();
+            head.resolution_ends = vec![head.packets, head.packets, part.length];
+        }
+    };
+    let case = case_with("window-promised", &unknown, &[], |_| Ok(()), change);
+    let view = case.file.view(&request(View::Window(1, Window { x: 1, y: 2, width: 3, height: 4 }))).unwrap();
+    assert!(view.packets.is_none());
+    let text = String::from_utf8(read(&view, 0, 100_000, &mut Ahead::default())).unwrap();
+    assert!(text.contains("/vsitlm/x.jp2&lt;/SourceFilename"), "{text}");
+    assert_eq!(case.memory.rounds(), 0, "that there is no PLT is known");
 }
 
 #[test]
@@ -86,7 +123,8 @@ fn a_window_whose_header_does_not_tell_is_a_part_of_the_whole() {
     };
     let window = Window { x: 1, y: 2, width: 3, height: 4 };
     assert!(text(View::Window(1, window)).contains("/vsitlm/x.jp2&lt;/SourceFilename"));
-    assert!(text(View::Window(2, window)).contains("/vsitlm?overview=2&amp;amp;url=x.jp2&lt;/SourceFilename"));
+    // What the dataset would show cannot be opened, which GDAL hides.
+    assert!(matches!(case.file.view(&request(View::Window(2, window))), Err(Error::NoOverview { .. })));
     assert!(matches!(case.file.view(&request(View::Packets(1, window))), Err(Error::NoOverview { .. })));
 }
 

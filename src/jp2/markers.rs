@@ -340,6 +340,13 @@ pub(crate) struct Sot {
     pub(crate) parts: u8,
 }
 
+impl std::fmt::Display for Sot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { tile, length, part, parts } = self;
+        write!(f, "tile-part {part} of tile {tile}, of {length} bytes (TNsot {parts})")
+    }
+}
+
 impl Sot {
     /// Parses the segment that stands at `offset`; `bytes` holds at least its 12 bytes, or the file ends.
     pub(crate) fn parse(bytes: &[u8], offset: u64) -> Result<Self> {

@@ -9,6 +9,13 @@ use crate::jp2::{
 };
 use crate::source::SourceOffset;
 
+/// Start of data (T.800 A.4.3).
+const SOD: [u8; 2] = [0xFF, 0x93];
+const SOD_LENGTH: u64 = 2;
+
+/// The bytes of a tile-part's header that has no marker segments: SOT and SOD.
+const HEADER_LENGTH: u32 = 14;
+
 /// The file as it is: every byte from the source.
 pub(crate) fn pass(file_size: u64) -> Layout {
     let mut layout = Builder::default();
@@ -29,7 +36,22 @@ pub(crate) fn text(bytes: &[u8]) -> Layout {
 /// more than a merged tile-part may; packed packet headers), and where the file has a TLM of its own, the file is passed
 /// on as it is, its header inline. A TLM that contradicts the structure is replaced, or hidden: decoders that believe it
 /// (OpenJPEG 2.5.3 and later) would give wrong pixels, or fail.
+///
+/// GDAL walks the codestream's markers to the first SOD for what it says of a file's compression. So the header of the
+/// first tile-part is inline, where the row records what it is: SOT and SOD, without the PLT and COM between them.
 pub(crate) fn compose(structure: &Structure) -> Result<Layout> {
+    compose_by(structure, true)
+}
+
+/// The same, to be kept as a file: the first tile-part has the header that it had.
+///
+/// # Errors
+/// As [`compose`].
+pub(crate) fn compose_to_keep(structure: &Structure) -> Result<Layout> {
+    compose_by(structure, false)
+}
+
+fn compose_by(structure: &Structure, is_served: bool) -> Result<Layout> {
     let Structure { file_size, header, tile_parts, codestream_end } = structure;
     let Header { bytes, main } = &**header;
     let is_true = |told: Vec<(u16, u32)>| told.into_iter().eq(tile_parts.parts().iter().map(|p| (p.tile, p.length)));
@@ -39,7 +61,10 @@ pub(crate) fn compose(structure: &Structure) -> Result<Layout> {
     let mut bytes = bytes.to_vec();
     main.hide_tlm(&mut bytes);
     let keep = || Ok(keep(structure, &bytes));
-    let Some(tiles) = merge(tile_parts.parts(), main) else { return keep() };
+    let Some(mut tiles) = merge(tile_parts.parts(), main) else { return keep() };
+    if let (true, Some(first), Some(part)) = (is_served, tiles.first_mut(), tile_parts.parts().first()) {
+        first.shorten(part);
+    }
     let entries: Vec<_> = tiles.iter().map(|tile| (tile.index, tile.length)).collect();
     let tlm = build_tlm(&entries);
     let stream: u64 = tiles.iter().map(|tile| u64::from(tile.length)).sum();
@@ -91,7 +116,13 @@ fn keep(structure: &Structure, header: &[u8]) -> Layout {
             if number > 0 {
                 layout.push_inline(&alike(part));
             }
-            layout.push_source(part.offset + SOT_LENGTH..part.end());
+            let mut start = part.offset + SOT_LENGTH;
+            if number == 0 && part.head.as_ref().is_some_and(|head| u64::from(head.packets) == SOT_LENGTH + SOD_LENGTH)
+            {
+                layout.push_inline(&SOD);
+                start += SOD_LENGTH;
+            }
+            layout.push_source(start..part.end());
             at = part.end();
         }
     }
@@ -101,12 +132,17 @@ fn keep(structure: &Structure, header: &[u8]) -> Layout {
 
 /// The units that `parts` make.
 fn units(parts: &[TilePart], as_built: bool) -> Vec<Unit> {
-    let unit = |part: &TilePart| Unit {
+    let first = parts.first().and_then(|part| part.head.as_ref()).filter(|head| head.is_plain());
+    let unit = |(number, part): (usize, &TilePart)| Unit {
         range: SourceOffset(part.offset)..SourceOffset(part.end()),
-        sot: Some(ExpectedSot { tile_part: (part.tile, part.length), as_built }),
+        sot: Some(ExpectedSot {
+            tile_part: (part.tile, part.length),
+            as_built,
+            packets: first.filter(|_| number == 0).map(|head| head.packets),
+        }),
         tile: part.tile.into(),
     };
-    parts.iter().map(unit).collect()
+    parts.iter().enumerate().map(unit).collect()
 }
 
 /// A tile that has become one tile-part.
@@ -116,6 +152,18 @@ struct Tile {
     length: u32,
     /// What follows the SOT marker segment.
     pieces: Vec<Piece>,
+}
+
+impl Tile {
+    /// Puts SOD in place of the header of the tile-part, which is the tile's only one, where it has nothing to keep.
+    fn shorten(&mut self, part: &TilePart) {
+        let Some(head) = part.head.as_ref().filter(|head| head.is_plain()) else { return };
+        let packets = part.length.checked_sub(head.packets).and_then(|packets| packets.checked_add(HEADER_LENGTH));
+        if let (Some(length), [Piece::Source(_)]) = (packets, self.pieces.as_slice()) {
+            self.length = length;
+            self.pieces = vec![Piece::Inline(&SOD), Piece::Source(part.offset + u64::from(head.packets)..part.end())];
+        }
+    }
 }
 
 /// A stretch of a merged tile-part.
@@ -150,7 +198,7 @@ fn merge_tile(parts: &[&TilePart], main: &MainHeader) -> Option<Tile> {
     let head = first.head.as_ref().filter(|head| head.droppable && !main.has_ppm())?;
     let mut pieces = vec![
         Piece::Source(first.offset + SOT_LENGTH..first.offset + u64::from(head.kept)),
-        Piece::Inline(&[0xFF, 0x93]),
+        Piece::Inline(&SOD),
         Piece::Source(first.offset + u64::from(head.packets)..first.end()),
     ];
     let mut length = u64::from(head.kept) + 2 + u64::from(first.length.checked_sub(head.packets)?);
@@ -219,8 +267,44 @@ pub(super) mod tests {
     /// Checks a virtual file against the file that it is of.
     fn check(made: &made::File) -> Vec<u8> {
         let file = made.bytes();
+        let served = compose(&structure(&file)).unwrap();
+        check_layout(made, &file, &served);
+        check_layout(made, &file, &compose_to_keep(&structure(&file)).unwrap())
+    }
+
+    #[test]
+    fn the_header_of_the_first_tile_part_is_inline() {
+        for plt in [false, true] {
+            for parts in [1, 3] {
+                let file = made::File { plt, parts, ..made::File::default() }.bytes();
+                let layout = compose(&structure(&file)).unwrap();
+                let first = layout.segments_from(VirtualOffset(0)).next().unwrap().1.clone();
+                let Content::Inline(first) = first else { panic!("the header is inline") };
+                assert!(first.ends_with(&SOD));
+                assert_eq!(layout.units()[0].range.start.0, structure(&file).tile_parts.parts()[0].offset);
+            }
+        }
+        let file = made::File { tlm: true, ..made::File::default() }.bytes();
         let layout = compose(&structure(&file)).unwrap();
-        let out = materialise(&layout, &file);
+        assert!(
+            matches!(layout.segments_from(VirtualOffset(0)).next(), Some((_, Content::Inline(first))) if first.ends_with(&SOD))
+        );
+        assert_eq!(materialise(&layout, &file), file);
+    }
+
+    #[test]
+    fn a_row_that_is_wrong_about_the_first_header_is_found_out() {
+        let file = made::File { plt: true, ..made::File::default() }.bytes();
+        let unit = compose(&structure(&file)).unwrap().units()[0].clone();
+        let bytes = &file[unit.range.start.0 as usize..];
+        assert!(unit.check_sot(bytes).is_ok() && unit.check_sot(&bytes[..12]).is_ok());
+        let packets = unit.sot.unwrap().packets.unwrap();
+        let wrong = Unit { sot: Some(ExpectedSot { packets: Some(packets + 1), ..unit.sot.unwrap() }), ..unit };
+        assert!(matches!(wrong.check_sot(bytes), Err(Error::Row { .. })));
+    }
+
+    fn check_layout(made: &made::File, file: &[u8], layout: &Layout) -> Vec<u8> {
+        let out = materialise(layout, file);
         let Progress::Done(main) = parse_main_header(&out, out.len() as u64).unwrap() else { panic!("all is there") };
         assert!(main.has_tlm(), "{made:?}");
         let tlm = parse_tlm_segments(&main.tlm(&out).concat()).unwrap();
@@ -228,7 +312,7 @@ pub(super) mod tests {
         let sots: Vec<_> = walked.tile_parts.parts().iter().map(|part| (part.tile, part.length)).collect();
         assert_eq!(tlm, sots, "the TLM and the SOTs agree");
         assert_eq!(sots.len(), walked.tile_parts.tiles() as usize, "each tile is one tile-part");
-        assert_eq!(packets(&out), packets(&file), "the packets are the file's");
+        assert_eq!(packets(&out), packets(file), "the packets are the file's");
         assert_eq!(main.codestream_end.is_some(), matches!(made.jp2c, Some(LBox::Short(_) | LBox::Extended(_))));
         let end = main.codestream_end.unwrap_or(out.len() as u64) as usize;
         assert_eq!(out[end - 2..end], EOC);

@@ -18,8 +18,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-pub(crate) use compose::{compose, pass, text};
-pub(crate) use reduced::{Level, check_palette, levels, reduce};
+pub(crate) use compose::{compose, compose_to_keep, pass, text};
+pub(crate) use reduced::{Level, check_palette, levels, listed_by_gdal, reduce};
 pub(crate) use vrt::{Part, Vrt, build_overviews, data_type};
 pub(crate) use window::{Place, place, size_at, tile_at};
 
@@ -78,9 +78,16 @@ impl Unit {
         let sot = Sot::parse(bytes, self.range.start.0).map_err(|error| row(error.to_string()))?;
         let built = Sot { tile, length, part: 0, parts: 1 };
         if !sot.is_of(tile, length) || (expected.as_built && sot != built) {
-            return Err(row(format!("it promises {built:?} at byte {}, the file has {sot:?}", self.range.start.0)));
+            return Err(row(format!("it promises {built} at byte {}, the file has {sot}", self.range.start.0)));
         }
-        Ok(())
+        let sod = expected.packets.and_then(|packets| bytes.get((packets as usize).checked_sub(2)?..packets as usize));
+        match sod {
+            Some(sod) if sod != [0xFF, 0x93] => Err(row(format!(
+                "the packets of the tile-part at byte {} do not begin where it promises",
+                self.range.start.0
+            ))),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -91,6 +98,9 @@ pub(crate) struct ExpectedSot {
     pub(crate) tile_part: (u16, u32),
     /// Whether the virtual file shows the segment as built from the table, and the file must have just that.
     pub(crate) as_built: bool,
+    /// Where its packets begin, just behind an SOD marker, in bytes from the SOT marker's first byte, if the virtual file
+    /// shows the header as the table has it.
+    pub(crate) packets: Option<u32>,
 }
 
 /// The tiles of a view.

@@ -35,6 +35,27 @@ pub(crate) fn levels(structure: &Structure) -> impl Iterator<Item = Level> {
     })
 }
 
+/// How many overviews GDAL's own driver lists for the file (JP2OpenJPEG of GDAL 3.6 to 3.12): one a decomposition level
+/// while the image is larger than 128 pixels and, where it is read tile by tile, the tile's sides can be halved.
+pub(crate) fn listed_by_gdal(main: &MainHeader) -> u8 {
+    let siz = &main.siz;
+    let (mut width, mut height) = siz.size();
+    let (mut tile_width, mut tile_height) = (siz.tile_width, siz.tile_height);
+    let is_one_block = width <= 1024 && height <= 1024 && tile_width < 32 && tile_height < 32;
+    let is_one_tile = siz.tiles() == 1 && (tile_width > 1024 || tile_height > 1024);
+    let by_area = is_one_block || is_one_tile || tile_width > width || tile_height > height;
+    let mut count = 0;
+    while count < main.coding.component(0).levels
+        && (width > 128 || height > 128)
+        && (by_area || (tile_width.is_multiple_of(2) && tile_height.is_multiple_of(2)))
+    {
+        (width, height) = (width.div_ceil(2), height.div_ceil(2));
+        (tile_width, tile_height) = (tile_width / 2, tile_height / 2);
+        count += 1;
+    }
+    count
+}
+
 /// The grid of the image at 1/2^k; the image itself for k = 0.
 ///
 /// # Errors

@@ -94,7 +94,7 @@ fn check_units(layout: &Layout, structure: &Structure) {
         assert_eq!(unit.range.end, stretch.end);
         let part = structure.tile_parts.parts().iter().find(|part| stretch.start.0 < part.end()).unwrap();
         let packets = part.offset + u64::from(part.head.as_ref().unwrap().packets);
-        let expected = ExpectedSot { tile_part: (part.tile, part.length), as_built: false };
+        let expected = ExpectedSot { tile_part: (part.tile, part.length), as_built: false, packets: None };
         match &unit.sot {
             Some(sot) => assert_eq!((*sot, unit.range.start.0, stretch.start.0), (expected, part.offset, packets)),
             None => assert!(unit.range.start == stretch.start && stretch.start.0 > packets),

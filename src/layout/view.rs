@@ -172,7 +172,7 @@ fn units(structure: &Structure, stretches: Vec<Stretch>) -> Vec<Unit> {
         let part = structure.tile_parts.parts().get(stretch.part)?;
         let first = stretch.range.start == stretch.packets;
         let start = if first { part.offset } else { stretch.range.start };
-        let sot = first.then_some(ExpectedSot { tile_part: (part.tile, part.length), as_built: false });
+        let sot = first.then_some(ExpectedSot { tile_part: (part.tile, part.length), as_built: false, packets: None });
         Some(Unit { range: SourceOffset(start)..SourceOffset(stretch.range.end), sot, tile: stretch.tile.into() })
     };
     let mut units: Vec<Unit> = stretches.into_iter().filter_map(unit).collect();

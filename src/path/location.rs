@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use ::url::Url;
 use percent_encoding::percent_decode_str;
 
-use super::ending::is_jp2_name;
+use super::ending::{ends_as_jp2, is_jp2_name};
 use super::headers::join_headers;
 use super::{curl, names};
 use crate::error::{Error, Result};
@@ -216,7 +216,11 @@ impl Location {
 
     /// Whether the name says that this is a JPEG 2000 file: anything else is passed to its source unchanged.
     pub(crate) fn is_jp2(&self) -> bool {
-        is_jp2_name(&self.file_path())
+        match self {
+            // A name of its own may have a '?' in it.
+            Self::Local(path) => ends_as_jp2(&path.to_string_lossy()),
+            _ => is_jp2_name(&self.file_path()),
+        }
     }
 }
 

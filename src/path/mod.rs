@@ -114,6 +114,25 @@ impl std::fmt::Display for Window {
 }
 
 impl Request {
+    /// Whether what lies there is read as a JPEG 2000 file: by its name, or because a view of one is asked for. Anything
+    /// else is passed on unchanged.
+    pub(crate) fn is_of_jp2(&self) -> bool {
+        self.view != View::Whole || self.location.is_jp2()
+    }
+
+    /// The same for a local path whose first slash is missing, as `pathlib.Path("/vsitlm//data/x.jp2")` writes it: with that
+    /// slash. `None` for all others.
+    pub(crate) fn with_first_slash(&self) -> Option<Self> {
+        match &self.location {
+            Location::Local(path) if path.is_relative() && self.file.starts_with(|first| first != '.') => {
+                let (location, file) =
+                    (Location::Local(std::path::Path::new("/").join(path)), format!("/{}", self.file));
+                Some(Self { location, file, ..self.clone() })
+            }
+            _ => None,
+        }
+    }
+
     /// The same file in another view.
     pub(crate) fn with(&self, view: View) -> Self {
         Self { view, ..self.clone() }

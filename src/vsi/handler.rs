@@ -63,7 +63,7 @@ pub(super) fn open(host: &'static dyn Host, name: &str, mode: &str) -> Result<Ha
     let place = Place::new(host, name);
     let file = for_caller(host, |caller| {
         let before = place.main_files();
-        let own = || path::parse(name).and_then(|request| file::file_id(&request, caller)).ok();
+        let own = || parse(name).and_then(|request| file::file_id(&request, caller)).ok();
         let own = if before.is_empty() { None } else { own() };
         if let Some(own) = &own
             && !before.iter().any(|file| file.id().is_of_the_same_caller(own))
@@ -96,9 +96,14 @@ pub(super) fn open(host: &'static dyn Host, name: &str, mode: &str) -> Result<Ha
     })
 }
 
+/// What a name means; see [`file::unfolded`].
+fn parse(name: &str) -> Result<Request> {
+    path::parse(name).map(file::unfolded)
+}
+
 /// The file behind a name; `None` for a side-car that is not there.
 fn find(caller: &Caller<'_>, name: &str) -> Result<Option<Arc<Lease>>> {
-    let request = path::parse(name)?;
+    let request = parse(name)?;
     let wants_side_cars = || file::wants_side_cars(&request.location, caller);
     let looked_for = |request: &Request| match file::open(request, caller) {
         Err(error) if matches!(error.root(), Error::NotFound { .. }) => Ok(None),
@@ -106,7 +111,7 @@ fn find(caller: &Caller<'_>, name: &str) -> Result<Option<Arc<Lease>>> {
     };
     if request.view == View::Overviews {
         // A real one beside the file goes first.
-        let real = path::parse_file(name)?;
+        let real = path::parse_file(name).map(file::unfolded)?;
         let is_there = match &real.location {
             Location::Local(path) => path.is_file(),
             _ => wants_side_cars(),
@@ -120,11 +125,14 @@ fn find(caller: &Caller<'_>, name: &str) -> Result<Option<Arc<Lease>>> {
         });
         return Ok(overviews.ok());
     }
-    if request.location.is_jp2() {
+    // Nothing lies beside a view.
+    if request.view != View::Whole && has_side_car_name(&request.location) {
+        return Ok(None);
+    }
+    if request.is_of_jp2() {
         return file::open(&request, caller).map(Some);
     }
-    // Nothing lies beside a view.
-    if request.view != View::Whole || (is_side_car_probe(&request.location) && !wants_side_cars()) {
+    if is_side_car_probe(&request.location) && !wants_side_cars() {
         return Ok(None);
     }
     looked_for(&request)
@@ -144,7 +152,7 @@ pub(super) fn stat(host: &'static dyn Host, name: &str) -> Result<Found> {
 
 fn stat_for(caller: &Caller<'_>, name: &str) -> Result<Found> {
     let folder = Found { size: 0, is_folder: true, last_modified: None };
-    if let Ok(request) = path::parse(name) {
+    if let Ok(request) = parse(name) {
         // GDAL lists what a VRT is made of where it finds it; but whoever reads that by itself gets wrong pixels.
         if let View::Packets(..) = request.view {
             return Err(Error::not_found());
@@ -188,9 +196,13 @@ const SIDE_CARS: [&str; 16] = [
 /// Whether GDAL would look for this name of its own accord when it opens a JP2. Beside a remote file there are no
 /// side-cars, and asking for each would cost a request; beside a local one they are what the folder says.
 fn is_side_car_probe(location: &Location) -> bool {
+    !matches!(location, Location::Local(_)) && has_side_car_name(location)
+}
+
+fn has_side_car_name(location: &Location) -> bool {
     let name = location.gdal_path();
     let name = name.split('?').next().unwrap_or_default().to_ascii_lowercase();
-    !matches!(location, Location::Local(_)) && SIDE_CARS.iter().any(|suffix| name.ends_with(suffix))
+    SIDE_CARS.iter().any(|suffix| name.ends_with(suffix))
 }
 
 /// The files beside `name`, so that GDAL need not look for them one by one: the list of overviews, and beside a local file
@@ -201,7 +213,7 @@ pub(super) fn sibling_files(host: &'static dyn Host, name: &str) -> Option<Vec<S
 }
 
 fn siblings_of(caller: &Caller<'_>, name: &str) -> Option<Vec<String>> {
-    let Ok(request) = path::parse(name) else { return Some(Vec::new()) };
+    let Ok(request) = parse(name) else { return Some(Vec::new()) };
     if request.view != View::Whole {
         return Some(Vec::new());
     }

@@ -31,6 +31,20 @@ def describe(path: str) -> dict[str, Any]:
     return gdalio.describe(path)
 
 
+def everything(path: str) -> str:
+    """All that a program asks of a dataset before it reads pixels."""
+    told: list[Any] = [gdalio.describe(path)]
+    if gdalio.rasterio:
+        with gdalio.rasterio.open(path) as dataset:
+            told += [dict(dataset.profile), dataset.tags(), dataset.tags(1), dataset.tags(ns="IMAGE_STRUCTURE")]
+            told += [dataset.overviews(1), dataset.block_shapes]
+    else:
+        dataset = gdalio.gdal.Open(path)
+        told += [dataset.GetMetadata(name) for name in ("", "IMAGE_STRUCTURE", "SUBDATASETS")]
+        told += [gdalio.gdal.Info(dataset), gdalio.gdal.Info(dataset, format="json")]
+    return str(told)
+
+
 def copy(path: str, chunk: int) -> bytes:
     """The first bytes of a file: opening it, and nothing more."""
     lib = gdalio.library()
@@ -77,6 +91,45 @@ def read_again_and_again(path: str, window: gdalio.Window, times: int, mend: str
             except gdalio.Failed as failure:
                 done.append(failure)
         return done
+
+
+def try_windows(windows: list[tuple[str, gdalio.Window]], times: int) -> list[list[Any]]:
+    """Opens each path until it is open, and reads all of it until that is done, each so many times at most; gives of each
+    what every try gave."""
+    done = []
+    for path, (_, _, width, height) in windows:
+        tries: list[Any] = []
+        for _ in range(times):
+            try:
+                with gdalio.opened(path) as read_window:
+                    for _ in range(times):
+                        try:
+                            tries.append(read_window((0, 0, width, height)))
+                            break
+                        except gdalio.Failed as failure:
+                            tries.append(failure)
+                break
+            except gdalio.Failed as failure:
+                tries.append(failure)
+            except OSError as failure:  # what rasterio raises at open
+                tries.append(gdalio.Failed(str(failure)))
+        done.append(tries)
+    return done
+
+
+def open_break_read_mend_read(path: str, others: list[str], break_all: str, mend: str) -> list[Any]:
+    """Opens one path, and others; then nothing can be read, and then it can again: what the first open gives in both."""
+    done: list[Any] = []
+    with gdalio.opened(path) as read_window:
+        for other in others:
+            gdalio.describe(other)
+        for url in (break_all, mend):
+            urllib.request.urlopen(url, timeout=60).read()
+            try:
+                done.append(read_window(None))
+            except gdalio.Failed as failure:
+                done.append(failure)
+    return done
 
 
 def open_with_mode(path: str, mode: str) -> None:

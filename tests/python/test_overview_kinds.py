@@ -15,7 +15,7 @@ import opj
 import pytest
 from conftest import noise, only_once, vsitlm
 from measure import Codestream
-from test_overviews import count, view
+from test_overviews import ALL, count, view
 from test_pixels import jp2c
 
 LEVELS = 3
@@ -61,14 +61,21 @@ def reduced(path: Path, k: int) -> bytes:
 
 def assert_right(path: Path, levels: int = LEVELS) -> None:
     """Views are what a decoder makes of the file, and what GDAL reads is what it reads of the file."""
-    assert gdalio.copy_bytes(f"/vsitlm/{path}.ovr", 4096).startswith(b"<VRTDataset")
+    with gdalio.configured(ALL):
+        assert gdalio.copy_bytes(f"/vsitlm/{path}.ovr", 4096).startswith(b"<VRTDataset")
     for k in range(1, levels + 1):
         content = reduced(path, k)
         assert opj.decompress(content) == opj.decompress(path, k), k
         assert b"\xff\x55" in content[: content.index(b"\xff\x90\x00\x0a")] and content.endswith(b"\xff\xd9")
     if path.stem == "subsampled":
         return  # GDAL does not open it
-    assert count(f"/vsitlm/{path}") == levels
+    assert count(f"/vsitlm/{path}") == count(path)
+    with gdalio.configured(ALL):
+        assert count(f"/vsitlm/{path}") == levels
+        assert_equal_overviews(path, levels)
+
+
+def assert_equal_overviews(path: Path, levels: int) -> None:
     if "offset" in path.stem:
         return  # GDAL 3.12 mixes up the tiles of the plain file: "Assertion at line 646 of jp2opjlikedataset.cpp failed"
     for number in range(min(count(path), levels)):
@@ -100,11 +107,27 @@ def test_a_list_has_no_view_that_gdal_cannot_open(tmp_path: Path) -> None:
     path = half_colours(tmp_path / "a.jp2", 160, 200)
     with gdalio.configured({"VSITLM_OVERVIEWS": "NO"}):
         assert count(f"/vsitlm/{path}") == 1
-    try:
-        found = count(f"/vsitlm/{path}")
-    except (ZeroDivisionError, AttributeError):  # an overview that is listed and is not there
-        found = 0
-    assert found == 2
+    with gdalio.configured(ALL):
+        try:
+            found = count(f"/vsitlm/{path}")
+        except (ZeroDivisionError, AttributeError):  # an overview that is listed and is not there
+            found = 0
+        assert found == 2
+
+
+@pytest.mark.parametrize("order", ["LRCP", "RPCL"])
+def test_decimated_reads_of_colours_of_half_the_resolution_are_the_plain_files(order: str, tmp_path: Path) -> None:
+    path = half_colours(tmp_path / "a.jp2", 320, 512, "-p", order)
+    plain, ours = (jobs.play(("describe", place), *decimated(place)) for place in (str(path), f"/vsitlm/{path}"))
+    assert ours[0] == plain[0]
+    for one, other in zip(plain[1:], ours[1:]):
+        assert type(one) is type(other)
+        assert isinstance(one, gdalio.Failed) or np.array_equal(one, other)
+
+
+def decimated(place: str) -> list[jobs.Step]:
+    """Reads of fewer pixels."""
+    return [("read", place, None, None, (320 // by, 512 // by)) for by in (2, 3, 4)]
 
 
 def test_a_local_file_replaced_within_a_second_is_read_anew(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import gdalio
 import jobs
 import numpy as np
 import pytest
-from conftest import FOUR_TILES, ONE_TILE, Sample, Site, make_index
+from conftest import FOUR_TILES, ONE_TILE, Sample, Site, make_index, noise
 
 PEEK = 1024
 """Bytes past a tile-part that may come with it: decoders look at the next marker."""
@@ -114,3 +114,18 @@ def test_the_programs_of_gdal_need_one_get_as_well(
     subprocess.run(command, env=apart.environment(known), check=True, timeout=apart.KILL_AFTER)
     assert np.array_equal(gdalio.read(str(output)), sample.window(ONE_TILE))
     assert_these_parts(site.ranges(), parts_of(sample, 4))
+
+
+@pytest.mark.parametrize("plt", ["YES", "NO"])
+@pytest.mark.parametrize("nodata", [0, 1, 4])
+def test_what_is_asked_before_pixels_asks_nothing(site: Site, tmp_path: Path, nodata: int, plt: str) -> None:
+    pixels = noise(700, 900)
+    for tile in range(nodata):  # tile-parts of a few bytes
+        pixels[:, :256, 256 * tile : 256 * (tile + 1)] = 0
+    path = gdalio.make_jp2(tmp_path / "first.jp2", pixels, BLOCKXSIZE=256, BLOCKYSIZE=256, RESOLUTIONS=4, PLT=plt)
+    url = site.put(path, f"{tmp_path.name}/first.jp2")
+    options = {"VSITLM_INDEX": str(make_index(tmp_path / "index.parquet", url))}
+    site.reset()
+    apart.call(jobs.everything, f"/vsitlm/{url}", options=options)
+    assert site.stats()["requests"] == 0, site.ranges()
+    assert np.array_equal(apart.call(jobs.read, f"/vsitlm/{url}", options=options), pixels)

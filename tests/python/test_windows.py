@@ -13,7 +13,7 @@ import jobs
 import numpy as np
 import opj
 import pytest
-from conftest import DATA, ONE_TILE, Sample, Site, make_index, noise, only_once
+from conftest import DATA, ONE_TILE, Sample, Site, make_index, noise, only_once, vsitlm
 from test_overview_kinds import MADE, NO_VIEWS
 
 PATHS = sorted(DATA.glob("**/*.jp2"))
@@ -79,7 +79,7 @@ def test_files_without_lengths_of_packets_have_windows_all_the_same(kind: str, t
         assert np.array_equal(gdalio.read(window_path(path, (left, top, width, height))), right)
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PATHS, ids=[path.stem for path in PATHS])
 def test_windows_of_real_files(path: Path) -> None:
     about = gdalio.describe(str(path))
     width, height = about["size"]
@@ -238,3 +238,105 @@ def test_gdal_translate_cuts_a_window(sample: Sample, tmp_path: Path) -> None:
     )
     assert done.returncode == 0 and done.stderr == "", done.stderr
     assert np.array_equal(gdalio.read(str(tmp_path / "a.tif")), sample.window(window))
+
+
+NO_RETRY = {"GDAL_HTTP_MAX_RETRY": "0"}
+CHANCES = [(left, top, 40, 40) for left in range(0, 1100, 150) for top in range(0, 1000, 200)]
+"""Forty windows, of one tile, two or four."""
+
+
+@pytest.mark.parametrize("fault", [{"status": 503}, {"kind": "close"}, {"kind": "short"}], ids=str)
+@pytest.mark.parametrize("every", [2, 4])
+def test_a_window_that_could_not_be_read_is_never_zeros(
+    site: Site, precincts: tuple[Path, np.ndarray], tmp_path: Path, fault: dict[str, str | int], every: int
+) -> None:
+    path, pixels = precincts
+    url = site.put(path)
+    options = NO_RETRY | {"VSITLM_INDEX": str(make_index(tmp_path / "index.parquet", url))}
+    site.control(fail_path="*", every=every, **fault)
+    tries = apart.call(jobs.try_windows, [(window_path(url, window), window) for window in CHANCES], 3, options=options)
+    outcomes = [outcome for each in tries for outcome in each]
+    wrong = [
+        (window, number)
+        for window, each in zip(CHANCES, tries)
+        for number, outcome in enumerate(each)
+        if isinstance(outcome, np.ndarray)
+        and not np.array_equal(outcome, pixels[:, window[1] : window[1] + 40, window[0] : window[0] + 40])
+    ]
+    assert not wrong
+    assert any(isinstance(outcome, gdalio.Failed) for outcome in outcomes)
+    assert sum(isinstance(outcome, np.ndarray) for outcome in outcomes) > len(CHANCES) / 2
+
+
+def test_an_open_window_is_right_again_once_its_server_is(
+    site: Site, precincts: tuple[Path, np.ndarray], tmp_path: Path
+) -> None:
+    path, pixels = precincts
+    url = site.put(path)
+    options = NO_RETRY | {"VSITLM_INDEX": str(make_index(tmp_path / "index.parquet", url))}
+    window = (500, 490, 60, 70)
+    break_all = f"{site.server.url}/__control?fail_path=*&status=503"
+    mend = f"{site.server.url}/__control?clear=1"
+    others = [window_path(url, (left, top, 5, 5)) for left in range(0, 1000, 50) for top in range(0, 1000, 100)]
+    failed, right = apart.call(
+        jobs.open_break_read_mend_read, window_path(url, window), others, break_all, mend, options=options
+    )
+    assert isinstance(failed, gdalio.Failed)
+    assert np.array_equal(right, pixels[:, 490:560, 500:560])
+
+
+def test_a_tile_header_that_cannot_be_read_fails_when_the_window_is_opened(
+    site: Site, precincts: tuple[Path, np.ndarray], tmp_path: Path
+) -> None:
+    path, pixels = precincts
+    url = site.put(path)
+    options = NO_RETRY | {"VSITLM_INDEX": str(make_index(tmp_path / "index.parquet", url))}
+    window = window_path(url, (600, 600, 40, 40))
+    site.control(fail_path="*", status=503, times=1)
+    steps = [("copy", window, 4096), ("read", window), ("read", window)]
+    failed, first, second = apart.call(jobs.play, *steps, options=options)
+    assert isinstance(failed, gdalio.Failed) and "503" in str(failed)
+    assert np.array_equal(first, pixels[:, 600:640, 600:640]) and np.array_equal(second, first)
+
+
+@pytest.mark.parametrize("options", [["--parse-packets"], ["--parse-packets", "--packets"], ["--packets"], []], ids=str)
+@pytest.mark.parametrize("kind", ["tiles of 64", "tiles of 8 without levels"])
+def test_an_index_that_promises_packets_that_nobody_knows_leaves_windows_right(
+    kind: str, options: list[str], site: Site, tmp_path: Path
+) -> None:
+    pixels = noise(150, 200, dtype="uint8")
+    tiles = ["-t", "64,64", "-n", "4"] if kind == "tiles of 64" else ["-t", "8,8", "-n", "1"]
+    url = site.put(opj.compress(tmp_path / "unknown.jp2", pixels, *tiles), f"{tmp_path.name}/unknown.jp2")
+    index = tmp_path / "index.parquet"
+    assert vsitlm("index", *options, url, "-o", index).returncode == 0
+    steps = [("read", window_path(url, window)) for window in ((10, 20, 30, 40), (100, 100, 60, 50))]
+    for read, (left, top, width, height) in zip(
+        apart.call(jobs.play, *steps, options={"VSITLM_INDEX": str(index)}), ((10, 20, 30, 40), (100, 100, 60, 50))
+    ):
+        assert np.array_equal(read, pixels[:, top : top + height, left : left + width])
+
+
+NAMES = ["a.jph", "a.jhc", "a.jpc", "a.JP2", "a", "a.dat", "a?b.jp2"]
+"""Names of files, in folders of their own."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_window_of_a_file_of_any_name(name: str, tmp_path: Path) -> None:
+    pixels = noise(300, 200)
+    kind = "a.j2k" if name.endswith(("jhc", "jpc")) else "a.jp2"
+    path = opj.compress(tmp_path / kind, pixels, "-t", "128,128", "-n", "3", "-PLT").rename(tmp_path / name)
+    url = str(path).replace("?", "%3F")
+    assert np.array_equal(gdalio.read(window_path(url, (100, 120, 40, 50))), pixels[:, 120:170, 100:140])
+    reduced = gdalio.read(f"/vsitlm?overview=2&url={url}")
+    assert reduced.shape == (1, 150, 100)
+    assert np.array_equal(gdalio.read(window_path(url, (10, 20, 40, 50), 2)), reduced[:, 20:70, 10:50])
+    assert np.array_equal(gdalio.read(f"/vsitlm/{path}"), pixels)
+
+
+def test_a_path_whose_slashes_pathlib_has_folded_is_found(sample: Sample, tmp_path: Path) -> None:
+    folded = str(Path(f"/vsitlm/{sample.path}"))
+    assert "//" not in folded
+    assert gdalio.describe(folded) == gdalio.describe(f"/vsitlm/{sample.path}")
+    assert np.array_equal(gdalio.read(folded, ONE_TILE), sample.window(ONE_TILE))
+    with pytest.raises((gdalio.Failed, OSError), match="has two slashes"):
+        gdalio.read(f"/vsitlm{tmp_path}/missing.jp2")

@@ -182,7 +182,8 @@ pub(crate) fn parse_packets(source: &dyn Source, main: &MainHeader, parts: &mut 
 fn parse<'m>(bytes: &[u8], main: &'m MainHeader, part: &TilePart) -> Result<Result<TilePartHeader<'m>, u64>> {
     let sot = Sot::parse(bytes, part.offset).map_err(|error| Error::Row { what: error.to_string() })?;
     if !sot.is_of(part.tile, part.length) {
-        return Err(Error::Row { what: format!("it promises {part:?}, the file has {sot:?}") });
+        let promised = Sot { tile: part.tile, length: part.length, part: sot.part, parts: sot.parts };
+        return Err(Error::Row { what: format!("it promises {promised} at byte {}, the file has {sot}", part.offset) });
     }
     Ok(match parse_tile_part_header(bytes, part.offset, part.length, main)? {
         Progress::Done(header) => Ok(header),

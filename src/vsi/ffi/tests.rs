@@ -63,6 +63,7 @@ unsafe extern "C" fn fake_option(name: *const c_char, _: *const c_char) -> *cons
     match unsafe { borrow(name) } {
         Some("VSITLM_CACHE_DIR") => c"NO".as_ptr(),
         Some("VSITLM_OVERVIEWS") if NO_OVERVIEWS.get() => c"NO".as_ptr(),
+        Some("VSITLM_OVERVIEWS") => c"ALL".as_ptr(),
         _ => std::ptr::null(),
     }
 }
