@@ -32,7 +32,8 @@ fn box_of(kind: &[u8; 4], contents: &[u8]) -> Vec<u8> {
 
 /// 75 by 55 pixels in six tiles.
 fn image() -> made::File {
-    let boxes = box_of(b"asoc", &box_of(b"asoc", &box_of(b"xml ", GML.as_bytes())));
+    let root = [box_of(b"lbl ", b"gml.root-instance"), box_of(b"xml ", GML.as_bytes())].concat();
+    let boxes = box_of(b"asoc", &[box_of(b"lbl ", b"gml.data"), box_of(b"asoc", &root)].concat());
     made::File { width: 75, height: 55, packet: 3000, plt: true, boxes, ..made::File::default() }
 }
 

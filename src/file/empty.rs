@@ -152,7 +152,7 @@ mod tests {
             tile: 64,
             width: 160,
             height: 130,
-            precincts: 4,
+            precincts: 2,
             packet: 300,
             ..made::File::default()
         };
