@@ -17,11 +17,8 @@ sys.path[:0] = [str(HERE), str(HERE.parent.parent / "scripts")]
 
 import apart  # noqa: E402
 
-DATA = Path(os.environ.get("VSITLM_TEST_DATA", HERE.parent.parent.parent / "shared/data"))
-"""Real files, where there are any."""
-
 os.environ.update(apart.environment())
-for name in [name for name in os.environ if name.startswith(apart.OPTIONS_OF_GDAL)]:
+for name in [name for name in os.environ if apart.is_option(name)]:
     if name not in apart.environment():
         del os.environ[name]
 os.environ["PYTHONPATH"] = os.pathsep.join(sys.path[:2])
