@@ -1,5 +1,5 @@
-"""The code for the package in README.md, docs/*.md and python/README.md runs (see pages.py), and what docs/python.md has
-of python/README.md is the same there.
+"""The code for the package in README.md, docs/*.md and python/README.md runs (see pages.py), and what docs/python.md
+has of python/README.md is the same there.
 """
 
 from __future__ import annotations

@@ -129,7 +129,9 @@ def test_the_series_of_a_real_product(site: Site, tmp_path: Path) -> None:
     for day, bands in {"05": ("B04", "B03"), "10": ("B02", "B04"), "15": ("B03", "B02"), "20": ("B02", "B03")}.items():
         days[day] = {"B04": real[bands[0]], "B8A": real[bands[1]], "SCL": real["SCL"]}
         for band, path in days[day].items():
-            name = str(real["B04"].relative_to(realdata.FOLDER)).replace("B04", band).replace("20221005", f"202210{day}")
+            name = (
+                str(real["B04"].relative_to(realdata.FOLDER)).replace("B04", band).replace("20221005", f"202210{day}")
+            )
             urls.append(site.put(path, name))
     index = tmp_path / "tiles.parquet"
     vsitlm.index(urls, index, packets=True)

@@ -23,7 +23,7 @@ def files(pattern: str = "**/*.jp2") -> list[Path]:
 
 def missing(pattern: str) -> str:
     """Why a test is skipped."""
-    where = "VSITLM_TEST_DATA is empty" if NAMED == "" else f"none in {FOLDER}; VSITLM_TEST_DATA can name another folder"
+    where = "VSITLM_TEST_DATA is empty" if NAMED == "" else f"none in {FOLDER}; VSITLM_TEST_DATA names another folder"
     return f"needs real files ({pattern}): {where}"
 
 
