@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build wheel demo test bench bench-python lint deny msrv fuzz sanitize soak test-docker test-qgis clean
+.PHONY: build wheel demo test test-all bench bench-python lint deny msrv fuzz sanitize soak test-docker test-qgis clean
 
 PLUGIN := target/plugin/gdal_vsitlm.so
 PYTHON := target/py/r144/bin/python
@@ -25,15 +25,15 @@ wheel:
 demo:
 	scripts/setup demo
 	$(MAKE) --no-print-directory build
-	target/release/vsitlm demo --python $(PYTHON) --plugin $(abspath $(dir $(PLUGIN))) $(if $(FILE),--file "$(FILE)")
+	$(PYTHON) scripts/demo.py --plugin $(dir $(PLUGIN)) --vsitlm target/release/vsitlm $(if $(FILE),--file "$(FILE)")
 
+# Rust's tests, tests/python with one GDAL, and python/tests with the wheel under one Python.
 test:
-	scripts/setup test
-	$(MAKE) --no-print-directory build
-	cargo test --locked
-	scripts/test-python
-	scripts/wheel
-	scripts/test-wheel
+	scripts/test
+
+# The other GDALs, and the oldest Python.
+test-all:
+	scripts/test-all
 
 # REPEAT=9 takes more repetitions; WRITE=docs/benchmarks.md also puts the table there.
 bench:

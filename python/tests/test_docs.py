@@ -1,18 +1,22 @@
-"""The code of docs/python.md runs, and what it has of the README is the same there."""
+"""The code for the package in README.md, docs/*.md and python/README.md runs (see pages.py), and what docs/python.md
+has of python/README.md is the same there.
+"""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+import pages
 import pytest
 from conftest import ROOT, Site, band_path, run
 
 GUIDE = (ROOT / "docs/python.md").read_text()
 README = (ROOT / "python/README.md").read_text()
-BLOCK = re.compile(r"^<!-- test -->\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-FINDS = """
+FINDS = {
+    "python/README.md": "assert chip.shape == (512, 512) and chip.any() and scene.shape == (100, 94)",
+    "docs/python.md": """
 import numpy as np
 with rasterio.open(vsitlm.path(URL)) as dataset:
     left = dataset.read(1, window=Window(0, 0, 640, 64))
@@ -29,16 +33,19 @@ batches = [[0, 2], [1]]
 with multiprocessing.get_context("fork").Pool(2) as pool:
     ours = pool.map(Chips(wanted).__getitems__, batches)
 assert [len(batch) for batch in ours] == [2, 1] and np.array_equal(ours[0][0][0], window)
-"""
+""",
+}
+"""What holds when the blocks of a page have run."""
 
 
-def test_the_code_runs(url: str, sample: Path, site: Site, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "page"), pages.having(""), ids=pages.name)
+def test_the_code_runs(kind: str, page: Path, url: str, sample: Path, site: Site, tmp_path: Path) -> None:
     urls = [url, site.put(sample, band_path("B04")), site.put(sample, band_path("B08"))]
-    blocks = BLOCK.findall(GUIDE)
-    assert len(blocks) == GUIDE.count("<!-- test") > 1
-    code = f"import os, sys; URL, URLS = sys.argv[2], sys.argv[2:]; os.chdir(sys.argv[1])\n{''.join(blocks)}{FINDS}"
+    script, finds = pages.script(page, kind), FINDS.get(pages.name(page), "")
+    code = f"import os, sys; URL, URLS = sys.argv[2], sys.argv[2:]; os.chdir(sys.argv[1])\n{script}\n{finds}"
     done = run(code, tmp_path, *urls)
-    assert ": served" in done.stdout and "failed:" not in done.stdout and not done.stderr
+    assert "failed:" not in done.stdout and not done.stderr
+    assert "vsitlm.info()" not in script or ": served" in done.stdout
 
 
 @pytest.mark.parametrize(

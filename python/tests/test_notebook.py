@@ -11,8 +11,9 @@ import gdalio
 import numpy as np
 import pytest
 import rasterio
+import realdata
 import sample as scenes
-from conftest import DATA, ROOT, Site, band_path, only_once, run
+from conftest import ROOT, Site, band_path, only_once, run
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
@@ -120,16 +121,17 @@ def test_the_series_of_made_products(site: Site, tmp_path: Path) -> None:
     assert sorted(points.values()) == list(points.values())
 
 
+@pytest.mark.real_data
 def test_the_series_of_a_real_product(site: Site, tmp_path: Path) -> None:
-    real = {path.stem.split("_")[2]: path for path in DATA.glob("S2A_MSIL2A_20221005*.SAFE/**/*_60m.jp2")}
-    if not real:
-        pytest.skip(f"no real files in {DATA}")
+    real = {path.stem.split("_")[2]: path for path in realdata.find("S2A_MSIL2A_20221005*.SAFE/**/*_60m.jp2")}
     # There is one real date. So that there is a series, its bands stand in for others on three more.
     days, urls = {}, []
     for day, bands in {"05": ("B04", "B03"), "10": ("B02", "B04"), "15": ("B03", "B02"), "20": ("B02", "B03")}.items():
         days[day] = {"B04": real[bands[0]], "B8A": real[bands[1]], "SCL": real["SCL"]}
         for band, path in days[day].items():
-            name = str(real["B04"].relative_to(DATA)).replace("B04", band).replace("20221005", f"202210{day}")
+            name = (
+                str(real["B04"].relative_to(realdata.FOLDER)).replace("B04", band).replace("20221005", f"202210{day}")
+            )
             urls.append(site.put(path, name))
     index = tmp_path / "tiles.parquet"
     vsitlm.index(urls, index, packets=True)

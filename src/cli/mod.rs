@@ -4,7 +4,6 @@
 //! failed, 2 the arguments make no sense. Options that are GDAL's or the plugin's come from the environment, with the
 //! same names.
 
-mod demo;
 mod index;
 mod info;
 mod inject;
@@ -41,8 +40,6 @@ enum Command {
     Info(info::Arguments),
     /// Write a JP2 with the TLM marker that it lacks, or that marker alone
     Inject(inject::Arguments),
-    /// Read a remote JP2 through plain GDAL, its peers and /vsitlm/, and compare
-    Demo(demo::Arguments),
 }
 
 /// Runs the command line with these arguments, the program's name first.
@@ -66,7 +63,6 @@ pub(crate) fn exit_code(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Validate(arguments) => validate::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),
         Command::Inject(arguments) => inject::run(&arguments),
-        Command::Demo(arguments) => demo::run(&arguments),
     };
     match outcome {
         Ok(true) => 0,

@@ -17,13 +17,15 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-PLUGIN = ROOT / "target/plugin/gdal_vsitlm.so"
-VSITLM = ROOT / "target/release/vsitlm"
+BUILD = os.environ.get("VSITLM_TEST_BUILD")
+"""A folder with the plugin and the command to test; without it, those that `make build` leaves are tested."""
+PLUGIN = Path(BUILD, "plugin/gdal_vsitlm.so") if BUILD else ROOT / "target/plugin/gdal_vsitlm.so"
+VSITLM = Path(BUILD, "bin/vsitlm") if BUILD else ROOT / "target/release/vsitlm"
 
 OPTIONS_OF_GDAL = ("GDAL_", "CPL_", "VSI", "AWS_", "GS_", "GOOGLE_", "AZURE_", "JP2", "CURL_", "SSL_CERT")
-"""Prefixes of the variables that a process under test does not inherit."""
+"""Prefixes of the variables that a process under test does not inherit, but for those of the tests themselves."""
 
-KILL_AFTER = 120
+KILL_AFTER = 300
 """Seconds after which a process is taken to hang."""
 
 
@@ -37,9 +39,14 @@ class Outcome:
     returncode: int
 
 
+def is_option(name: str) -> bool:
+    """Whether a variable is one that a process under test does not inherit."""
+    return name.startswith(OPTIONS_OF_GDAL) and not name.startswith("VSITLM_TEST_")
+
+
 def environment(options: Mapping[str, str] | None = None) -> dict[str, str]:
     """The variables of a process under test: the plugin's folder, no learned store, and `options`."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(OPTIONS_OF_GDAL)}
+    kept = {name: value for name, value in os.environ.items() if not is_option(name)}
     ours = {"GDAL_DRIVER_PATH": str(PLUGIN.parent), "VSITLM_CACHE_DIR": "NO", "NO_PROXY": "*", "no_proxy": "*"}
     return kept | ours | dict(options or {})
 

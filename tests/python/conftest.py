@@ -17,11 +17,8 @@ sys.path[:0] = [str(HERE), str(HERE.parent.parent / "scripts")]
 
 import apart  # noqa: E402
 
-DATA = Path(os.environ.get("VSITLM_TEST_DATA", HERE.parent.parent.parent / "shared/data"))
-"""Real files, where there are any."""
-
 os.environ.update(apart.environment())
-for name in [name for name in os.environ if name.startswith(apart.OPTIONS_OF_GDAL)]:
+for name in [name for name in os.environ if apart.is_option(name)]:
     if name not in apart.environment():
         del os.environ[name]
 os.environ["PYTHONPATH"] = os.pathsep.join(sys.path[:2])
@@ -35,6 +32,21 @@ only_once = pytest.mark.skipif(
     reason="does not depend on the GDAL: runs with rasterio 1.4.4 alone",
 )
 """For tests that need to run under one interpreter only."""
+
+TOGETHER = {
+    f"test_{name}"
+    for name in "archives index_command inputs interop products readme scale_dask servers".split()
+}
+"""Files whose tests share what is slow to start, mostly a server: they stay in one process where pytest has several."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests of these files for pytest-xdist."""
+    for item in items:
+        if item.path.stem in TOGETHER:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
 
 PRODUCT = "S2B_MSIL2A_20240601T105031_N0510_R051_T31UDQ_20240601T140000"
 """The name of the product that made files pretend to be of."""

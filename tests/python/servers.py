@@ -6,6 +6,7 @@ import base64
 import http.client
 import http.server
 import json
+import random
 import re
 import shutil
 import socket
@@ -23,7 +24,7 @@ NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/loca
 S3_PYTHON = apart.ROOT / "target/py/s3/bin/python"
 AZURE_PYTHON = apart.ROOT / "target/py/azure/bin/python"
 AZURITE = apart.ROOT / "target/azurite/node_modules/azurite/dist/src/blob/main.js"
-NODE = shutil.which("node")
+NODE = apart.ROOT / "target/azurite/node"
 
 WRAPPER = """
 worker_processes 1; daemon off; master_process off;
@@ -39,9 +40,16 @@ http {{
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    """A port that nobody listens on. It is not one of those that the system hands out: some connection of another test
+    could get it before the server does."""
+    handed_out = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(10000, handed_out) if handed_out > 10000 else 0
+        try:
+            with socket.create_server(("127.0.0.1", port)) as listener:
+                return listener.getsockname()[1]
+        except OSError:
+            continue
 
 
 def wait_for(port: int, server: subprocess.Popen) -> bool:
@@ -96,7 +104,7 @@ def run_s3(folder: Path) -> Iterator[dict[str, Any]]:
 @contextmanager
 def run_azurite(folder: Path, work: Path) -> Iterator[dict[str, str]]:
     """An Azurite that has the files of `folder`; gives its `url` and what azure_fill.py tells."""
-    if not (AZURITE.exists() and AZURE_PYTHON.exists() and NODE):
+    if not (AZURITE.exists() and AZURE_PYTHON.exists() and NODE.exists()):
         pytest.skip(f"no {AZURITE}: run scripts/setup test")
     port = free_port()
     command = [NODE, AZURITE, "--blobPort", str(port), "--location", work, "--silent"]

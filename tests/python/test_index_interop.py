@@ -4,14 +4,13 @@ import json
 import os
 import struct
 import subprocess
-from pathlib import Path
 
+import apart
 import pytest
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
-VSITLM = Path(__file__).resolve().parents[2] / "target/release/vsitlm"
 PRODUCT = "S2A_MSIL2A_20241016T105031_N0511_R051_T31UDQ_20241016T151206"
 V1 = ["product_id", "band_id", "path", "index"]
 
@@ -35,7 +34,7 @@ def codestream(length, plt=False):
 
 def run(*arguments, **environment):
     environment = {**os.environ, "VSITLM_CACHE_DIR": "NO", **environment}
-    return subprocess.run([VSITLM, *map(str, arguments)], env=environment, capture_output=True, text=True)
+    return subprocess.run([apart.VSITLM, *map(str, arguments)], env=environment, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +136,6 @@ def test_what_cannot_be_bounded_is_refused_by_name(product, tmp_path, options):
 
 
 def test_a_closed_pipe_is_no_panic(product):
-    command = f"'{VSITLM}' info '{next(product.rglob('*.jp2'))}' --json | true"
+    command = f"'{apart.VSITLM}' info '{next(product.rglob('*.jp2'))}' --json | true"
     ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert "panic" not in ran.stderr

@@ -14,9 +14,9 @@ import jobs
 import numpy as np
 import opj
 import pytest
-from conftest import DATA, Sample, Site, make_index, noise
+import realdata
+from conftest import Sample, Site, make_index, noise
 
-BANDS = sorted(DATA.rglob("*.jp2"))
 ALL = {"VSITLM_OVERVIEWS": "ALL"}
 
 
@@ -30,12 +30,11 @@ def count(path: str | Path) -> int:
     return len(gdalio.describe(str(path))["overviews"][0])
 
 
-@pytest.mark.skipif(not BANDS, reason=f"no JP2 below {DATA} (VSITLM_TEST_DATA names another folder)")
-@pytest.mark.parametrize("band", BANDS, ids=[path.stem for path in BANDS])
+@realdata.each("band")
 def test_real_files_have_their_overviews_locally_and_remotely_with_and_without_an_index(
     band: Path, site: Site, tmp_path: Path
 ) -> None:
-    url = site.put(band, str(band.relative_to(DATA)))
+    url = site.put(band, str(band.relative_to(realdata.FOLDER)))
     rows = {"VSITLM_INDEX": str(make_index(tmp_path / "index.parquet", band, url)), "VSITLM_ON_MISS": "fail"}
     own = count(band)
     ways = [(f"/vsitlm/{url}", rows), (f"/vsitlm/{url}", {}), (f"/vsitlm/{band}", rows), (f"/vsitlm/{band}", {})]
@@ -53,8 +52,7 @@ def test_real_files_have_their_overviews_locally_and_remotely_with_and_without_a
                 assert np.array_equal(gdalio.overview(place, number), right), (place, number)
 
 
-@pytest.mark.skipif(not BANDS, reason=f"no JP2 below {DATA} (VSITLM_TEST_DATA names another folder)")
-@pytest.mark.parametrize("band", BANDS, ids=[path.stem for path in BANDS])
+@realdata.each("band")
 def test_real_files_have_views_that_gdal_does_not_offer(band: Path) -> None:
     assert count(f"/vsitlm/{band}") == count(band)
     with gdalio.configured(ALL):
@@ -72,10 +70,9 @@ def assert_views_that_gdal_does_not_offer(band: Path) -> None:
         assert pixels.astype(pixels.dtype.newbyteorder("<")).tobytes() == right
 
 
-@pytest.mark.skipif(not BANDS, reason=f"no JP2 below {DATA} (VSITLM_TEST_DATA names another folder)")
-def test_views_lie_where_the_image_lies_by_gmljp2() -> None:
-    for band in BANDS:
-        assert_same_corners(str(band), [2, 4, 8, 16])
+@realdata.each("band")
+def test_views_lie_where_the_image_lies_by_gmljp2(band: Path) -> None:
+    assert_same_corners(str(band), [2, 4, 8, 16])
 
 
 def test_views_lie_where_the_image_lies_by_geojp2(sample: Sample) -> None:

@@ -14,10 +14,9 @@ import gdalio
 import jobs
 import numpy as np
 import pytest
-from conftest import DATA, Sample, Site, make_index, noise
+import realdata
+from conftest import Sample, Site, make_index, noise
 from measure import Codestream
-
-BANDS = sorted(DATA.rglob("*.jp2"))
 
 
 def jp2c(content: bytes) -> int:
@@ -73,14 +72,13 @@ def assert_described_as(place: str, plain: dict[str, Any]) -> None:
     assert told == {name: value for name, value in plain.items() if name != "overviews"}
 
 
-@pytest.mark.skipif(not BANDS, reason=f"no JP2 below {DATA} (VSITLM_TEST_DATA names another folder)")
-@pytest.mark.parametrize("band", BANDS, ids=[path.stem for path in BANDS])
+@realdata.each("band")
 def test_real_files_read_the_same_locally_and_remotely_with_and_without_an_index(
     band: Path, site: Site, tmp_path: Path
 ) -> None:
     path, pixels = str(band), gdalio.read(str(band))
     metadata = gdalio.describe(path)
-    name = str(band.relative_to(DATA))
+    name = str(band.relative_to(realdata.FOLDER))
     url = site.put(band, name)
     rows = {"VSITLM_INDEX": str(make_index(tmp_path / "index.parquet", band, url)), "VSITLM_ON_MISS": "fail"}
     chance = random.Random(band.name)

@@ -1,9 +1,7 @@
-"""Every command of the README runs.
+"""The code in README.md and docs/*.md runs: commands, rasterio, osgeo.gdal, odc-stac and stackstac (see pages.py).
 
-A fenced block is run where an HTML comment stands right before it: `<!-- test: shell -->` by bash, `rasterio` and
-`osgeo` by a Python that has that, `stac` by the one in target/py/stac. In the blocks, URL is the address of a JP2,
-items are pystac's, x.jp2 lies in the working directory, and `vsitlm` is the command; the shell blocks run one after
-the other in one shell.
+In the blocks, URL is the address of a JP2, items are pystac's, x.jp2 lies in the working directory, `target` holds what
+`make build` leaves there, and `vsitlm` is the command.
 """
 
 from __future__ import annotations
@@ -18,17 +16,21 @@ from typing import Any
 
 import apart
 import gdalio
+import pages
 import pytest
 from conftest import Site, band_path, make_index, noise, only_once
 
-README = apart.ROOT / "README.md"
 STAC_PYTHON = apart.ROOT / "target/py/stac/bin/python"
-BLOCK = re.compile(r"^<!-- test: (\w+) -->\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def blocks(kind: str) -> list[str]:
-    """The README's blocks of one kind."""
-    return [text for name, text in BLOCK.findall(README.read_text()) if name == kind]
+STAC = [
+    (library, page, text)
+    for _, page in pages.having("stac")
+    for text in pages.blocks(page, "stac")
+    for library in ("odc.stac", "stackstac")
+    if f"import {library}\n" in text
+]
+"""The blocks for STAC, each complete in itself, and the library and the page of each."""
+OUTPUT = re.compile(r"[\w-]+\.(?:tif|jp2|tlm|parquet)\b")
+"""A file that a command of a shell block writes, or reads."""
 
 
 @pytest.fixture
@@ -38,7 +40,9 @@ def place(site: Site, folder: Path, tmp_path: Path) -> dict[str, str]:
     if not path.exists():
         gdalio.make_jp2(path, noise(1600, 1600, dtype="uint8"), BLOCKXSIZE=512, BLOCKYSIZE=512, RESOLUTIONS=5, PLT="YES")
     (tmp_path / "x.jp2").symlink_to(path)
-    (tmp_path / "target").symlink_to(apart.ROOT / "target")
+    (tmp_path / "target/release").mkdir(parents=True)
+    (tmp_path / "target/plugin").symlink_to(apart.PLUGIN.parent)
+    (tmp_path / "target/release/vsitlm").symlink_to(apart.VSITLM)
     return {"URL": site.put(path, band_path("B08")), "PATH": f"{apart.VSITLM.parent}:{os.environ['PATH']}"}
 
 
@@ -55,26 +59,41 @@ def run(command: list[str], script: str, place: dict[str, str], folder: Path) ->
     assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
 
 
-def test_every_kind_of_block_is_known() -> None:
-    kinds = {name for name, _ in BLOCK.findall(README.read_text())}
-    assert kinds and kinds <= {"shell", "rasterio", "osgeo", "stac"}
-    assert len(re.findall("<!-- test:", README.read_text())) == len(BLOCK.findall(README.read_text()))
+@only_once
+@pytest.mark.parametrize("page", pages.PAGES, ids=pages.name)
+def test_every_kind_of_block_is_known(page: Path) -> None:
+    found = pages.BLOCK.findall(page.read_text())
+    assert {kind for kind, _ in found} <= set(pages.KINDS)
+    assert len(found) == page.read_text().count("<!-- test"), "each stands right before a fenced block"
 
 
 @only_once
-def test_the_shell_commands_run(place: dict[str, str], tmp_path: Path) -> None:
-    run(["bash", "-euo", "pipefail"], "".join(blocks("shell")), place, tmp_path)
-    assert (tmp_path / "window.tif").exists() and (tmp_path / "x_with_tlm.jp2").exists()
+def test_every_way_in_has_a_block() -> None:
+    assert {kind for kind, _ in pages.having(*pages.KINDS)} == set(pages.KINDS)
+    assert {library for library, _, _ in STAC} == {"odc.stac", "stackstac"}
 
 
-@pytest.mark.parametrize("kind", ["rasterio", "osgeo"])
-def test_the_python_code_runs(kind: str, place: dict[str, str], tmp_path: Path) -> None:
+@only_once
+@pytest.mark.parametrize(("kind", "page"), pages.having("shell"), ids=pages.name)
+def test_the_shell_commands_run(kind: str, page: Path, place: dict[str, str], tmp_path: Path) -> None:
+    script = pages.script(page, kind)
+    run(["bash", "-euo", "pipefail"], script, place, tmp_path)
+    commands = re.sub(r"\s#.*", "", script)
+    missing = [name for name in OUTPUT.findall(commands) if not (tmp_path / name).exists()]
+    assert not missing, f"{missing} of {script}"
+
+
+@pytest.mark.parametrize(("kind", "page"), pages.having("rasterio", "osgeo"), ids=pages.name)
+def test_the_python_code_runs(kind: str, page: Path, place: dict[str, str], tmp_path: Path) -> None:
     if (kind == "rasterio") != bool(gdalio.rasterio):
         pytest.skip(f"this Python has no {kind}")
-    script = f"URL = {place['URL']!r}\n{''.join(blocks(kind))}\nassert chip.shape == (512, 512) and chip.any()\n"
-    if kind == "rasterio":
-        script += "assert scene.shape == (101, 101) and scene.any()\n"
-    run([sys.executable, "-"], script, place, tmp_path)
+    run([sys.executable, "-"], f"URL = {place['URL']!r}\n{pages.script(page, kind)}\n{FINDS}", place, tmp_path)
+
+
+FINDS = """
+read = [globals()[name] for name in ("chip", "scene") if name in globals()]
+assert read and all(pixels.ndim == 2 and min(pixels.shape) > 60 and pixels.any() for pixels in read)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -121,11 +140,12 @@ def stac_item(day: str, bands: dict[str, Path], site: Site) -> dict[str, Any]:
 
 
 @only_once
-@pytest.mark.parametrize("library", ["odc.stac", "stackstac"])
-def test_the_code_for_stac_runs(library: str, days: dict[str, dict[str, Path]], site: Site, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "block", [pytest.param(text, id=f"{library}-{pages.name(page)}") for library, page, text in STAC]
+)
+def test_the_code_for_stac_runs(block: str, days: dict[str, dict[str, Path]], site: Site, tmp_path: Path) -> None:
     if not STAC_PYTHON.exists():
         pytest.skip("no target/py/stac")
-    (block,) = [text for text in blocks("stac") if f"import {library}\n" in text]
     items = [stac_item(day, bands, site) for day, bands in days.items()]
     urls = [asset["href"] for item in items for asset in item["assets"].values()]
     index = make_index(tmp_path / "index.parquet", *[url for url in urls if url.endswith(".jp2")])

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import apart
 import pytest
+import realdata
 import scale
-from conftest import DATA, make_index, only_once
+from conftest import make_index, only_once
 from scale import ARCHIVE, AWS, BANDS_10M, CDSE, COUNTRY, GOOGLE, L1C, L2A, MB, TB, TILE_YEAR, YEAR, Cost
 
 pytestmark = only_once
@@ -99,13 +100,12 @@ def test_costs_add_up() -> None:
     assert scale.price(TILE_YEAR, one, CDSE, abroad=True, seconds=3600) == pytest.approx(scale.MACHINE)
 
 
+@pytest.mark.real_data
 @pytest.mark.parametrize(("name", "tile_parts"), [("R10m/*_AOT_10m", 121), ("R60m/*_B04_60m", 100)])
 def test_a_tile_part_takes_as_many_bytes_of_a_row_as_the_model_says(name: str, tile_parts: int, tmp_path: Path) -> None:
     import pyarrow.parquet
 
-    found = list(DATA.glob(f"*.SAFE/GRANULE/*/IMG_DATA/{name}.jp2"))
-    if not found:
-        pytest.skip(f"no real file in {DATA}")
+    found = realdata.find(f"*.SAFE/GRANULE/*/IMG_DATA/{name}.jp2")
     group = pyarrow.parquet.read_metadata(make_index(tmp_path / "x.parquet", found[0])).row_group(0)
     columns = [group.column(number) for number in range(group.num_columns)]
     made = sum(each.total_compressed_size for each in columns if each.path_in_schema in ("index", "resolution_ends"))

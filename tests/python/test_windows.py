@@ -13,11 +13,9 @@ import jobs
 import numpy as np
 import opj
 import pytest
-from conftest import DATA, ONE_TILE, Sample, Site, make_index, noise, only_once, vsitlm
+import realdata
+from conftest import ONE_TILE, Sample, Site, make_index, noise, only_once, vsitlm
 from test_overview_kinds import MADE, NO_VIEWS
-
-PATHS = sorted(DATA.glob("**/*.jp2"))
-"""Real files."""
 
 
 def window_path(path: Path | str, window: gdalio.Window, factor: int = 1) -> str:
@@ -79,7 +77,7 @@ def test_files_without_lengths_of_packets_have_windows_all_the_same(kind: str, t
         assert np.array_equal(gdalio.read(window_path(path, (left, top, width, height))), right)
 
 
-@pytest.mark.parametrize("path", PATHS, ids=[path.stem for path in PATHS])
+@realdata.each("path")
 def test_windows_of_real_files(path: Path) -> None:
     about = gdalio.describe(str(path))
     width, height = about["size"]
