@@ -15,6 +15,7 @@
 
 mod answer;
 mod question;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,7 @@ use crate::file::Get;
 use crate::process::{PerProcess, lock};
 use crate::source::{self, Blocking, HostFiles};
 use question::Question;
+pub(crate) use table::table;
 
 /// Who asks: gives the options that held on the thread that has asked, and GDAL's own file systems where there is GDAL.
 pub(crate) trait Asker: Send + Sync {
@@ -111,6 +113,11 @@ impl Drop for Unanswered {
         let error = Error::read("the question ended by a panic, which is an error of this program: report it");
         tell(self.0, text(Err(error)));
     }
+}
+
+/// An error as an answer.
+pub(crate) fn error_json(error: Error) -> String {
+    text(Err(error))
 }
 
 /// An answer as it is told.

@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 pub(crate) use info::scan_jp2;
+pub(crate) use shards::shards as index_files;
 
 use crate::error::{Result, ResultExt};
 use crate::options::Options;

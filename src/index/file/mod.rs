@@ -7,5 +7,6 @@ mod guard;
 pub(super) mod pages;
 mod raw;
 pub(super) mod read;
+pub(super) mod stream;
 pub(super) mod table;
 pub(super) mod write;
