@@ -48,7 +48,9 @@ impl ArrowArrayStream {
 
     fn schema(&mut self) -> PyResult<ArrowSchema> {
         let mut schema = ArrowSchema::NONE;
-        let Some(get_schema) = self.get_schema else { return Err(PyRuntimeError::new_err("a stream without a schema")) };
+        let Some(get_schema) = self.get_schema else {
+            return Err(PyRuntimeError::new_err("a stream without a schema"));
+        };
         // SAFETY: the stream is not released, and the schema has room for what is written.
         if unsafe { get_schema(self, &raw mut schema) } == 0 {
             return Ok(schema);
