@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use pyo3::PyResult;
 
 use crate::UnsupportedError;
+use crate::tables::ArrowArrayStream;
 
 /// The one core of the process.
 static CORE: OnceLock<Core> = OnceLock::new();
@@ -19,6 +20,9 @@ pub(crate) type Answer = unsafe extern "C" fn(*mut c_void, *const c_char);
 
 /// A function that writes text into a buffer of the size given, cut to fit and ended by NUL. It returns the text's length.
 type Text = unsafe extern "C" fn(*mut c_char, usize) -> usize;
+
+/// `vsitlm_index_rows`.
+type IndexRows = unsafe extern "C" fn(*const c_char, *mut ArrowArrayStream, *mut c_char, usize) -> usize;
 
 /// A library that stays loaded, and its functions of `include/vsitlm.h`; `None` for those that an older one lacks. What
 /// hosts do in answer to GDAL's errors may unwind through `register`.
@@ -33,6 +37,7 @@ pub(crate) struct Core {
     command: Option<unsafe extern "C" fn(c_int, *const *const c_char) -> c_int>,
     ask: Option<unsafe extern "C" fn(*const c_char, Answer, *mut c_void) -> u64>,
     cancel: Option<unsafe extern "C" fn(u64) -> c_int>,
+    index_rows: Option<IndexRows>,
 }
 
 /// The core of the process.
@@ -101,6 +106,7 @@ impl Core {
             command: library.function("vsitlm_command\0"),
             ask: library.function("vsitlm_ask\0"),
             cancel: library.function("vsitlm_cancel\0"),
+            index_rows: library.function("vsitlm_index_rows\0"),
         };
         std::mem::forget(library);
         Ok(core)
@@ -145,6 +151,16 @@ impl Core {
         let cancel = self.has(self.cancel, "vsitlm_cancel")?;
         // SAFETY: any number is allowed.
         Ok(unsafe { cancel(question) } == 1)
+    }
+
+    /// Fills `stream`, which is released, with one of the rows of indexes; or gives the error, as JSON.
+    pub(crate) fn index_rows(&self, index: &CStr, stream: &mut ArrowArrayStream) -> PyResult<Option<String>> {
+        let index_rows = self.has(self.index_rows, "vsitlm_index_rows")?;
+        let mut error = vec![0u8; 64 << 10];
+        // SAFETY: a C string, a struct of Arrow's C stream interface, and a buffer with room for as many bytes as are said.
+        let length = unsafe { index_rows(index.as_ptr(), stream, error.as_mut_ptr().cast(), error.len()) };
+        error.truncate(length);
+        Ok((length > 0).then(|| String::from_utf8_lossy(&error).into_owned()))
     }
 
     fn text(&self, function: Option<Text>, name: &str) -> PyResult<String> {

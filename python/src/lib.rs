@@ -6,6 +6,7 @@
 
 mod core;
 mod questions;
+mod tables;
 
 use pyo3::prelude::*;
 
@@ -24,6 +25,8 @@ mod _vsitlm {
     use crate::core::{self, Core};
     #[pymodule_export]
     use crate::questions::{ask, ask_and_wait, cancel, close};
+    #[pymodule_export]
+    use crate::tables::{index_rows, index_schema};
 
     /// The version of the plugin that the package was made with.
     #[pymodule_export]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import PRODUCT, Site, band_path, only_once, other, run
+from conftest import PRODUCT, ROOT, Site, band_path, only_once, other, run
 
 import vsitlm
 
@@ -86,6 +87,68 @@ for wrong in ("none.parquet", sys.argv[1] + "/{level}.parquet", "https://host/x.
         raise AssertionError(wrong)
 """
     run(code, tmp_path, python=other("interop"))
+
+
+@only_once
+def test_an_index_is_an_arrow_table(url: str, site: Site, sample: Path, tmp_path: Path) -> None:
+    more = site.put(sample, band_path("B04"))
+    vsitlm.index([url, more], tmp_path / "tiles.parquet", embed_overviews=16)
+    vsitlm.index([url, more], tmp_path / "tiles")
+    served = site.put((tmp_path / "tiles.parquet").read_bytes(), "served.parquet")
+    code = """
+import sys
+import duckdb, pyarrow as pa, pyarrow.parquet as pq
+import vsitlm
+folder, url = sys.argv[1:]
+file = vsitlm.Index(folder + "/tiles.parquet")
+table, expected = pa.table(file), pq.read_table(folder + "/tiles.parquet")
+assert table.schema.equals(expected.schema) and table.equals(expected), table.schema
+assert pa.schema(file).equals(expected.schema) and pa.table(vsitlm.Index(url)).equals(expected)
+several = pa.table(vsitlm.Index([folder + "/tiles", *file.paths]))
+assert several["band_id"].to_pylist() == ["B03", "B04"] * 2 and several["overviews"].null_count == 2
+found = duckdb.sql("SELECT count(*), min(epsg), max(octet_length(overviews)) > 2 FROM file").fetchall()
+assert found == [(2, 32631, True)]
+batches = pa.RecordBatchReader.from_stream(file)
+assert batches.read_next_batch().num_rows == 2
+del batches, table
+kept = file.__arrow_c_stream__()
+try:
+    import polars
+    assert polars.DataFrame(file).shape == (2, expected.num_columns)
+except ImportError:
+    pass
+broken = bytearray(open(folder + "/tiles.parquet", "rb").read())
+broken[200:2000] = bytes(1800)
+open(folder + "/broken.parquet", "wb").write(broken)
+for wrong, error in (
+    ("none.parquet", vsitlm.NotFoundError),
+    (folder + "/{level}.parquet", vsitlm.NotFoundError),
+    ("", vsitlm.PathError),
+    (__file__ if "__file__" in globals() else sys.executable, vsitlm.IndexFileError),
+    (folder + "/broken.parquet", OSError),
+):
+    try:
+        pa.table(vsitlm.Index(wrong))
+    except error as told:
+        assert not wrong or wrong in str(told), told
+    else:
+        raise AssertionError(wrong)
+"""
+    run(code, tmp_path, served, python=other("interop"))
+
+
+@only_once
+def test_the_code_of_the_page_takes_an_index_as_a_table(url: str, tmp_path: Path) -> None:
+    vsitlm.index(url, tmp_path / "tiles.parquet")
+    (code,) = re.findall(
+        r"^<!-- wheel: interop -->\n```python\n(.*?)^```$",
+        (ROOT / "docs/interop.md").read_text(),
+        re.MULTILINE | re.DOTALL,
+    )
+    checks = """
+assert rows.num_rows == files == 1 and [count for _, count in days] == [1]
+"""
+    run(f"import os, sys\nos.chdir(sys.argv[1])\n{code}{checks}", tmp_path, python=other("interop"))
 
 
 @pytest.mark.parametrize("way", ["module", "script"])

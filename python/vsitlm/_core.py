@@ -125,3 +125,17 @@ def ask(kind: str, path: str, options: Mapping[str, object] | None = None) -> di
     from . import _vsitlm
 
     return answer(_vsitlm.ask_and_wait(question(kind, path, texts(options or {}))))
+
+
+def capsule(kind: str, index: str) -> object:
+    """The rows of indexes as Arrow's C interface has them: `kind` is `index_rows` or `index_schema`.
+
+    Raises:
+        Error: What the core failed with.
+        UnsupportedError: There is no core, or it is too old.
+    """
+    require()
+    from . import _vsitlm
+
+    told: object = getattr(_vsitlm, kind)(index)
+    return answer(told) if isinstance(told, str) else told

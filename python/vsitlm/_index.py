@@ -85,6 +85,9 @@ class Row:
 class Index:
     """One or several indexes, asked in order.
 
+    It is a table of Arrow's: `pyarrow.table(index)`, `polars.DataFrame(index)` and DuckDB (`FROM index`) take all rows
+    and columns, and `pyarrow.RecordBatchReader.from_stream(index)` a row group at a time.
+
     Args:
         paths: Files, folders or prefixes of the partition layout, or templates, as in `VSITLM_INDEX`.
     """
@@ -108,6 +111,19 @@ class Index:
         for warning in found["warnings"]:
             warnings.warn(warning, VsitlmWarning, stacklevel=2)
         return [Row(**row) for row in found["rows"]]
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """The rows of all indexes, one after the other, by Arrow's PyCapsule interface. A column that not all of them
+        have is null in the others; a schema that is requested is passed over.
+
+        Raises:
+            Error: What the core failed with, as the class of its kind. It cannot read templates.
+        """
+        return _core.capsule("index_rows", ";".join(self.paths))
+
+    def __arrow_c_schema__(self) -> object:
+        """The schema of these rows, likewise."""
+        return _core.capsule("index_schema", ";".join(self.paths))
 
     def to_arrow(self, columns: Sequence[str] | None = None, filters: Any = None) -> pyarrow.Table:
         """The rows as a table, read by pyarrow.

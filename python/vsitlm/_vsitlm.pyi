@@ -35,5 +35,11 @@ def cancel(question: int) -> bool:
 def ask_and_wait(question: str) -> str:
     """Asks a question and waits for the answer, without the GIL; Ctrl-C ends it."""
 
+def index_rows(index: str) -> object:
+    """The rows of indexes, separated by `;`, as a capsule of Arrow's C stream interface; or an error, as JSON."""
+
+def index_schema(index: str) -> object:
+    """The schema of these rows, as a capsule of Arrow's C data interface; or an error, as JSON."""
+
 def close() -> None:
     """Lets no callback through any more, and waits for those that run."""

@@ -17,6 +17,7 @@ mod answer;
 mod asker;
 mod question;
 mod state;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +35,7 @@ use crate::process::lock;
 use crate::source;
 use question::Question;
 use state::{Pending, STATE};
+pub(crate) use table::table;
 
 /// Asks `question`, and gives its number: never 0.
 pub(crate) fn ask(question: &str, asker: Arc<dyn Asker>, answer: Answer) -> u64 {
@@ -87,6 +89,11 @@ impl Drop for Unanswered {
         let error = Error::read("the question ended by a panic, which is an error of this program: report it");
         tell(self.0, text(Err(error)));
     }
+}
+
+/// An error as an answer.
+pub(crate) fn error_json(error: Error) -> String {
+    text(Err(error))
 }
 
 /// An answer as it is told.

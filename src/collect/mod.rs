@@ -41,4 +41,5 @@ pub(crate) use output::Output;
 pub(crate) use place::locate;
 pub(crate) use report::Report;
 pub(crate) use scanner::ScanOptions;
+pub(crate) use shards::shards;
 pub(crate) use validate::{Findings, validate};

@@ -18,7 +18,7 @@ const SMALL: u64 = 1 << 20;
 ///
 /// # Errors
 /// Where nothing lies there, or it cannot be listed.
-pub(super) fn shards(text: &str, caller: &Caller<'_>) -> Result<Vec<Location>> {
+pub(crate) fn shards(text: &str, caller: &Caller<'_>) -> Result<Vec<Location>> {
     let location = locate(text)?;
     let mut found = Vec::new();
     match &location {

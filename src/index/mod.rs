@@ -28,6 +28,7 @@ pub(crate) use batch::check::{Checked, Described, check_index, describe_index};
 pub(crate) use batch::journal::Journal;
 pub(crate) use batch::rows::{KnownFile, Partition, Rows, Wins};
 pub(crate) use file::read::IndexFile;
+pub(crate) use file::stream::RowStream;
 pub(crate) use file::table::Table;
 #[cfg(test)]
 pub(crate) use file::table::made as made_table;

@@ -10,6 +10,15 @@
 
 #include "../../include/vsitlm.h"
 
+/* As Arrow's C stream interface has it; functions take and fill structs of Arrow's. */
+struct ArrowArrayStream {
+    int (*get_schema)(struct ArrowArrayStream *, void *);
+    int (*get_next)(struct ArrowArrayStream *, void *);
+    const char *(*get_last_error)(struct ArrowArrayStream *);
+    void (*release)(struct ArrowArrayStream *);
+    void *private_data;
+};
+
 /* A symbol of the plugin, with the type that the header declares. */
 #define SYMBOL(plugin, name) ((__typeof__(&name))dlsym(plugin, #name))
 
@@ -50,7 +59,8 @@ int main(int count, char **arguments)
     int (*command)(int, const char *const *) = SYMBOL(plugin, vsitlm_command);
     uint64_t (*ask)(const char *, vsitlm_answer, void *) = SYMBOL(plugin, vsitlm_ask);
     int (*cancel)(uint64_t) = SYMBOL(plugin, vsitlm_cancel);
-    if (!by_name || !by_default || !version || !read_errors || !last_error || !gdals || !command || !ask || !cancel)
+    size_t (*index_rows)(const char *, struct ArrowArrayStream *, char *, size_t) = SYMBOL(plugin, vsitlm_index_rows);
+    if (!index_rows || !by_name || !by_default || !version || !read_errors || !last_error || !gdals || !command || !ask || !cancel)
         return fail("a function of vsitlm.h is missing");
 
     by_name();
@@ -89,6 +99,12 @@ int main(int count, char **arguments)
     printf("%s\n", answer.json);
     if (ask(NULL, take, &answer) == 0 || sem_trywait(&answer.told) != 0)
         return fail("null for a question is not answered at once");
+
+    struct ArrowArrayStream rows = {NULL, NULL, NULL, NULL, NULL};
+    if (index_rows("/none.parquet", &rows, json, sizeof json) != strlen(json) || strstr(json, "NotFound") == NULL)
+        return fail("an index that is not there is opened");
+    if (rows.release != NULL || index_rows(NULL, &rows, NULL, 0) == 0 || index_rows("/none.parquet", NULL, NULL, 0) == 0)
+        return fail("rows of no index, or for nobody");
 
     const char *const version_of[] = {"vsitlm", "--version"}, *const nonsense[] = {"vsitlm", "--nonsense"};
     const char *const with_null[] = {"vsitlm", NULL};

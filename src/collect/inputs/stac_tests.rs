@@ -129,7 +129,7 @@ fn items_are_read_from_stac_geoparquet() {
     let (_, failures) = named("x.parquet", &table, &Selection::default());
     assert!(failures[0].1.chain().contains("no assets"), "{failures:?}");
     let (_, failures) = named("x.parquet", b"PAR1", &Selection::default());
-    assert!(failures[0].1.chain().contains("no parquet"), "{failures:?}");
+    assert!(failures[0].1.chain().contains("too few for a parquet file"), "{failures:?}");
 }
 
 #[test]

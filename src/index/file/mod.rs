@@ -5,6 +5,8 @@ pub(super) mod directory;
 mod groups;
 mod guard;
 pub(super) mod pages;
+mod raw;
 pub(super) mod read;
+pub(super) mod stream;
 pub(super) mod table;
 pub(super) mod write;

@@ -18,7 +18,7 @@ use super::read::IndexFile;
 use crate::error::{Error, Result};
 use crate::index::format::bytes::slice;
 use crate::index::format::columns::{MOST_PAGE, Paged};
-use crate::index::format::thrift::{DataPageHeader, data_page, page_of_row};
+use crate::index::format::thrift::{PageHeader, page_of_row};
 use crate::source::{Source, SourceRange};
 
 /// The longest offset index that is read: that of a row group of 256 rows has about 4 kB.
@@ -170,8 +170,8 @@ pub(crate) fn read_ahead(file: &IndexFile, group: usize, column: Paged) -> Resul
 
 /// The value of a page that holds one.
 pub(crate) fn value_of_page(page: &Bytes, nullable: bool) -> Result<Bytes, String> {
-    let (DataPageHeader { kind, whole, stored, values, encoding, levels }, rest) =
-        data_page(page).ok_or("a page header that cannot be read")?;
+    let (header, rest) = PageHeader::parse(page).ok_or("a page header that cannot be read")?;
+    let PageHeader { kind, whole, stored, values, encoding, levels, .. } = header;
     // DATA_PAGE of parquet's version 1, PLAIN, RLE
     if (kind, values, encoding, levels) != (0, 1, 0, 3) {
         return Err(format!(

@@ -16,25 +16,24 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use parquet::file::metadata::{ColumnChunkMetaData, FooterTail, ParquetMetaDataReader};
+use parquet::file::metadata::ColumnChunkMetaData;
 
 use super::chunks::Chunks;
 use super::directory;
 use super::groups::Groups;
 use super::guard::guarded;
-use crate::error::{Error, Result, ResultExt};
+use super::raw::{MOST_NODES, RawFile};
+use crate::error::{Error, Result};
 use crate::index::cache::Cache;
 use crate::index::format::bytes::slice;
 use crate::index::format::columns::{Column, Paged};
-use crate::index::format::thrift::{check_pages, footer_is_sound};
+use crate::index::format::thrift::check_pages;
 use crate::process::lock;
-use crate::source::{Source, SourceOffset};
+use crate::source::Source;
 use crate::trace;
 
 /// What is read of the end of a file, in bytes: a footer of some thousand rows, or where the directory of more lies.
 const TAIL: u64 = 64 << 10;
-/// The longest footer: that of several million rows.
-const MOST_FOOTER: u64 = 16 << 20;
 /// What is read of the end of a shard of the partition layout: all of a small one.
 const SHARD_TAIL: u64 = 512 << 10;
 /// A shard that is no larger is read whole, by a second request for its beginning. Beyond that, the end and a row group of
@@ -42,8 +41,6 @@ const SHARD_TAIL: u64 = 512 << 10;
 const SHARD: u64 = 1_200_000;
 /// Row groups whose needed columns have no more bytes together than this are read in one step.
 const ONE_STEP: u64 = 1 << 20;
-/// Ranges of a row group that are no further apart than this are read as one.
-const GAP: u64 = 32 << 10;
 
 /// The file, the row group, and what of it.
 type CacheKey = (u64, usize, CachedPart);
@@ -62,16 +59,10 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 /// An open index file.
 pub(crate) struct IndexFile {
-    /// What messages call it.
-    name: String,
     id: u64,
-    /// Where it is read from; `None` for a file in memory.
-    source: Option<Arc<dyn Source>>,
+    /// Its bytes: all of a small shard and of a file in memory are at hand, none of a large file.
+    raw: RawFile,
     groups: Groups,
-    /// The file's size in bytes.
-    size: u64,
-    /// The last bytes of the file: all of a small shard and of a file in memory, none of a large file.
-    end: Bytes,
     /// One fetch at a time for a row group; different ones side by side.
     fetching: [Mutex<()>; 16],
     /// Whether it may have been replaced since it was opened.
@@ -81,28 +72,27 @@ pub(crate) struct IndexFile {
 impl IndexFile {
     /// Opens the index behind `source`, which is read from its end. `shard` says that it is probably small.
     pub(crate) fn open(name: &str, source: Arc<dyn Source>, shard: bool) -> Result<Self> {
-        let (mut end, size) = source.read_tail(if shard { SHARD_TAIL } else { TAIL }).in_file(name)?;
-        if shard && size <= SHARD && (end.len() as u64) < size {
-            let start = SourceOffset(0)..SourceOffset(size - end.len() as u64);
-            let start = source.read_ranges(&[start]).in_file(name)?;
-            end = start.into_iter().chain([end]).collect::<Vec<_>>().concat().into();
+        let mut raw = RawFile::open(name, source, if shard { SHARD_TAIL } else { TAIL })?;
+        if shard && raw.size <= SHARD {
+            raw.read_whole()?;
         }
-        let groups = read_groups(name, Some(&source), &end, size)?;
-        let end = if shard { end } else { Bytes::new() };
-        Ok(Self::new(name, Some(source), groups, end, size))
+        let groups = read_groups(&raw)?;
+        if !shard {
+            raw.end = Bytes::new();
+        }
+        Ok(Self::new(raw, groups))
     }
 
     /// Opens an index that is in memory.
     pub(crate) fn from_bytes(name: &str, bytes: Bytes) -> Result<Self> {
-        let size = bytes.len() as u64;
-        let groups = read_groups(name, None, &bytes, size)?;
-        Ok(Self::new(name, None, groups, bytes, size))
+        let raw = RawFile::from_bytes(name, bytes);
+        let groups = read_groups(&raw)?;
+        Ok(Self::new(raw, groups))
     }
 
-    fn new(name: &str, source: Option<Arc<dyn Source>>, groups: Groups, end: Bytes, size: u64) -> Self {
+    fn new(raw: RawFile, groups: Groups) -> Self {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        let (name, fetching, doubtful) = (name.to_owned(), Default::default(), AtomicBool::new(false));
-        Self { name, id, source, groups, size, end, fetching, doubtful }
+        Self { id, raw, groups, fetching: Default::default(), doubtful: AtomicBool::new(false) }
     }
 
     /// Lets the next look-up open it anew: a read has failed, maybe since the file is another by now.
@@ -117,39 +107,12 @@ impl IndexFile {
 
     /// Its size in bytes.
     pub(crate) fn size(&self) -> u64 {
-        self.size
+        self.raw.size
     }
 
     /// The chunk of a column that look-ups do not read, as the footer describes it: nothing of that has been checked.
     pub(crate) fn paged(&self, group: usize, column: Paged) -> Option<&ColumnChunkMetaData> {
         self.groups.paged(group, column)
-    }
-
-    /// Some bytes of the file, where they are in memory.
-    fn in_memory(&self, range: &Range<u64>) -> Option<Bytes> {
-        let start = self.size - self.end.len() as u64;
-        let at = |offset: u64| usize::try_from(offset.checked_sub(start)?).ok();
-        let part = self.end.get(at(range.start)?..at(range.end)?)?;
-        Some(self.end.slice_ref(part))
-    }
-
-    /// Some bytes of the file, inside it. They are not kept, and nothing is locked.
-    pub(crate) fn read_at(&self, range: Range<u64>) -> Result<Bytes> {
-        self.read_all(&[range])?.pop().ok_or_else(|| self.bad("it could not be read whole".into()))
-    }
-
-    /// The same for several ranges, those that are not in memory with one call of the source.
-    fn read_all(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        let known: Vec<_> = ranges.iter().map(|range| self.in_memory(range)).collect();
-        let missing = ranges.iter().zip(&known).filter(|(_, known)| known.is_none());
-        let missing: Vec<_> = missing.map(|(range, _)| SourceOffset(range.start)..SourceOffset(range.end)).collect();
-        let read = match &self.source {
-            Some(source) if !missing.is_empty() => source.read_ranges(&missing).in_file(&self.name)?,
-            _ => Vec::new(),
-        };
-        let mut read = read.into_iter();
-        let all: Option<Vec<_>> = known.into_iter().map(|known| known.or_else(|| read.next())).collect();
-        all.ok_or_else(|| self.bad("it could not be read whole".into()))
     }
 
     /// The offset index of such a column in a row group, which lies in `range`: from memory where it was read before.
@@ -173,7 +136,7 @@ impl IndexFile {
         let kept = CHUNKS.get(&(self.id, group, CachedPart::Pages(column)));
         match kept.and_then(|kept| slice(&kept, range.start - pages.start..range.end - pages.start)) {
             Some(page) => Ok(page),
-            None => self.read_at(range),
+            None => self.raw.read(range),
         }
     }
 
@@ -182,26 +145,26 @@ impl IndexFile {
         if let Some(bytes) = kept {
             return Ok(bytes);
         }
-        let bytes = self.read_at(range)?;
+        let bytes = self.raw.read(range)?;
         self.keep(id, &bytes);
         Ok(bytes)
     }
 
     /// Keeps what was read, unless it is part of what is kept with the file.
     fn keep(&self, id: CacheKey, bytes: &Bytes) {
-        if !self.end.as_ptr_range().contains(&bytes.as_ptr()) {
+        if !self.raw.end.as_ptr_range().contains(&bytes.as_ptr()) {
             CHUNKS.put(id, bytes.clone(), bytes.len() as u64 + 128);
         }
     }
 
     /// What messages call it.
     pub(crate) fn name(&self) -> &str {
-        &self.name
+        &self.raw.name
     }
 
     /// The bytes that keeping this open costs.
     pub(crate) fn memory(&self) -> u64 {
-        (self.groups.memory() + self.end.len() + 1024) as u64
+        (self.groups.memory() + self.raw.end.len() + 1024) as u64
     }
 
     /// The number of row groups.
@@ -246,79 +209,49 @@ impl IndexFile {
                 }
             }
         }
-        missing.sort_by_key(|(range, _, _)| range.start);
-        let mut runs: Vec<Range<u64>> = Vec::new();
-        for (range, _, _) in &missing {
-            match runs.last_mut() {
-                Some(run) if range.start <= run.end.saturating_add(GAP) => run.end = run.end.max(range.end),
-                _ => runs.push(range.clone()),
-            }
-        }
-        let read = self.read_all(&runs)?;
-        for (range, group, column) in missing {
-            let found = runs.iter().zip(&read).find(|(run, _)| run.start <= range.start && range.end <= run.end);
-            let bytes = found.and_then(|(run, bytes)| {
-                let (start, end) = ((range.start - run.start) as usize, (range.end - run.start) as usize);
-                (end <= bytes.len()).then(|| bytes.slice(start..end))
-            });
-            let bytes = bytes.ok_or_else(|| self.bad("it could not be read whole".into()))?;
+        let ranges: Vec<_> = missing.iter().map(|(range, ..)| range.clone()).collect();
+        for ((_, group, column), bytes) in missing.into_iter().zip(self.raw.read_merged(&ranges)?) {
             check_pages(&bytes)
                 .map_err(|what| self.bad(format!("row group {group}, column {}: {what}", column.name())))?;
             self.keep((self.id, group, CachedPart::Chunk(column)), &bytes);
             chunks.insert((group, column), bytes);
         }
-        Ok(Chunks::new(&self.name, &self.groups, chunks))
+        Ok(Chunks::new(self.name(), &self.groups, chunks))
     }
 
     /// An error that names the index.
     pub(crate) fn bad(&self, what: String) -> Error {
-        Error::Index { index: self.name.clone(), what }
+        self.raw.bad(what)
     }
 }
 
-/// The row groups of a file of `size` bytes that ends in `end`: by the footer where that is there already, else by the
-/// directory where there is one, else by the footer after all.
-fn read_groups(name: &str, source: Option<&Arc<dyn Source>>, end: &Bytes, size: u64) -> Result<Groups> {
-    let bad = |what: String| Error::Index { index: name.to_owned(), what };
-    if size < 12 {
-        return Err(bad(format!("it has {size} bytes: no parquet file")));
-    }
-    let last = end.last_chunk::<8>().ok_or_else(|| bad("its end cannot be read".into()))?;
-    let tail = FooterTail::try_new(last).map_err(|_| bad("no parquet file: it does not end in PAR1".into()))?;
-    if tail.is_encrypted_footer() {
-        return Err(bad("it is encrypted".into()));
-    }
-    let length = tail.metadata_length() as u64;
-    if length > size - 12 {
-        return Err(bad(format!("a footer of {length} bytes in a file of {size}")));
-    }
-    let read = |range: Range<u64>| -> Result<Bytes> {
-        let before = size - end.len() as u64;
-        if let Some(at) = range.start.checked_sub(before) {
-            return Ok(end.slice(at as usize..(range.end - before) as usize));
-        }
-        let range = SourceOffset(range.start)..SourceOffset(range.end);
-        let read = source.map(|source| source.read_ranges(&[range])).transpose().in_file(name)?;
-        read.and_then(|mut read| read.pop()).ok_or_else(|| bad("it could not be read whole".into()))
-    };
-    if length + 8 > end.len() as u64
-        && let Some(place) = directory::place(end, size)
+/// The row groups of a file: by the footer where that is at hand, else by the directory where there is one, else by the
+/// footer after all.
+fn read_groups(raw: &RawFile) -> Result<Groups> {
+    if raw.size - raw.footer_range()?.start > raw.end.len() as u64
+        && let Some(place) = directory::place(&raw.end, raw.size)
     {
         let start = place.start;
-        if let Some(groups) = directory::parse(&read(place)?, start, size) {
+        if let Some(groups) = directory::parse(&raw.read(place)?, start, raw.size) {
             return Ok(groups);
         }
-        trace::debug(|| format!("index {name}: its directory does not fit, so its footer is read"));
+        trace::debug(|| format!("index {}: its directory does not fit, so its footer is read", raw.name));
     }
-    if length > MOST_FOOTER {
-        return Err(bad(format!("a footer of {length} bytes, and no directory: split it")));
+    let footer = raw.footer(MOST_NODES)?;
+    let (schema, groups) = (footer.file_metadata().schema_descr(), footer.row_groups());
+    guarded(&raw.name, || Groups::of_footer(schema, groups, raw.size).map_err(|what| raw.bad(what)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::file::table::nested;
+
+    #[test]
+    fn a_deep_schema_ends_no_process() {
+        for groups in [300, 1_000, 16_000] {
+            let error = IndexFile::from_bytes("x", nested(groups).into()).err().unwrap().chain();
+            assert_eq!(error.contains("nodes"), groups > 400, "{error}");
+        }
     }
-    let footer = read(size - 8 - length..size - 8)?;
-    if !footer_is_sound(&footer) {
-        return Err(bad("its footer is corrupt".into()));
-    }
-    let decoded = guarded(name, || {
-        ParquetMetaDataReader::decode_metadata(&footer).map_err(|error| bad(format!("its footer is corrupt: {error}")))
-    })?;
-    guarded(name, || Groups::of_footer(decoded.file_metadata().schema_descr(), decoded.row_groups(), size).map_err(bad))
 }

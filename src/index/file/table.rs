@@ -5,20 +5,21 @@
 //! entries are long takes their bytes once, however often they are repeated.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::sync::Arc;
 
-use arrow_array::StringViewArray;
 use arrow_array::cast::AsArray;
+use arrow_array::{Array, StringViewArray};
 use arrow_schema::{DataType, Fields, Schema};
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::basic::Type;
-use parquet::errors::ParquetError;
 use parquet::file::metadata::RowGroupMetaData;
 
 use super::groups::{check_codec, chunk_span};
 use super::guard::guarded;
+use super::raw::RawFile;
 use crate::error::{Error, Result};
 use crate::index::format::bytes::slice;
 use crate::index::format::thrift::check_pages;
@@ -27,6 +28,10 @@ use crate::index::format::thrift::check_pages;
 const MOST_ROWS: i64 = 4 << 20;
 /// Bytes of the values of a column in a row group: dictionaries repeat them for nothing.
 const MOST_TEXT: usize = 256 << 20;
+
+/// Nodes of its schema: a hundred assets, of some forty each. They are read by recursion.
+const MOST_NODES: u64 = 4096;
+const STACK: usize = 64 << 20;
 
 /// A parquet file in memory.
 pub(crate) struct Table {
@@ -39,13 +44,15 @@ impl Table {
     /// The table in `bytes`, called `name` in messages.
     ///
     /// # Errors
-    /// [`Error::Read`] for what is no parquet file that can be read.
+    /// [`Error::Read`] for what cannot be read as a parquet file.
     pub(crate) fn new(name: &str, bytes: Bytes) -> Result<Self> {
         let metadata = decoded(name, || {
+            let footer = RawFile::from_bytes(name, bytes.clone()).footer(MOST_NODES).map_err(of_table)?;
             let plain = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-            let plain = ArrowReaderMetadata::load(&bytes, plain)?;
+            let plain = ArrowReaderMetadata::try_new(Arc::new(footer), plain).map_err(wrong)?;
             let schema = Arc::new(Schema::new(as_views(plain.schema().fields())));
-            ArrowReaderMetadata::try_new(plain.metadata().clone(), ArrowReaderOptions::new().with_schema(schema))
+            let views = ArrowReaderOptions::new().with_schema(schema);
+            ArrowReaderMetadata::try_new(plain.metadata().clone(), views).map_err(wrong)
         })?;
         let groups = metadata.metadata().row_groups();
         let rows = groups.iter().map(RowGroupMetaData::num_rows).fold(0, i64::saturating_add);
@@ -87,31 +94,31 @@ impl Table {
         let pages = chunk_span(chunk).and_then(|range| slice(&self.bytes, range));
         let pages = pages.ok_or_else(|| bad("a column lies outside the file".into()))?;
         check_codec(chunk.compression()).map_err(bad)?;
-        let wrong = |what: String| bad(format!("the column {}: {what}", chunk.column_path().string()));
-        check_pages(&pages).map_err(wrong)?;
-        let values = decoded(&self.name, || {
-            let mask = ProjectionMask::leaves(self.metadata.parquet_schema(), [column]);
-            let mut batches =
-                ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), self.metadata.clone())
-                    .with_projection(mask)
-                    .with_row_groups(vec![group])
-                    .with_batch_size(rows.max(1))
-                    .build()?;
-            let Some(batch) = batches.next().transpose()? else { return Ok(StringViewArray::new_null(0)) };
-            let mut array = batch.column(0);
-            while let Some(group) = array.as_struct_opt() {
-                array = group.column(0);
-            }
-            let text = array.as_string_view_opt();
-            text.cloned().ok_or_else(|| ParquetError::General("it is not text".to_owned()))
-        })?;
-        if values.iter().len() != rows {
-            return Err(wrong(format!("it ends after {} of {rows} rows", values.iter().len())));
-        }
+        let of_column = |what: String| bad(format!("the column {}: {what}", chunk.column_path().string()));
+        check_pages(&pages).map_err(of_column)?;
+        let values = decoded(&self.name, || self.decode(group, column))?;
+        let count = values.as_ref().map_or(0, Array::len);
+        let values = values.filter(|_| count == rows);
+        let values = values.ok_or_else(|| of_column(format!("it ends after {count} of {rows} rows, or is no text")))?;
         if values.iter().flatten().map(str::len).sum::<usize>() > MOST_TEXT {
-            return Err(wrong(format!("a row group has more than {MOST_TEXT} bytes of it")));
+            return Err(of_column(format!("a row group has more than {MOST_TEXT} bytes of it")));
         }
         Ok(values)
+    }
+
+    fn decode(&self, group: usize, column: usize) -> Result<Option<StringViewArray>> {
+        let mut batches = ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), self.metadata.clone())
+            .with_projection(ProjectionMask::leaves(self.metadata.parquet_schema(), [column]))
+            .with_row_groups(vec![group])
+            .with_batch_size(self.rows(group).max(1))
+            .build()
+            .map_err(wrong)?;
+        let Some(batch) = batches.next().transpose().map_err(wrong)? else { return Ok(None) };
+        let mut array = batch.column(0);
+        while let Some(group) = array.as_struct_opt() {
+            array = group.column(0);
+        }
+        Ok(array.as_string_view_opt().cloned())
     }
 }
 
@@ -129,15 +136,27 @@ fn as_views(fields: &Fields) -> Fields {
 }
 
 fn bad(what: String) -> Error {
-    Error::read(format!("it is no parquet file that can be read: {what}"))
+    Error::read(format!("it cannot be read as a parquet file: {what}"))
 }
 
-/// Runs the parquet crate on untrusted bytes; its panics are errors of a table, not of an index.
-fn decoded<T>(name: &str, run: impl FnOnce() -> std::result::Result<T, ParquetError>) -> Result<T> {
-    guarded(name, || run().map_err(|error| bad(error.to_string()))).map_err(|error| match error {
+fn wrong(error: impl Display) -> Error {
+    bad(error.to_string())
+}
+
+/// Runs the parquet crate on untrusted bytes, with a stack that the deepest schema does not overflow. Its panics are errors
+/// of a table, not of an index.
+fn decoded<T: Send>(name: &str, run: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || guarded(name, run));
+        thread.map_err(wrong)?.join().unwrap_or_else(|_| Err(bad("it is corrupt".into()))).map_err(of_table)
+    })
+}
+
+fn of_table(error: Error) -> Error {
+    match error {
         Error::Index { what, .. } => bad(what),
         other => other,
-    })
+    }
 }
 
 #[cfg(test)]
@@ -145,4 +164,4 @@ fn decoded<T>(name: &str, run: impl FnOnce() -> std::result::Result<T, ParquetEr
 mod tests;
 
 #[cfg(test)]
-pub(crate) use tests::made;
+pub(crate) use tests::{made, nested};

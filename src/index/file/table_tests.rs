@@ -76,3 +76,21 @@ fn bytes_that_lie_are_errors() {
         }
     }
 }
+
+/// A file without rows whose schema is a column in so many groups, each in the next.
+pub(crate) fn nested(groups: usize) -> Vec<u8> {
+    let varint = |number: usize| [number as u8 | 0x80, (number >> 7) as u8];
+    // FileMetaData: version; the schema's root and groups (repetition, name, children), and a column (type first).
+    let mut footer = [&[0x15, 2, 0x19, 0xFC][..], &varint(groups + 2), &[0x48, 1, b'm', 0x15, 2, 0]].concat();
+    (0..groups).for_each(|_| footer.extend([0x35, 2, 0x18, 1, b'g', 0x15, 2, 0]));
+    footer.extend([0x15, 2, 0x25, 2, 0x18, 1, b'x', 0]);
+    footer.extend([0x16, 0, 0x19, 0x0C, 0]);
+    [b"PAR1", &footer[..], &(footer.len() as u32).to_le_bytes(), b"PAR1"].concat()
+}
+
+#[test]
+fn a_schema_that_is_deep_is_read_and_one_that_is_too_deep_refused() {
+    assert_eq!(Table::new("x", nested(4_000).into()).unwrap().groups(), 0);
+    let error = Table::new("x", nested(16_000).into()).err().unwrap().chain();
+    assert!(error.contains("more than 4096 nodes"), "{error}");
+}

@@ -1,18 +1,4 @@
-//! The schema of an index file.
-//!
-//! | column | type | holds |
-//! |---|---|---|
-//! | `product_id`, `band_id`, `path` | string | as in the published v1 files |
-//! | `index` | binary | [`super::blob`]; empty where the file has a TLM of its own |
-//! | `mgrs_tile`, `resolution` | string, int32 | with product and band the full key; empty and 0 where unknown |
-//! | `file_size` | int64, may be null | in bytes |
-//! | `header` | binary, may be null | the file up to the first SOT marker |
-//! | `resolution_ends` | binary, may be null | [`super::blob`] |
-//! | `origin`, `etag` | string, may be null | where the row was made from, and what it was |
-//! | `last_modified` | timestamp in microseconds UTC, may be null | likewise |
-//! | `datetime` … `geometry` | may be null | for other tools, no look-up reads them |
-//! | `overview_factor`, `overviews` | int64, binary, may be null | [`super::overviews`]; absent where no row has any |
-//! | `packet_count`, `packets` | int64, binary, may be null | [`super::packets`]; likewise |
+//! The schema of an index file: docs/index-format.md says what its columns hold.
 //!
 //! Rows are sorted by (product_id, mgrs_tile, band_id, resolution), in row groups of at most 256 which cut no product in
 //! two, so that a look-up reads one row group.

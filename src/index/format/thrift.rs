@@ -1,9 +1,10 @@
 //! A look at Thrift's compact protocol before the parquet crate decodes it.
 //!
-//! The crate allocates what lists, page headers and dictionaries claim to hold, and an allocation that fails ends the
-//! process. An index is untrusted, so footers and page headers are walked here first, with nothing allocated: a list
-//! must have a byte of input for every element, a page must not grow beyond [`MOST_PAGE`], a dictionary must have the
-//! bytes of its entries, and only encodings whose decoders allocate by what is there are let through.
+//! The crate allocates what page headers and dictionaries claim to hold, and reads a schema by recursion: an allocation that
+//! fails and a stack that overflows end the process. An index is untrusted, so footers and page headers are looked at here
+//! first, with nothing allocated: a schema must not have too many nodes, a page must not grow beyond [`MOST_PAGE`], a
+//! dictionary must have the bytes of its entries, and only encodings whose decoders allocate by what is there are let
+//! through. The crate takes known fields to be of the type that they should be, whatever is said: so they must be, here.
 
 use super::bytes::{take, unzigzag, varint};
 
@@ -12,27 +13,39 @@ const MOST_PAGE: i64 = 128 << 20;
 /// Deeper nesting than any structure of parquet's has.
 const MOST_DEPTH: u8 = 24;
 
-/// Walks compact Thrift.
-struct Walker<'a, F> {
-    rest: &'a [u8],
-    /// Gets the field id of the enclosing struct (0 in the outermost), the field's id, and the value of each integer.
-    each: F,
-}
+/// Types of fields and elements.
+const BINARY: u8 = 8;
+const LIST: u8 = 9;
+const STRUCT: u8 = 12;
 
-impl<F: FnMut(i64, i64, i64)> Walker<'_, F> {
+/// Walks compact Thrift: these bytes are left.
+struct Walker<'a>(&'a [u8]);
+
+impl Walker<'_> {
     fn byte(&mut self) -> Option<u8> {
-        take(&mut self.rest, 1)?.first().copied()
+        take(&mut self.0, 1)?.first().copied()
     }
 
-    fn skip(&mut self, length: u64) -> Option<()> {
-        take(&mut self.rest, usize::try_from(length).ok()?).map(drop)
+    /// The number of a field that should have one.
+    fn integer(&mut self, kind: u8) -> Option<i64> {
+        let number = || varint(&mut self.0).map(unzigzag);
+        (4..=6).contains(&kind).then(number)?
     }
 
-    fn integer(&mut self) -> Option<i64> {
-        varint(&mut self.rest).map(unzigzag)
+    /// Passes over a boolean, whose value is its type.
+    fn boolean(&mut self, kind: u8) -> Option<()> {
+        matches!(kind, 1 | 2).then_some(())
     }
 
-    fn structure(&mut self, parent: i64, depth: u8) -> Option<()> {
+    /// How many elements a list has, and of which type; not more than there are bytes.
+    fn list(&mut self) -> Option<(u64, u8)> {
+        let head = self.byte()?;
+        let count = if head >> 4 == 15 { varint(&mut self.0)? } else { u64::from(head >> 4) };
+        (count <= self.0.len() as u64).then_some((count, head & 15))
+    }
+
+    /// Calls `field` with the id and the type of each field of a struct, whose value is then passed over.
+    fn fields(&mut self, mut field: impl FnMut(&mut Self, i64, u8) -> Option<()>) -> Option<()> {
         let mut id = 0i64;
         loop {
             let head = self.byte()?;
@@ -40,83 +53,178 @@ impl<F: FnMut(i64, i64, i64)> Walker<'_, F> {
                 return Some(());
             }
             id = match head >> 4 {
-                0 => self.integer()?,
-                delta => id.checked_add(i64::from(delta))?,
+                0 => varint(&mut self.0).map(unzigzag)?,
+                delta => id + i64::from(delta),
             };
-            // Booleans are their own type in a field.
-            if !matches!(head & 15, 1 | 2) {
-                self.value(head & 15, parent, id, depth)?;
-            }
+            // The crate cuts others off to 16 bits.
+            field(self, i64::from(i16::try_from(id).ok()?), head & 15)?;
         }
     }
 
-    fn value(&mut self, kind: u8, parent: i64, id: i64, depth: u8) -> Option<()> {
+    /// The same for a field that should be a struct.
+    fn inside(&mut self, kind: u8, field: impl FnMut(&mut Self, i64, u8) -> Option<()>) -> Option<()> {
+        if kind == STRUCT { self.fields(field) } else { None }
+    }
+
+    fn skip(&mut self, kind: u8, depth: u8) -> Option<()> {
         let depth = depth.checked_add(1).filter(|depth| *depth <= MOST_DEPTH)?;
         match kind {
-            1..=3 => self.skip(1),
-            4..=6 => {
-                let value = self.integer()?;
-                (self.each)(parent, id, value);
-                Some(())
+            1 | 2 => Some(()),
+            3 => self.byte().map(drop),
+            4..=6 => varint(&mut self.0).map(drop),
+            7 => take(&mut self.0, 8).map(drop),
+            BINARY => {
+                let length = varint(&mut self.0)?;
+                take(&mut self.0, usize::try_from(length).ok()?).map(drop)
             }
-            7 => self.skip(8),
-            8 => {
-                let length = varint(&mut self.rest)?;
-                self.skip(length)
-            }
-            9 | 10 => {
-                let head = self.byte()?;
-                let count = if head >> 4 == 15 { varint(&mut self.rest)? } else { u64::from(head >> 4) };
-                if count > self.rest.len() as u64 {
-                    return None;
-                }
-                (0..count).try_for_each(|_| self.value(head & 15, id, 0, depth))
-            }
-            12 => self.structure(id, depth),
+            LIST | 10 => match self.list()? {
+                // Whether these have bytes the crate sees otherwise; parquet has none.
+                (1.., 1 | 2) => None,
+                (count, kind) => (0..count).try_for_each(|_| self.skip(kind, depth)),
+            },
+            STRUCT => self.fields(|walker, _, kind| walker.skip(kind, depth)),
             _ => None, // maps, of which parquet has none
         }
     }
 }
 
-/// Whether a footer is one whole struct whose lists hold what they claim.
-pub(crate) fn footer_is_sound(footer: &[u8]) -> bool {
-    let mut walker = Walker { rest: footer, each: |_, _, _| () };
-    walker.structure(0, 0).is_some()
+/// How many nodes the schema of a footer has, by its first two fields, version and schema; `None` where it does not begin
+/// with these.
+pub(crate) fn schema_nodes(footer: &[u8]) -> Option<u64> {
+    let mut walker = Walker(footer);
+    let mut nodes = None;
+    let _ = walker.fields(|walker, id, kind| match (id, kind) {
+        (1, _) => walker.integer(kind).map(drop),
+        (2, LIST) => {
+            nodes = walker.list().map(|(count, _)| count);
+            None
+        }
+        _ => None,
+    });
+    nodes
+}
+
+/// What the header of a page says. What it does not say is -1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PageHeader {
+    /// PageType.
+    pub(crate) kind: i64,
+    /// The page's bytes without the header, decompressed.
+    pub(crate) whole: i64,
+    /// Its bytes without the header, as they lie in the file.
+    pub(crate) stored: i64,
+    /// Of a data page of version 1: the number of values, nulls included.
+    pub(crate) values: i64,
+    /// Likewise: encoding of the values.
+    pub(crate) encoding: i64,
+    /// Likewise: encoding of the definition levels.
+    pub(crate) levels: i64,
+    /// Of a dictionary: how many entries it has.
+    entries: i64,
+    /// An encoding, of whatever page, that is not let through.
+    strange: Option<i64>,
+}
+
+impl PageHeader {
+    /// The header that `bytes` begin with, and how many bytes follow it.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<(Self, usize)> {
+        let mut walker = Walker(bytes);
+        let [kind, whole, stored, values, encoding, levels, entries] = [-1; 7];
+        let mut header = Self { kind, whole, stored, values, encoding, levels, entries, strange: None };
+        walker.fields(|walker, id, kind| {
+            match id {
+                1 => header.kind = walker.integer(kind)?,
+                2 => header.whole = walker.integer(kind)?,
+                3 => header.stored = walker.integer(kind)?,
+                4 => drop(walker.integer(kind)?),
+                5 => walker.inside(kind, |walker, id, kind| header.data(walker, id, kind))?,
+                6 => walker.inside(kind, |walker, _, kind| walker.skip(kind, 0))?,
+                7 => walker.inside(kind, |walker, id, kind| header.dictionary(walker, id, kind))?,
+                8 => walker.inside(kind, |walker, id, kind| header.data_2(walker, id, kind))?,
+                _ => walker.skip(kind, 0)?,
+            }
+            Some(())
+        })?;
+        Some((header, walker.0.len()))
+    }
+
+    /// A field of DataPageHeader.
+    fn data(&mut self, walker: &mut Walker<'_>, id: i64, kind: u8) -> Option<()> {
+        match id {
+            1 => self.values = walker.integer(kind)?,
+            2 => self.encoding = self.let_through(walker.integer(kind)?),
+            3 => self.levels = walker.integer(kind)?,
+            4 => drop(walker.integer(kind)?),
+            5 => walker.inside(kind, statistics)?,
+            _ => walker.skip(kind, 0)?,
+        }
+        Some(())
+    }
+
+    /// A field of DictionaryPageHeader.
+    fn dictionary(&mut self, walker: &mut Walker<'_>, id: i64, kind: u8) -> Option<()> {
+        match id {
+            1 => self.entries = walker.integer(kind)?,
+            2 => drop(self.let_through(walker.integer(kind)?)),
+            3 => walker.boolean(kind)?,
+            _ => walker.skip(kind, 0)?,
+        }
+        Some(())
+    }
+
+    /// A field of DataPageHeaderV2.
+    fn data_2(&mut self, walker: &mut Walker<'_>, id: i64, kind: u8) -> Option<()> {
+        match id {
+            1 | 2 | 3 | 5 | 6 => drop(walker.integer(kind)?),
+            4 => drop(self.let_through(walker.integer(kind)?)),
+            7 => walker.boolean(kind)?,
+            8 => walker.inside(kind, statistics)?,
+            _ => walker.skip(kind, 0)?,
+        }
+        Some(())
+    }
+
+    fn let_through(&mut self, encoding: i64) -> i64 {
+        // PLAIN, PLAIN_DICTIONARY, RLE, RLE_DICTIONARY
+        if ![0, 2, 3, 8].contains(&encoding) {
+            self.strange = Some(encoding);
+        }
+        encoding
+    }
+}
+
+/// A field of Statistics.
+fn statistics(walker: &mut Walker<'_>, id: i64, kind: u8) -> Option<()> {
+    match id {
+        1 | 2 | 5 | 6 if kind == BINARY => walker.skip(kind, 0),
+        1 | 2 | 5 | 6 => None,
+        3 | 4 => walker.integer(kind).map(drop),
+        7 | 8 => walker.boolean(kind),
+        _ => walker.skip(kind, 0),
+    }
 }
 
 /// Checks the pages of a column chunk one after the other.
 pub(crate) fn check_pages(chunk: &[u8]) -> Result<(), String> {
     let mut rest = chunk;
     while !rest.is_empty() {
-        let (mut whole, mut stored, mut values, mut encoding) = (-1, -1, 0, 0);
-        let mut walker = Walker {
-            rest,
-            each: |parent, id, value| match (parent, id) {
-                (0, 2) => whole = value,
-                (0, 3) => stored = value,
-                // DataPageHeader 5, DictionaryPageHeader 7, DataPageHeaderV2 8
-                (7, 1) => values = value,
-                (5, 2) | (7, 2) | (8, 4) => encoding = value,
-                _ => {}
-            },
-        };
-        walker.structure(0, 0).ok_or("a page header that cannot be read")?;
-        rest = walker.rest;
+        let (header, after) = PageHeader::parse(rest).ok_or("a page header that cannot be read")?;
+        let PageHeader { whole, stored, entries, strange, .. } = header;
         if !(0..=MOST_PAGE).contains(&whole) {
             return Err(format!("a page of {whole} bytes"));
         }
         // An entry of a dictionary has four bytes at least: a length, or the number itself.
-        if values < 0 || values.saturating_mul(4) > whole {
-            return Err(format!("a dictionary page of {whole} bytes that claims {values} entries"));
+        if entries < -1 || entries.saturating_mul(4) > whole {
+            return Err(format!("a dictionary page of {whole} bytes that claims {entries} entries"));
         }
-        // PLAIN, PLAIN_DICTIONARY, RLE, RLE_DICTIONARY
-        if ![0, 2, 3, 8].contains(&encoding) {
+        if let Some(encoding) = strange {
             return Err(format!("encoding {encoding}: write it with plain or dictionary encoding"));
         }
+        let body = rest.len() - after;
         rest = usize::try_from(stored)
             .ok()
-            .and_then(|length| rest.get(length..))
-            .ok_or_else(|| format!("a page of {stored} bytes where {} are left", rest.len()))?;
+            .and_then(|length| rest.get(body..)?.get(length..))
+            .ok_or_else(|| format!("a page of {stored} bytes where {after} are left"))?;
     }
     Ok(())
 }
@@ -133,56 +241,30 @@ pub(crate) struct PageLocation {
 /// The page that begins with a row of the row group, by the offset index of a column chunk.
 pub(crate) fn page_of_row(index: &[u8], row: usize) -> Option<PageLocation> {
     let wanted = i64::try_from(row).ok()?;
-    let (mut found, mut page) = (None, PageLocation { offset: -1, length: -1 });
-    // PageLocation: offset 1, compressed_page_size 2, first_row_index 3, the last of its fields.
-    let each = |parent, id, value| match (parent, id) {
-        (0, 1) => page.offset = value,
-        (0, 2) => page.length = value,
-        (0, 3) => {
-            if value == wanted {
+    let mut found = None;
+    Walker(index).fields(|walker, id, kind| {
+        if (id, kind) != (1, LIST) {
+            return walker.skip(kind, 0);
+        }
+        let (count, kind) = walker.list()?;
+        for _ in 0..count {
+            let (mut page, mut first_row) = (PageLocation { offset: -1, length: -1 }, -1);
+            walker.inside(kind, |walker, id, kind| {
+                match id {
+                    1 => page.offset = walker.integer(kind)?,
+                    2 => page.length = walker.integer(kind)?,
+                    3 => first_row = walker.integer(kind)?,
+                    _ => walker.skip(kind, 0)?,
+                }
+                Some(())
+            })?;
+            if first_row == wanted {
                 found.get_or_insert(page);
             }
-            page = PageLocation { offset: -1, length: -1 };
         }
-        _ => {}
-    };
-    Walker { rest: index, each }.structure(0, 0)?;
+        Some(())
+    })?;
     found
-}
-
-/// What the header of a data page says.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct DataPageHeader {
-    /// PageType.
-    pub(crate) kind: i64,
-    /// Its bytes without the header, decompressed.
-    pub(crate) whole: i64,
-    /// Its bytes without the header, as they lie in the file.
-    pub(crate) stored: i64,
-    /// The number of values, nulls included.
-    pub(crate) values: i64,
-    /// Encoding of the values.
-    pub(crate) encoding: i64,
-    /// Encoding of the definition levels.
-    pub(crate) levels: i64,
-}
-
-/// The header of a data page, and how many bytes follow it.
-pub(crate) fn data_page(page: &[u8]) -> Option<(DataPageHeader, usize)> {
-    let mut header = DataPageHeader { kind: -1, ..DataPageHeader::default() };
-    let each = |parent, id, value| match (parent, id) {
-        (0, 1) => header.kind = value,
-        (0, 2) => header.whole = value,
-        (0, 3) => header.stored = value,
-        (5, 1) => header.values = value,
-        (5, 2) => header.encoding = value,
-        (5, 3) => header.levels = value,
-        _ => {}
-    };
-    let mut walker = Walker { rest: page, each };
-    walker.structure(0, 0)?;
-    let rest = walker.rest.len();
-    Some((header, rest))
 }
 
 #[cfg(test)]
@@ -190,13 +272,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_that_claims_more_than_there_is_is_refused() {
-        // Field 1, list of i32, three elements; then one whose long form claims 2^31.
-        assert!(footer_is_sound(&[0x19, 0x35, 2, 4, 6, 0]));
-        assert!(!footer_is_sound(&[0x19, 0xF5, 0x80, 0x80, 0x80, 0x80, 0x08, 2, 4, 6, 0]));
-        assert!(!footer_is_sound(&[0x19, 0x35, 2, 4]));
-        assert!(!footer_is_sound(&[]));
-        assert!(!footer_is_sound(&[0x1C; 100]), "nested without end");
+    fn a_schema_is_counted_where_it_comes_first() {
+        // Field 1, an i32; field 2, a list of structs: three, or 2^31 by the long form.
+        let nodes = |list: &[u8]| schema_nodes(&[&[0x15, 4, 0x19], list].concat());
+        assert_eq!(nodes(&[0x3C, 0, 0, 0, 0]), Some(3));
+        assert_eq!(nodes(&[0xFC, 0x80, 0x80, 0x80, 0x80, 0x08, 0, 0, 0]), None, "more than there are bytes");
+        assert_eq!(schema_nodes(&[0x19, 0x1C, 0]), None, "that is field 1");
+        assert_eq!(schema_nodes(&[0x35, 4, 0x09, 4, 0x1C, 0]), None, "after field 3");
+        assert_eq!(schema_nodes(&[0x15, 4, 0x15, 2, 0]), None, "a number");
+        assert_eq!(schema_nodes(&[]), None);
+    }
+
+    #[test]
+    fn a_field_of_another_type_than_it_should_have_is_refused() {
+        // type, uncompressed, compressed, each a number; then the second again, as bytes that the crate takes for one.
+        let sizes = [0x15, 0, 0x15, 8, 0x15, 8];
+        assert!(PageHeader::parse(&[&sizes[..], &[0]].concat()).is_some());
+        assert!(PageHeader::parse(&[&sizes[..], &[0x08, 4, 1, 0, 0]].concat()).is_none());
+        assert!(PageHeader::parse(&[&sizes[..], &[0x25, 2, 0]].concat()).is_none(), "a header that is a number");
+        // An id that has the second one's last 16 bits.
+        assert!(PageHeader::parse(&[&sizes[..], &[0x05, 0x84, 0x80, 0x08, 8, 0]].concat()).is_none());
+        // A bad encoding is not hidden by a good one of another header.
+        let headers = [&sizes[..], &[0x2C, 0x25, 12, 0, 0x2C, 0x25, 0, 0, 0, 1, 2, 3, 4]].concat();
+        assert!(check_pages(&headers).unwrap_err().contains("encoding 6"));
     }
 
     #[test]
@@ -215,7 +313,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_bytes_make_the_walker_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
-            let _ = footer_is_sound(&bytes);
+            let _ = (schema_nodes(&bytes), page_of_row(&bytes, 3));
             let _ = check_pages(&bytes);
         }
     }

@@ -6,9 +6,12 @@ use std::os::unix::ffi::OsStringExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use arrow_array::ffi_stream::FFI_ArrowArrayStream;
+
 use super::gdal::{borrow, cut, to_c};
 use super::{loader, tell};
 use crate::ask::{self, Asker};
+use crate::error::Error;
 use crate::vsi::asker::{Environment, Thread};
 use crate::vsi::handler;
 use crate::{cli, source};
@@ -134,20 +137,52 @@ pub unsafe extern "C" fn vsitlm_ask(question: *const c_char, answer: Option<Answ
     // SAFETY: promised by the caller.
     let question = unsafe { borrow(question) }.unwrap_or_default();
     let told = Told { answer, user };
-    let ask = || {
-        let asker: Arc<dyn Asker> = match loader::first_host() {
-            Some(gdal) => Arc::new(Thread::of(gdal)),
-            None => Arc::new(Environment),
-        };
-        ask::ask(question, asker, Box::new(move |json| told.tell(&json)))
-    };
+    let ask = || ask::ask(question, asker(), Box::new(move |json| told.tell(&json)));
     catch_unwind(AssertUnwindSafe(ask)).unwrap_or(0)
+}
+
+/// The calling thread, as the one who asks.
+fn asker() -> Arc<dyn Asker> {
+    match loader::first_host() {
+        Some(gdal) => Arc::new(Thread::of(gdal)),
+        None => Arc::new(Environment),
+    }
 }
 
 /// Ends a question. 1: `answer` is never called; 0: it was or will be called, or there is no such question.
 #[unsafe(no_mangle)]
 pub extern "C" fn vsitlm_cancel(question: u64) -> c_int {
     catch_unwind(|| ask::cancel(question)).map_or(0, c_int::from)
+}
+
+/// Makes `stream` one of the rows of the indexes that `index` names, separated by `;`. Gives 0, or the length of the error,
+/// which is copied into `buffer` of `size` bytes as JSON, cut to fit and ended by NUL.
+///
+/// # Safety
+/// `index` is a C string or null. `stream` is null or has room for a `struct ArrowArrayStream`, of which nothing is read.
+/// `buffer` is null or has room for `size` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vsitlm_index_rows(
+    index: *const c_char,
+    stream: *mut FFI_ArrowArrayStream,
+    buffer: *mut c_char,
+    size: usize,
+) -> usize {
+    // SAFETY: promised by the caller.
+    let index = unsafe { borrow(index) }.unwrap_or_default();
+    let panicked = || Error::read("the index was opened with a panic, which is an error of this program: report it");
+    let rows = catch_unwind(AssertUnwindSafe(|| ask::table(index, asker()))).unwrap_or_else(|_| Err(panicked()));
+    match rows {
+        Ok(rows) if !stream.is_null() => {
+            // SAFETY: the caller promises room for it. What was there is not dropped, since it may be anything.
+            unsafe { stream.write(FFI_ArrowArrayStream::new(Box::new(rows))) };
+            0
+        }
+        // SAFETY: promised by the caller.
+        Ok(_) => unsafe { hand_out(&ask::error_json(Error::read("there is no room for the stream")), buffer, size) },
+        // SAFETY: as above.
+        Err(error) => unsafe { hand_out(&ask::error_json(error), buffer, size) },
+    }
 }
 
 /// Copies `text` into `buffer` of `size` bytes, cut to fit where a character ends and ended by NUL, and gives its whole
