@@ -181,14 +181,15 @@ def test_the_items_of_stac_are_taken(s3: dict[str, Any], site: Site, archive: Pa
         assert PRODUCT in [row["product_id"] for row in rows(index, f"s3://eodata/{CDSE}/{band}", s3["reader"])]
 
 
-def test_an_index_is_written_to_a_bucket(s3: dict[str, Any], archive: Path) -> None:
+def test_an_index_is_written_to_a_bucket(s3: dict[str, Any], archive: Path, tmp_path: Path) -> None:
     band = f"s3://eodata/{CDSE}/{BANDS[0]}"
     for name in ("index.parquet", "with space+plus&and=(1).parquet"):
         for _ in range(2):
             told = indexed(f"s3://one/shards/{name}", band, options=s3["reader"])
             assert told["rows"] == 1
         assert len(rows(f"s3://one/shards/{name}", band, s3["reader"])) == 1
-    done = vsitlm("index", archive / CDSE / BANDS[0], "-o", "s3://eodata/index.parquet", options=s3["two"])
+    own = s3["two"] | {"TMPDIR": str(tmp_path)}  # the rows of a run that fails stay there
+    done = vsitlm("index", archive / CDSE / BANDS[0], "-o", "s3://eodata/index.parquet", options=own)
     assert done.returncode == 1 and "s3://eodata/index.parquet: access denied (HTTP 403" in done.stderr
 
 

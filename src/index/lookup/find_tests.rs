@@ -333,7 +333,7 @@ fn a_remote_index_that_fails_is_not_asked_at_every_open() {
             Err(Error::read("no answer"))
         };
         for _ in 0..2 {
-            let found = find_by(name, &key("B02_10m"), "", &open);
+            let found = find_by(name, &key("B02_10m"), "", open);
             assert!(found.warnings[0].chain().contains("no answer"));
         }
         assert_eq!(asked.load(Ordering::Relaxed), times, "{name}");
@@ -404,7 +404,7 @@ fn a_missing_shard_is_a_miss_and_a_missing_file_a_warning() {
         opened.fetch_add(1, Ordering::Relaxed);
         Err(Error::not_found())
     };
-    let ask = |index: &str| find_by(index, &key("B02_10m"), "", &open).warnings.len();
+    let ask = |index: &str| find_by(index, &key("B02_10m"), "", open).warnings.len();
     assert_eq!(ask("https://test/absent-{mgrs_tile}.parquet"), 0);
     assert_eq!(ask("https://test/absent-{mgrs_tile}.parquet"), 0);
     assert_eq!(opened.load(Ordering::Relaxed), 1, "asked once a minute");
