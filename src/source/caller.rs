@@ -90,7 +90,7 @@ impl<'a> Caller<'a> {
     }
 }
 
-#[cfg(any(test, fuzzing))]
+#[cfg(test)]
 impl Caller<'static> {
     /// A caller with these options.
     pub(crate) fn of_options(options: &[(&str, &str)]) -> Self {
