@@ -48,9 +48,6 @@ const ROOMS: [(&str, &[&str]); 20] = [
     ("main", &["cli"]),
 ];
 
-/// Where files still import each other in circles: how their names begin.
-const CIRCLES_LEFT: [&str; 1] = ["file/"];
-
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap().flatten() {
         let path = entry.path();
@@ -108,16 +105,8 @@ fn imports_go_down_only() {
 fn no_files_or_folders_import_each_other_in_a_circle() {
     let house = house();
     let circles: BTreeSet<(&str, &str)> = house.circles().union(&house.circles_of_parts()).copied().collect();
-    let is_left = |part: &str| circles.iter().any(|(file, other)| file.starts_with(part) && other.starts_with(part));
-    let new: Vec<String> = circles
-        .iter()
-        .filter(|(file, other)| !CIRCLES_LEFT.iter().any(|part| file.starts_with(part) && other.starts_with(part)))
-        .map(|(file, other)| format!("{file} imports {other}"))
-        .collect();
-    assert!(new.is_empty(), "these imports make circles:\n{}", new.join("\n"));
-    for part in CIRCLES_LEFT {
-        assert!(is_left(part), "{part} has no circle left: take it off");
-    }
+    let circles: Vec<String> = circles.iter().map(|(file, other)| format!("{file} imports {other}")).collect();
+    assert!(circles.is_empty(), "these imports make circles:\n{}", circles.join("\n"));
 }
 
 #[test]

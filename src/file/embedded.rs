@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use once_cell::race::OnceBox;
 
-use super::Known;
+use super::known::Known;
 use crate::index::EmbeddedOverviews;
 use crate::jp2::TilePart;
 use crate::process::{PerProcess, lock};

@@ -1,10 +1,12 @@
 //! Fetching whole files and views: what comes is what reading them asks for.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use super::tests::{Case, case_with, materialise, read};
+use super::virtual_file::{Expected, Opened};
 use super::*;
-use crate::error::Error;
+use crate::error::{Error, Result};
+use crate::index::Record;
 use crate::jp2::made;
 use crate::path::{View, parse};
 use crate::source::{Fetched, spawn};
@@ -58,7 +60,7 @@ fn all_that_is_read_is_at_hand() {
 fn a_file_of_unknown_structure_is_fetched_by_blocks_and_a_text_is_not() {
     let bytes = made::File { packet: 9000, ..made::File::default() }.bytes();
     let memory = Arc::new(crate::source::memory::Memory::new("mem://fetched-as-it-is", bytes.clone()));
-    let opened = |layout| open::Opened {
+    let opened = |layout| Opened {
         layout,
         expected: Expected { size: None, etag: None, last_modified: None },
         last_modified: None,

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::embedded::Embedded;
-use super::open::Opened;
+use super::known::{Known, by_heads, is_untold};
 use super::view::is_small;
+use super::virtual_file::{Opened, VirtualFile};
 use super::window::path;
-use super::{Known, VirtualFile};
 use crate::error::{Error, Result};
 use crate::index::{self, Record};
-use crate::jp2::{MainHeader, PartPackets, TilePart, TilePartHead, no_factor};
+use crate::jp2::{PartPackets, TilePart, no_factor};
 use crate::layout::{self, Layout, Level, build_overviews};
 use crate::options::OverviewList;
 use crate::path::{Request, View};
@@ -186,22 +186,4 @@ impl VirtualFile {
         };
         index::learned_put(&self.access, &row);
     }
-}
-
-/// The packets by what a row keeps of the tile-parts' headers, or that it is certain that these do not tell; `None` where
-/// the headers themselves may tell more.
-pub(super) fn by_heads(main: &MainHeader, parts: &[TilePart]) -> Option<Result<Arc<[PartPackets]>>> {
-    let levels = main.coding.default.levels;
-    let part = |part: &TilePart| PartPackets::by_resolution(part.head.as_ref()?, levels);
-    let packets: Option<Arc<[PartPackets]>> = parts.iter().map(part).collect();
-    let what = "its row does not record where the resolutions end: the file has no PLT, or one that is wrong";
-    let untold = || is_untold(main, parts).then(|| Err(Error::NoOverview { what: what.into() }));
-    packets.map(Ok).or_else(untold)
-}
-
-/// Whether headers that have been read do not tell how long the packets are.
-pub(super) fn is_untold(main: &MainHeader, parts: &[TilePart]) -> bool {
-    let is_plain = |part: &TilePart| part.head.as_ref().is_some_and(TilePartHead::is_plain);
-    let has_ends = |part: &TilePart| part.head.as_ref().is_some_and(|head| !head.resolution_ends.is_empty());
-    !parts.iter().all(has_ends) && main.coding.is_by_resolution() && parts.iter().all(is_plain)
 }

@@ -2,13 +2,12 @@
 //! called where its row was made; VSITLM_STORE says where the files lie, and nothing but the user does.
 
 use super::VirtualFile;
-use super::open::{Rows, open_at, warn_all};
-use super::rows::of_product;
+use super::at_place::{Rows, open_at, warn_all};
 use crate::error::{Error, Result, ResultExt};
-use crate::index::{self, Record};
+use crate::index::{self, FoundRows, Record};
 use crate::layout;
 use crate::options::Options;
-use crate::path::{Archive, Key, Request, View, parse_file};
+use crate::path::{Archive, Key, ProductName, Request, View, parse_file};
 use crate::source::Caller;
 
 /// More places than these are not asked, whatever the rows say: a path of AWS has six.
@@ -24,6 +23,13 @@ pub(crate) fn bands(request: &Request, caller: &Caller<'_>) -> Result<Vec<String
     let key = request.key.as_ref().ok_or_else(Error::not_found)?;
     let names = names(key, &options, caller).in_file(&shown)?;
     Ok(names.into_iter().map(|name| name + ".jp2").collect())
+}
+
+/// The rows of a product's file. Those that name the day or the time alone may be another product's.
+pub(super) fn of_product(key: &Key, options: &Options, caller: &Caller<'_>) -> FoundRows {
+    let mut found = index::find(&options.index, key, "", caller);
+    found.records.retain(|record| key.product == ProductName::Full(record.key.product_id.clone()));
+    found
 }
 
 /// What the index calls the files of a product.

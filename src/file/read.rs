@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use super::{Expected, VirtualFile, registry};
+use super::virtual_file::Expected;
+use super::{VirtualFile, registry};
 use crate::error::{Error, Result, ResultExt};
 use crate::index;
 use crate::jp2::SOT_LENGTH;

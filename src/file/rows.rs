@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::open;
+use super::product::of_product;
 use crate::error::{Result, ResultExt};
 use crate::index::{self, FoundRows};
-use crate::options::Options;
-use crate::path::{Key, Location, ProductName, Request, key_of_names};
+use crate::path::{Key, Location, Request, key_of_names};
 use crate::source::{Caller, Source};
 
 /// The rows of the indexes for the file that `request` names, the likeliest first; for a product those of its files.
@@ -36,13 +36,6 @@ pub(crate) fn rows(request: &Request, caller: &Caller<'_>) -> Result<FoundRows> 
         found.warnings.extend(warnings);
     }
     Ok(found)
-}
-
-/// The rows of a product's file. Those that name the day or the time alone may be another product's.
-pub(super) fn of_product(key: &Key, options: &Options, caller: &Caller<'_>) -> FoundRows {
-    let mut found = index::find(&options.index, key, "", caller);
-    found.records.retain(|record| key.product == ProductName::Full(record.key.product_id.clone()));
-    found
 }
 
 /// The source of the file that `request` names. A product's file is looked for as it is when it is opened; of others

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::open::opened;
+use super::at_place::{check_end, opened};
+use super::virtual_file::Expected;
 use super::*;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::index::{Record, RecordKey, scan};
 use crate::jp2::{LBox, made};
-use crate::layout::Content;
-use crate::source::Caller;
+use crate::layout::{Content, VirtualOffset};
+use crate::path::Location;
 use crate::source::memory::Memory;
+use crate::source::{Access, Caller, Meta, Source};
 
 /// A file, and what reading it must give.
 pub(super) struct Case {
@@ -44,7 +46,7 @@ pub(super) fn case_with(
     let memory = Arc::new(memory);
     let mut record = Record::from_scan(RecordKey::default(), name, memory.origin(), scan(&*memory).unwrap());
     change(&mut record);
-    let opened = open::opened(&record, &*memory).unwrap();
+    let opened = opened(&record, &*memory).unwrap();
     let file = VirtualFile::new(name.to_owned(), memory.clone(), access(options), opened);
     let oracle = materialise(&file, &bytes);
     memory.reads.lock().unwrap().clear();
@@ -201,7 +203,7 @@ fn tile_parts_behind_the_tables_end_are_found() {
         let mut record = Record::from_scan(RecordKey::default(), "", "", scan(&source).unwrap());
         record.parts.truncate(record.parts.len() - rest);
         let structure = record.structure(record.header.as_ref().unwrap(), 0).unwrap();
-        let checked = open::check_end(&source, &structure);
+        let checked = check_end(&source, &structure);
         assert_eq!(matches!(checked, Err(Error::Row { .. })), rest > 0, "{checked:?}");
     }
     // What a file usually has behind its tile-parts costs no request.
@@ -209,7 +211,7 @@ fn tile_parts_behind_the_tables_end_are_found() {
     let record = Record::from_scan(RecordKey::default(), "", "", scan(&source).unwrap());
     let structure = record.structure(record.header.as_ref().unwrap(), 0).unwrap();
     let before = source.cost();
-    open::check_end(&source, &structure).unwrap();
+    check_end(&source, &structure).unwrap();
     assert_eq!(source.cost(), before);
 }
 

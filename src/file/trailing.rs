@@ -3,7 +3,8 @@
 
 use bytes::Bytes;
 
-use super::{Known, VirtualFile};
+use super::VirtualFile;
+use super::known::Known;
 use crate::error::{Error, Result};
 use crate::geo::{self, Georeference};
 use crate::source::{SourceOffset, fetch_units};

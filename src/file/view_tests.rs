@@ -1,18 +1,19 @@
 //! Reduced views: their bytes against the same view read from memory, and what they cost.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use proptest::prelude::*;
 
 use super::tests::{Case, access, caller, case_with, materialise, read};
 use super::*;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::index::{EmbeddedOverviews, Record, RecordKey, build_overviews, learned_put, scan};
 use crate::jp2::made;
-use crate::layout::Content;
+use crate::layout::{Content, VirtualOffset};
 use crate::path::{Request, View};
 use crate::source::memory::Memory;
-use crate::source::{OpenBy, SourceOffset};
+use crate::source::{OpenBy, Source, SourceOffset};
 
 /// Large views, of which tiles are fetched one by one.
 const LARGE: [(&str, &str); 1] = [("VSITLM_OVERVIEW_PREFETCH", "0")];

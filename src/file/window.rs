@@ -16,10 +16,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use once_cell::race::OnceBox;
 
-use super::overviews::is_untold;
-use super::{Known, VirtualFile};
+use super::VirtualFile;
+use super::known::{Known, is_untold};
 use crate::error::{Error, Result};
 use crate::index;
 use crate::jp2::{MainHeader, PartLengths, SOT_LENGTH, TilePackets, TilePart, by_tile, no_factor};
@@ -28,24 +27,6 @@ use crate::options::Options;
 use crate::path::{Request, View, Window};
 use crate::source::SourceRange;
 use crate::trace;
-
-/// The packets of each tile, found out when they are first needed.
-#[derive(Default)]
-pub(super) struct Lengths(OnceBox<Vec<OnceBox<Arc<TilePackets>>>>);
-
-impl Lengths {
-    /// The place of a tile, of so many.
-    fn of(&self, tile: u16, tiles: u32) -> Option<&OnceBox<Arc<TilePackets>>> {
-        let places = || Box::new(std::iter::repeat_with(OnceBox::new).take(tiles as usize).collect());
-        self.0.get_or_init(places).get(usize::from(tile))
-    }
-
-    /// Those of `wanted` that are not known yet.
-    fn missing(&self, wanted: &[u16], tiles: u32) -> Vec<u16> {
-        let is_missing = |tile: &u16| self.of(*tile, tiles).is_some_and(|place| place.get().is_none());
-        wanted.iter().copied().filter(is_missing).collect()
-    }
-}
 
 impl VirtualFile {
     /// A VRT that shows `window` of the image at 1/factor, and with it what it shows.

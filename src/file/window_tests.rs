@@ -1,5 +1,7 @@
 //! Windows: their bytes against the same window read from memory, and what they cost.
 
+use std::sync::Arc;
+
 use super::tests::{Case, case_with, materialise, read};
 use super::view_tests::{case, reads, request};
 use super::*;
@@ -7,8 +9,8 @@ use crate::error::Error;
 use crate::index::{Record, scan};
 use crate::jp2::made;
 use crate::path::{View, Window};
-use crate::source::OpenBy;
 use crate::source::memory::Memory;
+use crate::source::{OpenBy, Source};
 
 /// The packets of a window, which the VRT of the window names.
 fn packets(case: &Case, factor: u32, window: Window) -> VirtualFile {
