@@ -29,7 +29,7 @@ class Report:
         """Cases that read overviews."""
 
     def add(self, case: str, readings: Readings) -> None:
-        """Rows for one case; pixels are held against those of the local file."""
+        """Rows for one case; pixels are checked against those of the local file."""
         expected = readings[LOCAL][0].pixels
         for name, several in readings.items():
             last = several[-1]

@@ -1,4 +1,4 @@
-"""Holds a wheel against its name: `check_wheel.py WHEEL GLIBC`, by the Python of target/py/wheel.
+"""Checks a wheel against its name: `check_wheel.py WHEEL GLIBC`, by the Python of target/py/wheel.
 
 auditwheel must find the platform of the wheel's name true, and each of the two libraries in it, the extension and the
 plugin, must need no symbol of a glibc later than GLIBC, no library that manylinux does not have, and the unwinder of the

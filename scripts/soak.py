@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Reads for long and by many threads, and holds every pixel against the file itself.
+"""Reads for long and by many threads, and checks every pixel against the file itself.
 
     soak.py [load] [memory] [--seconds 60]
 

@@ -56,7 +56,7 @@ class ChangedError(Error):
 
 
 class MalformedError(Error):
-    """The file is no JP2, or breaks its syntax."""
+    """The file is not a JP2, or breaks its syntax."""
 
 
 class ProductError(Error, LookupError):

@@ -135,7 +135,7 @@ def questions(terms: Terms, given: str | os.PathLike[str], window: Window | None
         yield _core.question("fetch", name, terms.settings)
         return Decoding(name, terms.indexes)
     wanted, frame = area(window), None
-    # Otherwise the core holds it against the image's size.
+    # Otherwise the core checks it against the image's size.
     if terms.boundless or not wanted.may_be_inside:
         name = path(given, terms.band, overview=terms.overview)
         about = yield _core.question("describe", name, terms.settings)

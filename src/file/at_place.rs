@@ -147,9 +147,9 @@ fn warn(caller: &Caller<'_>, message: &str) {
 
 /// The file by a row; `None` where the row is not of this file.
 ///
-/// The guard: a row that was made from this very location is trusted, and held against the first response. A row made
-/// elsewhere is held against a HEAD, or, where the header is not in the row, against the response that brings it. A stat
-/// of a local file costs nothing, so it is always made. `asks` holds a row made elsewhere against the file in any case.
+/// The guard: a row that was made from this very location is trusted, and checked against the first response. A row made
+/// elsewhere is checked against a HEAD, or, where the header is not in the row, against the response that brings it. A stat
+/// of a local file costs nothing, so it is always made. `asks` checks a row made elsewhere against the file in any case.
 fn try_record(
     source: &dyn Source,
     request: &Request,

@@ -35,7 +35,7 @@ const STEP: u64 = 16 << 10;
 /// Describes the file, or the view of it, that `request` names.
 ///
 /// # Errors
-/// As [`super::open()`]; [`Error::Malformed`] for what is no JPEG 2000 file.
+/// As [`super::open()`]; [`Error::Malformed`] for what is not a JPEG 2000 file.
 pub(crate) fn describe(request: &Request, caller: &Caller<'_>) -> Result<Description> {
     let shown = request.location.display();
     let (view, window) = match request.view {

@@ -97,7 +97,7 @@ fn open_with(request: &Request, access: &Access, caller: &Caller<'_>) -> Result<
 
 impl VirtualFile {
     /// Whether what lies at `location` is still this file: looked up anew where that costs nothing, since an open file
-    /// stays what it was when its name is given to another. A remote one is held against its row when it is read.
+    /// stays what it was when its name is given to another. A remote one is checked against its row when it is read.
     fn is_still_at(&self, location: &Location, caller: &Caller<'_>) -> bool {
         let location = self.place.as_ref().unwrap_or(location);
         let now = || caller.open(location, &self.access).and_then(|source| source.head());

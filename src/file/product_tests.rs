@@ -280,7 +280,7 @@ fn a_folder_lists_the_bands_that_can_be_opened() {
         assert_eq!(list(&path).unwrap(), expected, "{path}");
     }
     assert_eq!(list(&world.l1c).unwrap(), ["B03.jp2"]);
-    // Nothing lies anywhere yet: the index tells the size.
+    // Nothing lies anywhere yet: the index records the size.
     let told = size(&parse(&world.path()).unwrap(), &world.caller("", &[])).unwrap().unwrap();
     world.put(&place, 300);
     assert_eq!(told.0, world.open(&world.path(), "eodata", &[]).unwrap().size());

@@ -293,7 +293,7 @@ impl VirtualFile {
         self.layout.units().get(number).map_or(Ok(()), |unit| unit.check_sot(bytes))
     }
 
-    /// Holds the first response against what the row says. See [`super::open()`] for what is held against it at open.
+    /// Checks the first response against what the row says. See [`super::open()`] for what is checked against it at open.
     pub(super) fn confirm(&self) -> Result<()> {
         if self.confirmed.load(Ordering::Relaxed) {
             return Ok(());

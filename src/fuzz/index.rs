@@ -12,7 +12,7 @@ use crate::jp2::{PartPackets, made};
 use crate::layout;
 use crate::path;
 
-/// The product that the made index tells of.
+/// The product that the made index has.
 const PRODUCT: &str = "S2A_MSIL2A_20241016T105031_N0511_R051_T31UDQ_20241016T151206";
 
 /// The path of a file of that product, in a folder of its own.
@@ -20,7 +20,7 @@ pub(super) fn path_in(folder: &str) -> String {
     format!("/vsimem/{folder}/{PRODUCT}.SAFE/GRANULE/x/IMG_DATA/R10m/T31UDQ_20241016T105031_B03_10m.jp2")
 }
 
-/// The file that the made index tells of.
+/// The file that the made index has.
 pub(super) fn made_file() -> &'static Bytes {
     static FILE: OnceLock<Bytes> = OnceLock::new();
     FILE.get_or_init(|| made::File { plt: true, ..made::File::default() }.bytes().into())

@@ -26,7 +26,7 @@ const PROJECTED: u16 = 3072;
 /// ellipsoid, as GDAL writes them.
 const REPEATED: [u16; 8] = [1026, 2049, 2054, 2057, 2059, 3073, 3076, 2050];
 
-/// "User-defined": the first number that is no EPSG code.
+/// "User-defined": the first number that is not an EPSG code.
 const USER_DEFINED: u16 = 32_767;
 
 /// GTRasterTypeGeoKey: coordinates are those of a pixel's centre.

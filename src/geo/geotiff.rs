@@ -22,7 +22,7 @@ pub(super) struct Tiff<'a> {
 }
 
 impl<'a> Tiff<'a> {
-    /// `None` where it is no TIFF, is a BigTIFF, or its directory is cut or not in order (TIFF 6.0, section 2: ascending, so
+    /// `None` where it is not a TIFF, is a BigTIFF, or its directory is cut or not in order (TIFF 6.0, section 2: ascending, so
     /// that each tag stands once).
     pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let is_big_endian = match bytes.get(..4)? {

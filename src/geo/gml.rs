@@ -192,7 +192,7 @@ fn is_northing_first(epsg: u16) -> Option<bool> {
 /// The EPSG code and the transform; `None` where the documents say nothing.
 pub(super) fn place(documents: &[Labelled<'_>]) -> Result<Option<(u16, Affine)>, &'static str> {
     let Some(text) = root(documents).transpose()? else { return Ok(None) };
-    let document = Document::parse(&text).map_err(|_| "its GMLJP2 box is no XML")?;
+    let document = Document::parse(&text).map_err(|_| "its GMLJP2 box is not valid XML")?;
     let Some(coverage) = Coverage::of(&document)? else { return Ok(None) };
     let (epsg, is_flipped) = coverage.reference_system().ok_or("the reference system of its GMLJP2 box")?;
     if is_flipped && text.contains(OTHER_ORDER) {
@@ -206,7 +206,7 @@ pub(super) fn place(documents: &[Labelled<'_>]) -> Result<Option<(u16, Affine)>,
 /// numbers, so that they have their reference system whatever it is. Nothing where they georeference nothing.
 pub(super) fn build_scaled(documents: &[Labelled<'_>], scale: [f64; 2]) -> Result<Vec<u8>, &'static str> {
     let Some(text) = root(documents).transpose()? else { return Ok(Vec::new()) };
-    let document = Document::parse(&text).map_err(|_| "its GMLJP2 box is no XML")?;
+    let document = Document::parse(&text).map_err(|_| "its GMLJP2 box is not valid XML")?;
     let Some(coverage) = Coverage::of(&document)? else { return Ok(Vec::new()) };
     let [sx, sy] = scale;
     if sx != sy && text.contains(OTHER_ORDER) {

@@ -99,7 +99,7 @@ fn compose_by(structure: &Structure, is_served: bool) -> Result<Layout> {
 
 /// The file as it is, byte for byte, with as much of it inline as is known: its `header` and, where every tile is one
 /// tile-part and the first SOT is as [`Sot::build`] makes them, every SOT. Decoders that ignore TLM walk over those.
-/// That the others are built alike is a guess, which each fetched tile-part is held against.
+/// That the others are built alike is a guess, which each fetched tile-part is checked against.
 fn keep(structure: &Structure, header: &[u8]) -> Layout {
     let Structure { file_size, tile_parts, .. } = structure;
     let main = structure.main();

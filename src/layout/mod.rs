@@ -66,7 +66,7 @@ pub(crate) struct Unit {
 }
 
 impl Unit {
-    /// Holds the file's bytes from the unit's start on against the table: a row of another file of the same size is found
+    /// Checks the file's bytes from the unit's start on against the table: a row of another file of the same size is found
     /// here.
     ///
     /// # Errors

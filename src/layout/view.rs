@@ -165,7 +165,7 @@ pub(super) fn assemble(
     Ok(Layout { view: Some(view), ..layout.build(units(structure, stretches)) })
 }
 
-/// The units of fetching: where packets begin a tile-part's, its header comes with them, so that it can be held against
+/// The units of fetching: where packets begin a tile-part's, its header comes with them, so that it can be checked against
 /// the table.
 fn units(structure: &Structure, stretches: Vec<Stretch>) -> Vec<Unit> {
     let unit = |stretch: Stretch| {

@@ -292,7 +292,7 @@ fn parse_vsi(path: &str) -> Result<Location> {
         if let Some(settings) = curl::settings(options) {
             let url = url_option(options).unwrap_or_default();
             let Some((scheme @ ("http" | "https"), rest)) = split_scheme(&url) else {
-                return Err(bad(path, "its url= is no URL: write https://… percent-encoded"));
+                return Err(bad(path, "its url= is not a URL: write https://… percent-encoded"));
             };
             return match http(path, scheme, rest)? {
                 Location::Http { url } if !settings.is_empty() => {

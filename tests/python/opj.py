@@ -1,4 +1,4 @@
-"""OpenJPEG's own programs, as makers of files of every structure and as what reduced images are held against."""
+"""OpenJPEG's own programs, as makers of files of every structure and as what reduced images are checked against."""
 
 from __future__ import annotations
 

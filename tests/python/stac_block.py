@@ -32,7 +32,7 @@ def run(block: str, collection: dict[str, Any]) -> xarray.DataArray:
 
 
 def compare(array: xarray.DataArray, files: list[dict[str, str]]) -> None:
-    """Holds the pixels against those of the local files."""
+    """Checks the pixels against those of the local files."""
     assert array.shape[:2] == (len(files), len(files[0])), array.shape
     for day, paths in enumerate(files):
         for band, path in paths.items():

@@ -38,7 +38,7 @@ def fill(folder: Path, source: Path) -> Path:
 
 
 def reads(sample: Sample, options: Mapping[str, str], *paths: str) -> str:
-    """Reads whole files, several tiles at a time, holds them against a direct read, and gives what was printed."""
+    """Reads whole files, several tiles at a time, checks them against a direct read, and gives what was printed."""
     done = apart.outcome(jobs.play, *[("read", path) for path in paths], options=OTHER | dict(options))
     assert done.error is None, done.error
     for path, pixels in zip(paths, done.value):

@@ -82,7 +82,7 @@ def assert_equal_overviews(path: Path, levels: int) -> None:
         assert np.array_equal(gdalio.overview(f"/vsitlm/{path}", number), gdalio.overview(str(path), number))
 
 
-# The views are the same under every GDAL: what takes long is held against OpenJPEG once.
+# The views are the same under every GDAL: what takes long is checked against OpenJPEG once.
 @pytest.mark.parametrize("kind", [pytest.param(kind, marks=[only_once] * ("3 layers" in kind)) for kind in MADE])
 def test_files_of_every_kind_have_their_views(kind: str, tmp_path: Path) -> None:
     pixels, arguments = MADE[kind]

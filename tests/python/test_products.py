@@ -77,7 +77,7 @@ def s3(products: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dic
 
 
 def reads(sample: Sample, options: Mapping[str, str], *paths: str) -> None:
-    """Reads a window and an overview of the band B03 by these paths, and holds them against the pixels."""
+    """Reads a window and an overview of the band B03 by these paths, and checks them against the pixels."""
     for path in paths:
         window, overview = apart.call(jobs.play, ("read", path, ONE_TILE), ("overview", path, 0), options=options)
         assert np.array_equal(window, sample.window(ONE_TILE)), f"{path}: {window}"
@@ -146,7 +146,7 @@ def test_gdal_vsi_list_works(index: dict[str, str], web: Site, small: Sample) ->
     lines = [line.split() for line in long.splitlines()]
     assert [line[-1] for line in lines] == BANDS and all(line[0].startswith("-") for line in lines), long
     size = str(small.path.stat().st_size)
-    assert len(size) == len(lines[1][-4]) and web.stats()["requests"] == 0, "the index tells all that is shown"
+    assert len(size) == len(lines[1][-4]) and web.stats()["requests"] == 0, "the index records all that is shown"
     with pytest.raises(AssertionError, match="does not exist"):
         apart.call(folderjobs.vsi_list, "--output-format=text", FOLDER + "x", options=options)
 
