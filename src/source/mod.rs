@@ -21,8 +21,8 @@
 //! | `identity` | whose what was obtained is |
 //!
 //! What a process shares is made at its first use, and once more in a child after fork() ([`crate::process::PerProcess`]):
-//! each room that shares something has one such static, `HOSTS`, `ENGINE`, `CACHE`, `CLIENTS` and `REMEMBERED`. What
-//! outlives a fork (an open source) asks for them anew at every request, and keeps no lock of its own.
+//! what is shared is such a static: `HOSTS`, `ENGINE`, `CACHE`, `CLIENTS`, `METAS`, `REGIONS` and `NUMBERS`. What outlives a
+//! fork (an open source) asks for them anew at every request, and keeps no lock of its own.
 
 mod cache;
 mod caller;
