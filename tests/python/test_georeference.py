@@ -57,9 +57,12 @@ def scaled(transform: tuple[float, ...], factor: int) -> tuple[float, ...]:
 
 
 def is_same(one: str, other: str) -> bool:
-    """Whether two texts are of the same reference system: GDAL 3.6 gives the ellipsoid of a GeoTIFF with more digits."""
-    if gdalio.rasterio or one == other:
+    """Whether two texts are of the same reference system: GDAL before 3.10 gives a GeoTIFF's ellipsoid with more digits."""
+    if one == other or gdalio.version() >= (3, 10):
         return one == other
+    if gdalio.rasterio:
+        systems = [gdalio.rasterio.crs.CRS.from_wkt(text) for text in (one, other)]
+        return systems[0] == systems[1] and len({system.to_authority() for system in systems}) == 1
     systems = [gdalio.osr.SpatialReference(text) for text in (one, other)]
     return bool(systems[0].IsSame(systems[1])) and len({system.GetAuthorityCode(None) for system in systems}) == 1
 
