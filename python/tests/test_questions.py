@@ -111,6 +111,8 @@ for ask in (lambda: _vsitlm.ask_and_wait("bug"), lambda: _vsitlm.ask("bug", prin
 def test_ctrl_c_ends_a_question(core: dict[str, str]) -> None:
     code = f"""{QUIET}
 import os, signal, threading
+# A shell that runs the tests in the background has them ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 try:
     _vsitlm.ask_and_wait("never")
