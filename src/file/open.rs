@@ -40,7 +40,8 @@ pub(crate) fn at_hand(request: &Request, caller: &Caller<'_>) -> Option<Arc<Leas
 pub(crate) fn open(request: &Request, caller: &Caller<'_>) -> Result<Arc<Lease>> {
     let shown = request.location.display();
     let access = caller.access(&request.location).in_file(&shown)?;
-    open_with(request, &access, caller).map_err(|error| with_the_slash(request, error)).in_file(&shown)
+    let id = FileId::new(request, &access, caller);
+    open_with(id, request, &access, caller).map_err(|error| with_the_slash(request, error)).in_file(&shown)
 }
 
 /// Says of a relative path that leads nowhere how an absolute one is written.
@@ -55,14 +56,13 @@ fn with_the_slash(request: &Request, error: Error) -> Error {
     }
 }
 
-fn open_with(request: &Request, access: &Access, caller: &Caller<'_>) -> Result<Arc<Lease>> {
+fn open_with(id: FileId, request: &Request, access: &Access, caller: &Caller<'_>) -> Result<Arc<Lease>> {
     let shown = request.location.display();
-    let id = FileId::new(request, access, caller);
     if let Some(file) = registry::get().live(&id) {
         return Ok(file);
     }
     if let View::Packets(factor, window) = request.view {
-        let dataset = FileId::new(&request.with(View::Window(factor, window)), access, caller);
+        let dataset = id.with(&request.with(View::Window(factor, window)));
         if let Some(file) = registry::get().packets_of(&dataset) {
             return Ok(registry::get().lease(id, file));
         }
@@ -75,8 +75,9 @@ fn open_with(request: &Request, access: &Access, caller: &Caller<'_>) -> Result<
     }
     if request.view != View::Whole {
         let is_known = request.location.is_jp2() || matches!(request.location, Location::Product { .. });
+        let whole = request.with(View::Whole);
         let view = || match is_known {
-            true => open_with(&request.with(View::Whole), access, caller)?.view(request),
+            true => open_with(id.with(&whole), &whole, access, caller)?.view(request),
             // By its name it is none, so under that the file is passed on as it is.
             false => open_at(request, access.clone(), caller, None)?.view(request),
         };

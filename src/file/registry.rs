@@ -83,22 +83,30 @@ impl FileId {
     /// What `request` names to `caller`, who reaches the file with `access`. The identity of an index is part of it: what
     /// it has of the file is given to those alone who can read it.
     pub(super) fn new(request: &Request, access: &Access, caller: &Caller<'_>) -> Self {
-        // The list of a file's overviews is not the file of that name which may lie beside it.
-        let name = match request.view {
-            View::Overviews => format!("{}\0", request.name()),
-            _ => request.name(),
-        };
         let mut identities = vec![access.identity.clone()];
         identities.extend(caller.identities(&access.options.index));
         if let (Location::Product { .. }, Some(store)) = (&request.location, &access.options.store) {
             identities.extend(caller.identities(&[store.join("", None)]));
         }
-        Self { name, identities }
+        Self { name: name(request), identities }
+    }
+
+    /// The same caller's of another view of the file.
+    pub(super) fn with(&self, request: &Request) -> Self {
+        Self { name: name(request), identities: self.identities.clone() }
     }
 
     /// Whether it was opened with the same identities as `other`.
     pub(crate) fn is_of_the_same_caller(&self, other: &Self) -> bool {
         self.identities == other.identities
+    }
+}
+
+/// The list of a file's overviews is not the file of that name which may lie beside it.
+fn name(request: &Request) -> String {
+    match request.view {
+        View::Overviews => format!("{}\0", request.name()),
+        _ => request.name(),
     }
 }
 
