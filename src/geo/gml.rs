@@ -66,12 +66,12 @@ impl Grid {
 pub(crate) fn grid_of(header: &Header) -> Option<Grid> {
     let found: Vec<Labelled<'_>> =
         header.boxes().filter(|one| one.kind == *b"asoc").flat_map(|one| documents(one.contents)).collect();
-    let text = root(&found)?.ok()?;
-    let document = Document::parse(&text).ok()?;
-    let coverage = Coverage::of(&document).ok()??;
-    let (epsg, _) = coverage.reference_system()?;
-    let is_utm = matches!(epsg, 32_601..=32_660 | 32_701..=32_760);
-    is_utm.then_some(Grid { epsg, origin: coverage.origin.pair, steps: coverage.steps() })
+    let grid = with_coverage(&found, |_, coverage| {
+        let epsg = coverage.reference_system().map(|(epsg, _)| epsg);
+        let epsg = epsg.filter(|epsg| matches!(epsg, 32_601..=32_660 | 32_701..=32_760));
+        Ok(epsg.map(|epsg| Grid { epsg, origin: coverage.origin.pair, steps: coverage.steps() }))
+    });
+    grid.ok()??
 }
 
 /// The document that describes the coverage: of several, the last.
@@ -81,6 +81,16 @@ fn root(documents: &[Labelled<'_>]) -> Option<Result<String, &'static str>> {
     let end = found.xml.iter().rposition(|byte| *byte == b'>').map_or(0, |last| last + 1);
     let text = std::str::from_utf8(found.xml.get(..end).unwrap_or_default());
     Some(text.map(|text| text.replace('\0', "\n")).map_err(|_| "its GMLJP2 box is not valid UTF-8"))
+}
+
+/// What `f` makes of the text of the document that describes the coverage, and of the coverage; `None` where there is none.
+fn with_coverage<T>(
+    documents: &[Labelled<'_>],
+    f: impl FnOnce(&str, &Coverage<'_>) -> Result<T, &'static str>,
+) -> Result<Option<T>, &'static str> {
+    let Some(text) = root(documents).transpose()? else { return Ok(None) };
+    let document = Document::parse(&text).map_err(|_| "its GMLJP2 box is not valid XML")?;
+    Coverage::of(&document)?.map(|coverage| f(&text, &coverage)).transpose()
 }
 
 /// Two numbers of a document and where they stand there; `rest` are the words that follow them.
@@ -191,38 +201,38 @@ fn is_northing_first(epsg: u16) -> Option<bool> {
 
 /// The EPSG code and the transform; `None` where the documents say nothing.
 pub(super) fn place(documents: &[Labelled<'_>]) -> Result<Option<(u16, Affine)>, &'static str> {
-    let Some(text) = root(documents).transpose()? else { return Ok(None) };
-    let document = Document::parse(&text).map_err(|_| "its GMLJP2 box is not valid XML")?;
-    let Some(coverage) = Coverage::of(&document)? else { return Ok(None) };
-    let (epsg, is_flipped) = coverage.reference_system().ok_or("the reference system of its GMLJP2 box")?;
-    if is_flipped && text.contains(OTHER_ORDER) {
-        return Err("the order of the vectors of its GMLJP2 box");
-    }
-    let affine = Affine::from_centre(coverage.origin.pair, coverage.steps());
-    Ok(Some((epsg, if is_flipped { affine.flipped() } else { affine })))
+    with_coverage(documents, |text, coverage| {
+        let (epsg, is_flipped) = coverage.reference_system().ok_or("the reference system of its GMLJP2 box")?;
+        if is_flipped && text.contains(OTHER_ORDER) {
+            return Err("the order of the vectors of its GMLJP2 box");
+        }
+        let affine = Affine::from_centre(coverage.origin.pair, coverage.steps());
+        Ok((epsg, if is_flipped { affine.flipped() } else { affine }))
+    })
 }
 
 /// The box of pixels `scale` times as large, from the same corner: the documents are the same but for three pairs of
 /// numbers, so that they have their reference system whatever it is. Nothing where they georeference nothing.
 pub(super) fn build_scaled(documents: &[Labelled<'_>], scale: [f64; 2]) -> Result<Vec<u8>, &'static str> {
-    let Some(text) = root(documents).transpose()? else { return Ok(Vec::new()) };
-    let document = Document::parse(&text).map_err(|_| "its GMLJP2 box is not valid XML")?;
-    let Some(coverage) = Coverage::of(&document)? else { return Ok(Vec::new()) };
-    let [sx, sy] = scale;
-    if sx != sy && text.contains(OTHER_ORDER) {
-        return Err("the order of the vectors of its GMLJP2 box");
-    }
-    let Coverage { origin, columns, rows, .. } = &coverage;
-    let times = |pair: [f64; 2], scale: f64| pair.map(|value| value * scale);
-    let [dx, dy] = Affine::shift(coverage.steps(), scale);
-    let [x, y] = origin.pair;
-    let mut changes =
-        [origin.with([x + dx, y + dy]), columns.with(times(columns.pair, sx)), rows.with(times(rows.pair, sy))];
-    changes.sort_by_key(|(at, _)| std::cmp::Reverse(at.start));
-    let mut root = text.clone();
-    for (at, words) in changes {
-        root.replace_range(at, &words);
-    }
+    let scaled = with_coverage(documents, |text, coverage| {
+        let [sx, sy] = scale;
+        if sx != sy && text.contains(OTHER_ORDER) {
+            return Err("the order of the vectors of its GMLJP2 box");
+        }
+        let Coverage { origin, columns, rows, .. } = coverage;
+        let times = |pair: [f64; 2], scale: f64| pair.map(|value| value * scale);
+        let [dx, dy] = Affine::shift(coverage.steps(), scale);
+        let [x, y] = origin.pair;
+        let mut changes =
+            [origin.with([x + dx, y + dy]), columns.with(times(columns.pair, sx)), rows.with(times(rows.pair, sy))];
+        changes.sort_by_key(|(at, _)| std::cmp::Reverse(at.start));
+        let mut root = text.to_owned();
+        for (at, words) in changes {
+            root.replace_range(at, &words);
+        }
+        Ok(root)
+    });
+    let Some(root) = scaled? else { return Ok(Vec::new()) };
     let labelled = |label: &[u8], xml: &[u8]| {
         build_box(*b"asoc", &[build_box(*b"lbl ", label)?, build_box(*b"xml ", xml)?].concat())
     };
