@@ -85,7 +85,7 @@ const WEIGHT: u64 = 1 << 10;
 const REMEMBERED: u64 = 4 << 20;
 
 /// The numbers that credentials have.
-struct Numbers(Mutex<Lru<Arc<Credentials>, u64>>);
+struct Numbers(Mutex<Lru<Arc<Credentials>, Identity>>);
 
 impl Default for Numbers {
     fn default() -> Self {
@@ -138,15 +138,14 @@ impl Identity {
             return Self { number: 0, credentials: Arc::new(credentials) };
         }
         let mut numbers = lock(&NUMBERS.get().0);
-        if let Some(number) = numbers.get(&credentials) {
-            return Self { number: *number, credentials: Arc::new(credentials) };
+        if let Some(known) = numbers.get(&credentials) {
+            return known.clone();
         }
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let credentials = Arc::new(credentials);
-        let gone = numbers.put(credentials.clone(), number, WEIGHT);
+        let new = Self { number: NEXT.fetch_add(1, Ordering::Relaxed), credentials: Arc::new(credentials) };
+        let gone = numbers.put(new.credentials.clone(), new.clone(), WEIGHT);
         drop(numbers);
         drop(gone);
-        Self { number, credentials }
+        new
     }
 
     /// Its number in this process.
