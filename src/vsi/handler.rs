@@ -307,7 +307,7 @@ impl Handle {
 
     /// Reads from the cursor on and gives the number of bytes.
     ///
-    /// A failure is loud, because GDAL hides it from those who read several tiles with threads: see `workers`.
+    /// A failure is loud, because GDAL hides it from those who read several tiles with threads: see `hidden_failures`.
     pub(super) fn read(&mut self, host: &'static dyn Host, buffer: &mut [u8]) -> usize {
         if self.file.is_none() {
             self.decide(host);
