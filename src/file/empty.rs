@@ -9,13 +9,11 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::VirtualFile;
-use crate::jp2::{SOT_LENGTH, empty_packet};
+use crate::jp2::{EOC, SOD, SOT_LENGTH, empty_packet};
 use crate::layout::{Content, VirtualOffset};
 
 const SOC_SIZ: [u8; 4] = [0xFF, 0x4F, 0xFF, 0x51];
 const SOT: [u8; 4] = [0xFF, 0x90, 0, 10];
-const SOD: [u8; 2] = [0xFF, 0x93];
-const EOC: [u8; 2] = [0xFF, 0xD9];
 
 /// The body of a tile-part that has no packets.
 pub(crate) struct EmptyTile {

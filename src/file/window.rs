@@ -21,7 +21,7 @@ use super::VirtualFile;
 use super::known::{Known, is_untold};
 use crate::error::{Error, Result};
 use crate::index;
-use crate::jp2::{MainHeader, PartLengths, SOT_LENGTH, TilePackets, TilePart, by_tile, no_factor};
+use crate::jp2::{MainHeader, PartLengths, TilePackets, TilePart, TilePartHead, by_tile, no_factor};
 use crate::layout::{self, Layout, Part, Place, Vrt};
 use crate::options::Options;
 use crate::path::{Request, View, Window};
@@ -143,7 +143,7 @@ impl VirtualFile {
 
 /// Whether the tile-part's header is known to be SOT and SOD alone.
 fn has_no_plt(part: &TilePart) -> bool {
-    part.head.as_ref().is_some_and(|head| u64::from(head.packets) == SOT_LENGTH + 2)
+    part.head.as_ref().is_some_and(TilePartHead::is_bare)
 }
 
 /// The packets of the tiles whose headers hold nothing but PLT and COM, as far as the row records them.

@@ -24,6 +24,9 @@ pub(crate) const LONGEST_HEADER: u64 = 16 << 20;
 /// The bytes of an SOT marker segment, marker included (A.4.2).
 pub(crate) const SOT_LENGTH: u64 = 12;
 
+/// Length of an SOD marker in bytes (T.800 A.4.3).
+pub(crate) const SOD_LENGTH: u64 = 2;
+
 /// One component of SIZ (A.5.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Component {

@@ -28,7 +28,7 @@ mod tag_tree;
 
 pub(crate) use boxes::{LBox, WholeBox, box_of, build_box, build_jp2c_header, walk_boxes};
 pub(crate) use codes::PROGRESSIONS;
-pub(crate) use markers::{Component, LONGEST_HEADER, MainHeader, SOT_LENGTH, Siz, Sot, parse_main_header};
+pub(crate) use markers::{Component, LONGEST_HEADER, MainHeader, SOD_LENGTH, SOT_LENGTH, Siz, Sot, parse_main_header};
 pub(crate) use packet_headers::packet_lengths;
 pub(crate) use packets::{TilePartHead, TilePartHeader, empty_packet, parse_tile_part_header};
 pub(crate) use pointers::{build_tlm, parse_tlm_segments};
@@ -38,6 +38,9 @@ pub(crate) use runs::{PartLengths, PartPackets, Run, TilePackets, by_tile, divid
 pub(crate) use structure::{Header, Structure};
 pub(crate) use support::{Area, Support};
 pub(crate) use table::{TilePart, TilePartTable};
+
+/// The SOD marker (T.800 A.4.3).
+pub(crate) const SOD: [u8; 2] = [0xFF, 0x93];
 
 /// The EOC marker (T.800 A.4.4).
 pub(crate) const EOC: [u8; 2] = [0xFF, 0xD9];

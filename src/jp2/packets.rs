@@ -7,7 +7,7 @@ use super::Progress;
 use super::codes::{COM, PLT};
 use super::coding::{CodingSegments, TileCoding};
 use super::cursor::{Cursor, Short};
-use super::markers::{MainHeader, SOT_LENGTH, Siz, hindrance, segment_body};
+use super::markers::{MainHeader, SOD_LENGTH, SOT_LENGTH, Siz, hindrance, segment_body};
 use super::pointers::parse_plt;
 use crate::error::{Error, Result};
 
@@ -33,6 +33,11 @@ impl TilePartHead {
     /// Whether nothing but PLT and COM stands between SOT and SOD.
     pub(crate) fn is_plain(&self) -> bool {
         u64::from(self.kept) == SOT_LENGTH && self.droppable
+    }
+
+    /// Whether nothing at all stands between them.
+    pub(crate) fn is_bare(&self) -> bool {
+        u64::from(self.packets) == SOT_LENGTH + SOD_LENGTH
     }
 }
 

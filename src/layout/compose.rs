@@ -5,13 +5,10 @@ use std::collections::HashMap;
 use super::{Builder, ExpectedSot, Layout, Unit};
 use crate::error::Result;
 use crate::jp2::{
-    EOC, Header, MainHeader, SOT_LENGTH, Sot, Structure, TilePart, build_jp2c_header, build_tlm, parse_tlm_segments,
+    EOC, Header, MainHeader, SOD, SOD_LENGTH, SOT_LENGTH, Sot, Structure, TilePart, TilePartHead, build_jp2c_header,
+    build_tlm, parse_tlm_segments,
 };
 use crate::source::SourceOffset;
-
-/// Start of data (T.800 A.4.3).
-const SOD: [u8; 2] = [0xFF, 0x93];
-const SOD_LENGTH: u64 = 2;
 
 /// The bytes of a tile-part's header that has no marker segments: SOT and SOD.
 const HEADER_LENGTH: u32 = 14;
@@ -117,8 +114,7 @@ fn keep(structure: &Structure, header: &[u8]) -> Layout {
                 layout.push_inline(&alike(part));
             }
             let mut start = part.offset + SOT_LENGTH;
-            if number == 0 && part.head.as_ref().is_some_and(|head| u64::from(head.packets) == SOT_LENGTH + SOD_LENGTH)
-            {
+            if number == 0 && part.head.as_ref().is_some_and(TilePartHead::is_bare) {
                 layout.push_inline(&SOD);
                 start += SOD_LENGTH;
             }

@@ -24,7 +24,7 @@ pub(crate) use vrt::{Part, Vrt, build_overviews, data_type};
 pub(crate) use window::{Place, place, size_at, tile_at};
 
 use crate::error::{Error, Result};
-use crate::jp2::Sot;
+use crate::jp2::{SOD, Sot};
 use crate::source::{SourceOffset, SourceRange};
 
 /// The bytes that a decoder reads to look at a header or at the next SOT marker, wherever it stands.
@@ -82,7 +82,7 @@ impl Unit {
         }
         let sod = expected.packets.and_then(|packets| bytes.get((packets as usize).checked_sub(2)?..packets as usize));
         match sod {
-            Some(sod) if sod != [0xFF, 0x93] => Err(row(format!(
+            Some(sod) if sod != SOD => Err(row(format!(
                 "the packets of the tile-part at byte {} do not begin where it promises",
                 self.range.start.0
             ))),

@@ -13,7 +13,7 @@ use std::ops::Range;
 use super::{Builder, ExpectedSot, LOOK, Layout, Unit, ViewTiles};
 use crate::error::{Error, Result};
 use crate::jp2::{
-    EOC, Header, ReducedGrid, SOT_LENGTH, Sot, Structure, WholeBox, box_of, build_reduced_header, build_tlm,
+    EOC, Header, ReducedGrid, SOD, SOT_LENGTH, Sot, Structure, WholeBox, box_of, build_reduced_header, build_tlm,
 };
 use crate::source::SourceOffset;
 
@@ -117,7 +117,6 @@ pub(super) fn assemble(
     peek: bool,
     is_window: bool,
 ) -> Result<Layout> {
-    const SOD: [u8; 2] = [0xFF, 0x93];
     let Image { structure, grid, k } = image;
     let Header { bytes, main } = &*structure.header;
     let codestream = build_reduced_header(bytes, main, grid, *k)?;

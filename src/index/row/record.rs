@@ -8,7 +8,7 @@ use super::packets::PacketLengths;
 use crate::error::{Error, Result};
 use crate::index::scan::Scanned;
 use crate::index::scan::own_tlm::own_tile_parts;
-use crate::jp2::{Header, Progress, SOT_LENGTH, Structure, TilePart, parse_main_header};
+use crate::jp2::{Header, Progress, SOD_LENGTH, SOT_LENGTH, Structure, TilePart, parse_main_header};
 use crate::path::{Key, ProductName, best_resolution};
 
 /// The full key of a row. Rows are sorted by it.
@@ -133,7 +133,6 @@ impl Record {
 /// Heads fit tile-parts that are coded with `levels` decomposition levels: SOT, what is kept, SOD and packets stand in this
 /// order, and no ends of resolutions are known, or those of all, the last at the tile-part's end.
 fn check_heads(parts: &[TilePart], levels: u8) -> Result<()> {
-    const SOD_LENGTH: u64 = 2;
     let fits = |part: &&TilePart| {
         let Some(head) = &part.head else { return true };
         let (kept, packets) = (u64::from(head.kept), u64::from(head.packets));
