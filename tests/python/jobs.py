@@ -7,6 +7,7 @@ import multiprocessing
 import random
 import threading
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 
 import gdalio
@@ -72,11 +73,16 @@ def play(*steps: Step) -> list[Any]:
     }
     done = []
     for name, *arguments in steps:
-        try:
-            done.append(known[name](*arguments))
-        except gdalio.Failed as failure:
-            done.append(failure)
+        done.append(tried(known[name], *arguments))
     return done
+
+
+def tried(work: Callable[..., Any], *arguments: Any) -> Any:
+    """What `work` gives, or the `gdalio.Failed` that it raises."""
+    try:
+        return work(*arguments)
+    except gdalio.Failed as failure:
+        return failure
 
 
 def read_again_and_again(path: str, window: gdalio.Window, times: int, mend: str) -> list[Any]:
@@ -86,10 +92,7 @@ def read_again_and_again(path: str, window: gdalio.Window, times: int, mend: str
         for number in range(times + 1):
             if number == times:
                 urllib.request.urlopen(mend, timeout=60).read()
-            try:
-                done.append(read_window(window))
-            except gdalio.Failed as failure:
-                done.append(failure)
+            done.append(tried(read_window, window))
         return done
 
 
@@ -125,10 +128,7 @@ def open_break_read_mend_read(path: str, others: list[str], break_all: str, mend
             gdalio.describe(other)
         for url in (break_all, mend):
             urllib.request.urlopen(url, timeout=60).read()
-            try:
-                done.append(read_window(None))
-            except gdalio.Failed as failure:
-                done.append(failure)
+            done.append(tried(read_window, None))
     return done
 
 
