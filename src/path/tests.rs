@@ -201,7 +201,7 @@ fn what_names_no_file_is_refused() {
         ("https://h/a\r\nX: y.jp2", "control"),
         ("vsicurl?url=https%3A%2F%2Fh%2F%252e%252e%2Fb.jp2", "percent-encoded"),
         ("gopher://host/x.jp2", "gopher"),
-        ("vsicurl?url=x.jp2", "no URL"),
+        ("vsicurl?url=x.jp2", "not a URL"),
     ] {
         match parse(path) {
             Err(error) => assert!(error.to_string().contains(why), "{path}: {error}"),
