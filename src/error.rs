@@ -72,6 +72,12 @@ pub enum Error {
         /// Why, and which there are.
         what: String,
     },
+    /// A feature of JPEG 2000 that the decoder leaves out.
+    #[error("not decoded here: {what}")]
+    Undecoded {
+        /// The feature.
+        what: String,
+    },
     /// A window that the image does not have.
     #[error("the window of {width} x {height} pixels from column {x}, row {y} on is not within the image of {} x {} pixels", image.0, image.1)]
     Window {
@@ -163,6 +169,7 @@ impl Error {
             | Self::Malformed { .. }
             | Self::Row { .. }
             | Self::Index { .. }
+            | Self::Undecoded { .. }
             | Self::Question { .. } => libc::EINVAL,
             Self::Miss => libc::ENOENT,
             Self::Denied { .. } => libc::EACCES,
@@ -183,6 +190,7 @@ impl Error {
             Self::Miss => "Miss",
             Self::Product { .. } => "Product",
             Self::NoOverview { .. } => "NoOverview",
+            Self::Undecoded { .. } => "Undecoded",
             Self::Window { .. } => "Window",
             Self::NotFound { .. } => "NotFound",
             Self::Denied { .. } => "Denied",

@@ -8,6 +8,7 @@
 
 mod bits;
 mod boxes;
+mod cells;
 mod codes;
 mod coding;
 mod cursor;
@@ -19,6 +20,7 @@ mod packets;
 mod pointers;
 mod precincts;
 mod progression;
+mod quantization;
 mod reduce;
 mod runs;
 mod structure;
@@ -28,15 +30,18 @@ mod tag_tree;
 
 pub(crate) use boxes::{LBox, WholeBox, box_of, build_box, build_jp2c_header, walk_boxes};
 pub(crate) use codes::PROGRESSIONS;
+pub(crate) use coding::{ComponentCoding, TileCoding};
 pub(crate) use markers::{Component, LONGEST_HEADER, MainHeader, SOD_LENGTH, SOT_LENGTH, Siz, Sot, parse_main_header};
-pub(crate) use packet_headers::packet_lengths;
+pub(crate) use packet_headers::{PacketReader, packet_lengths};
 pub(crate) use packets::{TilePartHead, TilePartHeader, empty_packet, parse_tile_part_header};
 pub(crate) use pointers::{build_tlm, parse_tlm_segments};
-pub(crate) use progression::Packets;
+pub(crate) use precincts::{Area, Resolution};
+pub(crate) use progression::{Packet, Packets};
+pub(crate) use quantization::{Quantization, Quantizations};
 pub(crate) use reduce::{ReducedGrid, build_reduced_header, no_factor, reduce_tile_segments};
 pub(crate) use runs::{PartLengths, PartPackets, Run, TilePackets, by_tile, divide, resolution_ends, trim_padding};
 pub(crate) use structure::{Header, Structure};
-pub(crate) use support::{Area, Support};
+pub(crate) use support::{Support, areas};
 pub(crate) use table::{TilePart, TilePartTable};
 
 /// The SOD marker (T.800 A.4.3).

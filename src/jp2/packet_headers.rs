@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 
 use super::bits::Bits;
+use super::cells::Cells;
 use super::coding::{BYPASS, KNOWN_STYLES, TERMINATE_ALL, TileCoding};
 use super::markers::Siz;
 use super::precincts::Resolution;
@@ -43,7 +44,7 @@ pub(crate) fn packet_lengths(
     parts: &[TilePartPackets<'_>],
 ) -> Result<Vec<Vec<u32>>> {
     let mut packets = Packets::new(siz, coding, tile);
-    let mut read = Tile { siz, coding, tile, number: 0, precincts: HashMap::new(), kept: 0 };
+    let mut read = PacketReader::new(siz, coding, tile);
     let mut out = Vec::with_capacity(parts.len());
     let mut end = 0;
     for (base, bytes) in parts {
@@ -59,12 +60,11 @@ pub(crate) fn packet_lengths(
             let length = read.packet(rest, offset, packet)?;
             let cut = || {
                 let what =
-                    format!("packet {} of tile {tile} with {length} bytes, its tile-part ends before", read.number);
+                    format!("packet {} of tile {tile} with {length} bytes, its tile-part ends before", read.number - 1);
                 Error::malformed(offset, "B.9", what)
             };
             rest = rest.split_at_checked(length).ok_or_else(cut)?.1;
             lengths.push(u32::try_from(length).map_err(|_| cut())?);
-            read.number += 1;
         }
         out.push(lengths);
     }
@@ -75,8 +75,27 @@ pub(crate) fn packet_lengths(
     Ok(out)
 }
 
+/// What a packet has of one codeword segment of a code-block (B.10.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Contribution {
+    /// The sub-band in its resolution: LL, or HL, LH and HH.
+    pub(crate) band: u8,
+    /// The code-block's column and row in its precinct.
+    pub(crate) block: (u32, u32),
+    /// P: how many of the code-block's most significant bit-planes are zero.
+    pub(crate) zero_planes: u32,
+    /// The code-block's coding passes before these.
+    pub(crate) first: u32,
+    /// The coding passes that the packet has.
+    pub(crate) passes: u32,
+    /// Whether the segment was begun by an earlier packet.
+    pub(crate) continues: bool,
+    /// Its bytes.
+    pub(crate) length: u32,
+}
+
 /// A tile whose packets are being read.
-struct Tile<'a> {
+pub(crate) struct PacketReader<'a> {
     siz: &'a Siz,
     coding: &'a TileCoding,
     tile: u32,
@@ -86,11 +105,30 @@ struct Tile<'a> {
     precincts: HashMap<(u16, u8, u64), Vec<SubBand>>,
     /// The bytes of memory that they take up.
     kept: usize,
+    /// What the last packet has of code-blocks, in the order of its bytes.
+    contributions: Vec<Contribution>,
+    /// The length of the last packet's header in bytes, all that stands before its code-blocks included.
+    header: usize,
 }
 
-impl Tile<'_> {
-    /// The length of the packet at the beginning of `bytes`, which may be more than they are.
-    fn packet(&mut self, bytes: &[u8], offset: u64, packet: Packet) -> Result<usize> {
+impl<'a> PacketReader<'a> {
+    /// For the packets of `tile`, of which none was read.
+    pub(crate) fn new(siz: &'a Siz, coding: &'a TileCoding, tile: u32) -> Self {
+        let (precincts, contributions) = (HashMap::new(), Vec::new());
+        Self { siz, coding, tile, number: 0, precincts, kept: 0, contributions, header: 0 }
+    }
+
+    /// What the last packet has of code-blocks, in the order of its bytes, and where these begin in it.
+    pub(crate) fn contributions(&self) -> (usize, &[Contribution]) {
+        (self.header, &self.contributions)
+    }
+
+    /// Reads the header of the packet at the beginning of `bytes`, which stand at `offset`: the packet's length, which may be
+    /// more than they are. Packets are read in their order, one after the other.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] where the header is none.
+    pub(crate) fn packet(&mut self, bytes: &[u8], offset: u64, packet: Packet) -> Result<usize> {
         let mut length = 0;
         if self.coding.sop && bytes.starts_with(&SOP) {
             // Nsop counts the tile's packets and begins anew after 65,535.
@@ -102,8 +140,9 @@ impl Tile<'_> {
             length = SOP_LENGTH;
         }
         let mut bits = Bits::new(bytes.get(length..).unwrap_or_default(), offset.saturating_add(length as u64));
+        self.contributions.clear();
         // The zero-length bit (B.10.3).
-        let body = if bits.bit()? == 1 { self.contributions(&mut bits, offset, packet)? } else { 0 };
+        let body = if bits.bit()? == 1 { self.parse(&mut bits, offset, packet)? } else { 0 };
         length += bits.finish()?;
         if self.coding.eph {
             if !bytes.get(length..).is_some_and(|rest| rest.starts_with(&EPH)) {
@@ -112,11 +151,13 @@ impl Tile<'_> {
             }
             length += EPH.len();
         }
+        self.header = length;
+        self.number += 1;
         Ok(usize::try_from(body).map_or(usize::MAX, |body| length.saturating_add(body)))
     }
 
     /// The bytes that follow the header of a packet that is not empty.
-    fn contributions(&mut self, bits: &mut Bits<'_>, offset: u64, packet: Packet) -> Result<u64> {
+    fn parse(&mut self, bits: &mut Bits<'_>, offset: u64, packet: Packet) -> Result<u64> {
         let Packet { layer, resolution, component, precinct } = packet;
         let coded = self.coding.component(component);
         if coded.style & !KNOWN_STYLES != 0 {
@@ -131,8 +172,9 @@ impl Tile<'_> {
             grid.map_or_else(Vec::new, |grid| grid.code_blocks(precinct, coded.code_block).map(SubBand::new).collect())
         });
         let mut body = 0u64;
-        for band in &mut bands {
-            body = body.saturating_add(band.parse(bits, layer, coded.style)?);
+        for (number, band) in (0..).zip(&mut bands) {
+            let mut found = Found { band: number, style: coded.style, all: &mut self.contributions };
+            body = body.saturating_add(band.parse(bits, layer, &mut found)?);
         }
         if layer + 1 < self.coding.layers {
             self.kept += memory(&bands);
@@ -149,14 +191,13 @@ impl Tile<'_> {
 
 /// The bytes of memory that the sub-bands of a precinct take up, about.
 fn memory(bands: &[SubBand]) -> usize {
-    let entry = size_of::<((u32, u32), CodeBlock)>() + 1;
     bands
         .iter()
         .map(|band| {
             size_of::<SubBand>()
                 + band.inclusion.memory()
                 + band.zero_planes.memory()
-                + band.included.capacity() * entry
+                + band.included.memory()
         })
         .sum()
 }
@@ -170,17 +211,28 @@ struct SubBand {
     inclusion: TagTree,
     /// How many of their most significant bit-planes are zero (B.10.5).
     zero_planes: TagTree,
-    /// Those that were included, by column and row.
-    included: HashMap<(u32, u32), CodeBlock>,
+    /// Those that were included.
+    included: Cells<CodeBlock>,
 }
 
-/// A code-block that was included.
-#[derive(Debug, Clone, Copy)]
+/// A code-block.
+#[derive(Debug, Clone, Copy, Default)]
 struct CodeBlock {
-    /// The coding passes so far.
+    /// The coding passes so far: none until it was included.
     passes: u32,
     /// Lblock (B.10.7.1).
     lblock: u32,
+    /// P: how many of its most significant bit-planes are zero.
+    zero_planes: u32,
+    /// How many passes the last codeword segment may still take.
+    open: u32,
+}
+
+/// Where contributions to the code-blocks of a sub-band are put.
+struct Found<'a> {
+    band: u8,
+    style: u8,
+    all: &'a mut Vec<Contribution>,
 }
 
 impl SubBand {
@@ -190,12 +242,12 @@ impl SubBand {
             height,
             inclusion: TagTree::new(width, height),
             zero_planes: TagTree::new(width, height),
-            included: HashMap::new(),
+            included: Cells::new(width, height),
         }
     }
 
     /// Parses what a packet header says of this sub-band: the bytes of its code-blocks' contributions (B.10.4 to B.10.7).
-    fn parse(&mut self, bits: &mut Bits<'_>, layer: u16, style: u8) -> Result<u64> {
+    fn parse(&mut self, bits: &mut Bits<'_>, layer: u16, found: &mut Found<'_>) -> Result<u64> {
         let mut body = 0u64;
         let mut row = 0;
         while row < self.height && self.width > 0 {
@@ -203,9 +255,10 @@ impl SubBand {
             let mut next_row = self.height;
             let mut column = 0;
             while column < self.width {
-                if let Some(block) = self.included.get_mut(&(column, row)) {
+                let block = if layer > 0 { self.included.get(column, row) } else { None };
+                if let Some(block) = block.filter(|block| block.passes > 0) {
                     if bits.bit()? == 1 {
-                        body = body.saturating_add(block.parse(bits, style)?);
+                        body = body.saturating_add(block.parse(bits, (column, row), found)?);
                     }
                     next_row = row + 1;
                     column += 1;
@@ -213,10 +266,13 @@ impl SubBand {
                 }
                 match self.inclusion.value(column, row, u32::from(layer) + 1, bits)? {
                     Told::Value(_) => {
-                        self.zero_planes.value(column, row, u32::MAX, bits)?;
-                        let mut block = CodeBlock { passes: 0, lblock: 3 };
-                        body = body.saturating_add(block.parse(bits, style)?);
-                        self.included.insert((column, row), block);
+                        let zero_planes = match self.zero_planes.value(column, row, u32::MAX, bits)? {
+                            Told::Value(planes) => planes,
+                            Told::AtLeast { .. } => u32::MAX,
+                        };
+                        let block = self.included.at(column, row);
+                        *block = CodeBlock { passes: 0, lblock: 3, zero_planes, open: 0 };
+                        body = body.saturating_add(block.parse(bits, (column, row), found)?);
                         next_row = row + 1;
                         column += 1;
                     }
@@ -234,18 +290,32 @@ impl SubBand {
 
 impl CodeBlock {
     /// Parses the number of coding passes and the lengths of their codeword segments: the sum of the latter.
-    fn parse(&mut self, bits: &mut Bits<'_>, style: u8) -> Result<u64> {
+    fn parse(&mut self, bits: &mut Bits<'_>, block: (u32, u32), found: &mut Found<'_>) -> Result<u64> {
         let mut passes = coding_passes(bits)?;
         while bits.bit()? == 1 {
             self.lblock = self.lblock.saturating_add(1);
         }
         let mut bytes = 0u64;
         while passes > 0 {
-            let segment = passes.min(segment_left(self.passes, style));
-            let count = self.lblock.saturating_add(segment.ilog2());
-            bytes = bytes.saturating_add(bits.number(count)?.into());
-            self.passes = self.passes.saturating_add(segment);
-            passes -= segment;
+            let continues = self.open > 0;
+            if !continues {
+                self.open = segment_left(self.passes, found.style);
+            }
+            let of_segment = passes.min(self.open);
+            let length = bits.number(self.lblock.saturating_add(of_segment.ilog2()))?;
+            bytes = bytes.saturating_add(length.into());
+            found.all.push(Contribution {
+                band: found.band,
+                block,
+                zero_planes: self.zero_planes,
+                first: self.passes,
+                passes: of_segment,
+                continues,
+                length,
+            });
+            self.passes = self.passes.saturating_add(of_segment);
+            self.open -= of_segment;
+            passes -= of_segment;
         }
         Ok(bytes)
     }
@@ -262,8 +332,8 @@ fn coding_passes(bits: &mut Bits<'_>) -> Result<u32> {
     Ok(37 + bits.number(7)?)
 }
 
-/// How many passes the codeword segment may still take, of which a code-block's next pass is one, `passes` being there
-/// already (B.10.7.2, Table D.9).
+/// How many passes the codeword segment takes that begins with a code-block's next pass, `passes` being there already
+/// (B.10.7.2, Table D.9).
 fn segment_left(passes: u32, style: u8) -> u32 {
     if style & TERMINATE_ALL != 0 {
         return 1;

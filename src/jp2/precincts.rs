@@ -8,6 +8,9 @@ use std::ops::Range;
 use super::coding::TileCoding;
 use super::markers::Siz;
 
+/// A rectangle of samples of a component, or of one of its resolutions: columns and rows.
+pub(crate) type Area = (Range<u32>, Range<u32>);
+
 /// One axis of one resolution of a tile-component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Axis {
@@ -80,9 +83,8 @@ impl Axis {
         (corner << self.shift).saturating_mul(self.separation.into())
     }
 
-    /// How many code-blocks of 2^`exponent` samples the precinct of this number has, in the low or the `high` half of
-    /// the bands of this axis (B-15, B-17, B-18, B.7).
-    pub(super) fn code_blocks(&self, precinct: u64, high: bool, exponent: u8) -> u32 {
+    /// The samples that the precinct of this number has of the low or the `high` half of the bands of this axis (B-15, B.7).
+    pub(super) fn band(&self, precinct: u64, high: bool) -> Range<u64> {
         // nb: the sub-bands of all resolutions but the coarsest are one halving further down than the resolution.
         let halving = u8::from(!self.coarsest);
         let levels = u32::from(self.shift + halving);
@@ -91,24 +93,34 @@ impl Axis {
         let band = |edge: u32| u64::from(edge).saturating_sub(origin).div_ceil(1 << levels);
         let size = self.exponent.saturating_sub(halving);
         let first = (u64::from(self.resolution.0 >> self.exponent) + precinct) << size;
-        let low = band(self.component.0).max(first);
-        let end = band(self.component.1).min(first + (1 << size));
-        let exponent = exponent.min(size);
-        let count = if end > low { end.div_ceil(1 << exponent) - (low >> exponent) } else { 0 };
+        band(self.component.0).max(first)..band(self.component.1).min(first + (1 << size))
+    }
+
+    /// The exponent of the code-blocks' side, where `exponent` is xcb or ycb (B-17, B-18).
+    pub(super) fn block_exponent(&self, exponent: u8) -> u8 {
+        exponent.min(self.exponent.saturating_sub(u8::from(!self.coarsest)))
+    }
+
+    /// How many code-blocks of 2^`exponent` samples the precinct of this number has, in the low or the `high` half of
+    /// the bands of this axis (B-17, B-18, B.7).
+    pub(super) fn code_blocks(&self, precinct: u64, high: bool, exponent: u8) -> u32 {
+        let Range { start, end } = self.band(precinct, high);
+        let exponent = self.block_exponent(exponent);
+        let count = if end > start { end.div_ceil(1 << exponent) - (start >> exponent) } else { 0 };
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 }
 
 /// One resolution of a tile-component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Resolution {
+pub(crate) struct Resolution {
     pub(super) x: Axis,
     pub(super) y: Axis,
 }
 
 impl Resolution {
     /// The resolution of this number of a component of a tile; `None` where there is no such component or resolution.
-    pub(super) fn new(siz: &Siz, coding: &TileCoding, tile: u32, component: u16, resolution: u8) -> Option<Self> {
+    pub(crate) fn new(siz: &Siz, coding: &TileCoding, tile: u32, component: u16, resolution: u8) -> Option<Self> {
         let sampling = siz.components.get(usize::from(component))?;
         let coded = coding.component(component);
         let (ppx, ppy) = *coded.precincts.get(usize::from(resolution))?;
@@ -132,7 +144,7 @@ impl Resolution {
 
     /// Whether the precinct of this number has samples of the columns `x` and rows `y`, all of them samples of the
     /// resolution, with its sub-bands interleaved.
-    pub(super) fn touches(&self, precinct: u64, x: &Range<u32>, y: &Range<u32>) -> bool {
+    pub(crate) fn touches(&self, precinct: u64, x: &Range<u32>, y: &Range<u32>) -> bool {
         let across = self.x.precincts().max(1);
         self.x.touches(precinct % across, x) && self.y.touches(precinct / across, y)
     }
@@ -142,11 +154,42 @@ impl Resolution {
     pub(super) fn code_blocks(self, precinct: u64, code_block: (u8, u8)) -> impl Iterator<Item = (u32, u32)> {
         let across = self.x.precincts().max(1);
         let (column, row) = (precinct % across, precinct / across);
-        let bands: &[(bool, bool)] =
-            if self.x.coarsest { &[(false, false)] } else { &[(true, false), (false, true), (true, true)] };
-        bands.iter().map(move |(x, y)| {
+        self.bands().iter().map(move |(x, y)| {
             (self.x.code_blocks(column, *x, code_block.0), self.y.code_blocks(row, *y, code_block.1))
         })
+    }
+
+    /// The sub-bands in the order in which packets have them, and whether each is high-pass across and down: LL, or HL, LH
+    /// and HH (B.9).
+    pub(crate) fn bands(self) -> &'static [(bool, bool)] {
+        if self.x.coarsest { &[(false, false)] } else { &[(true, false), (false, true), (true, true)] }
+    }
+
+    /// Where a code-block lies in its sub-band, columns and rows: the one at `block` in a precinct; `code_block` are xcb and
+    /// ycb. Empty where there is no such code-block.
+    pub(crate) fn block(self, precinct: u64, band: (bool, bool), block: (u32, u32), code_block: (u8, u8)) -> Area {
+        let across = self.x.precincts().max(1);
+        let axis = |axis: Axis, precinct: u64, high: bool, block: u32, exponent: u8| {
+            let band = axis.band(precinct, high);
+            let exponent = axis.block_exponent(exponent);
+            let start = ((band.start >> exponent) + u64::from(block)) << exponent;
+            let within = |edge: u64| u32::try_from(edge.clamp(band.start, band.end.max(band.start))).unwrap_or(u32::MAX);
+            within(start)..within(start + (1 << exponent))
+        };
+        (
+            axis(self.x, precinct % across, band.0, block.0, code_block.0),
+            axis(self.y, precinct / across, band.1, block.1, code_block.1),
+        )
+    }
+
+    /// The exponents of the code-blocks' width and height; `code_block` are xcb and ycb.
+    pub(crate) fn block_exponents(self, code_block: (u8, u8)) -> (u8, u8) {
+        (self.x.block_exponent(code_block.0), self.y.block_exponent(code_block.1))
+    }
+
+    /// The samples of the resolution, columns and rows.
+    pub(crate) fn extent(self) -> Area {
+        (self.x.extent(), self.y.extent())
     }
 }
 

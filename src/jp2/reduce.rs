@@ -14,7 +14,7 @@ use super::codes::{COC, COD, COM, CRG, PLM, PLT, QCC, QCD, SIZ, TLM};
 use super::coding::TileCoding;
 use super::cursor::{Cursor, Short};
 use super::markers::{Component, MainHeader, Siz, hindrance, segment_body};
-use super::support::Area;
+use super::precincts::Area;
 use crate::error::{Error, Result};
 
 /// The grid of the image at 1/2^k.

@@ -10,16 +10,13 @@ use std::ops::Range;
 
 use super::coding::{ComponentCoding, TileCoding};
 use super::markers::Siz;
-use super::precincts::Resolution;
+use super::precincts::{Area, Resolution};
 use super::progression::Packet;
 
 /// How far the sub-band samples reach that a sample is made of, in interleaved samples (Table F.2 and F.3): by the
 /// reversible 5-3 filter, and by the irreversible 9-7 one.
 const REACH_5_3: u32 = 2;
 const REACH_9_7: u32 = 4;
-
-/// A rectangle of samples of a component, or of one of its resolutions: columns and rows.
-pub(crate) type Area = (Range<u32>, Range<u32>);
 
 /// What one tile must have for a window of the image at 1/2^k.
 #[derive(Debug)]
@@ -36,18 +33,7 @@ impl<'a> Support<'a> {
     /// their samples must not be separated (XRsiz and YRsiz are 1).
     pub(crate) fn new(siz: &'a Siz, coding: &'a TileCoding, tile: u32, window: &Area, k: u8) -> Self {
         let components = (0..siz.components.len()).filter_map(|component| u16::try_from(component).ok());
-        let components = components.map(|component| {
-            let coded = coding.component(component);
-            let areas = |axis: &dyn Fn(&Resolution) -> Range<u32>, window: &Range<u32>| {
-                let extent = |resolution: u8| {
-                    Resolution::new(siz, coding, tile, component, resolution).map_or(0..0, |found| axis(&found))
-                };
-                reach(coded, window, k, &extent)
-            };
-            let x = areas(&|resolution| resolution.x.extent(), &window.0);
-            let y = areas(&|resolution| resolution.y.extent(), &window.1);
-            x.into_iter().zip(y).collect()
-        });
+        let components = components.map(|component| areas(siz, coding, (tile, component), window, k));
         Self { siz, coding, tile, components: components.collect() }
     }
 
@@ -58,6 +44,27 @@ impl<'a> Support<'a> {
         let grid = Resolution::new(self.siz, self.coding, self.tile, packet.component, packet.resolution);
         area.zip(grid).is_some_and(|((x, y), grid)| grid.touches(packet.precinct, x, y))
     }
+}
+
+/// The samples of each resolution of a tile's component that the samples `window` of the component at 1/2^k are made of, its
+/// sub-bands interleaved: the coarsest resolution first, of finer ones than 1/2^k none.
+pub(crate) fn areas(
+    siz: &Siz,
+    coding: &TileCoding,
+    (tile, component): (u32, u16),
+    window: &Area,
+    k: u8,
+) -> Vec<Area> {
+    let coded = coding.component(component);
+    let along = |axis: &dyn Fn(&Resolution) -> Range<u32>, window: &Range<u32>| {
+        let extent = |resolution: u8| {
+            Resolution::new(siz, coding, tile, component, resolution).map_or(0..0, |found| axis(&found))
+        };
+        reach(coded, window, k, &extent)
+    };
+    let x = along(&|resolution| resolution.x.extent(), &window.0);
+    let y = along(&|resolution| resolution.y.extent(), &window.1);
+    x.into_iter().zip(y).collect()
 }
 
 /// The samples of each resolution of a tile-component, along one axis, that the samples `window` at 1/2^k are made of: the

@@ -1,8 +1,7 @@
 //! Tag trees of packet headers (T.800 B.10.2).
 
-use std::collections::HashMap;
-
 use super::bits::Bits;
+use super::cells::Cells;
 use crate::error::Result;
 
 /// A node's value as far as it is known.
@@ -26,32 +25,36 @@ pub(super) enum Told {
 /// A tag tree being read. Its nodes exist once a bit told of them.
 #[derive(Debug)]
 pub(super) struct TagTree {
-    /// How often both sides must be halved to leave one node.
-    depth: u32,
-    /// By level, the leaves being level 0, column and row.
-    nodes: HashMap<(u32, u32, u32), Node>,
+    /// The nodes of each level, the leaves first: both sides are halved from one to the next, until one node is left.
+    levels: Vec<Cells<Node>>,
 }
 
 impl TagTree {
     /// The tree of `width` by `height` leaves of which nothing is known.
     pub(super) fn new(width: u32, height: u32) -> Self {
-        let depth = u32::BITS - width.max(height).saturating_sub(1).leading_zeros();
-        Self { depth, nodes: HashMap::new() }
+        let mut levels = vec![Cells::new(width, height)];
+        let (mut width, mut height) = (width, height);
+        while width > 1 || height > 1 {
+            (width, height) = (width.div_ceil(2), height.div_ceil(2));
+            levels.push(Cells::new(width, height));
+        }
+        Self { levels }
     }
 
     /// The bytes of memory that the nodes take up, about.
     pub(super) fn memory(&self) -> usize {
-        self.nodes.capacity() * (size_of::<((u32, u32, u32), Node)>() + 1)
+        self.levels.iter().map(Cells::memory).sum()
     }
 
     /// Reads on until it is known whether the leaf's value is below `limit`. Leaves are asked for row by row; once a
     /// leaf's value is known, it is not asked for again.
     pub(super) fn value(&mut self, column: u32, row: u32, limit: u32, bits: &mut Bits<'_>) -> Result<Told> {
         let mut least = 0;
-        for level in (0..=self.depth).rev() {
-            // Depth is 32 at most, where the root is a step of 2^32.
+        for (level, nodes) in self.levels.iter_mut().enumerate().rev() {
+            // There are 33 levels at most, the root being a step of 2^32.
+            let level = u32::try_from(level).unwrap_or(u32::BITS);
             let [x, y] = [column, row].map(|leaf| leaf.checked_shr(level).unwrap_or(0));
-            let node = self.nodes.entry((level, x, y)).or_default();
+            let node = nodes.at(x, y);
             node.least = node.least.max(least);
             while !node.known && node.least < limit {
                 if bits.bit()? == 1 {
@@ -91,8 +94,7 @@ mod tests {
         let mut bits = Bits::new(&[0b0100_0000], 0);
         assert_eq!(tree.value(0, 0, 1, &mut bits).unwrap(), Told::AtLeast { right: 8, lower: 8 });
         assert_eq!(tree.value(0, 0, 2, &mut bits).unwrap(), Told::AtLeast { right: 4, lower: 4 });
-        assert_eq!(tree.nodes.len(), 2);
-        assert_eq!(TagTree::new(1, 1).depth, 0);
-        assert_eq!(TagTree::new(u32::MAX, 1).depth, 32);
+        assert_eq!(TagTree::new(1, 1).levels.len(), 1);
+        assert_eq!(TagTree::new(u32::MAX, 1).levels.len(), 33);
     }
 }

@@ -1,0 +1,328 @@
+//! A codestream in memory, and decoding a window of it.
+
+use std::borrow::Cow;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::block::{Passes, Workspace};
+use super::colour::{Range, Rows, Sample, write, write_transformed};
+use super::simd;
+use super::threads::spread;
+use super::tile::{PartBytes, Tile, is_last};
+use crate::error::{Error, Result};
+use crate::jp2::{
+    Area, MainHeader, Progress, Quantizations, SOT_LENGTH, Sot, TileCoding, parse_main_header, parse_tile_part_header,
+};
+use crate::process::lock;
+
+/// The code-block styles of Table A.19; those above are of later parts.
+const STYLES: u8 = 0x3F;
+
+/// The most bits of a sample.
+const MOST_BITS: u8 = 31;
+
+/// A JP2 file or a bare codestream, whole.
+pub(crate) struct Codestream<'a> {
+    bytes: &'a [u8],
+    main: MainHeader,
+    quantizations: Quantizations,
+    /// The tile-parts in their order: the tile, and where they lie.
+    parts: Vec<(u16, std::ops::Range<usize>)>,
+}
+
+/// Where samples are put: row by row, component by component.
+pub(crate) struct Target<'a, T> {
+    /// The samples.
+    pub(crate) samples: &'a mut [T],
+    /// From a row to the next, in samples.
+    pub(crate) row: usize,
+    /// From a component to the next, in samples.
+    pub(crate) component: usize,
+}
+
+fn undecoded<T>(what: impl Into<String>) -> Result<T> {
+    Err(Error::Undecoded { what: what.into() })
+}
+
+impl<'a> Codestream<'a> {
+    /// The codestream of a file that is at hand.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] where the bytes are no JPEG 2000 file; [`Error::Undecoded`] for what this room leaves out.
+    pub(crate) fn new(bytes: &'a [u8]) -> Result<Self> {
+        let size = bytes.len() as u64;
+        let Progress::Done(main) = parse_main_header(bytes, size)? else {
+            return Err(Error::malformed(size, "A.3", "the file ends before its first tile-part"));
+        };
+        if let Some(marker) = main.hindrance() {
+            return undecoded(format!("a marker segment {marker}"));
+        }
+        let range = usize::try_from(main.codestream).unwrap_or(0) + 2..usize::try_from(main.end).unwrap_or(0);
+        let mut quantizations = Quantizations::default();
+        quantizations.take(bytes.get(range).unwrap_or_default(), main.codestream + 2, main.siz.components.len())?;
+        let parts = tile_parts(bytes, &main)?;
+        Ok(Self { bytes, main, quantizations, parts })
+    }
+
+    /// The main header.
+    pub(crate) fn main(&self) -> &MainHeader {
+        &self.main
+    }
+
+    /// The samples of a component of the image at 1/2^k: columns and rows, in coordinates of the component at 1/2^k (B-2).
+    pub(crate) fn area(&self, component: u16, k: u8) -> Option<Area> {
+        let siz = &self.main.siz;
+        let of = siz.components.get(usize::from(component))?;
+        let edge = |edge: u32, separation: u8| {
+            let edge = u64::from(edge.div_ceil(separation.max(1).into())).div_ceil(1 << k.min(63));
+            u32::try_from(edge).unwrap_or(u32::MAX)
+        };
+        Some((edge(siz.x0, of.dx)..edge(siz.x1, of.dx), edge(siz.y0, of.dy)..edge(siz.y1, of.dy)))
+    }
+
+    /// Decodes the samples `window` of some components of the image at 1/2^k, in coordinates of the components at 1/2^k, on
+    /// up to `threads` threads.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] where what the window needs is damaged; [`Error::Undecoded`] for what this room leaves out;
+    /// [`Error::NoOverview`] where the image has no such reduction.
+    pub(crate) fn decode<T: Sample>(
+        &self,
+        window: &Area,
+        k: u8,
+        components: &[u16],
+        threads: usize,
+        target: Target<'_, T>,
+    ) -> Result<()> {
+        let ranges = self.check(window, k, components)?;
+        let tiles = self.tiles(window, k, components)?;
+        let output = Mutex::new(target);
+        let counts: Vec<usize> = tiles.iter().map(|tile| tile.blocks.len() + tile.components.len()).collect();
+        let mut ends = counts;
+        let mut sum = 0;
+        ends.iter_mut().for_each(|count| {
+            sum += *count;
+            *count = sum;
+        });
+        let work = Work { tiles: &tiles, ends: &ends, next: AtomicUsize::new(0), failed: AtomicBool::new(false) };
+        let outcome = Mutex::new(Ok(()));
+        let finish = |tile: &Tile<'_>| finish(tile, window, components, &ranges, &mut lock(&output));
+        spread(threads.min(sum), || {
+            if let Err(error) = work.run(&finish) {
+                let mut outcome = lock(&outcome);
+                if outcome.is_ok() {
+                    *outcome = Err(error);
+                }
+            }
+        });
+        outcome.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// What is asked for, where it can be answered: the values that samples of each component have.
+    fn check(&self, window: &Area, k: u8, components: &[u16]) -> Result<Vec<Range>> {
+        let mut ranges = Vec::with_capacity(components.len());
+        for component in components {
+            let Some((of, area)) =
+                self.main.siz.components.get(usize::from(*component)).zip(self.area(*component, k))
+            else {
+                let count = self.main.siz.components.len();
+                return Err(Error::NoOverview { what: format!("component {component}: the image has {count}") });
+            };
+            let within = |part: &std::ops::Range<u32>, all: &std::ops::Range<u32>| {
+                !part.is_empty() && all.start <= part.start && part.end <= all.end
+            };
+            if !within(&window.0, &area.0) || !within(&window.1, &area.1) {
+                return Err(Error::Window {
+                    x: window.0.start.saturating_sub(area.0.start),
+                    y: window.1.start.saturating_sub(area.1.start),
+                    width: window.0.end.saturating_sub(window.0.start),
+                    height: window.1.end.saturating_sub(window.1.start),
+                    image: (area.0.end - area.0.start, area.1.end - area.1.start),
+                });
+            }
+            if of.depth & 0x7F >= MOST_BITS {
+                return undecoded(format!("samples of {} bits", (of.depth & 0x7F) + 1));
+            }
+            ranges.push(Range::of(of));
+        }
+        Ok(ranges)
+    }
+
+    /// The tiles that the window touches, ready to be decoded.
+    fn tiles(&self, window: &Area, k: u8, components: &[u16]) -> Result<Vec<Tile<'a>>> {
+        let siz = &self.main.siz;
+        let mut tiles = Vec::new();
+        for tile in 0..siz.tiles() {
+            let touches = components.iter().any(|component| {
+                let of = &siz.components[usize::from(*component)];
+                let (x, y) = siz.tile_extent(tile);
+                let touches = |range: &std::ops::Range<u32>, separation: u8, window: &std::ops::Range<u32>| {
+                    let edge = |edge: u32| u64::from(edge.div_ceil(separation.max(1).into())).div_ceil(1 << k.min(63));
+                    edge(range.start).max(window.start.into()) < edge(range.end).min(window.end.into())
+                };
+                touches(&x, of.dx, &window.0) && touches(&y, of.dy, &window.1)
+            });
+            if touches {
+                tiles.push(self.tile(tile, window, k, components)?);
+            }
+        }
+        Ok(tiles)
+    }
+
+    /// A tile, ready to be decoded.
+    fn tile(&self, tile: u32, window: &Area, k: u8, components: &[u16]) -> Result<Tile<'a>> {
+        let siz = &self.main.siz;
+        let mut coding: Cow<'_, TileCoding> = Cow::Borrowed(&self.main.coding);
+        let mut quantizations = Cow::Borrowed(&self.quantizations);
+        let mut parts: Vec<PartBytes<'a>> = Vec::new();
+        for (_, range) in self.parts.iter().filter(|(number, _)| u32::from(*number) == tile) {
+            let bytes = self.bytes.get(range.clone()).unwrap_or_default();
+            let offset = range.start as u64;
+            let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            let Progress::Done(header) = parse_tile_part_header(bytes, offset, length, &self.main)? else {
+                return Err(Error::malformed(offset, "A.4.3", "a tile-part without an SOD marker"));
+            };
+            if let Some(marker) = header.hindrance() {
+                return undecoded(format!("a marker segment {marker}"));
+            }
+            let packets = header.packets as usize;
+            if parts.is_empty() {
+                coding = Cow::Owned(header.coding?.into_owned());
+                let segments = bytes.get(SOT_LENGTH as usize..packets.saturating_sub(2)).unwrap_or_default();
+                quantizations.to_mut().take(segments, offset + SOT_LENGTH, siz.components.len())?;
+            }
+            parts.push((offset + packets as u64, bytes.get(packets..).unwrap_or_default()));
+        }
+        if parts.is_empty() {
+            return Err(Error::malformed(self.bytes.len() as u64, "A.4.2", format!("no tile-part of tile {tile}")));
+        }
+        // All three are needed where they were transformed together (G.2, G.3).
+        let mut needed = components.to_vec();
+        if coding.multiple_component_transform && components.iter().any(|component| *component < 3) {
+            if siz.components.len() < 3 {
+                return Err(Error::malformed(0, "A.6.1", "a multiple component transformation of fewer than 3 components"));
+            }
+            needed.extend(0..3);
+        }
+        needed.sort_unstable();
+        needed.dedup();
+        for component in &needed {
+            let coded = coding.component(*component);
+            if coded.style & !STYLES != 0 {
+                return undecoded(format!("code-blocks of style {:#04x}", coded.style));
+            }
+            if coded.levels < k {
+                return Err(crate::jp2::no_factor(coded.levels));
+            }
+        }
+        let windows: Vec<(u16, Area)> = needed.into_iter().map(|component| (component, window.clone())).collect();
+        let quantization = |component: u16| quantizations.component(component).cloned();
+        Tile::new(siz, &coding, &quantization, tile, &parts, &windows, k)
+    }
+}
+
+/// Where the tile-parts lie, up to the end of the codestream.
+fn tile_parts(bytes: &[u8], main: &MainHeader) -> Result<Vec<(u16, std::ops::Range<usize>)>> {
+    let end = usize::try_from(main.codestream_end_in(bytes.len() as u64)).unwrap_or(usize::MAX).min(bytes.len());
+    let mut at = usize::try_from(main.end).unwrap_or(usize::MAX);
+    let mut parts = Vec::new();
+    while let Some(rest) = bytes.get(at..end).filter(|rest| !rest.is_empty()) {
+        // What stands behind the last tile-part, EOC or not, is none: decoders do not look at it.
+        if !rest.starts_with(&[0xFF, 0x90]) && !parts.is_empty() {
+            break;
+        }
+        let sot = Sot::parse(rest, at as u64)?;
+        // Psot = 0: up to the EOC marker (A.4.2).
+        let eoc = if rest.ends_with(&crate::jp2::EOC) { 2 } else { 0 };
+        let length = if sot.length == 0 { rest.len() - eoc } else { sot.length as usize };
+        if length < SOT_LENGTH as usize + 2 {
+            return Err(Error::malformed(at as u64, "A.4.2", format!("a tile-part of {length} bytes")));
+        }
+        let part_end = at.saturating_add(length).min(end);
+        parts.push((sot.tile, at..part_end));
+        at = part_end;
+    }
+    Ok(parts)
+}
+
+/// Code-blocks and components to be done, tile by tile.
+struct Work<'w, 'a> {
+    tiles: &'w [Tile<'a>],
+    /// How many units of work the tiles up to each have: its code-blocks, and one for each component.
+    ends: &'w [usize],
+    next: AtomicUsize,
+    failed: AtomicBool,
+}
+
+impl Work<'_, '_> {
+    /// Does what is left, together with the other threads.
+    fn run(&self, finish: &dyn Fn(&Tile<'_>)) -> Result<()> {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(passes) = simd::V3::new() {
+            return self.run_with(finish, &passes);
+        }
+        self.run_with(finish, &simd::Plain)
+    }
+
+    fn run_with(&self, finish: &dyn Fn(&Tile<'_>), passes: &impl Passes) -> Result<()> {
+        let mut workspace = Workspace::new();
+        loop {
+            let unit = self.next.fetch_add(1, Ordering::Relaxed);
+            let number = self.ends.partition_point(|end| *end <= unit);
+            let Some(tile) = self.tiles.get(number) else { return Ok(()) };
+            if self.failed.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            let of_tile = unit - number.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+            let component = match tile.blocks.get(of_tile) {
+                Some(block) => {
+                    let mut coefficients = vec![0; block.coding.width * block.coding.height].into_boxed_slice();
+                    if let Err(why) = workspace.decode(&block.coding, tile.pieces(block), &mut coefficients, passes) {
+                        self.failed.store(true, Ordering::Relaxed);
+                        return Err(tile.refused(block, why));
+                    }
+                    block.set(coefficients);
+                    block.component
+                }
+                None => of_tile - tile.blocks.len(),
+            };
+            let Some(component) = tile.components.get(component) else { continue };
+            if is_last(&component.left) {
+                let samples = tile.transform(component);
+                *lock(&component.samples) = Some(samples);
+                if is_last(&tile.left) {
+                    finish(tile);
+                }
+            }
+        }
+    }
+}
+
+/// Writes what a tile has of the window.
+fn finish<T: Sample>(tile: &Tile<'_>, window: &Area, components: &[u16], ranges: &[Range], target: &mut Target<'_, T>) {
+    // What was made of the tile ends with this.
+    let made: Vec<_> = tile.components.iter().map(|component| (component, lock(&component.samples).take())).collect();
+    let of = |index: u16| {
+        let (component, samples) = made.iter().find(|(component, _)| component.index == index)?;
+        Some((*component, samples.as_ref()?))
+    };
+    for (place, (index, range)) in components.iter().zip(ranges).enumerate() {
+        let Some((component, samples)) = of(*index) else { continue };
+        let (columns, rows) = &component.wanted;
+        let together: Option<Vec<_>> = (tile.multiple_component_transform && *index < 3)
+            .then(|| (0..3).filter_map(|index| Some(of(index)?.1)).collect());
+        for row in rows.clone() {
+            let start = place * target.component
+                + (row - window.1.start) as usize * target.row
+                + (columns.start - window.0.start) as usize;
+            let Some(out) = target.samples.get_mut(start..start + columns.len()) else { continue };
+            match together.as_deref() {
+                Some([y, u, v]) => {
+                    let rows = Rows { rows: [y.row(row, columns), u.row(row, columns), v.row(row, columns)] };
+                    write_transformed(&rows, usize::from(*index), *range, out);
+                }
+                _ => write(samples.row(row, columns), *range, out),
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The inner loops, compiled for what the machine has: the one file of this room with unsafe code.
+
+use super::block::{BlockCoding, Passes, Workspace};
+
+/// The passes for every machine.
+pub(super) struct Plain;
+
+impl Passes for Plain {
+    #[inline(never)]
+    fn significance(&self, workspace: &mut Workspace, coding: &BlockCoding, plane: usize) {
+        workspace.significance_with(coding, plane);
+    }
+
+    #[inline(never)]
+    fn refinement(&self, workspace: &mut Workspace, coding: &BlockCoding, plane: usize) {
+        workspace.refinement_with(coding, plane);
+    }
+
+    #[inline(never)]
+    fn cleanup(&self, workspace: &mut Workspace, coding: &BlockCoding, plane: usize) {
+        workspace.cleanup_with(coding, plane);
+    }
+
+    #[inline(never)]
+    fn collect(&self, workspace: &Workspace, coding: &BlockCoding, out: &mut [i32]) {
+        workspace.collect_with(coding, out);
+    }
+}
+
+/// The passes for x86-64-v3: shifts and counts of zeros in one instruction, and vectors of 256 bits.
+#[cfg(target_arch = "x86_64")]
+pub(super) struct V3(());
+
+#[cfg(target_arch = "x86_64")]
+impl V3 {
+    /// Where the machine has all of it.
+    pub(super) fn new() -> Option<Self> {
+        let has = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2")
+            && is_x86_feature_detected!("lzcnt");
+        has.then_some(Self(()))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod v3 {
+    use super::{BlockCoding, Workspace};
+
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt")]
+    pub(super) fn significance(workspace: &mut Workspace, coding: &BlockCoding, plane: usize) {
+        workspace.significance_with(coding, plane);
+    }
+
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt")]
+    pub(super) fn refinement(workspace: &mut Workspace, coding: &BlockCoding, plane: usize) {
+        workspace.refinement_with(coding, plane);
+    }
+
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt")]
+    pub(super) fn cleanup(workspace: &mut Workspace, coding: &BlockCoding, plane: usize) {
+        workspace.cleanup_with(coding, plane);
+    }
+
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt")]
+    pub(super) fn collect(workspace: &Workspace, coding: &BlockCoding, out: &mut [i32]) {
+        workspace.collect_with(coding, out);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Passes for V3 {
+    fn significance(&self, workspace: &mut Workspace, coding: &BlockCoding, plane: usize) {
+        // SAFETY: a V3 is made where the machine has the features alone.
+        unsafe { v3::significance(workspace, coding, plane) }
+    }
+
+    fn refinement(&self, workspace: &mut Workspace, coding: &BlockCoding, plane: usize) {
+        // SAFETY: as above.
+        unsafe { v3::refinement(workspace, coding, plane) }
+    }
+
+    fn cleanup(&self, workspace: &mut Workspace, coding: &BlockCoding, plane: usize) {
+        // SAFETY: as above.
+        unsafe { v3::cleanup(workspace, coding, plane) }
+    }
+
+    fn collect(&self, workspace: &Workspace, coding: &BlockCoding, out: &mut [i32]) {
+        // SAFETY: as above.
+        unsafe { v3::collect(workspace, coding, out) }
+    }
+}
