@@ -60,12 +60,22 @@ size_t vsitlm_gdals(char *buffer, size_t size);
  * output and error, and takes its options from the environment. */
 int vsitlm_command(int count, const char *const *arguments);
 
-/* Takes the answer to a question. user is that of vsitlm_ask(); json is valid until the function returns.
+/* Samples that a question was answered with, in memory that the program has until it calls release, with this struct or a
+ * copy of it, once. data has size bytes, and may be written to; owner is the library's own. */
+struct vsitlm_samples {
+  void *data;
+  size_t size;
+  void (*release)(struct vsitlm_samples *samples);
+  void *owner;
+};
+
+/* Takes the answer to a question. user is that of vsitlm_ask(); json is valid until the function returns. samples is null
+ * unless the question was "read" and went well. Then the program copies the struct, and releases the copy in time.
  *
  * It is called on a thread of the library, for one answer after the other. It has to be short, and it has to return: it must
  * not end the thread or let an exception out. A question that cannot be understood is answered on the caller's thread,
  * before vsitlm_ask() returns. */
-typedef void (*vsitlm_answer)(void *user, const char *json);
+typedef void (*vsitlm_answer)(void *user, const char *json, struct vsitlm_samples *samples);
 
 /* Asks a question, in JSON, and returns its number, which is not 0. answer is called exactly once, unless the question is
  * cancelled. Nothing waits on the caller's thread. Returns 0, and does nothing, where answer is null. A question that is
@@ -94,6 +104,15 @@ typedef void (*vsitlm_answer)(void *user, const char *json);
  *
  *   {"bytes": 868352, "requests": 1}
  *
+ * read: fetches and decodes the file or view, without GDAL. bands, which may be missing, are those that are wanted, from 1
+ * on; else it is all of them. The samples come with the answer, band by band, row by row, in the type that describe tells:
+ * shape is bands, rows and columns. VSITLM_THREADS threads decode at the same time. What the decoder leaves out is an error of
+ * the kind Undecoded: GDAL may still read the file.
+ *
+ *   {"ask": "read", "path": "/vsitlm?window=0,0,256,256&url=...", "bands": [1]}
+ *
+ *   {"shape": [1, 256, 256], "dtype": "uint16", "bytes": 868352, "requests": 1}
+ *
  * rows: the rows that the index (VSITLM_INDEX) has for the file, the likeliest first; for the name of a product, the rows of
  * all its files. An index that cannot be read is a warning. origin, etag, file_size, last_modified (seconds since 1970),
  * tile_parts and overview_factor may be null.
@@ -110,7 +129,7 @@ typedef void (*vsitlm_answer)(void *user, const char *json);
  *
  *   {"error": {"kind": "NotFound", "message": "..."}}
  *
- * kind is one of Path, Option, Malformed, Row, Index, Miss, Product, NoOverview, Window, NotFound, Denied, Read, Changed,
+ * kind is one of Path, Option, Malformed, Row, Index, Miss, Product, NoOverview, Undecoded, Band, Window, NotFound, Denied, Read, Changed,
  * Question.
  *
  * After fork() the child's questions are its own: those of its parent are answered in the parent alone. */

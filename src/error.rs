@@ -78,6 +78,14 @@ pub enum Error {
         /// The feature.
         what: String,
     },
+    /// A band that the image does not have.
+    #[error("there is no band {band}: the image has {count}")]
+    Band {
+        /// The band, from 1 on.
+        band: usize,
+        /// How many bands there are.
+        count: usize,
+    },
     /// A window that the image does not have.
     #[error("the window of {width} x {height} pixels from column {x}, row {y} on is not within the image of {} x {} pixels", image.0, image.1)]
     Window {
@@ -170,6 +178,7 @@ impl Error {
             | Self::Row { .. }
             | Self::Index { .. }
             | Self::Undecoded { .. }
+            | Self::Band { .. }
             | Self::Question { .. } => libc::EINVAL,
             Self::Miss => libc::ENOENT,
             Self::Denied { .. } => libc::EACCES,
@@ -191,6 +200,7 @@ impl Error {
             Self::Product { .. } => "Product",
             Self::NoOverview { .. } => "NoOverview",
             Self::Undecoded { .. } => "Undecoded",
+            Self::Band { .. } => "Band",
             Self::Window { .. } => "Window",
             Self::NotFound { .. } => "NotFound",
             Self::Denied { .. } => "Denied",

@@ -12,6 +12,7 @@
 //! |---|---|---|
 //! | `jp2` | bytes ↔ values of T.800 | IO |
 //! | `geo` | boxes of a JP2 ↔ where its image lies on the ground | IO |
+//! | `decode` | packets of tiles → samples of a window | IO |
 //! | `path` | string → `Request` | IO |
 //! | `options` | GDAL configuration options → `Options` | IO |
 //! | `geo` | header → where the image lies | IO |
@@ -31,6 +32,7 @@
 mod ask;
 pub mod cli;
 mod collect;
+mod decode;
 mod error;
 mod file;
 #[cfg(fuzzing)]

@@ -85,6 +85,8 @@ pub(crate) struct Options {
     pub(crate) merge_gap: Option<u64>,
     /// VSITLM_CACHE_SIZE in bytes, for the whole process.
     pub(crate) cache_size: u64,
+    /// VSITLM_THREADS: how many threads decode at the same time, at most.
+    pub(crate) threads: usize,
     /// What one host is asked at most.
     pub(crate) limits: Limits,
     /// VSITLM_CACHE_DIR: where learned records are kept; `None` keeps them in memory only (the value `NO`).
@@ -184,6 +186,7 @@ impl Options {
             overview_prefetch: bytes(get, "VSITLM_OVERVIEW_PREFETCH")?.unwrap_or(DEFAULT_PREFETCH),
             merge_gap,
             cache_size: bytes(get, "VSITLM_CACHE_SIZE")?.unwrap_or(DEFAULT_CACHE_SIZE),
+            threads: threads(get)?,
             limits: Limits {
                 connections: number(get, "VSITLM_MAX_CONNECTIONS", 1024, "a number from 1 to 1024")?,
                 per_minute: number(get, "VSITLM_MAX_REQUESTS_PER_MINUTE", 100_000, "a number from 1 to 100000")?,
@@ -195,6 +198,20 @@ impl Options {
             azure: AzureOptions::resolve(get),
         })
     }
+}
+
+/// VSITLM_THREADS, else GDAL_NUM_THREADS, else as many as the process may use cores.
+fn threads(get: &dyn Fn(&str) -> Option<String>) -> Result<usize> {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let expected = "a number from 1 to 1024, or ALL_CPUS";
+    Ok(match text(get, "VSITLM_THREADS") {
+        Some(value) if value.eq_ignore_ascii_case("ALL_CPUS") => cores(),
+        Some(_) => number(get, "VSITLM_THREADS", 1024, expected)?.unwrap_or_else(cores),
+        None => {
+            let of_gdal = text(get, "GDAL_NUM_THREADS").and_then(|value| value.parse().ok());
+            of_gdal.filter(|count| (1..=1024).contains(count)).unwrap_or_else(cores)
+        }
+    })
 }
 
 const DEFAULT_CACHE_SIZE: u64 = 256 << 20;

@@ -10,13 +10,14 @@ use std::sync::OnceLock;
 use pyo3::PyResult;
 
 use crate::UnsupportedError;
+use crate::samples::CoreSamples;
 use crate::tables::ArrowArrayStream;
 
 /// The one core of the process.
 static CORE: OnceLock<Core> = OnceLock::new();
 
 /// `vsitlm_answer` of `include/vsitlm.h`.
-pub(crate) type Answer = unsafe extern "C" fn(*mut c_void, *const c_char);
+pub(crate) type Answer = unsafe extern "C" fn(*mut c_void, *const c_char, *mut CoreSamples);
 
 /// A function that writes text into a buffer of the size given, cut to fit and ended by NUL. It returns the text's length.
 type Text = unsafe extern "C" fn(*mut c_char, usize) -> usize;

@@ -6,6 +6,7 @@
 
 mod core;
 mod questions;
+mod samples;
 mod tables;
 
 use pyo3::prelude::*;
@@ -25,6 +26,8 @@ mod _vsitlm {
     use crate::core::{self, Core};
     #[pymodule_export]
     use crate::questions::{ask, ask_and_wait, cancel, close};
+    #[pymodule_export]
+    use crate::samples::Samples;
     #[pymodule_export]
     use crate::tables::{index_rows, index_schema};
 

@@ -14,6 +14,7 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::core;
+use crate::samples::{CoreSamples, Samples};
 
 /// How often a thread that waits looks whether the user has pressed Ctrl-C.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -89,7 +90,8 @@ fn to_c(question: &str) -> PyResult<CString> {
     CString::new(question).map_err(|_| PyValueError::new_err("a question holds a NUL character"))
 }
 
-/// Asks a question. `callback` gets the answer, on whatever thread; what it raises is printed.
+/// Asks a question. `callback` gets the answer and the samples that came with it, or None, on whatever thread; what it
+/// raises is printed.
 #[pyfunction]
 pub(crate) fn ask(py: Python<'_>, question: &str, callback: Py<PyAny>) -> PyResult<usize> {
     static NEXT: Mutex<usize> = Mutex::new(1);
@@ -131,7 +133,9 @@ pub(crate) fn cancel(py: Python<'_>, number: usize) -> PyResult<bool> {
 }
 
 /// Hands an answer to the callback of its question.
-unsafe extern "C" fn on_answer(user: *mut c_void, json: *const c_char) {
+unsafe extern "C" fn on_answer(user: *mut c_void, json: *const c_char, samples: *mut CoreSamples) {
+    // SAFETY: what the core calls with.
+    let samples = unsafe { CoreSamples::take(samples) };
     if !enter() {
         return;
     }
@@ -139,23 +143,26 @@ unsafe extern "C" fn on_answer(user: *mut c_void, json: *const c_char) {
         let Some(Pending { callback, .. }) = pending(py, |pending| pending.remove(&user.addr())) else { return };
         // SAFETY: the core gives a C string that lives until this function returns.
         let json = unsafe { CStr::from_ptr(json) }.to_string_lossy();
-        if let Err(error) = callback.call1(py, (&*json,)) {
+        if let Err(error) = callback.call1(py, (&*json, samples.map(Samples))) {
             error.write_unraisable(py, Some(callback.bind(py)));
         }
     });
     leave();
 }
 
+/// An answer, and the samples that came with it.
+type Answered = (String, Option<CoreSamples>);
+
 /// An answer that a thread waits for.
 #[derive(Default)]
 struct Awaited {
-    answer: Mutex<Option<String>>,
+    answer: Mutex<Option<Answered>>,
     came: Condvar,
 }
 
-/// Asks a question and waits for its answer, without the GIL. Ctrl-C ends the question.
+/// Asks a question and waits for its answer, and the samples that come with it, without the GIL. Ctrl-C ends the question.
 #[pyfunction]
-pub(crate) fn ask_and_wait(py: Python<'_>, question: &str) -> PyResult<String> {
+pub(crate) fn ask_and_wait(py: Python<'_>, question: &str) -> PyResult<(String, Option<Samples>)> {
     let (core, question) = (core::loaded()?, to_c(question)?);
     let awaited = Arc::new(Awaited::default());
     // The address of a reference that `on_awaited`, which is called once, takes over.
@@ -176,8 +183,8 @@ pub(crate) fn ask_and_wait(py: Python<'_>, question: &str) -> PyResult<String> {
             let waited = awaited.came.wait_timeout_while(answer, LOOK_EVERY, |answer| answer.is_none());
             waited.unwrap_or_else(PoisonError::into_inner).0.take()
         });
-        if let Some(answer) = came {
-            return Ok(answer);
+        if let Some((answer, samples)) = came {
+            return Ok((answer, samples.map(Samples)));
         }
         if let Err(interrupted) = py.check_signals() {
             if py.detach(|| core.cancel(number))? {
@@ -189,9 +196,11 @@ pub(crate) fn ask_and_wait(py: Python<'_>, question: &str) -> PyResult<String> {
 }
 
 /// Hands an answer to the thread that waits for it.
-unsafe extern "C" fn on_awaited(user: *mut c_void, json: *const c_char) {
-    // SAFETY: `user` is the reference that `ask_and_wait` gave away, and the answer a C string.
-    let (awaited, json) = unsafe { (Arc::from_raw(user.cast::<Awaited>()), CStr::from_ptr(json)) };
-    *lock(&awaited.answer) = Some(json.to_string_lossy().into_owned());
+unsafe extern "C" fn on_awaited(user: *mut c_void, json: *const c_char, samples: *mut CoreSamples) {
+    // SAFETY: `user` is the reference that `ask_and_wait` gave away, and the rest what the core calls with.
+    let (awaited, json, samples) = unsafe {
+        (Arc::from_raw(user.cast::<Awaited>()), CStr::from_ptr(json), CoreSamples::take(samples))
+    };
+    *lock(&awaited.answer) = Some((json.to_string_lossy().into_owned(), samples));
     awaited.came.notify_all();
 }

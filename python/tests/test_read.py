@@ -94,7 +94,7 @@ def test_bands_and_types(colours: Path) -> None:
     for indexes in (None, 2, [2], [3, 1], (1, 2, 3)):
         pixels, right = vsitlm.read(colours, window, indexes=indexes), plain(colours, window, indexes=indexes)
         assert pixels.dtype == right.dtype == np.uint16 and np.array_equal(pixels, right)
-    with pytest.raises(vsitlm.Error, match="band index 4"):
+    with pytest.raises(vsitlm.Error, match="no band 4"):
         vsitlm.read(colours, window, indexes=4)
 
 

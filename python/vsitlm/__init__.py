@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         PathError as PathError,
         ProductError as ProductError,
         ReadError as ReadError,
+        UndecodedError as UndecodedError,
         UnsupportedError as UnsupportedError,
         VsitlmWarning as VsitlmWarning,
         WindowError as WindowError,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "_errors": (
         "ChangedError DeniedError Error IndexFileError IndexingError MalformedError MissError NotFoundError "
-        "OptionError OverviewError PathError ProductError ReadError UnsupportedError VsitlmWarning WindowError"
+        "OptionError OverviewError PathError ProductError ReadError UndecodedError UnsupportedError VsitlmWarning WindowError"
     ),
     "_index": "Index Row Scan Summary index scan",
     "_info": "Gdal Info info statistics",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ._errors import UnsupportedError, VsitlmWarning, error_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 PLUGIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "plugin", "gdal_vsitlm.so")
 """The package's own copy; nothing else lies in its folder, so that GDAL can be told to look there."""
@@ -93,11 +93,16 @@ def texts(options: Mapping[str, object]) -> dict[str, str]:
     }
 
 
-def question(kind: str, path: str, options: Mapping[str, str] | None = None) -> str:
+def question(
+    kind: str, path: str, options: Mapping[str, str] | None = None, bands: Sequence[int] | None = None
+) -> str:
     """A question to the core about a GDAL path, as it is asked; `options` go before those of the thread that asks."""
     import json
 
-    return json.dumps({"ask": kind, "path": path, "options": options or {}})
+    asked: dict[str, object] = {"ask": kind, "path": path, "options": options or {}}
+    if bands is not None:
+        asked["bands"] = bands
+    return json.dumps(asked)
 
 
 def answer(told: str) -> dict[str, Any]:
@@ -124,7 +129,7 @@ def ask(kind: str, path: str, options: Mapping[str, object] | None = None) -> di
     require()
     from . import _vsitlm
 
-    return answer(_vsitlm.ask_and_wait(question(kind, path, texts(options or {}))))
+    return answer(_vsitlm.ask_and_wait(question(kind, path, texts(options or {})))[0])
 
 
 def capsule(kind: str, index: str) -> object:

@@ -39,6 +39,10 @@ class OverviewError(Error, ValueError):
     """A reduced view that the file does not have."""
 
 
+class UndecodedError(Error):
+    """The file has what the core's decoder leaves out: GDAL may read it."""
+
+
 class NotFoundError(Error, FileNotFoundError):
     """There is no such file."""
 
@@ -87,6 +91,7 @@ BY_KIND: dict[str, type[Error]] = {
     "Option": OptionError,
     "Window": WindowError,
     "NoOverview": OverviewError,
+    "Undecoded": UndecodedError,
     "NotFound": NotFoundError,
     "Denied": DeniedError,
     "Read": ReadError,

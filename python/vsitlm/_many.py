@@ -1,20 +1,19 @@
-"""Reading many windows: bytes are fetched ahead without threads, and decoded by as many threads as there are cores."""
+"""Reading many windows: the core fetches them ahead without threads, and decodes them by as many threads as there are
+cores."""
 
 from __future__ import annotations
 
 import os
 import threading
-import time
-from collections.abc import Generator, Iterable, Mapping, Sized
+from collections.abc import Generator, Iterable, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from ._errors import Error
-from ._read import Indexes, Questions, Terms, advance, elsewhere, prepare, questions
+from ._read import Answer, Decoding, Indexes, Outcome, Questions, Terms, advance, elsewhere, prepare, questions
 from ._window import Window
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ def read_many(
         requests: Pairs of a path, URL or product and a window, as `read` takes them. They are consumed as chips are.
         overview: See `read`.
         ordered: Yield chips in the order of the requests, else as they are there.
-        workers: Threads that decode; as many as the process may use cores where None. GDAL's own threads are off.
+        workers: Threads that decode, of all reads of the process: `VSITLM_THREADS`, where it is not None.
         ahead: Chips that are fetched, decoded or waiting to be yielded at any time, at most; 64 where None.
         progress: Show a progress bar, which needs tqdm (`pip install vsitlm[progress]`).
         band: See `path`.
@@ -97,13 +96,13 @@ def read_many(
         ValueError: `workers` or `ahead` is less than 1.
     """
     prepare()
-    threads, most = (cores() if workers is None else workers), (AHEAD if ahead is None else ahead)
-    if threads < 1 or most < 1:
+    most = AHEAD if ahead is None else ahead
+    if most < 1 or (workers is not None and workers < 1):
         raise ValueError("workers and ahead are at least 1")
-    settings = elsewhere({"VSITLM_INDEX": index, **options})
+    settings = elsewhere({"VSITLM_INDEX": index, "VSITLM_THREADS": workers, **options})
     terms = Terms(overview, band, indexes, boundless, fill_value, settings)
     bar = _bar(len(requests) if isinstance(requests, Sized) else None) if progress else None
-    return _chips(requests, terms, threads, most, ordered, bar)
+    return _chips(requests, terms, most, ordered, bar)
 
 
 def cores() -> int:
@@ -120,11 +119,11 @@ def _bar(total: int | None) -> Any:
 
 
 def _chips(
-    requests: Iterable[Request], terms: Terms, threads: int, most: int, ordered: bool, bar: Any
+    requests: Iterable[Request], terms: Terms, most: int, ordered: bool, bar: Any
 ) -> Generator[Chip, None, None]:
     """See `read_many`."""
     more = enumerate(requests)
-    reads = _Reads(terms, threads)
+    reads = _Reads(terms)
     number = 0
     try:
         while True:
@@ -156,19 +155,15 @@ class _Read:
 
 
 class _Reads:
-    """The chips under way: from question to question by the core's answers, and decoded by threads."""
+    """The chips under way: from question to question by the core's answers."""
 
-    def __init__(self, terms: Terms, threads: int) -> None:
+    def __init__(self, terms: Terms) -> None:
         self.under_way: dict[int, _Read] = {}
         """By their number; only the consumer changes it."""
         self._terms = terms
-        self._pool = ThreadPoolExecutor(threads, "vsitlm")
-        # All threads start here: where one of the core's starts a thread, Python takes it for one of its own for good.
-        together = threading.Barrier(threads)
-        entering = [self._pool.submit(_enter, terms.settings, together) for _ in range(threads)]
-        self._threads = [entered.result() for entered in entering]
-        """Their numbers in the system."""
-        self._done: SimpleQueue[tuple[_Read, NDArray[Any] | BaseException]] = SimpleQueue()
+        self._pool: ThreadPoolExecutor | None = None
+        """Threads for what rasterio decodes; the consumer starts them."""
+        self._done: SimpleQueue[tuple[_Read, Outcome | BaseException]] = SimpleQueue()
         self._early: dict[int, Chip] = {}
         """Chips that are there before one that is to be yielded first."""
         self._asks = threading.Lock()
@@ -183,36 +178,35 @@ class _Reads:
         self.under_way[number] = read
         self._go_on(read, None)
 
-    def _go_on(self, read: _Read, told: str | None) -> None:
-        """Asks the next question, or decodes."""
+    def _go_on(self, read: _Read, told: Answer | None) -> None:
+        """Asks the next question, or is done."""
         try:
             step = advance(read.asking, told)
             if isinstance(step, str):
                 self._ask(read, step)
             else:
-                self._done.put((read, step.decode()))
+                self._done.put((read, step))
         except BaseException as error:
             self._done.put((read, error))
 
     def _ask(self, read: _Read, question: str) -> None:
         from . import _vsitlm
 
+        def answered(told: str, samples: _vsitlm.Samples | None) -> None:
+            """On a thread of the core's, which must not be kept."""
+            self._go_on(read, (told, samples))
+
         with self._asks:
             if not self._closed:
-                read.question = _vsitlm.ask(question, partial(self._answered, read))
-
-    def _answered(self, read: _Read, told: str) -> None:
-        """Hands an answer on, from a thread of the core's, which must not be kept."""
-        try:
-            self._pool.submit(self._go_on, read, told)
-        except RuntimeError as error:
-            # The pool has ended. Nobody waits any more, unless the interpreter is ending.
-            self._done.put((read, error))
+                read.question = _vsitlm.ask(question, answered)
 
     def take(self, number: int | None) -> Chip:
         """Waits for a chip; None is the next one that is there."""
         while number is None or number not in self._early:
             read, outcome = self._done.get()
+            if isinstance(outcome, Decoding):
+                self._decode(read, outcome)
+                continue
             if isinstance(outcome, BaseException) and not isinstance(outcome, Error):
                 raise outcome
             error, pixels = (outcome, None) if isinstance(outcome, Error) else (None, outcome)
@@ -220,6 +214,19 @@ class _Reads:
             number = read.number if number is None else number
         del self.under_way[number]
         return self._early.pop(number)
+
+    def _decode(self, read: _Read, decoding: Decoding) -> None:
+        """Has a chip decoded by rasterio."""
+
+        def decode() -> None:
+            try:
+                self._done.put((read, decoding.decode()))
+            except BaseException as error:
+                self._done.put((read, error))
+
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(cores(), "vsitlm")
+        self._pool.submit(decode)
 
     def close(self) -> None:
         """Ends all questions and threads."""
@@ -231,20 +238,5 @@ class _Reads:
             self._closed = True
         for read in self.under_way.values():
             _vsitlm.cancel(read.question)
-        self._pool.shutdown(cancel_futures=True)
-        # Python takes a thread for ended before the system does. In between PROJ closes its databases, under locks
-        # that a fork's child would find closed for good.
-        end = time.monotonic() + 1
-        for thread in self._threads:
-            while os.path.exists(f"/proc/self/task/{thread}") and time.monotonic() < end:
-                time.sleep(0.0005)
-
-
-def _enter(settings: Mapping[str, str], together: threading.Barrier) -> int:
-    """Sets the options of a thread that decodes, once and for all; each thread does so one time. Gives its number."""
-    import rasterio.env
-
-    together.wait()
-    rasterio.Env().__enter__()
-    rasterio.env.setenv(**settings)
-    return threading.get_native_id()
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)

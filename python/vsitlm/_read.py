@@ -1,20 +1,20 @@
-"""Reading a window: what the core is asked first, and decoding.
+"""Reading a window: what the core is asked, and what GDAL decodes where the core does not.
 
-A read is a generator of questions to the core, and at its end gives what is to be decoded. Who runs it has the
-questions answered: `read` waits for that, `read_many` and `aio` do not. The last question is that all bytes be fetched:
-so decoding waits for no network, and what fails there fails with the core's own error, before anything is opened.
+A read is a generator of questions to the core, and at its end gives pixels. Who runs it has the questions answered: `read`
+waits for that, `read_many` and `aio` do not. The core fetches and decodes; a file that has what its decoder leaves out is
+decoded by rasterio, where there is rasterio.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import _core
-from ._errors import Error, ReadError, WindowError
-from ._open import failure
+from ._errors import Error, ReadError, UndecodedError, WindowError
 from ._path import path, without_query
 from ._window import Area, Window, area
 
@@ -23,8 +23,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-Questions: TypeAlias = "Generator[str, dict[str, Any], Decoding]"
-"""Questions to the core, which are sent its answers, and at the end what is to be decoded."""
+    from ._vsitlm import Samples
+
+Answer: TypeAlias = "tuple[str, Samples | None]"
+"""What the core answers: JSON, and the samples that it tells of."""
+
+Outcome: TypeAlias = "NDArray[Any] | Decoding"
+"""Pixels, or what rasterio is to decode."""
+
+Questions: TypeAlias = "Generator[str, tuple[dict[str, Any], Samples | None], Outcome]"
+"""Questions to the core, which are sent its answers, and at the end what came of it."""
 
 Indexes: TypeAlias = "int | Sequence[int] | None"
 """Numbers of bands, from 1; None are all."""
@@ -75,39 +83,34 @@ def read(
     Raises:
         WindowError: The window is empty, of no whole pixels, or, unless `boundless`, not inside the image.
         Error: What the core failed with, as the class of its kind.
+        UndecodedError: The core does not decode the file, and there is no rasterio.
         ReadError: What GDAL failed with by itself.
         UnsupportedError: There is no core.
     """
     prepare()
-    import rasterio.env
-
     from . import _vsitlm
 
     settings = _core.texts({"VSITLM_INDEX": index, **options})
     terms = Terms(overview, band, indexes, boundless, fill_value, settings)
     asking = questions(terms, path_or_url_or_product, window)
-    with rasterio.Env():
-        rasterio.env.setenv(**settings)
-        step = advance(asking)
-        while isinstance(step, str):
-            step = advance(asking, _vsitlm.ask_and_wait(step))
-        return step.decode()
+    step = advance(asking)
+    while isinstance(step, str):
+        step = advance(asking, _vsitlm.ask_and_wait(step))
+    return step.decode() if isinstance(step, Decoding) else step
 
 
 _prepared = False
 
 
 def prepare() -> None:
-    """Has the core serve rasterio's libgdal, which may have been loaded after the package.
+    """Has the core serve rasterio's libgdal, where that was loaded after the package: its options are asked for.
 
     Raises:
         UnsupportedError: There is no core.
     """
     global _prepared
     _core.require()
-    if not _prepared:
-        import rasterio  # noqa: F401
-
+    if not _prepared and "rasterio" in sys.modules:
         from . import _vsitlm
 
         _vsitlm.register()
@@ -115,12 +118,13 @@ def prepare() -> None:
 
 
 def elsewhere(options: Mapping[str, object]) -> dict[str, str]:
-    """Options as threads that decode need them: on top of those of the `rasterio.Env` around the caller. GDAL's own
-    threads are off."""
-    import rasterio.env
+    """Options as other threads need them: on top of those of the `rasterio.Env` around the caller."""
+    around: Mapping[str, object] = {}
+    if "rasterio" in sys.modules:
+        import rasterio.env
 
-    around = rasterio.env.getenv() if rasterio.env.hasenv() else {}
-    return {**_core.texts(around), "GDAL_NUM_THREADS": "1", **_core.texts(options)}
+        around = rasterio.env.getenv() if rasterio.env.hasenv() else {}
+    return {**_core.texts(around), **_core.texts(options)}
 
 
 def questions(terms: Terms, given: str | os.PathLike[str], window: Window | None) -> Questions:
@@ -131,14 +135,12 @@ def questions(terms: Terms, given: str | os.PathLike[str], window: Window | None
         WindowError: See `read`.
     """
     if window is None:
-        name = path(given, terms.band, overview=terms.overview)
-        yield _core.question("fetch", name, terms.settings)
-        return Decoding(name, terms.indexes)
+        return (yield from _pixels(terms, path(given, terms.band, overview=terms.overview)))
     wanted, frame = area(window), None
     # Otherwise the core checks it against the image's size.
     if terms.boundless or not wanted.may_be_inside:
         name = path(given, terms.band, overview=terms.overview)
-        about = yield _core.question("describe", name, terms.settings)
+        about, _ = yield _core.question("describe", name, terms.settings)
         columns, rows = about["width"], about["height"]
         around = area(window, columns, rows)
         wanted = around.within(columns, rows)
@@ -149,24 +151,46 @@ def questions(terms: Terms, given: str | os.PathLike[str], window: Window | None
             )
         if wanted != around:
             frame = Frame(around, wanted, terms.fill_value, about["dtype"], about["count"])
-        if wanted.is_empty:
-            return Decoding(None, terms.indexes, frame)
+            if wanted.is_empty:
+                return frame.fill(terms.indexes, None)
     name = path(given, terms.band, overview=terms.overview, window=wanted)
-    yield _core.question("fetch", name, terms.settings)
-    return Decoding(name, terms.indexes, frame)
+    return (yield from _pixels(terms, name, frame))
 
 
-def advance(asking: Questions, told: str | None = None) -> str | Decoding:
-    """The next question of a read, or what is to be decoded. `told` is the core's answer to the question before.
+def _pixels(terms: Terms, name: str, frame: Frame | None = None) -> Questions:
+    """The pixels of a file or view."""
+    import numpy
+
+    indexes = terms.indexes
+    bands = None if indexes is None else [int(band) for band in ([indexes] if isinstance(indexes, int) else indexes)]
+    try:
+        about, samples = yield _core.question("read", name, terms.settings, bands)
+    except UndecodedError as error:
+        return Decoding(name, terms, frame, error)
+    # The array keeps the core's memory.
+    pixels: NDArray[Any] = numpy.asarray(samples).view(about["dtype"]).reshape(about["shape"])
+    if isinstance(indexes, int):
+        pixels = pixels[0]
+    return pixels if frame is None else frame.fill(indexes, pixels)
+
+
+def advance(asking: Questions, told: Answer | None = None) -> str | Outcome:
+    """The next question of a read, or what came of it. `told` is the core's answer to the question before.
 
     Raises:
         Error: What the core failed with; the read is at its end.
     """
     try:
-        return next(asking) if told is None else asking.send(_core.answer(told))
+        if told is None:
+            return next(asking)
+        try:
+            answer = _core.answer(told[0])
+        except Error as error:
+            return asking.throw(error)
+        return asking.send((answer, told[1]))
     except StopIteration as end:
-        decoding: Decoding = end.value
-        return decoding
+        outcome: Outcome = end.value
+        return outcome
 
 
 @dataclass(frozen=True)
@@ -197,35 +221,44 @@ class Frame:
 
 @dataclass(frozen=True)
 class Decoding:
-    """A dataset that is to be read whole; its bytes are at hand."""
+    """A dataset that rasterio is to read whole, since the core does not decode it."""
 
-    name: str | None
-    """Its path; None where nothing of the window is in the image."""
-    indexes: Indexes
-    frame: Frame | None = None
+    name: str
+    """Its path."""
+    terms: Terms
+    frame: Frame | None
+    why: UndecodedError
 
     def decode(self) -> NDArray[Any]:
-        """Its pixels, by the options of this thread.
+        """Its pixels.
 
         Raises:
+            UndecodedError: There is no rasterio.
             ReadError: What GDAL failed with by itself.
             Error: What the core has against the file, or that it lacks one of the bands.
         """
-        pixels = None if self.name is None else self._read(self.name)
-        if self.frame is not None:
-            return self.frame.fill(self.indexes, pixels)
-        assert pixels is not None
-        return pixels
+        try:
+            import rasterio.env
+        except ImportError:
+            raise UndecodedError(f"{self.why}; rasterio, which may decode it, is not installed") from self.why
+        prepare()
+        with rasterio.Env():
+            # Not as the environment's own options, among which rasterio takes no keys of AWS.
+            rasterio.env.setenv(**self.terms.settings)
+            pixels = self._read()
+        return pixels if self.frame is None else self.frame.fill(self.terms.indexes, pixels)
 
-    def _read(self, name: str) -> NDArray[Any]:
+    def _read(self) -> NDArray[Any]:
         import rasterio
         from rasterio.errors import RasterioIOError
 
+        from ._open import failure
+
         try:
-            with rasterio.open(name) as dataset:
-                pixels: NDArray[Any] = dataset.read(self.indexes)
+            with rasterio.open(self.name) as dataset:
+                pixels: NDArray[Any] = dataset.read(self.terms.indexes)
                 return pixels
         except RasterioIOError as error:
-            raise failure(name, {}) or ReadError(str(error.__cause__ or error)) from error
+            raise failure(self.name, {}) or ReadError(str(error.__cause__ or error)) from error
         except IndexError as error:
             raise Error(str(error)) from error

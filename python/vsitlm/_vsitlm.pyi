@@ -25,14 +25,21 @@ def gdals() -> str:
 def command(arguments: Sequence[str]) -> int:
     """Runs the command line, the program's name first, and gives its exit code."""
 
-def ask(question: str, callback: Callable[[str], object]) -> int:
-    """Asks a question, as JSON. `callback` gets the answer, as JSON, once, on a thread of the core or on this one; what
+class Samples:
+    """The memory of samples that the core has decoded, which lives as long as this object."""
+
+    @property
+    def __array_interface__(self) -> dict[str, object]:
+        """An array of bytes, by numpy's array interface."""
+
+def ask(question: str, callback: Callable[[str, Samples | None], object]) -> int:
+    """Asks a question, as JSON. `callback` gets the answer, as JSON, and the samples that it tells of, once, on a thread of the core or on this one; what
     it raises is printed. It is not called when the interpreter is ending. Gives the question's number."""
 
 def cancel(question: int) -> bool:
     """Ends a question: True where its callback is never called, False where it was or will be."""
 
-def ask_and_wait(question: str) -> str:
+def ask_and_wait(question: str) -> tuple[str, Samples | None]:
     """Asks a question and waits for the answer, without the GIL; Ctrl-C ends it."""
 
 def index_rows(index: str) -> object:

@@ -1,7 +1,7 @@
 """Reading in an event loop of asyncio.
 
-Bytes are fetched without threads; what is at hand is decoded by a few threads of the process, as many as it may use
-cores. Cancelling a read ends its requests. Names follow async-geotiff where it has one.
+The core fetches without threads, and decodes by a few threads of its own, as many as the process may use cores. Cancelling
+a read ends its requests. Names follow async-geotiff where it has one.
 
     image = await vsitlm.aio.open("https://…/T31UDQ_…_B03_10m.jp2")
     chips = await asyncio.gather(*(image.read((x, 0, 64, 64)) for x in range(0, 640, 64)))
@@ -16,28 +16,34 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy
-import rasterio.env
-from affine import Affine
-from rasterio.coords import BoundingBox
-from rasterio.crs import CRS
-from rasterio.transform import array_bounds
 
 from . import _core
 from ._errors import OverviewError
 from ._many import cores
 from ._path import path
-from ._read import Decoding, Indexes, Terms, advance, elsewhere, prepare, questions
+from ._read import Answer, Decoding, Indexes, Terms, advance, elsewhere, prepare, questions
 from ._window import Window
 
 if TYPE_CHECKING:
+    from affine import Affine
     from numpy.typing import NDArray
+    from rasterio.crs import CRS
 
 AT_ONCE = 64
 """Reads of an event loop that are fetched or decoded at the same time; others wait. What was fetched has to be in the
 core's cache (`VSITLM_CACHE_SIZE`, 256 MB) until it is decoded: 64 windows across four tiles of 1 MB each fill it."""
+
+
+class Bounds(NamedTuple):
+    """A rectangle on the ground."""
+
+    left: float
+    bottom: float
+    right: float
+    top: float
 
 
 @dataclass(frozen=True)
@@ -54,12 +60,11 @@ class Image:
     """How many bands it has."""
     dtype: numpy.dtype[Any]
     """The type of its pixels."""
-    transform: Affine
-    """From columns and rows to coordinates of `crs`."""
     tile_shape: tuple[int, int]
     """Rows and columns of a tile."""
     overviews: list[int]
     """The factors by which its coarser images are smaller, the finest first."""
+    _transform: tuple[float, ...] = field(repr=False)
     _epsg: int | None = field(repr=False)
     _settings: Mapping[str, str] = field(repr=False)
 
@@ -69,19 +74,31 @@ class Image:
         return self.height, self.width
 
     @property
+    def transform(self) -> Affine:
+        """From columns and rows to coordinates of `crs`. It needs the package affine, which comes with rasterio."""
+        from affine import Affine
+
+        return Affine(*self._transform)
+
+    @property
     def crs(self) -> CRS | None:
-        """The reference system; None where the file does not tell it by GMLJP2."""
+        """The reference system; None where the file does not tell it by GMLJP2. It needs rasterio."""
+        from rasterio.crs import CRS
+
         return None if self._epsg is None else CRS.from_epsg(self._epsg)
 
     @property
-    def bounds(self) -> BoundingBox:
+    def bounds(self) -> Bounds:
         """Left, bottom, right and top, in coordinates of `crs`."""
-        return BoundingBox(*array_bounds(self.height, self.width, self.transform))
+        a, b, c, d, e, f = self._transform
+        corners = [(x, y) for x in (0, self.width) for y in (0, self.height)]
+        across, down = [a * x + b * y + c for x, y in corners], [d * x + e * y + f for x, y in corners]
+        return Bounds(min(across), min(down), max(across), max(down))
 
     @property
     def res(self) -> tuple[float, float]:
         """Width and height of a pixel, in units of `crs`."""
-        return self.transform.a, -self.transform.e
+        return self._transform[0], -self._transform[4]
 
     async def read(
         self,
@@ -97,6 +114,7 @@ class Image:
         Raises:
             WindowError: The window is empty, of no whole pixels, or, unless `boundless`, not inside the image.
             Error: What the core failed with, as the class of its kind.
+            UndecodedError: The core does not decode the file, and there is no rasterio.
             ReadError: What GDAL failed with by itself.
         """
         terms = Terms(overview, None, indexes, boundless, fill_value, self._settings)
@@ -105,7 +123,9 @@ class Image:
             step = advance(asking)
             while isinstance(step, str):
                 step = advance(asking, await _answer(step))
-            return await asyncio.get_running_loop().run_in_executor(_pool(), _decode, step, self._settings)
+            if isinstance(step, Decoding):
+                return await asyncio.get_running_loop().run_in_executor(_pool(), step.decode)
+            return step
 
     async def read_overview(
         self, overview: int, window: Window | None = None, *, indexes: Indexes = None
@@ -144,37 +164,37 @@ async def open(
     prepare()
     name = path(path_or_url_or_product, band)
     settings = elsewhere({"VSITLM_INDEX": index, **options})
-    about = _core.answer(await _answer(_core.question("describe", name, settings)))
+    about = _core.answer((await _answer(_core.question("describe", name, settings)))[0])
     return Image(
         path=name,
         width=about["width"],
         height=about["height"],
         count=about["count"],
         dtype=numpy.dtype(about["dtype"]),
-        transform=Affine(*about["transform"]) if about["transform"] else Affine.identity(),
         tile_shape=tuple(about["tile_shape"]),
         overviews=about["overviews"],
+        _transform=tuple(about["transform"] or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)),
         _epsg=about["epsg"],
         _settings=settings,
     )
 
 
-async def _answer(question: str) -> str:
+async def _answer(question: str) -> Answer:
     """What the core answers; when the task is cancelled, so is the question."""
     from . import _vsitlm
 
     loop = asyncio.get_running_loop()
-    future: asyncio.Future[str] = loop.create_future()
+    future: asyncio.Future[Answer] = loop.create_future()
 
-    def settle(told: str) -> None:
+    def settle(answer: Answer) -> None:
         if not future.done():
-            future.set_result(told)
+            future.set_result(answer)
 
-    def answered(told: str) -> None:
+    def answered(*answer: Any) -> None:
         """On a thread of the core's."""
         # Nobody waits any more where the loop is closed.
         with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(settle, told)
+            loop.call_soon_threadsafe(settle, answer)
 
     number = _vsitlm.ask(question, answered)
     try:
@@ -182,12 +202,6 @@ async def _answer(question: str) -> str:
     except BaseException:
         _vsitlm.cancel(number)
         raise
-
-
-def _decode(decoding: Decoding, settings: Mapping[str, str]) -> NDArray[Any]:
-    with rasterio.Env():
-        rasterio.env.setenv(**settings)
-        return decoding.decode()
 
 
 _rooms: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = {}
@@ -206,7 +220,7 @@ def _room() -> asyncio.Semaphore:
 
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
-    """The threads that decode, of all loops."""
+    """The threads for what rasterio decodes, of all loops."""
     return ThreadPoolExecutor(cores(), "vsitlm")
 
 

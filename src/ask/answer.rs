@@ -9,53 +9,99 @@ use super::question::{Kind, Question};
 use super::state::STATE;
 use crate::collect::scan_jp2;
 use crate::error::{Error, Result};
-use crate::file::{self, Description, Lease};
+use crate::file::{self, Description, Lease, Samples};
 use crate::index::{FoundRows, Record};
 use crate::path::{Request, View};
 use crate::process::lock;
 use crate::source::{Caller, Fetched};
 
+/// What is answered.
+pub(super) struct Answered {
+    pub(super) json: Value,
+    /// Those that it tells of.
+    pub(super) samples: Option<Samples>,
+}
+
 /// Answers `question`, as a task of the engine's runtime.
-pub(super) async fn answer(question: Arc<Question>, asker: Arc<dyn Asker>) -> Result<Value> {
+pub(super) async fn answer(question: Arc<Question>, asker: Arc<dyn Asker>) -> Result<Answered> {
     let asked = Asked { question, asker };
-    let (answer, warnings) = match asked.question.kind {
-        Kind::Describe => asked.block(describe).await?,
-        Kind::Rows => asked.block(rows).await?,
-        Kind::Scan => asked.block(scan).await?,
-        Kind::Fetch => fetch(asked).await?,
+    let ((answer, warnings), samples) = match asked.question.kind {
+        Kind::Describe => (asked.block(describe).await?, None),
+        Kind::Rows => (asked.block(rows).await?, None),
+        Kind::Scan => (asked.block(scan).await?, None),
+        Kind::Fetch => (fetch(&asked).await?, None),
+        Kind::Read => {
+            let (answer, samples) = read(&asked).await?;
+            (answer, Some(samples))
+        }
     };
-    Ok(with_warnings(answer, warnings))
+    Ok(Answered { json: with_warnings(answer, warnings), samples })
 }
 
 /// Brings into the cache what decoding the file or view reads.
-async fn fetch(asked: Asked) -> Result<(Value, Vec<String>)> {
-    let request = &asked.question.request;
-    let told = |Fetched { bytes, requests }| json!({"bytes": bytes, "requests": requests});
-    let View::Window(factor, window) = request.view else {
-        let (file, warnings) = asked.block_on(request.clone(), open).await?;
-        return Ok((told(file.fetch_all().await?), warnings));
-    };
-    // What a window is made of. Where the headers of its tiles are needed for that, they are fetched first, by this task.
-    let (opened, warnings) = asked.block_on(request.clone(), open_window).await?;
-    let fetched = async {
-        let (headers, packets) = match opened {
-            Window::Packets(packets) => (Fetched { bytes: 0, requests: 0 }, packets?),
-            Window::NeedsHeaders(whole) => {
-                let headers = whole.fetch_headers(factor, &window).await?;
-                (headers, asked.block_on(request.with(View::Packets(factor, window)), open).await?.0)
-            }
-        };
-        let Fetched { bytes, requests } = packets.fetch_all().await?;
-        Ok::<_, Error>(Fetched { bytes: headers.bytes + bytes, requests: headers.requests + requests })
-    };
-    match fetched.await {
-        Ok(fetched) => Ok((told(fetched), warnings)),
+async fn fetch(asked: &Asked) -> Result<(Value, Vec<String>)> {
+    let told = |Fetched { bytes, requests }: &Fetched| json!({"bytes": bytes, "requests": requests});
+    match fetch_view(asked).await {
+        Ok(Ready { fetched, warnings, .. }) => Ok((told(&fetched), warnings)),
         // Then it is a part of the whole image, whose tiles are fetched as they are read.
-        Err(error) if matches!(error.root(), Error::NoOverview { .. }) => {
-            Ok((told(Fetched { bytes: 0, requests: 0 }), warnings))
+        Err(error) if is_window(asked) && matches!(error.root(), Error::NoOverview { .. }) => {
+            Ok((told(&Fetched { bytes: 0, requests: 0 }), Vec::new()))
         }
         Err(error) => Err(error),
     }
+}
+
+/// Decodes the file or view.
+async fn read(asked: &Asked) -> Result<((Value, Vec<String>), Samples)> {
+    let Ready { file, view, fetched, warnings } = match fetch_view(asked).await {
+        Err(error) if is_window(asked) => Err(match error.root() {
+            Error::NoOverview { what } => Error::Undecoded { what: what.clone() },
+            _ => error,
+        }),
+        ready => ready,
+    }?;
+    let question = asked.question.clone();
+    let threads = file.options().threads;
+    let decode = move || file.samples(view, question.bands.as_deref());
+    let samples = STATE.get().decoders.run_on(threads, decode).await??;
+    let Fetched { bytes, requests } = fetched;
+    let dtype = samples.values.dtype();
+    Ok(((json!({"shape": samples.shape, "dtype": dtype, "bytes": bytes, "requests": requests}), warnings), samples))
+}
+
+fn is_window(asked: &Asked) -> bool {
+    matches!(asked.question.request.view, View::Window(..))
+}
+
+/// A file or view whose bytes are at hand.
+struct Ready {
+    file: Arc<Lease>,
+    view: View,
+    fetched: Fetched,
+    warnings: Vec<String>,
+}
+
+/// Fetches what decoding the file or view reads. What a window is made of is fetched in its place.
+async fn fetch_view(asked: &Asked) -> Result<Ready> {
+    let request = &asked.question.request;
+    let View::Window(factor, window) = request.view else {
+        let (file, warnings) = asked.block_on(request.clone(), open).await?;
+        let fetched = file.fetch_all().await?;
+        return Ok(Ready { file, view: request.view, fetched, warnings });
+    };
+    let view = View::Packets(factor, window);
+    // Where the headers of its tiles are needed, they are fetched first, by this task.
+    let (opened, warnings) = asked.block_on(request.clone(), open_window).await?;
+    let (headers, file) = match opened {
+        Window::Packets(packets) => (Fetched { bytes: 0, requests: 0 }, packets?),
+        Window::NeedsHeaders(whole) => {
+            let headers = whole.fetch_headers(factor, &window).await?;
+            (headers, asked.block_on(request.with(view), open).await?.0)
+        }
+    };
+    let Fetched { bytes, requests } = file.fetch_all().await?;
+    let fetched = Fetched { bytes: headers.bytes + bytes, requests: headers.requests + requests };
+    Ok(Ready { file, view, fetched, warnings })
 }
 
 /// An answer with what did not stop it, where there is any.

@@ -33,6 +33,7 @@ pub(crate) use state::Answer;
 
 use crate::process::lock;
 use crate::source;
+use answer::Answered;
 use question::Question;
 use state::{Pending, STATE};
 pub(crate) use table::table;
@@ -44,7 +45,7 @@ pub(crate) fn ask(question: &str, asker: Arc<dyn Asker>, answer: Answer) -> u64 
     let question = match Question::parse(question) {
         Ok(question) => Arc::new(question),
         Err(error) => {
-            answer(text(Err(error)));
+            answer(text(&Err(error)), None);
             return number;
         }
     };
@@ -52,7 +53,7 @@ pub(crate) fn ask(question: &str, asker: Arc<dyn Asker>, answer: Answer) -> u64 
     lock(&state.pending).insert(number, Pending { answer, task: None });
     let task = source::spawn(async move {
         let _panic = Unanswered(number);
-        let told = text(answer::answer(question, asker).await);
+        let told = answer::answer(question, asker).await;
         let _ = STATE.get().teller.run(move || tell(number, told)).await;
     });
     match task {
@@ -61,7 +62,7 @@ pub(crate) fn ask(question: &str, asker: Arc<dyn Asker>, answer: Answer) -> u64 
                 pending.task = Some(task);
             }
         }
-        Err(error) => tell(number, text(Err(error))),
+        Err(error) => tell(number, Err(error)),
     }
     number
 }
@@ -74,10 +75,14 @@ pub(crate) fn cancel(number: u64) -> bool {
 }
 
 /// Answers the question, unless that was done or it was cancelled.
-fn tell(number: u64, told: String) {
+fn tell(number: u64, told: Result<Answered>) {
     let pending = lock(&STATE.get().pending).remove(&number);
     if let Some(pending) = pending {
-        (pending.answer)(told);
+        let (told, samples) = match told {
+            Ok(Answered { json, samples }) => (Ok(json), samples),
+            Err(error) => (Err(error), None),
+        };
+        (pending.answer)(text(&told), samples);
     }
 }
 
@@ -87,19 +92,19 @@ struct Unanswered(u64);
 impl Drop for Unanswered {
     fn drop(&mut self) {
         let error = Error::read("the question ended by a panic, which is an error of this program: report it");
-        tell(self.0, text(Err(error)));
+        tell(self.0, Err(error));
     }
 }
 
 /// An error as an answer.
 pub(crate) fn error_json(error: Error) -> String {
-    text(Err(error))
+    text(&Err(error))
 }
 
 /// An answer as it is told.
-fn text(outcome: Result<Value>) -> String {
+fn text(outcome: &Result<Value>) -> String {
     match outcome {
-        Ok(answer) => answer,
+        Ok(answer) => answer.clone(),
         Err(error) => json!({"error": {"kind": error.kind(), "message": error.chain()}}),
     }
     .to_string()

@@ -12,6 +12,8 @@ pub(super) enum Kind {
     Describe,
     /// That it be at hand.
     Fetch,
+    /// Its samples.
+    Read,
     /// What the indexes have of it.
     Rows,
     /// What it is made of.
@@ -23,6 +25,8 @@ pub(super) enum Kind {
 pub(super) struct Question {
     pub(super) kind: Kind,
     pub(super) request: Request,
+    /// The bands whose samples are wanted, from 1 on; all of them where it is `None`.
+    pub(super) bands: Option<Vec<u16>>,
     /// Options that go before those that hold otherwise.
     pub(super) options: Vec<(String, String)>,
 }
@@ -49,9 +53,10 @@ impl Question {
         let kind = match take("ask")?.as_str() {
             "describe" => Kind::Describe,
             "fetch" => Kind::Fetch,
+            "read" => Kind::Read,
             "rows" => Kind::Rows,
             "scan" => Kind::Scan,
-            _ => return bad("\"ask\" is one of describe, fetch, rows, scan"),
+            _ => return bad("\"ask\" is one of describe, fetch, read, rows, scan"),
         };
         let path = take("path")?;
         let options = match members.remove("options") {
@@ -59,10 +64,17 @@ impl Question {
             Some(Value::Object(options)) => parse_options(options)?,
             Some(_) => return bad("\"options\" is no object"),
         };
+        let bands = match members.remove("bands") {
+            None | Some(Value::Null) => None,
+            Some(bands) => match serde_json::from_value(bands) {
+                Ok(bands) if kind == Kind::Read => Some(bands),
+                _ => return bad("\"bands\" is a list of numbers, of a question \"read\""),
+            },
+        };
         if let Some(name) = members.keys().next() {
             return bad(format!("\"{name}\" is not known"));
         }
-        Ok(Self { kind, request: parse_path(&path)?, options })
+        Ok(Self { kind, request: parse_path(&path)?, bands, options })
     }
 }
 
@@ -113,6 +125,8 @@ mod tests {
             (r#"{"ask": "wait", "path": "/vsitlm/a.jp2"}"#, "Question", "describe, fetch"),
             (r#"{"ask": "rows"}"#, "Question", "\"path\""),
             (r#"{"ask": "rows", "path": 7}"#, "Question", "\"path\""),
+            (r#"{"ask": "read", "path": "/vsitlm/a.jp2", "bands": [-1]}"#, "Question", "bands"),
+            (r#"{"ask": "rows", "path": "/vsitlm/a.jp2", "bands": [1]}"#, "Question", "bands"),
             (r#"{"ask": "rows", "path": "/vsitlm/a.jp2", "options": []}"#, "Question", "options"),
             (r#"{"ask": "rows", "path": "/vsitlm/a.jp2", "options": {"A": 1}}"#, "Question", "\"A\""),
             (r#"{"ask": "rows", "path": "/vsitlm/a.jp2", "options": {"A=B": "1"}}"#, "Question", "\"A=B\""),

@@ -5,14 +5,18 @@ use std::sync::Mutex;
 
 use tokio::task::AbortHandle;
 
+use crate::file::Samples;
 use crate::process::PerProcess;
 use crate::source::Blocking;
 
-/// Takes an answer.
-pub(crate) type Answer = Box<dyn FnOnce(String) + Send>;
+/// Takes an answer, and the samples that it tells of.
+pub(crate) type Answer = Box<dyn FnOnce(String, Option<Samples>) + Send>;
 
 /// Files that are opened or looked at at the same time: that may block.
 const OPENERS: usize = 3;
+
+/// Files that are decoded at the same time, at most.
+const DECODERS: usize = 1024;
 
 pub(super) static STATE: PerProcess<State> = PerProcess::new();
 
@@ -20,6 +24,7 @@ pub(super) static STATE: PerProcess<State> = PerProcess::new();
 pub(super) struct State {
     pub(super) pending: Mutex<HashMap<u64, Pending>>,
     pub(super) openers: Blocking<OPENERS>,
+    pub(super) decoders: Blocking<DECODERS>,
     pub(super) teller: Blocking<1>,
 }
 

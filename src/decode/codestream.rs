@@ -107,7 +107,7 @@ impl<'a> Codestream<'a> {
         let work = Work { tiles: &tiles, ends: &ends, next: AtomicUsize::new(0), failed: AtomicBool::new(false) };
         let outcome = Mutex::new(Ok(()));
         let finish = |tile: &Tile<'_>| finish(tile, window, components, &ranges, &mut lock(&output));
-        spread(threads.min(sum), || {
+        spread(threads, sum, || {
             if let Err(error) = work.run(&finish) {
                 let mut outcome = lock(&outcome);
                 if outcome.is_ok() {
@@ -126,7 +126,7 @@ impl<'a> Codestream<'a> {
                 self.main.siz.components.get(usize::from(*component)).zip(self.area(*component, k))
             else {
                 let count = self.main.siz.components.len();
-                return Err(Error::NoOverview { what: format!("component {component}: the image has {count}") });
+                return Err(Error::Band { band: usize::from(*component) + 1, count });
             };
             let within = |part: &std::ops::Range<u32>, all: &std::ops::Range<u32>| {
                 !part.is_empty() && all.start <= part.start && part.end <= all.end

@@ -22,6 +22,13 @@ macro_rules! sample {
 }
 sample!(u8, u16, i16);
 
+impl Sample for u32 {
+    #[inline(always)]
+    fn of(value: i32) -> Self {
+        u32::try_from(value).unwrap_or(0)
+    }
+}
+
 impl Sample for i32 {
     #[inline(always)]
     fn of(value: i32) -> Self {

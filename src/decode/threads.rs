@@ -8,36 +8,39 @@ use std::thread;
 
 use crate::process::PerProcess;
 
-/// How many threads help callers now.
-static HELPING: PerProcess<AtomicUsize> = PerProcess::new();
+/// How many threads decode now.
+static DECODING: PerProcess<AtomicUsize> = PerProcess::new();
 
-/// Threads that may help, until it is dropped.
-struct Helpers(usize);
+/// Threads that decode, until it is dropped: the caller's, and others.
+struct Threads {
+    others: usize,
+}
 
-impl Helpers {
-    /// Up to `wanted`, such that no more than that help at the same time in the process.
-    fn take(wanted: usize) -> Self {
-        let mut taken = 0;
+impl Threads {
+    /// The caller's, and as many others as keep all that decode within `most`.
+    fn take(most: usize) -> Self {
+        let mut others = 0;
         let take = |now: usize| {
-            taken = wanted.saturating_sub(now);
-            Some(now + taken)
+            others = most.saturating_sub(now + 1);
+            Some(now + 1 + others)
         };
-        let _ = HELPING.get().fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
-        Self(taken)
+        let _ = DECODING.get().fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        Self { others }
     }
 }
 
-impl Drop for Helpers {
+impl Drop for Threads {
     fn drop(&mut self) {
-        HELPING.get().fetch_sub(self.0, Ordering::Relaxed);
+        DECODING.get().fetch_sub(1 + self.others, Ordering::Relaxed);
     }
 }
 
-/// Calls `work` on this thread and on up to `threads` - 1 others, and waits for all of them.
-pub(super) fn spread(threads: usize, work: impl Fn() + Sync) {
-    let helpers = Helpers::take(threads.saturating_sub(1));
+/// Calls `work` on this thread and on up to `threads` - 1 others, and waits for all of them: on fewer where other calls of
+/// the process have threads already, and `units` of work at most.
+pub(super) fn spread(threads: usize, units: usize, work: impl Fn() + Sync) {
+    let threads = Threads::take(threads.min(units));
     thread::scope(|scope| {
-        for _ in 0..helpers.0 {
+        for _ in 0..threads.others {
             // Where there are no more threads to be had, fewer do the work.
             if thread::Builder::new().name("vsitlm-decode".into()).spawn_scoped(scope, &work).is_err() {
                 break;

@@ -12,6 +12,7 @@ mod product;
 mod read;
 mod registry;
 mod rows;
+mod samples;
 mod trailing;
 mod view;
 mod virtual_file;
@@ -24,6 +25,7 @@ pub(crate) use product::{bands, size};
 pub(crate) use read::Ahead;
 pub(crate) use registry::{FileId, Lease};
 pub(crate) use rows::{rows, source_of};
+pub(crate) use samples::{Samples, Values};
 pub(crate) use virtual_file::VirtualFile;
 
 #[cfg(test)]

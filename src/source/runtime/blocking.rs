@@ -32,19 +32,29 @@ struct Jobs {
 impl<const N: usize> Blocking<N> {
     /// Runs `work` when a thread is free. What has begun goes on when the future is dropped. A panic is an error.
     pub(crate) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        self.run_on(N, work).await
+    }
+
+    /// The same, where no more than `threads` threads are wanted now.
+    pub(crate) async fn run_on<T: Send + 'static>(
+        &self,
+        threads: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
         let (sender, receiver) = oneshot::channel();
-        self.push(Box::new(move || {
+        let job = move || {
             if !sender.is_closed() {
                 let _ = sender.send(work());
             }
-        }))?;
+        };
+        self.push(threads.clamp(1, N), Box::new(job))?;
         receiver.await.map_err(|_| panicked())
     }
 
-    fn push(&self, job: Job) -> Result<()> {
+    fn push(&self, threads: usize, job: Job) -> Result<()> {
         let mut jobs = lock(&self.0.jobs);
         jobs.waiting.push_back(job);
-        if jobs.waiting.len() > jobs.idle && jobs.threads < N {
+        if jobs.waiting.len() > jobs.idle && jobs.threads < threads {
             let pool = self.0.clone();
             let started = std::thread::Builder::new().name("vsitlm".to_owned()).spawn(move || pool.work());
             match started {

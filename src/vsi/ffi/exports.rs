@@ -12,6 +12,7 @@ use super::gdal::{borrow, cut, to_c};
 use super::{loader, tell};
 use crate::ask::{self, Asker};
 use crate::error::Error;
+use crate::file::{Samples, Values};
 use crate::vsi::asker::{Environment, Thread};
 use crate::vsi::handler;
 use crate::{cli, source};
@@ -106,8 +107,45 @@ pub unsafe extern "C" fn vsitlm_command(count: c_int, arguments: *const *const c
     catch_unwind(|| c_int::from(cli::exit_code(own))).unwrap_or(PANICKED)
 }
 
+/// `struct vsitlm_samples`: memory that the program has until it releases it.
+#[repr(C)]
+pub struct ProgramSamples {
+    data: *mut c_void,
+    size: usize,
+    release: Option<unsafe extern "C" fn(*mut ProgramSamples)>,
+    owner: *mut c_void,
+}
+
+impl ProgramSamples {
+    fn new(samples: Samples) -> Self {
+        let owner = Box::into_raw(Box::new(samples));
+        // SAFETY: it was made just now, and nobody else has it.
+        let (data, size) = match unsafe { &mut (*owner).values } {
+            Values::U8(values) => (values.as_mut_ptr().cast(), size_of_val(&values[..])),
+            Values::U16(values) => (values.as_mut_ptr().cast(), size_of_val(&values[..])),
+            Values::I16(values) => (values.as_mut_ptr().cast(), size_of_val(&values[..])),
+            Values::U32(values) => (values.as_mut_ptr().cast(), size_of_val(&values[..])),
+            Values::I32(values) => (values.as_mut_ptr().cast(), size_of_val(&values[..])),
+        };
+        Self { data, size, release: Some(release), owner: owner.cast() }
+    }
+}
+
+/// Frees samples, once.
+///
+/// # Safety
+/// `samples` is null or one that `answer` was called with, or a copy of it.
+unsafe extern "C" fn release(samples: *mut ProgramSamples) {
+    // SAFETY: promised by the caller.
+    let Some(samples) = (unsafe { samples.as_mut() }) else { return };
+    if samples.release.take().is_some() {
+        // SAFETY: it was made by `ProgramSamples::new`, and is freed here alone.
+        drop(unsafe { Box::from_raw(samples.owner.cast::<Samples>()) });
+    }
+}
+
 /// `vsitlm_answer`.
-type Answer = unsafe extern "C" fn(*mut c_void, *const c_char);
+type Answer = unsafe extern "C" fn(*mut c_void, *const c_char, *mut ProgramSamples);
 
 /// Who is told an answer.
 struct Told {
@@ -119,10 +157,12 @@ struct Told {
 unsafe impl Send for Told {}
 
 impl Told {
-    fn tell(self, json: &str) {
+    fn tell(self, json: &str, samples: Option<Samples>) {
         let json = to_c(json);
-        // SAFETY: a function of the program's, called as the header has it.
-        unsafe { (self.answer)(self.user, json.as_ptr()) };
+        let mut samples = samples.map(ProgramSamples::new);
+        let given = samples.as_mut().map_or(std::ptr::null_mut(), std::ptr::from_mut);
+        // SAFETY: a function of the program's, called as the header has it. It takes the samples over.
+        unsafe { (self.answer)(self.user, json.as_ptr(), given) };
     }
 }
 
@@ -137,7 +177,7 @@ pub unsafe extern "C" fn vsitlm_ask(question: *const c_char, answer: Option<Answ
     // SAFETY: promised by the caller.
     let question = unsafe { borrow(question) }.unwrap_or_default();
     let told = Told { answer, user };
-    let ask = || ask::ask(question, asker(), Box::new(move |json| told.tell(&json)));
+    let ask = || ask::ask(question, asker(), Box::new(move |json, samples| told.tell(&json, samples)));
     catch_unwind(AssertUnwindSafe(ask)).unwrap_or(0)
 }
 
