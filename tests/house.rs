@@ -20,9 +20,8 @@ use source::tokens;
 
 /// The rooms, and which each may import: only rooms that stand before it.
 ///
-/// Rooms to come: `decode` (may import error, jp2) beside `geo`; `tiff` (error, geo, jp2) before `index`. Then `index`
-/// may import tiff, and `file` decode and tiff.
-const ROOMS: [(&str, &[&str]); 20] = [
+/// A room to come: `tiff` (error, geo, jp2) before `index`. Then `index` and `file` may import it.
+const ROOMS: [(&str, &[&str]); 21] = [
     ("error", &[]),
     ("secret", &[]),
     ("process", &[]),
@@ -31,13 +30,17 @@ const ROOMS: [(&str, &[&str]); 20] = [
     ("path", &["error", "secret"]),
     ("options", &["error", "path", "secret"]),
     ("jp2", &["error"]),
+    ("decode", &["error", "jp2", "process"]),
     ("source", &["error", "lru", "options", "path", "process", "secret", "trace"]),
     ("geo", &["error", "jp2"]),
     ("layout", &["error", "geo", "jp2", "path", "source"]),
     ("index", &["error", "geo", "jp2", "lru", "options", "path", "process", "secret", "source", "trace"]),
     (
         "file",
-        &["error", "geo", "index", "jp2", "layout", "lru", "options", "path", "process", "secret", "source", "trace"],
+        &[
+            "decode", "error", "geo", "index", "jp2", "layout", "lru", "options", "path", "process", "secret", "source",
+            "trace",
+        ],
     ),
     ("collect", &["error", "file", "geo", "index", "jp2", "layout", "options", "path", "process", "source", "trace"]),
     ("ask", &["collect", "error", "file", "geo", "index", "options", "path", "process", "source", "trace"]),
@@ -133,7 +136,7 @@ fn the_guide_to_the_house_names_every_room() {
 fn unsafe_code_stands_at_the_boundary_alone() {
     for (name, text) in files() {
         let uses = tokens(&text).iter().any(|token| token == "unsafe");
-        assert!(!uses || name.starts_with("vsi/ffi"), "{name} has unsafe code");
+        assert!(!uses || name.starts_with("vsi/ffi") || name == "decode/simd.rs", "{name} has unsafe code");
     }
 }
 

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-typedef void (*vsitlm_answer)(void *user, const char *json);
+typedef void (*vsitlm_answer)(void *user, const char *json, void *samples);
 
 struct question {
     char text[64];
@@ -18,7 +18,7 @@ static void *tell(void *asked) {
     struct question *question = asked;
     /* "late": when the interpreter is gone. */
     usleep(strcmp(question->text, "late") == 0 ? 300000 : 20000);
-    question->answer(question->user, question->text);
+    question->answer(question->user, question->text, NULL);
     free(question);
     return NULL;
 }
@@ -42,7 +42,7 @@ uint64_t vsitlm_ask(const char *text, vsitlm_answer answer, void *user) {
     if (strcmp(text, "never") == 0)
         return 7;
     if (strcmp(text, "at once") == 0) {
-        answer(user, text);
+        answer(user, text, NULL);
         return 8;
     }
     question = calloc(1, sizeof *question);

@@ -54,9 +54,9 @@ for call in (lambda: vsitlm.scan("x.jp2"), vsitlm.statistics, lambda: _vsitlm.as
 def test_answers_come_on_any_thread(core: dict[str, str]) -> None:
     code = f"""{QUIET}
 import threading
-assert _vsitlm.ask_and_wait("at once") == "at once" and _vsitlm.ask_and_wait("soon") == "soon"
+assert _vsitlm.ask_and_wait("at once") == ("at once", None) and _vsitlm.ask_and_wait("soon") == ("soon", None)
 answers, came = [], threading.Semaphore(0)
-def take(answer):
+def take(answer, samples):
     answers.append((answer, threading.current_thread() is threading.main_thread()))
     came.release()
 _vsitlm.ask("at once", take)
@@ -91,7 +91,7 @@ assert gone() is None
 
 
 def test_what_a_callback_raises_is_printed(core: dict[str, str]) -> None:
-    done = run(f"{QUIET}\n_vsitlm.ask('at once', lambda answer: 1 / 0)\nprint('on')", options=core)
+    done = run(f"{QUIET}\n_vsitlm.ask('at once', lambda *answer: 1 / 0)\nprint('on')", options=core)
     assert "ZeroDivisionError" in done.stderr and done.stdout == "on\n"
 
 
@@ -124,7 +124,7 @@ except KeyboardInterrupt:
 
 
 def test_an_answer_after_the_interpreter_is_dropped(core: dict[str, str]) -> None:
-    code = f"{QUIET}\n_vsitlm.ask('late', lambda answer: print('too late'))\nprint('end')"
+    code = f"{QUIET}\n_vsitlm.ask('late', lambda *answer: print('too late'))\nprint('end')"
     done = run(code, options={**core, "LINGER": "1"})
     assert (done.stdout, done.stderr) == ("end\n", "")
 
@@ -152,13 +152,13 @@ def test_a_child_of_a_fork_asks_and_ends(core: dict[str, str]) -> None:
     code = f"""{QUIET}
 import os, sys, time
 # Forks while an answer is being handed on: the child inherits the count of it, and not the thread.
-def fork(answer):
+def fork(answer, samples):
     time.sleep(0.3)
 _vsitlm.ask("soon", fork)
 time.sleep(0.1)
 child = os.fork()
 if child == 0:
-    assert _vsitlm.ask_and_wait("soon") == "soon"
+    assert _vsitlm.ask_and_wait("soon") == ("soon", None)
     sys.exit(3)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
 """

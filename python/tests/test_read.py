@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
-from conftest import PRODUCT, Site, noise
+from conftest import PRODUCT, Site, noise, run
 from gdalio import make_jp2
 from rasterio.errors import RasterioIOError
 from rasterio.windows import Window
@@ -213,13 +214,48 @@ def test_the_server_fails(site: Site, sample: Path, tmp_path: Path) -> None:
     assert vsitlm.read(url, (0, 0, 10, 10), index=index).shape == (1, 10, 10)
 
 
-def test_what_gdal_fails_with_by_itself(sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_core_leaves_out_is_decoded_by_rasterio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Without a PLT nobody knows where a window's packets lie.
+    path = make_jp2(tmp_path / "no_plt.jp2", noise(300, 280), BLOCKXSIZE=128, BLOCKYSIZE=128, PLT="NO")
+    window = (100, 120, 50, 40)
+    assert np.array_equal(vsitlm.read(path, window), plain(path, window))
+    assert np.array_equal(vsitlm.read(path, (-9, 0, 20, 9), boundless=True)[0, :, 9:], plain(path, (0, 0, 11, 9))[0])
+    chips = [chip.pixels for chip in vsitlm.read_many([(path, window)] * 9)]
+    assert all(np.array_equal(chip, plain(path, window)) for chip in chips) and len(chips) == 9
+
     def fail(_: str) -> None:
         raise RasterioIOError("Read failed. See previous exception for details.") from RuntimeError("out of luck")
 
-    monkeypatch.setattr(rasterio, "open", fail)
-    with pytest.raises(vsitlm.ReadError, match="out of luck"):
-        vsitlm.read(sample, (0, 0, 64, 64))
+    with monkeypatch.context() as context:
+        context.setattr(rasterio, "open", fail)
+        with pytest.raises(vsitlm.ReadError, match="out of luck"):
+            vsitlm.read(path, window)
+    monkeypatch.setitem(sys.modules, "rasterio.env", None)
+    with pytest.raises(vsitlm.UndecodedError, match="PLT.*rasterio, which may decode it, is not installed"):
+        vsitlm.read(path, window)
+
+
+def test_the_core_decodes_without_rasterio(sample: Path, tmp_path: Path) -> None:
+    right = plain(sample, (600, 700, 64, 60))
+    code = f"""
+import sys
+sys.modules["rasterio"] = None
+import numpy, vsitlm
+pixels = vsitlm.read({str(sample)!r}, (600, 700, 64, 60))
+assert pixels.flags.writeable and pixels.flags.aligned and pixels.dtype == "{right.dtype}", pixels.flags
+numpy.save({str(tmp_path / "pixels.npy")!r}, pixels)
+[chip] = vsitlm.read_many([({str(sample)!r}, (600, 700, 64, 60))])
+assert numpy.array_equal(chip.pixels, pixels)
+import asyncio
+from vsitlm import aio
+async def read():
+    image = await aio.open({str(sample)!r})
+    return await image.read((600, 700, 64, 60))
+assert numpy.array_equal(asyncio.run(read()), pixels)
+assert not any("gdal" in line and "gdal_vsitlm" not in line for line in open("/proc/self/maps"))
+"""
+    run(code)
+    assert np.array_equal(np.load(tmp_path / "pixels.npy"), right)
 
 
 def test_options_hold_for_this_read_alone(sample: Path) -> None:

@@ -43,7 +43,7 @@ fn begin(kind: &str, path: &str, options: &[(&'static str, &str)]) -> (u64, mpsc
     let fixed = [("VSITLM_CACHE_DIR", "NO"), ("VSITLM_MERGE_GAP", "0"), ("GDAL_HTTP_RETRY_DELAY", "0.001"), ALL];
     let options = fixed.iter().chain(options).map(|(name, value)| (*name, (*value).to_owned())).collect();
     let question = json!({"ask": kind, "path": path}).to_string();
-    let told = move |text: String| sender.send(serde_json::from_str(&text).unwrap()).unwrap();
+    let told = move |text: String, _| sender.send(serde_json::from_str(&text).unwrap()).unwrap();
     (ask(&question, Arc::new(Fixed(options)), Box::new(told)), answer)
 }
 
@@ -256,6 +256,6 @@ fn a_panic_is_an_answer() {
     }
     let (sender, answer) = mpsc::channel();
     let question = json!({"ask": "rows", "path": "/vsitlm/a.jp2"}).to_string();
-    ask(&question, Arc::new(Panics), Box::new(move |text| sender.send(text).unwrap()));
+    ask(&question, Arc::new(Panics), Box::new(move |text, _| sender.send(text).unwrap()));
     assert!(answer.recv_timeout(Duration::from_secs(20)).unwrap().contains("panic"));
 }

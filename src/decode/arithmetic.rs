@@ -121,12 +121,6 @@ impl Registers {
         Self { a: 0x8000 << 16, c: codeword.word(0) >> 1, bits: 7 * 8 - 15, at: 7 }
     }
 
-    /// The bits of the codeword that were shifted into Chigh.
-    pub(super) fn consumed(&self) -> usize {
-        // Those that were loaded and are not bits to come.
-        (self.at * 8).saturating_sub(usize::try_from(self.bits).unwrap_or(0))
-    }
-
     /// DECODE of Figure C.15 and what follows it: the decision, 0 or 1, with `state` for its context.
     #[inline(always)]
     pub(super) fn decode(&mut self, state: &mut State, codeword: &Codeword) -> u32 {

@@ -9,8 +9,6 @@ const PADDING: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct Codeword {
     bytes: Vec<u8>,
-    /// How many bits there are before the padding.
-    bits: usize,
 }
 
 impl Codeword {
@@ -70,7 +68,6 @@ impl Codeword {
                 rest = next;
             }
         }
-        self.bits = self.bytes.len() * 8 - if used > 0 { 8 - used as usize } else { 0 };
         if used > 0
             && let Some(last) = self.bytes.last_mut()
         {
@@ -131,11 +128,6 @@ impl Codeword {
     pub(super) fn bit(&self, at: usize) -> u32 {
         self.bytes.get(at / 8).map_or(1, |byte| u32::from(byte >> (7 - at % 8) & 1))
     }
-
-    /// How many bits there are before the padding.
-    pub(super) fn bits(&self) -> usize {
-        self.bits
-    }
 }
 
 #[cfg(test)]
@@ -179,7 +171,6 @@ mod tests {
             let mut codeword = Codeword::default();
             let (one, other) = segment.split_at(cut.min(segment.len()));
             codeword.take_arithmetic([one, other].into_iter());
-            prop_assert_eq!(codeword.bits(), bits.len());
             for (at, bit) in bits.iter().enumerate() {
                 prop_assert_eq!(codeword.bit(at), *bit);
             }

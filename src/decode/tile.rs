@@ -17,7 +17,6 @@ pub(super) struct Block {
     pub(super) component: usize,
     /// Where it stands, for messages.
     resolution: u8,
-    band: u8,
     /// Where it lies in its sub-band.
     area: Area,
     pub(super) coding: BlockCoding,
@@ -200,7 +199,6 @@ impl<'a> Tile<'a> {
                 self.blocks.push(Block {
                     component,
                     resolution: packet.resolution,
-                    band: found.band,
                     area,
                     coding,
                     pieces: 0..0,

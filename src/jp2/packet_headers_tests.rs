@@ -137,7 +137,7 @@ fn what_is_remembered_has_a_limit() {
     let (coding, (base, bytes)) = (&tiles[0].coding, tiles[0].joined());
     let packet = Packets::new(&siz, coding, 0).next().unwrap();
     let read = |kept: usize| {
-        let mut tile = Tile { siz: &siz, coding, tile: 0, number: 0, precincts: HashMap::new(), kept };
+        let mut tile = PacketReader { kept, ..PacketReader::new(&siz, coding, 0) };
         tile.packet(&bytes, base, packet).map(|_| tile.kept - kept)
     };
     let one = read(0).unwrap();

@@ -28,9 +28,11 @@ struct answer {
     char json[4096];
 };
 
-static void take(void *user, const char *json)
+static void take(void *user, const char *json, struct vsitlm_samples *samples)
 {
     struct answer *answer = user;
+    if (samples != NULL)
+        samples->release(samples);
     snprintf(answer->json, sizeof answer->json, "%s", json);
     sem_post(&answer->told);
 }
