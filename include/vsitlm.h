@@ -129,8 +129,8 @@ typedef void (*vsitlm_answer)(void *user, const char *json, struct vsitlm_sample
  *
  *   {"error": {"kind": "NotFound", "message": "..."}}
  *
- * kind is one of Path, Option, Malformed, Row, Index, Miss, Product, NoOverview, Undecoded, Band, Window, NotFound, Denied, Read, Changed,
- * Question.
+ * kind is one of Path, Option, Malformed, Row, Index, Miss, Product, NoOverview, Undecoded, Band, Window, NotFound, Denied,
+ * Read, Changed, Question.
  *
  * After fork() the child's questions are its own: those of its parent are answered in the parent alone. */
 uint64_t vsitlm_ask(const char *question, vsitlm_answer answer, void *user);
@@ -138,6 +138,14 @@ uint64_t vsitlm_ask(const char *question, vsitlm_answer answer, void *user);
 /* Ends a question and its requests. Returns 1 where answer will not be called any more. Returns 0 where it was or will be
  * called, or is being called, and for numbers of no question. */
 int vsitlm_cancel(uint64_t question);
+
+/* Decodes a JP2 or a bare codestream that the program has in memory: size bytes at data. answer is called with user on the
+ * caller's thread, before the function returns, as for a question "read". wanted is JSON, of which any part may be missing:
+ *
+ *   {"window": [0, 0, 256, 256], "reduce": 1, "bands": [1], "threads": 2}
+ *
+ * The image is decoded at 1/2^reduce, its window of column, row, width and height in pixels of that. */
+void vsitlm_decode(const void *data, size_t size, const char *wanted, vsitlm_answer answer, void *user);
 
 /* Arrow's C stream interface (https://arrow.apache.org/docs/format/CStreamInterface.html). */
 struct ArrowArrayStream;

@@ -25,6 +25,9 @@ type Text = unsafe extern "C" fn(*mut c_char, usize) -> usize;
 /// `vsitlm_index_rows`.
 type IndexRows = unsafe extern "C" fn(*const c_char, *mut ArrowArrayStream, *mut c_char, usize) -> usize;
 
+/// `vsitlm_decode`.
+type Decode = unsafe extern "C" fn(*const c_void, usize, *const c_char, Answer, *mut c_void);
+
 /// A library that stays loaded, and its functions of `include/vsitlm.h`; `None` for those that an older one lacks. What
 /// hosts do in answer to GDAL's errors may unwind through `register`.
 pub(crate) struct Core {
@@ -39,6 +42,7 @@ pub(crate) struct Core {
     ask: Option<unsafe extern "C" fn(*const c_char, Answer, *mut c_void) -> u64>,
     cancel: Option<unsafe extern "C" fn(u64) -> c_int>,
     index_rows: Option<IndexRows>,
+    decode: Option<Decode>,
 }
 
 /// The core of the process.
@@ -108,6 +112,7 @@ impl Core {
             ask: library.function("vsitlm_ask\0"),
             cancel: library.function("vsitlm_cancel\0"),
             index_rows: library.function("vsitlm_index_rows\0"),
+            decode: library.function("vsitlm_decode\0"),
         };
         std::mem::forget(library);
         Ok(core)
@@ -145,6 +150,22 @@ impl Core {
         let ask = self.has(self.ask, "vsitlm_ask")?;
         // SAFETY: a C string, and what the caller promises.
         Ok(unsafe { ask(question.as_ptr(), answer, user) })
+    }
+
+    /// Decodes a file in memory: the answer, as JSON, and the samples that it tells of.
+    pub(crate) fn decode(&self, data: &[u8], wanted: &CStr) -> PyResult<(String, Option<CoreSamples>)> {
+        unsafe extern "C" fn take(user: *mut c_void, json: *const c_char, samples: *mut CoreSamples) {
+            // SAFETY: `user` is the place below, and the rest what the core calls with.
+            unsafe {
+                let place = &mut *user.cast::<(String, Option<CoreSamples>)>();
+                *place = (CStr::from_ptr(json).to_string_lossy().into_owned(), CoreSamples::take(samples));
+            }
+        }
+        let decode = self.has(self.decode, "vsitlm_decode")?;
+        let mut answer = (String::new(), None);
+        // SAFETY: as many bytes as there are, a C string, and a place that lives until the function returns.
+        unsafe { decode(data.as_ptr().cast(), data.len(), wanted.as_ptr(), take, (&raw mut answer).cast()) };
+        Ok(answer)
     }
 
     /// Whether the question was ended before its answer, which then never comes.

@@ -71,6 +71,15 @@ mod _vsitlm {
         py.detach(|| core.gdals())
     }
 
+    /// Decodes a file in memory: the answer, as JSON, and the samples that it tells of, or None.
+    #[pyfunction]
+    fn decode(py: Python<'_>, data: &[u8], wanted: &str) -> PyResult<(String, Option<Samples>)> {
+        let core = core::loaded()?;
+        let wanted = CString::new(wanted).map_err(|_| PyValueError::new_err("a question holds a NUL character"))?;
+        let (answer, samples) = py.detach(|| core.decode(data, &wanted))?;
+        Ok((answer, samples.map(Samples)))
+    }
+
     /// Runs the command line; the program's name comes first.
     #[pyfunction]
     fn command(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<i32> {

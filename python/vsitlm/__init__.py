@@ -15,6 +15,7 @@ from . import _core
 
 if TYPE_CHECKING:
     from . import aio as aio
+    from ._decode import decode as decode
     from ._errors import (
         ChangedError as ChangedError,
         DeniedError as DeniedError,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _NAMES = {
+    "_decode": "decode",
     "_errors": (
         "ChangedError DeniedError Error IndexFileError IndexingError MalformedError MissError NotFoundError "
         "OptionError OverviewError PathError ProductError ReadError UndecodedError UnsupportedError VsitlmWarning WindowError"

@@ -159,19 +159,22 @@ def questions(terms: Terms, given: str | os.PathLike[str], window: Window | None
 
 def _pixels(terms: Terms, name: str, frame: Frame | None = None) -> Questions:
     """The pixels of a file or view."""
-    import numpy
-
     indexes = terms.indexes
     bands = None if indexes is None else [int(band) for band in ([indexes] if isinstance(indexes, int) else indexes)]
     try:
         about, samples = yield _core.question("read", name, terms.settings, bands)
     except UndecodedError as error:
         return Decoding(name, terms, frame, error)
-    # The array keeps the core's memory.
-    pixels: NDArray[Any] = numpy.asarray(samples).view(about["dtype"]).reshape(about["shape"])
-    if isinstance(indexes, int):
-        pixels = pixels[0]
+    pixels = array(about, samples, indexes)
     return pixels if frame is None else frame.fill(indexes, pixels)
+
+
+def array(about: Mapping[str, Any], samples: Samples | None, indexes: Indexes) -> NDArray[Any]:
+    """Samples as an array over the core's memory; `about` is the answer that they came with."""
+    import numpy
+
+    pixels: NDArray[Any] = numpy.asarray(samples).view(about["dtype"]).reshape(about["shape"])
+    return pixels[0] if isinstance(indexes, int) else pixels
 
 
 def advance(asking: Questions, told: Answer | None = None) -> str | Outcome:

@@ -42,6 +42,9 @@ def cancel(question: int) -> bool:
 def ask_and_wait(question: str) -> tuple[str, Samples | None]:
     """Asks a question and waits for the answer, without the GIL; Ctrl-C ends it."""
 
+def decode(data: bytes, wanted: str) -> tuple[str, Samples | None]:
+    """Decodes a file in memory, without the GIL: the answer, as JSON, and the samples that it tells of."""
+
 def index_rows(index: str) -> object:
     """The rows of indexes, separated by `;`, as a capsule of Arrow's C stream interface; or an error, as JSON."""
 

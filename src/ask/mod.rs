@@ -15,6 +15,7 @@
 
 mod answer;
 mod asker;
+mod decode;
 mod question;
 mod state;
 mod table;
@@ -36,6 +37,7 @@ use crate::source;
 use answer::Answered;
 use question::Question;
 use state::{Pending, STATE};
+pub(crate) use decode::decode;
 pub(crate) use table::table;
 
 /// Asks `question`, and gives its number: never 0.

@@ -20,7 +20,7 @@ macro_rules! sample {
         })*
     };
 }
-sample!(u8, u16, i16);
+sample!(i8, u8, u16, i16);
 
 impl Sample for u32 {
     #[inline(always)]

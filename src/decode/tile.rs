@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use super::block::{BlockCoding, Piece};
 use super::contexts::Orientation;
-use super::wavelet::{self, Filter, Irreversible, Plane, Reversible, SCALE, halves};
+use super::wavelet::{self, Filter, HIGH, Irreversible, LOW, Plane, Reversible, halves};
 use crate::error::{Error, Result};
 use crate::jp2::{Area, Packet, PacketReader, Packets, Quantization, Resolution, Siz, TileCoding, areas};
 use crate::process::lock;
@@ -317,10 +317,10 @@ fn component(
             let gain = u32::from(*high_x) + u32::from(*high_y);
             let range = (depth + gain) as i32 - i32::from(exponent);
             let step = (1.0 + f32::from(mantissa) / 2048.0) * 2f32.powi(range - 1);
-            let scale = match (resolution, high_x, high_y) {
-                (0, ..) => 1.0,
-                (_, true, true) => 1.0 / SCALE,
-                _ => 1.0,
+            let scale = |high: bool| match (resolution, high) {
+                (0, _) => 1.0,
+                (_, true) => HIGH,
+                (_, false) => LOW,
             };
             bands.push(Band {
                 needed,
@@ -329,7 +329,7 @@ fn component(
                 across,
                 blocks: vec![0; across * down],
                 planes: (u32::from(quantization.guard) + u32::from(exponent)).saturating_sub(1),
-                step: step * scale,
+                step: step * scale(*high_x) * scale(*high_y),
             });
         }
         resolutions.push((area, bands));
@@ -415,7 +415,7 @@ fn reversible(component: &Component, source: &Source<'_>) -> Plane<i32> {
 }
 
 fn irreversible(component: &Component, source: &Source<'_>) -> Plane<f32> {
-    inverse::<Irreversible>(component, source, |band, value| value as f32 * band.step, |value| value * SCALE)
+    inverse::<Irreversible>(component, source, |band, value| value as f32 * band.step, |value| value * (LOW * LOW))
 }
 
 /// Counts down, and says whether that was the last.

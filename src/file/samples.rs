@@ -5,7 +5,7 @@ use crate::decode::{Codestream, Sample, Target};
 use crate::error::{Error, Result, ResultExt};
 use crate::jp2::Area;
 use crate::layout::data_type;
-use crate::path::View;
+use crate::path::{View, Window};
 
 /// Samples as they were decoded: component by component, row by row.
 pub(crate) struct Samples {
@@ -14,8 +14,9 @@ pub(crate) struct Samples {
     pub(crate) values: Values,
 }
 
-/// Values in the type that GDAL gives all bands.
+/// Values in the type of all bands, that of the first.
 pub(crate) enum Values {
+    I8(Vec<i8>),
     U8(Vec<u8>),
     U16(Vec<u16>),
     I16(Vec<i16>),
@@ -27,6 +28,7 @@ impl Values {
     /// numpy's name for their type.
     pub(crate) fn dtype(&self) -> &'static str {
         match self {
+            Self::I8(_) => "int8",
             Self::U8(_) => "uint8",
             Self::U16(_) => "uint16",
             Self::I16(_) => "int16",
@@ -47,7 +49,7 @@ impl Lease {
         let mut bytes = zeros(size)?;
         let read = self.read_at(0, &mut bytes, &mut Ahead::default())?;
         bytes.truncate(read);
-        let decoded = decode(&bytes, bands, self.options().threads, |codestream| match view {
+        let decoded = decode(&bytes, (bands, Types::OfGdal), 0, self.options().threads, |codestream| match view {
             // All coordinates are those of the image: the view lacks tiles at its edges.
             View::Packets(factor, window) => {
                 let header = self.header.as_deref().map_or(codestream.main(), |header| &header.main);
@@ -69,10 +71,41 @@ fn zeros<T: Default + Clone>(count: usize) -> Result<Vec<T>> {
     Ok(values)
 }
 
-/// Decodes the codestream in `bytes`: the window that `window` gives.
+/// Decodes a file in memory, a JP2 or a bare codestream: a window of the image at 1/2^k, or all of it, in pixels of that.
+/// `bands` are numbered from 1; all of them where there are none.
+///
+/// # Errors
+/// As [`Codestream::decode`].
+pub(crate) fn decode_bytes(
+    bytes: &[u8],
+    window: Option<&Window>,
+    k: u8,
+    bands: Option<&[u16]>,
+    threads: usize,
+) -> Result<Samples> {
+    decode(bytes, (bands, Types::Own), k, threads, |codestream| {
+        let (x, y) = codestream.area(0, k)?;
+        let Some(window) = window else { return Some((x, y)) };
+        let span = |origin: u32, start: u32, length: u32| {
+            let start = origin.saturating_add(start);
+            start..start.saturating_add(length)
+        };
+        Some((span(x.start, window.x, window.width), span(y.start, window.y, window.height)))
+    })
+}
+
+/// What type samples of at most 8 bits with a sign have: GDAL has none for them but Byte.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Types {
+    OfGdal,
+    Own,
+}
+
+/// Decodes the codestream in `bytes`: the window that `window` gives, of the image at 1/2^k.
 fn decode(
     bytes: &[u8],
-    bands: Option<&[u16]>,
+    (bands, types): (Option<&[u16]>, Types),
+    k: u8,
     threads: usize,
     window: impl FnOnce(&Codestream<'_>) -> Option<Area>,
 ) -> Result<Samples> {
@@ -93,12 +126,14 @@ fn decode(
         return Err(Error::Undecoded { what: "sub-sampled components".into() });
     }
     let shape = [components.len(), window.1.len(), window.0.len()];
+    let is_signed = main.siz.components.first().is_some_and(|component| component.depth & 0x80 != 0);
     let values = match data_type(main) {
-        "Byte" => Values::U8(values(&codestream, &window, &components, threads)?),
-        "Int16" => Values::I16(values(&codestream, &window, &components, threads)?),
-        "UInt16" => Values::U16(values(&codestream, &window, &components, threads)?),
-        "Int32" => Values::I32(values(&codestream, &window, &components, threads)?),
-        _ => Values::U32(values(&codestream, &window, &components, threads)?),
+        "Byte" if types == Types::Own && is_signed => Values::I8(values(&codestream, &window, (k, &components), threads)?),
+        "Byte" => Values::U8(values(&codestream, &window, (k, &components), threads)?),
+        "Int16" => Values::I16(values(&codestream, &window, (k, &components), threads)?),
+        "UInt16" => Values::U16(values(&codestream, &window, (k, &components), threads)?),
+        "Int32" => Values::I32(values(&codestream, &window, (k, &components), threads)?),
+        _ => Values::U32(values(&codestream, &window, (k, &components), threads)?),
     };
     Ok(Samples { shape, values })
 }
@@ -106,13 +141,13 @@ fn decode(
 fn values<T: Sample + Default>(
     codestream: &Codestream<'_>,
     window: &Area,
-    components: &[u16],
+    (k, components): (u8, &[u16]),
     threads: usize,
 ) -> Result<Vec<T>> {
     let (width, height) = (window.0.len(), window.1.len());
     let all = width.checked_mul(height).and_then(|plane| plane.checked_mul(components.len()));
     let mut samples = zeros(all.ok_or_else(|| Error::read("more samples than there is memory for"))?)?;
     let target = Target { samples: &mut samples, row: width, component: width * height };
-    codestream.decode(window, 0, components, threads, target)?;
+    codestream.decode(window, k, components, threads, target)?;
     Ok(samples)
 }

@@ -121,6 +121,7 @@ impl ProgramSamples {
         let owner = Box::into_raw(Box::new(samples));
         // SAFETY: it was made just now, and nobody else has it.
         let (data, size) = match unsafe { &mut (*owner).values } {
+            Values::I8(values) => (values.as_mut_ptr().cast(), size_of_val(&values[..])),
             Values::U8(values) => (values.as_mut_ptr().cast(), size_of_val(&values[..])),
             Values::U16(values) => (values.as_mut_ptr().cast(), size_of_val(&values[..])),
             Values::I16(values) => (values.as_mut_ptr().cast(), size_of_val(&values[..])),
@@ -193,6 +194,30 @@ fn asker() -> Arc<dyn Asker> {
 #[unsafe(no_mangle)]
 pub extern "C" fn vsitlm_cancel(question: u64) -> c_int {
     catch_unwind(|| ask::cancel(question)).map_or(0, c_int::from)
+}
+
+/// Decodes a JP2 or a bare codestream of `size` bytes at `data`; `wanted` is JSON. `answer` is called with `user` before the
+/// function returns.
+///
+/// # Safety
+/// `data` is null or has `size` bytes; `wanted` is null or a C string; `answer` may be called with `user`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vsitlm_decode(
+    data: *const c_void,
+    size: usize,
+    wanted: *const c_char,
+    answer: Option<Answer>,
+    user: *mut c_void,
+) {
+    let Some(answer) = answer else { return };
+    // SAFETY: promised by the caller.
+    let wanted = unsafe { borrow(wanted) }.unwrap_or_default();
+    // SAFETY: as above.
+    let data = if data.is_null() { &[] } else { unsafe { std::slice::from_raw_parts(data.cast::<u8>(), size) } };
+    let panicked = || Error::read("decoding ended by a panic, which is an error of this program: report it");
+    let decoded = catch_unwind(|| ask::decode(data, wanted));
+    let (json, samples) = decoded.unwrap_or_else(|_| (ask::error_json(panicked()), None));
+    Told { answer, user }.tell(&json, samples);
 }
 
 /// Makes `stream` one of the rows of the indexes that `index` names, separated by `;`. Gives 0, or the length of the error,
