@@ -17,6 +17,7 @@ use bytes::Bytes;
 pub use index::{index, row};
 pub use seeds::seeds;
 
+use crate::decode::{Codestream, Target};
 use crate::jp2::{
     Progress, SOT_LENGTH, Sot, TilePart, TilePartHeader, build_reduced_header, build_tlm, divide, packet_lengths,
     parse_main_header, parse_tile_part_header, parse_tlm_segments, reduce_tile_segments, resolution_ends,
@@ -61,6 +62,38 @@ pub fn main_header(data: &[u8]) {
             Ok(Progress::Done(view)) => assert_eq!(view.siz, grid.siz, "1/2^{k}"),
             other => panic!("1/2^{k}: {other:?}"),
         }
+    }
+}
+
+/// The samples of a file: a window of a hundred or so, whole and in pieces, by one thread and by two. The first byte says how
+/// often the image is halved, the next two where the window is.
+pub fn decode(data: &[u8]) {
+    const SIDE: u32 = 12;
+    let Some(([k, column, row], data)) = data.split_first_chunk() else { return };
+    let Ok(codestream) = Codestream::new(data) else { return };
+    let k = k % 34;
+    let Some((x, y)) = codestream.area(0, k) else { return };
+    let span = |range: &std::ops::Range<u32>, part: u8| {
+        let start = range.start + (u64::from(range.end - range.start) * u64::from(part) / 256) as u32;
+        start..range.end.min(start.saturating_add(SIDE))
+    };
+    let window = (span(&x, *column), span(&y, *row));
+    let components: Vec<u16> = (0..codestream.main().siz.components.len().min(3) as u16).collect();
+    let decode = |window: &(std::ops::Range<u32>, std::ops::Range<u32>), threads: usize| {
+        let (width, height) = (window.0.len(), window.1.len());
+        let mut samples = vec![i32::MIN; width * height * components.len()];
+        let target = Target { samples: &mut samples, row: width, component: width * height };
+        codestream.decode(window, k, &components, threads, target).map(|()| samples)
+    };
+    let Ok(whole) = decode(&window, 1) else { return };
+    assert!(!whole.contains(&i32::MIN), "samples that nobody wrote");
+    assert_eq!(decode(&window, 2).expect("as before"), whole);
+    // What a part needs, the whole needed.
+    let part = (window.0.start..window.0.end - window.0.len() as u32 / 2, window.1.end - 1..window.1.end);
+    let of_part = decode(&part, 1).expect("a part of what was decoded");
+    let (width, height) = (window.0.len(), window.1.len());
+    for (plane, row) in whole.chunks(width * height).zip(of_part.chunks(part.0.len())) {
+        assert_eq!(plane[width * (height - 1)..][..row.len()], *row);
     }
 }
 

@@ -38,14 +38,20 @@ const ROOMS: [(&str, &[&str]); 21] = [
     (
         "file",
         &[
-            "decode", "error", "geo", "index", "jp2", "layout", "lru", "options", "path", "process", "secret", "source",
-            "trace",
+            "decode", "error", "geo", "index", "jp2", "layout", "lru", "options", "path", "process", "secret",
+            "source", "trace",
         ],
     ),
     ("collect", &["error", "file", "geo", "index", "jp2", "layout", "options", "path", "process", "source", "trace"]),
     ("ask", &["collect", "error", "file", "geo", "index", "options", "path", "process", "source", "trace"]),
     ("cli", &["collect", "error", "file", "index", "layout", "options", "path", "process", "source", "trace"]),
-    ("fuzz", &["collect", "error", "file", "geo", "index", "jp2", "layout", "options", "path", "process", "source"]),
+    (
+        "fuzz",
+        &[
+            "collect", "decode", "error", "file", "geo", "index", "jp2", "layout", "options", "path", "process",
+            "source",
+        ],
+    ),
     ("vsi", &["ask", "cli", "error", "file", "options", "path", "process", "secret", "source", "trace"]),
     ("lib", &["error"]),
     ("main", &["cli"]),

@@ -198,9 +198,8 @@ pub(crate) fn ask_and_wait(py: Python<'_>, question: &str) -> PyResult<(String, 
 /// Hands an answer to the thread that waits for it.
 unsafe extern "C" fn on_awaited(user: *mut c_void, json: *const c_char, samples: *mut CoreSamples) {
     // SAFETY: `user` is the reference that `ask_and_wait` gave away, and the rest what the core calls with.
-    let (awaited, json, samples) = unsafe {
-        (Arc::from_raw(user.cast::<Awaited>()), CStr::from_ptr(json), CoreSamples::take(samples))
-    };
+    let (awaited, json, samples) =
+        unsafe { (Arc::from_raw(user.cast::<Awaited>()), CStr::from_ptr(json), CoreSamples::take(samples)) };
     *lock(&awaited.answer) = Some((json.to_string_lossy().into_owned(), samples));
     awaited.came.notify_all();
 }

@@ -59,7 +59,9 @@ REVERSIBLE = {
     "tiles of a pixel": (ONE[:, :9, :13], ["-t", "1,1", "-n", "1"]),
     "signed": (pixels(depth=16, signed=True), TILES),
     "signed, of 8 bits": (pixels(signed=True), TILES),
-    **{f"code-blocks of {size}": (DEEP, ["-b", size]) for size in ("4,4", "4,1024", "1024,4", "8,32", "16,64", "64,16")},
+    **{
+        f"code-blocks of {size}": (DEEP, ["-b", size]) for size in ("4,4", "4,1024", "1024,4", "8,32", "16,64", "64,16")
+    },
     # Table A.19: bypass 1, reset 2, termination 4, vertically causal 8, predictable termination 16, symbols 32.
     **{f"style {style}": (DEEP, [*TILES, "-M", str(style)]) for style in range(64)},
     **{f"style {style}, 3 layers": (DEEP, [*TILES, *LAYERS[3], "-M", str(style)]) for style in (1, 4, 5, 13, 63)},

@@ -93,9 +93,7 @@ def texts(options: Mapping[str, object]) -> dict[str, str]:
     }
 
 
-def question(
-    kind: str, path: str, options: Mapping[str, str] | None = None, bands: Sequence[int] | None = None
-) -> str:
+def question(kind: str, path: str, options: Mapping[str, str] | None = None, bands: Sequence[int] | None = None) -> str:
     """A question to the core about a GDAL path, as it is asked; `options` go before those of the thread that asks."""
     import json
 

@@ -33,11 +33,15 @@ def open(
     Raises:
         Error: What the core failed with, as the class of its kind.
         UnsupportedError: There is no core.
+        ImportError: rasterio is not installed.
         rasterio.errors.RasterioIOError: What GDAL failed with by itself.
     """
     _core.require()
-    import rasterio
-    import rasterio.env
+    try:
+        import rasterio
+        import rasterio.env
+    except ImportError as error:
+        raise ImportError("vsitlm.open needs rasterio: pip install rasterio") from error
     from rasterio.errors import RasterioIOError
 
     from . import _vsitlm

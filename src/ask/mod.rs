@@ -35,9 +35,9 @@ pub(crate) use state::Answer;
 use crate::process::lock;
 use crate::source;
 use answer::Answered;
+pub(crate) use decode::decode;
 use question::Question;
 use state::{Pending, STATE};
-pub(crate) use decode::decode;
 pub(crate) use table::table;
 
 /// Asks `question`, and gives its number: never 0.

@@ -107,9 +107,8 @@ impl Measures {
     #[inline(always)]
     fn each(self) -> impl Iterator<Item = (usize, usize)> {
         (1..=self.stripes).flat_map(move |stripe| {
-            (0..self.across).map(move |word| {
-                (stripe * self.word_stride + word + 1, stripe * self.column_stride + word * 16 + 1)
-            })
+            (0..self.across)
+                .map(move |word| (stripe * self.word_stride + word + 1, stripe * self.column_stride + word * 16 + 1))
         })
     }
 }
@@ -377,7 +376,7 @@ enum Kind {
 /// The pass of number `pass`, the first bit-plane's cleanup being 0: its kind, and how many bit-planes are begun with it.
 fn pass(pass: u32) -> (Kind, u32) {
     let kind = [Kind::Significance, Kind::Refinement, Kind::Cleanup][(pass as usize + 2) % 3];
-    (kind, (pass + 2) / 3 + 1)
+    (kind, pass.div_ceil(3) + 1)
 }
 
 /// Whether a pass is raw by the style BYPASS: those of significance and refinement from the fifth bit-plane on (Table D.9).
@@ -572,7 +571,9 @@ fn transpose(rows: &mut [u64; 8]) {
         }
     }
     for row in rows {
-        for (distance, mask) in [(7, 0x00AA_00AA_00AA_00AAu64), (14, 0x0000_CCCC_0000_CCCC), (28, 0x0000_0000_F0F0_F0F0)] {
+        for (distance, mask) in
+            [(7, 0x00AA_00AA_00AA_00AAu64), (14, 0x0000_CCCC_0000_CCCC), (28, 0x0000_0000_F0F0_F0F0)]
+        {
             let swapped = (*row ^ *row >> distance) & mask;
             *row ^= swapped ^ swapped << distance;
         }

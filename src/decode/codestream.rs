@@ -1,6 +1,7 @@
 //! A codestream in memory, and decoding a window of it.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -26,9 +27,12 @@ pub(crate) struct Codestream<'a> {
     bytes: &'a [u8],
     main: MainHeader,
     quantizations: Quantizations,
-    /// The tile-parts in their order: the tile, and where they lie.
-    parts: Vec<(u16, std::ops::Range<usize>)>,
+    /// Where the tile-parts of each tile lie, in their order.
+    parts: Parts,
 }
+
+/// By tile: where its tile-parts lie, in bytes.
+type Parts = BTreeMap<u32, Vec<std::ops::Range<usize>>>;
 
 /// Where samples are put: row by row, component by component.
 pub(crate) struct Target<'a, T> {
@@ -122,8 +126,7 @@ impl<'a> Codestream<'a> {
     fn check(&self, window: &Area, k: u8, components: &[u16]) -> Result<Vec<Range>> {
         let mut ranges = Vec::with_capacity(components.len());
         for component in components {
-            let Some((of, area)) =
-                self.main.siz.components.get(usize::from(*component)).zip(self.area(*component, k))
+            let Some((of, area)) = self.main.siz.components.get(usize::from(*component)).zip(self.area(*component, k))
             else {
                 let count = self.main.siz.components.len();
                 return Err(Error::Band { band: usize::from(*component) + 1, count });
@@ -175,7 +178,7 @@ impl<'a> Codestream<'a> {
         let mut coding: Cow<'_, TileCoding> = Cow::Borrowed(&self.main.coding);
         let mut quantizations = Cow::Borrowed(&self.quantizations);
         let mut parts: Vec<PartBytes<'a>> = Vec::new();
-        for (_, range) in self.parts.iter().filter(|(number, _)| u32::from(*number) == tile) {
+        for range in self.parts.get(&tile).into_iter().flatten() {
             let bytes = self.bytes.get(range.clone()).unwrap_or_default();
             let offset = range.start as u64;
             let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
@@ -200,7 +203,11 @@ impl<'a> Codestream<'a> {
         let mut needed = components.to_vec();
         if coding.multiple_component_transform && components.iter().any(|component| *component < 3) {
             if siz.components.len() < 3 {
-                return Err(Error::malformed(0, "A.6.1", "a multiple component transformation of fewer than 3 components"));
+                return Err(Error::malformed(
+                    0,
+                    "A.6.1",
+                    "a multiple component transformation of fewer than 3 components",
+                ));
             }
             needed.extend(0..3);
         }
@@ -222,10 +229,10 @@ impl<'a> Codestream<'a> {
 }
 
 /// Where the tile-parts lie, up to the end of the codestream.
-fn tile_parts(bytes: &[u8], main: &MainHeader) -> Result<Vec<(u16, std::ops::Range<usize>)>> {
+fn tile_parts(bytes: &[u8], main: &MainHeader) -> Result<Parts> {
     let end = usize::try_from(main.codestream_end_in(bytes.len() as u64)).unwrap_or(usize::MAX).min(bytes.len());
     let mut at = usize::try_from(main.end).unwrap_or(usize::MAX);
-    let mut parts = Vec::new();
+    let mut parts = Parts::new();
     while let Some(rest) = bytes.get(at..end).filter(|rest| !rest.is_empty()) {
         // What stands behind the last tile-part, EOC or not, is none: decoders do not look at it.
         if !rest.starts_with(&[0xFF, 0x90]) && !parts.is_empty() {
@@ -239,7 +246,7 @@ fn tile_parts(bytes: &[u8], main: &MainHeader) -> Result<Vec<(u16, std::ops::Ran
             return Err(Error::malformed(at as u64, "A.4.2", format!("a tile-part of {length} bytes")));
         }
         let part_end = at.saturating_add(length).min(end);
-        parts.push((sot.tile, at..part_end));
+        parts.entry(sot.tile.into()).or_default().push(at..part_end);
         at = part_end;
     }
     Ok(parts)

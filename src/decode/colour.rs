@@ -13,7 +13,6 @@ macro_rules! sample {
     ($($kind:ty),*) => {
         $(impl Sample for $kind {
             #[inline(always)]
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the value is within")]
             fn of(value: i32) -> Self {
                 value.clamp(<$kind>::MIN as i32, <$kind>::MAX as i32) as $kind
             }
@@ -56,7 +55,8 @@ impl Range {
     pub(super) fn of(component: &Component) -> Self {
         let bits = u32::from(component.depth & 0x7F) + 1;
         let half = 1i64 << (bits - 1).min(30);
-        let (low, high, shift) = if component.depth & 0x80 != 0 { (-half, half - 1, 0) } else { (0, 2 * half - 1, half) };
+        let (low, high, shift) =
+            if component.depth & 0x80 != 0 { (-half, half - 1, 0) } else { (0, 2 * half - 1, half) };
         // All of them are within 32 bits.
         Self { low: low as i32, high: high as i32, shift: shift as i32 }
     }
@@ -130,7 +130,5 @@ pub(super) fn write_transformed<T: Sample>(rows: &Rows<'_>, number: usize, range
 /// The nearest whole number; of two the even one, as in OpenJPEG.
 #[inline(always)]
 fn round(value: f32) -> i32 {
-    #[expect(clippy::cast_possible_truncation, reason = "values out of range become the nearest that there is")]
-    let rounded = value.round_ties_even() as i32;
-    rounded
+    value.round_ties_even() as i32
 }

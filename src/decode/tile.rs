@@ -1,8 +1,8 @@
 //! Tiles: from packets to the code-blocks that a window needs (T.800 Annex B), and from these to samples of components.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::block::{BlockCoding, Piece};
 use super::contexts::Orientation;
@@ -360,13 +360,17 @@ impl Source<'_> {
         let Some(line) = (row >> band.exponents.1).checked_sub(band.first.1) else { return };
         let places = band.blocks.iter().skip(line as usize * band.across).take(band.across);
         for number in places.filter_map(|number| (*number as usize).checked_sub(1)) {
-            let (Some(block), Some(Some(decoded))) = (self.blocks.get(number), self.decoded.get(number)) else { continue };
+            let (Some(block), Some(Some(decoded))) = (self.blocks.get(number), self.decoded.get(number)) else {
+                continue;
+            };
             let (start, end) = (block.area.0.start.max(columns.start), block.area.0.end.min(columns.end));
             let Some(down) = row.checked_sub(block.area.1.start).filter(|_| start < end) else { continue };
             let from = down as usize * block.area.0.len() + (start - block.area.0.start) as usize;
             let length = (end - start) as usize;
             let to = (start - columns.start) as usize;
-            let (Some(from), Some(to)) = (decoded.get(from..from + length), out.get_mut(to..to + length)) else { continue };
+            let (Some(from), Some(to)) = (decoded.get(from..from + length), out.get_mut(to..to + length)) else {
+                continue;
+            };
             for (to, from) in to.iter_mut().zip(from) {
                 *to = convert(*from);
             }

@@ -151,7 +151,8 @@ fn along<F: Filter>(low: &mut [F::Sample], high: &mut [F::Sample], odd: bool, ou
             F::step(step, &mut high[1..=highs], &low[1 - odd..], &low[2 - odd..]);
         }
     }
-    let (first, second) = if odd == 0 { (&low[1..=lows], &high[1..=highs]) } else { (&high[1..=highs], &low[1..=lows]) };
+    let (first, second) =
+        if odd == 0 { (&low[1..=lows], &high[1..=highs]) } else { (&high[1..=highs], &low[1..=lows]) };
     let pairs = out.len() / 2;
     for ((pair, first), second) in out.chunks_exact_mut(2).zip(first).zip(second) {
         (pair[0], pair[1]) = (*first, *second);

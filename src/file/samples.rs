@@ -45,7 +45,8 @@ impl Lease {
     /// # Errors
     /// As [`super::VirtualFile::read_at`] and [`Codestream::decode`].
     pub(crate) fn samples(&self, view: View, bands: Option<&[u16]>) -> Result<Samples> {
-        let size = usize::try_from(self.size()).map_err(|_| Error::read("a file of more bytes than there is memory"))?;
+        let size =
+            usize::try_from(self.size()).map_err(|_| Error::read("a file of more bytes than there is memory"))?;
         let mut bytes = zeros(size)?;
         let read = self.read_at(0, &mut bytes, &mut Ahead::default())?;
         bytes.truncate(read);
@@ -128,7 +129,9 @@ fn decode(
     let shape = [components.len(), window.1.len(), window.0.len()];
     let is_signed = main.siz.components.first().is_some_and(|component| component.depth & 0x80 != 0);
     let values = match data_type(main) {
-        "Byte" if types == Types::Own && is_signed => Values::I8(values(&codestream, &window, (k, &components), threads)?),
+        "Byte" if types == Types::Own && is_signed => {
+            Values::I8(values(&codestream, &window, (k, &components), threads)?)
+        }
         "Byte" => Values::U8(values(&codestream, &window, (k, &components), threads)?),
         "Int16" => Values::I16(values(&codestream, &window, (k, &components), threads)?),
         "UInt16" => Values::U16(values(&codestream, &window, (k, &components), threads)?),

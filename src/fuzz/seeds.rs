@@ -39,6 +39,8 @@ pub fn seeds(codestreams: &[Vec<u8>]) -> Vec<(&'static str, Vec<u8>)> {
         seeds.extend(row(&bytes).map(|row| ("row", row)));
     }
     seeds.extend(codestreams.iter().filter_map(|bytes| Some(("packets", packets_of(bytes)?))));
+    seeds.extend(codestreams.iter().map(|bytes| ("decode", [&[0, 0, 0], &bytes[..]].concat())));
+    seeds.extend(codestreams.iter().map(|bytes| ("decode", [&[1, 90, 160], &bytes[..]].concat())));
     seeds.push(("index", index()));
     let paths = [
         "/data/x.jp2",

@@ -193,12 +193,7 @@ impl<'a> PacketReader<'a> {
 fn memory(bands: &[SubBand]) -> usize {
     bands
         .iter()
-        .map(|band| {
-            size_of::<SubBand>()
-                + band.inclusion.memory()
-                + band.zero_planes.memory()
-                + band.included.memory()
-        })
+        .map(|band| size_of::<SubBand>() + band.inclusion.memory() + band.zero_planes.memory() + band.included.memory())
         .sum()
 }
 

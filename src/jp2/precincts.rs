@@ -173,7 +173,8 @@ impl Resolution {
             let band = axis.band(precinct, high);
             let exponent = axis.block_exponent(exponent);
             let start = ((band.start >> exponent) + u64::from(block)) << exponent;
-            let within = |edge: u64| u32::try_from(edge.clamp(band.start, band.end.max(band.start))).unwrap_or(u32::MAX);
+            let within =
+                |edge: u64| u32::try_from(edge.clamp(band.start, band.end.max(band.start))).unwrap_or(u32::MAX);
             within(start)..within(start + (1 << exponent))
         };
         (

@@ -120,11 +120,10 @@ mod tests {
         // A tile's QCD comes before the main header's QCC.
         all.take(&segment(QCD, &[0x21, 0x48, 0x03]), 0, 3).unwrap();
         let derived = all.component(1).unwrap();
-        assert_eq!([derived.step(0, 0), derived.step(1, 1), derived.step(3, 0)], [
-            Some((9, 3)),
-            Some((9, 3)),
-            Some((7, 3))
-        ]);
+        assert_eq!(
+            [derived.step(0, 0), derived.step(1, 1), derived.step(3, 0)],
+            [Some((9, 3)), Some((9, 3)), Some((7, 3))]
+        );
     }
 
     #[test]

@@ -48,13 +48,7 @@ impl<'a> Support<'a> {
 
 /// The samples of each resolution of a tile's component that the samples `window` of the component at 1/2^k are made of, its
 /// sub-bands interleaved: the coarsest resolution first, of finer ones than 1/2^k none.
-pub(crate) fn areas(
-    siz: &Siz,
-    coding: &TileCoding,
-    (tile, component): (u32, u16),
-    window: &Area,
-    k: u8,
-) -> Vec<Area> {
+pub(crate) fn areas(siz: &Siz, coding: &TileCoding, (tile, component): (u32, u16), window: &Area, k: u8) -> Vec<Area> {
     let coded = coding.component(component);
     let along = |axis: &dyn Fn(&Resolution) -> Range<u32>, window: &Range<u32>| {
         let extent = |resolution: u8| {
