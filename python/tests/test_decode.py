@@ -1,4 +1,4 @@
-"""Decoding: the pixels of every structure that OpenJPEG's encoder makes, as OpenJPEG decodes them; and what is damaged."""
+"""Decoding: the pixels of every structure that OpenJPEG makes, as OpenJPEG decodes them; and what is damaged."""
 
 from __future__ import annotations
 
@@ -187,5 +187,5 @@ def test_what_is_damaged_is_an_error_that_says_where(tmp_path: Path) -> None:
     qcd = data.index(b"\xff\x5c")
     (length,) = struct.unpack(">H", data[qcd + 2 : qcd + 4])
     none = data[: qcd + 5] + b"\0" * (length - 3) + data[qcd + 2 + length :]
-    with pytest.raises(vsitlm.MalformedError, match="bit-planes.* of tile 0"):
+    with pytest.raises(vsitlm.MalformedError, match=r"bit-planes.* of tile 0"):
         vsitlm.decode(none)

@@ -231,7 +231,7 @@ def test_what_the_core_leaves_out_is_decoded_by_rasterio(tmp_path: Path, monkeyp
         with pytest.raises(vsitlm.ReadError, match="out of luck"):
             vsitlm.read(path, window)
     monkeypatch.setitem(sys.modules, "rasterio.env", None)
-    with pytest.raises(vsitlm.UndecodedError, match="PLT.*rasterio, which may decode it, is not installed"):
+    with pytest.raises(vsitlm.UndecodedError, match=r"PLT.*rasterio, which may decode it, is not installed"):
         vsitlm.read(path, window)
 
 

@@ -48,7 +48,8 @@ _NAMES = {
     "_decode": "decode",
     "_errors": (
         "ChangedError DeniedError Error IndexFileError IndexingError MalformedError MissError NotFoundError "
-        "OptionError OverviewError PathError ProductError ReadError UndecodedError UnsupportedError VsitlmWarning WindowError"
+        "OptionError OverviewError PathError ProductError ReadError UndecodedError UnsupportedError "
+        "VsitlmWarning WindowError"
     ),
     "_index": "Index Row Scan Summary index scan",
     "_info": "Gdal Info info statistics",

@@ -1,8 +1,8 @@
 """Reading a window: what the core is asked, and what GDAL decodes where the core does not.
 
-A read is a generator of questions to the core, and at its end gives pixels. Who runs it has the questions answered: `read`
-waits for that, `read_many` and `aio` do not. The core fetches and decodes; a file that has what its decoder leaves out is
-decoded by rasterio, where there is rasterio.
+A read is a generator of questions to the core, and at its end gives pixels. Who runs it has the questions answered:
+`read` waits for that, `read_many` and `aio` do not. The core fetches and decodes; a file that has what its decoder
+leaves out is decoded by rasterio, where there is rasterio.
 """
 
 from __future__ import annotations

@@ -33,8 +33,9 @@ class Samples:
         """An array of bytes, by numpy's array interface."""
 
 def ask(question: str, callback: Callable[[str, Samples | None], object]) -> int:
-    """Asks a question, as JSON. `callback` gets the answer, as JSON, and the samples that it tells of, once, on a thread of the core or on this one; what
-    it raises is printed. It is not called when the interpreter is ending. Gives the question's number."""
+    """Asks a question, as JSON. `callback` gets the answer, as JSON, and the samples that it tells of, once, on a
+    thread of the core or on this one; what it raises is printed. It is not called when the interpreter is ending. Gives
+    the question's number."""
 
 def cancel(question: int) -> bool:
     """Ends a question: True where its callback is never called, False where it was or will be."""

@@ -1,7 +1,7 @@
 """Reading in an event loop of asyncio.
 
-The core fetches without threads, and decodes by a few threads of its own, as many as the process may use cores. Cancelling
-a read ends its requests. Names follow async-geotiff where it has one.
+The core fetches without threads, and decodes by a few threads of its own, as many as the process may use cores.
+Cancelling a read ends its requests. Names follow async-geotiff where it has one.
 
     image = await vsitlm.aio.open("https://…/T31UDQ_…_B03_10m.jp2")
     chips = await asyncio.gather(*(image.read((x, 0, 64, 64)) for x in range(0, 640, 64)))

@@ -106,10 +106,8 @@ pub(super) const INITIAL: Contexts = {
 pub(super) struct Registers {
     /// A, in the upper half.
     a: u32,
-    /// C: Chigh in the upper 16 bits, below it bits to come.
+    /// C: Chigh in the upper 16 bits, below it bits to come, and behind these a one that shows where they end.
     c: u64,
-    /// How many of the bits to come are there.
-    bits: i32,
     /// The byte of the codeword from which C is filled next.
     at: usize,
 }
@@ -117,8 +115,8 @@ pub(super) struct Registers {
 impl Registers {
     /// INITDEC (C.3.5).
     pub(super) fn new(codeword: &Codeword) -> Self {
-        // Chigh begins with a zero. Of seven whole bytes, 15 bits stand in it.
-        Self { a: 0x8000 << 16, c: codeword.word(0) >> 1, bits: 7 * 8 - 15, at: 7 }
+        // Chigh begins with a zero. Seven bytes, and the one behind them.
+        Self { a: 0x8000 << 16, c: (codeword.word(0) & !0xFF | 0x80) >> 1, at: 7 }
     }
 
     /// DECODE of Figure C.15 and what follows it: the decision, 0 or 1, with `state` for its context.
@@ -128,19 +126,20 @@ impl Registers {
         let [after_mps, after_lps] = NEXT[(old & 0x7F) as usize];
         let qe = old & 0xFFFF_0000;
         let wide = u64::from(qe) << 32;
-        let rest = self.a - qe;
+        let rest = self.a.wrapping_sub(qe);
         let lower = self.c < wide;
         // The sub-interval of the LPS is the lower one, unless it is the greater (C.3.2).
         let lps = lower ^ (rest < qe);
-        self.c = select_unpredictable(lower, self.c, self.c.wrapping_sub(wide));
+        let c = select_unpredictable(lower, self.c, self.c.wrapping_sub(wide));
         let a = select_unpredictable(lower, qe, rest);
         let shift = a.leading_zeros();
         let stays = select_unpredictable(shift > 0, after_mps, old);
         *state = select_unpredictable(lps, after_lps, stays);
-        self.a = a << (shift & 31);
-        self.c <<= shift & 31;
-        self.bits -= shift as i32;
-        if self.bits < 0 {
+        self.a = a.wrapping_shl(shift);
+        self.c = c.wrapping_shl(shift);
+        // A decision shifts by 15 bits at most.
+        #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is looked at")]
+        if self.c as u32 == 0 {
             self.fill(codeword);
         }
         (old & 1) ^ u32::from(lps)
@@ -148,12 +147,12 @@ impl Registers {
 
     #[inline(always)]
     fn fill(&mut self, codeword: &Codeword) {
-        // 1 to 15 bits of Chigh are there.
-        let there = (16 + self.bits) as u32 & 63;
-        self.c |= codeword.word(self.at) >> there;
-        let bytes = (64 - there) / 8;
-        self.at = self.at.saturating_add(bytes as usize);
-        self.bits += 8 * bytes as i32;
+        // At or above bit 32, and below Chigh.
+        let end = self.c.trailing_zeros() & 63;
+        let bytes = end / 8;
+        self.c ^= 1 << end;
+        self.c |= codeword.word(self.at) >> (64 - 8 * bytes) << (end + 1 - 8 * bytes) | 1 << (end - 8 * bytes);
+        self.at += bytes as usize;
     }
 }
 

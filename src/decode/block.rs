@@ -298,12 +298,13 @@ impl Workspace {
             let mut left = members;
             let mut ones = 0;
             while left != 0 {
-                let place = left.trailing_zeros();
-                left &= left - 1;
-                let is_again = refined >> place & 1 != 0;
-                let is_near = near >> place & 1 != 0;
+                let bit = left & left.wrapping_neg();
+                left ^= bit;
+                let is_again = refined & bit != 0;
+                let is_near = near & bit != 0;
                 let mut state = select(is_again, again, select(is_near, beside, alone));
-                ones |= u64::from(registers.decode(&mut state, &self.codeword)) << place;
+                let decision = registers.decode(&mut state, &self.codeword);
+                ones |= bit & u64::from(decision).wrapping_neg();
                 again = select(is_again, state, again);
                 beside = select(is_near & !is_again, state, beside);
                 alone = select(is_near | is_again, alone, state);
