@@ -110,7 +110,7 @@ def prepare() -> None:
     """
     global _prepared
     _core.require()
-    if not _prepared and "rasterio" in sys.modules:
+    if not _prepared and sys.modules.get("rasterio") is not None:
         from . import _vsitlm
 
         _vsitlm.register()
@@ -119,11 +119,8 @@ def prepare() -> None:
 
 def elsewhere(options: Mapping[str, object]) -> dict[str, str]:
     """Options as other threads need them: on top of those of the `rasterio.Env` around the caller."""
-    around: Mapping[str, object] = {}
-    if "rasterio" in sys.modules:
-        import rasterio.env
-
-        around = rasterio.env.getenv() if rasterio.env.hasenv() else {}
+    env = sys.modules.get("rasterio.env")
+    around = env.getenv() if env is not None and env.hasenv() else {}
     return {**_core.texts(around), **_core.texts(options)}
 
 
