@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build wheel demo test test-all bench bench-python lint deny msrv fuzz sanitize soak test-docker test-qgis clean
+.PHONY: build wheel demo test test-all bench bench-python bench-decode lint deny msrv fuzz sanitize soak test-docker test-qgis clean
 
 PLUGIN := target/plugin/gdal_vsitlm.so
 PYTHON := target/py/r144/bin/python
@@ -47,6 +47,13 @@ bench-python:
 	$(MAKE) --no-print-directory build
 	scripts/wheel
 	$(PYTHON) scripts/bench_python.py $(if $(REPEAT),--repeat $(REPEAT)) $(if $(WRITE),--write $(WRITE))
+
+# The decoder against OpenJPEG. DATA=/path/to/products measures real files, too.
+bench-decode:
+	scripts/setup bench-decode
+	scripts/wheel
+	$$(ls target/py/r152/bin/python 2>/dev/null || echo $(PYTHON)) scripts/bench_decode.py $(if $(REPEAT),--repeat $(REPEAT)) \
+		$(if $(DATA),--data "$(DATA)") $(if $(WRITE),--write $(WRITE))
 
 lint:
 	scripts/setup lint

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import opj
 import pytest
 import rasterio
 from conftest import PRODUCT, Site, noise, run
@@ -215,8 +216,7 @@ def test_the_server_fails(site: Site, sample: Path, tmp_path: Path) -> None:
 
 
 def test_what_the_core_leaves_out_is_decoded_by_rasterio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Without a PLT nobody knows where a window's packets lie.
-    path = make_jp2(tmp_path / "no_plt.jp2", noise(300, 280), BLOCKXSIZE=128, BLOCKYSIZE=128, PLT="NO")
+    path = opj.compress(tmp_path / "roi.jp2", noise(300, 280), "-t", "128,128", "-ROI", "c=0,U=7")
     window = (100, 120, 50, 40)
     assert np.array_equal(vsitlm.read(path, window), plain(path, window))
     assert np.array_equal(vsitlm.read(path, (-9, 0, 20, 9), boundless=True)[0, :, 9:], plain(path, (0, 0, 11, 9))[0])
@@ -231,8 +231,25 @@ def test_what_the_core_leaves_out_is_decoded_by_rasterio(tmp_path: Path, monkeyp
         with pytest.raises(vsitlm.ReadError, match="out of luck"):
             vsitlm.read(path, window)
     monkeypatch.setitem(sys.modules, "rasterio.env", None)
-    with pytest.raises(vsitlm.UndecodedError, match=r"PLT.*rasterio, which may decode it, is not installed"):
+    with pytest.raises(vsitlm.UndecodedError, match=r"RGN.*rasterio, which may decode it, is not installed"):
         vsitlm.read(path, window)
+
+
+def test_windows_of_files_whose_packets_are_not_known(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_jp2(tmp_path / "no_plt.jp2", noise(300, 280), BLOCKXSIZE=128, BLOCKYSIZE=128, PLT="NO", RESOLUTIONS=3)
+    right = {window: plain(path, window) for window in [(100, 120, 50, 40), (0, 0, 280, 300), (279, 299, 1, 1)]}
+    with rasterio.open(path, OVERVIEW_LEVEL=0) as dataset:
+        half = dataset.read(window=Window(20, 30, 60, 70))
+    monkeypatch.setattr(rasterio, "open", None)
+    for place in (path, site.put(path, "read/no_plt.jp2")):
+        for window, pixels in right.items():
+            assert np.array_equal(vsitlm.read(place, window), pixels)
+        assert np.array_equal(vsitlm.read(place, (20, 30, 60, 70), 2), half)
+        with pytest.raises(vsitlm.WindowError, match="280 x 300"):
+            vsitlm.read(place, (279, 299, 2, 1))
+    before = site.stats()["requests"]
+    vsitlm.read(site.put(path, "read/anew.jp2"), (130, 10, 5, 5))
+    assert site.stats()["requests"] - before <= 4
 
 
 def test_the_core_decodes_without_rasterio(sample: Path, tmp_path: Path) -> None:

@@ -53,17 +53,23 @@ async fn fetch(asked: &Asked) -> Result<(Value, Vec<String>)> {
 
 /// Decodes the file or view.
 async fn read(asked: &Asked) -> Result<((Value, Vec<String>), Samples)> {
-    let Ready { file, view, fetched, warnings } = match fetch_view(asked).await {
-        Err(error) if is_window(asked) => Err(match error.root() {
-            Error::NoOverview { what } => Error::Undecoded { what: what.clone() },
-            _ => error,
-        }),
-        ready => ready,
-    }?;
     let question = asked.question.clone();
-    let threads = file.options().threads;
-    let decode = move || file.samples(view, question.bands.as_deref());
-    let samples = STATE.get().decoders.run_on(threads, decode).await??;
+    let (fetched, warnings, samples) = match (fetch_view(asked).await, question.request.view) {
+        (Ok(Ready { file, view, fetched, warnings }), _) => {
+            let threads = file.options().threads;
+            let decode = move || file.samples(view, question.bands.as_deref());
+            (fetched, warnings, STATE.get().decoders.run_on(threads, decode).await??)
+        }
+        // Where it is not known which packets it needs, it is decoded by its tiles.
+        (Err(error), View::Window(factor, window)) if matches!(error.root(), Error::NoOverview { .. }) => {
+            let (file, warnings) = asked.block_on(question.request.with(View::Whole), open).await?;
+            let fetched = file.fetch_tiles(factor, &window).await?;
+            let threads = file.options().threads;
+            let decode = move || file.samples_of_tiles(factor, &window, question.bands.as_deref());
+            (fetched, warnings, STATE.get().decoders.run_on(threads, decode).await??)
+        }
+        (Err(error), _) => return Err(error),
+    };
     let Fetched { bytes, requests } = fetched;
     let dtype = samples.values.dtype();
     Ok(((json!({"shape": samples.shape, "dtype": dtype, "bytes": bytes, "requests": requests}), warnings), samples))

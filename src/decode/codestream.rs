@@ -12,7 +12,8 @@ use super::threads::spread;
 use super::tile::{PartBytes, Tile, is_last};
 use crate::error::{Error, Result};
 use crate::jp2::{
-    Area, MainHeader, Progress, Quantizations, SOT_LENGTH, Sot, TileCoding, parse_main_header, parse_tile_part_header,
+    Area, MainHeader, Progress, Quantizations, SOT_LENGTH, Sot, TileCoding, overlap, parse_main_header,
+    parse_tile_part_header,
 };
 use crate::process::lock;
 
@@ -75,13 +76,7 @@ impl<'a> Codestream<'a> {
 
     /// The samples of a component of the image at 1/2^k: columns and rows, in coordinates of the component at 1/2^k (B-2).
     pub(crate) fn area(&self, component: u16, k: u8) -> Option<Area> {
-        let siz = &self.main.siz;
-        let of = siz.components.get(usize::from(component))?;
-        let edge = |edge: u32, separation: u8| {
-            let edge = u64::from(edge.div_ceil(separation.max(1).into())).div_ceil(1 << k.min(63));
-            u32::try_from(edge).unwrap_or(u32::MAX)
-        };
-        Some((edge(siz.x0, of.dx)..edge(siz.x1, of.dx), edge(siz.y0, of.dy)..edge(siz.y1, of.dy)))
+        self.main.siz.component_area(component, k)
     }
 
     /// Decodes the samples `window` of some components of the image at 1/2^k, in coordinates of the components at 1/2^k, on
@@ -156,16 +151,9 @@ impl<'a> Codestream<'a> {
         let siz = &self.main.siz;
         let mut tiles = Vec::new();
         for tile in 0..siz.tiles() {
-            let touches = components.iter().any(|component| {
-                let of = &siz.components[usize::from(*component)];
-                let (x, y) = siz.tile_extent(tile);
-                let touches = |range: &std::ops::Range<u32>, separation: u8, window: &std::ops::Range<u32>| {
-                    let edge = |edge: u32| u64::from(edge.div_ceil(separation.max(1).into())).div_ceil(1 << k.min(63));
-                    edge(range.start).max(window.start.into()) < edge(range.end).min(window.end.into())
-                };
-                touches(&x, of.dx, &window.0) && touches(&y, of.dy, &window.1)
-            });
-            if touches {
+            let touches =
+                |component: &u16| siz.tile_area(tile, *component, k).is_some_and(|area| overlap(&area, window));
+            if components.iter().any(touches) {
                 tiles.push(self.tile(tile, window, k, components)?);
             }
         }

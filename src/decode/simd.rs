@@ -90,3 +90,38 @@ impl Passes for V3 {
         unsafe { v3::collect(workspace, coding, out) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::block::Piece;
+    use super::super::contexts::Orientation;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn decoded(coding: &BlockCoding, pieces: &[Piece<'_>], passes: &impl Passes) -> Result<Vec<i32>, String> {
+        let mut out = vec![i32::MIN; coding.width * coding.height];
+        Workspace::new().decode(coding, pieces, &mut out, passes).map(|()| out).map_err(|(_, what)| what)
+    }
+
+    proptest! {
+        /// What is compiled for one machine gives what is compiled for all, whatever the bytes.
+        #[test]
+        fn all_machines_decode_alike(
+            bytes in prop::collection::vec(0u8.., 0..600), more in prop::collection::vec(0u8.., 0..60),
+            size in (1usize..70, 1usize..40), style in 0u8..32, planes in 1u32..12, orientation in 0usize..3,
+            passes in (1u32..10, 1u32..12), reversible: bool,
+        ) {
+            let orientation = [Orientation::Vertical, Orientation::Horizontal, Orientation::Diagonal][orientation];
+            let coding = BlockCoding { width: size.0, height: size.1, orientation, style, planes, reversible };
+            let piece = |passes, continues, bytes| Piece { passes, continues, bytes };
+            let pieces = [piece(passes.0, false, &bytes[..]), piece(passes.1, style % 2 == 0, &more[..])];
+            let plain = decoded(&coding, &pieces, &Plain);
+            let begun = (passes.0 + passes.1 - 1).div_ceil(3) + 1;
+            prop_assert_eq!(plain.is_ok(), begun <= planes, "{:?}", plain);
+            #[cfg(target_arch = "x86_64")]
+            if let Some(v3) = V3::new() {
+                prop_assert_eq!(decoded(&coding, &pieces, &v3), plain);
+            }
+        }
+    }
+}

@@ -8,7 +8,7 @@ use super::block::{BlockCoding, Piece};
 use super::contexts::Orientation;
 use super::wavelet::{self, Filter, HIGH, Irreversible, LOW, Plane, Reversible, halves};
 use crate::error::{Error, Result};
-use crate::jp2::{Area, Packet, PacketReader, Packets, Quantization, Resolution, Siz, TileCoding, areas};
+use crate::jp2::{Area, Packet, PacketReader, Packets, Quantization, Resolution, Siz, TileCoding, areas, overlap};
 use crate::process::lock;
 
 /// A code-block that is decoded.
@@ -81,11 +81,6 @@ pub(super) struct Tile<'a> {
 
 /// The bytes of the packets of one tile-part, and where they stand in the file.
 pub(super) type PartBytes<'a> = (u64, &'a [u8]);
-
-fn overlap(one: &Area, other: &Area) -> bool {
-    let along = |one: &Range<u32>, other: &Range<u32>| one.start.max(other.start) < one.end.min(other.end);
-    along(&one.0, &other.0) && along(&one.1, &other.1)
-}
 
 impl<'a> Tile<'a> {
     /// Reads the packets of a tile for what `windows` need of it: those of the components in question, each with its samples

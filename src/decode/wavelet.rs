@@ -171,3 +171,86 @@ fn across<F: Filter>(step: usize, samples: &mut [F::Sample], width: usize, row: 
     let first_below = below.get(..width).unwrap_or(last_above);
     F::step(step, own, if row == 0 { first_below } else { last_above }, first_below);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// F.3.6 to F.3.8 sample by sample, on a signal that is interleaved and mirrored at its ends.
+    fn naive(signal: &mut [i64], start: i64) {
+        let length = signal.len() as i64;
+        if length == 1 {
+            if start % 2 == 1 {
+                signal[0] /= 2;
+            }
+            return;
+        }
+        let mirrored = |at: i64| if at < 0 { -at } else { at.min(2 * (length - 1) - at) } as usize;
+        for odd in [0, 1] {
+            for at in (0..length).filter(|at| (at + start) % 2 == odd) {
+                let sum = signal[mirrored(at - 1)] + signal[mirrored(at + 1)];
+                signal[at as usize] += if odd == 0 { -((sum + 2) >> 2) } else { sum >> 1 };
+            }
+        }
+    }
+
+    /// The same in two dimensions: along the rows, then along the columns (F.3.2).
+    fn naive_2d(samples: &mut [Vec<i64>], (x, y): (u32, u32)) {
+        samples.iter_mut().for_each(|row| naive(row, x.into()));
+        for column in 0..samples[0].len() {
+            let mut signal: Vec<i64> = samples.iter().map(|row| row[column]).collect();
+            naive(&mut signal, y.into());
+            samples.iter_mut().zip(signal).for_each(|(row, value)| row[column] = value);
+        }
+    }
+
+    fn synthesized<F: Filter>(area: &Area, sample: impl Fn(u32, u32) -> F::Sample) -> Plane<F::Sample> {
+        let (low, high) = halves(&area.0);
+        synthesize::<F>(area, |is_high, row, lows, highs| {
+            let y = 2 * row + u32::from(is_high);
+            lows.iter_mut().zip(low.clone()).for_each(|(to, x)| *to = sample(2 * x, y));
+            highs.iter_mut().zip(high.clone()).for_each(|(to, x)| *to = sample(2 * x + 1, y));
+        })
+    }
+
+    fn coefficient(x: u32, y: u32) -> i32 {
+        ((x.wrapping_mul(2_654_435_761) ^ y.wrapping_mul(2_246_822_519)) >> 20) as i32 - 2048
+    }
+
+    proptest! {
+        #[test]
+        fn the_reversible_transform_is_that_of_the_standard(
+            x in 0u32..9, y in 0u32..9, width in 1u32..20, height in 1u32..20,
+        ) {
+            let area = (x..x + width, y..y + height);
+            let plane = synthesized::<Reversible>(&area, coefficient);
+            let mut right: Vec<Vec<i64>> =
+                area.1.clone().map(|y| area.0.clone().map(|x| coefficient(x, y).into()).collect()).collect();
+            naive_2d(&mut right, (x, y));
+            let right: Vec<i32> = right.concat().into_iter().map(|value| value as i32).collect();
+            prop_assert_eq!(plane.samples, right);
+        }
+
+        /// Within the filter's reach of its ends a window may be wrong, and nowhere else.
+        #[test]
+        fn windows_are_parts_of_the_whole(
+            x in 0u32..5, y in 0u32..5, width in 30u32..40, height in 30u32..40, at in (4u32..12, 4u32..12),
+        ) {
+            let whole = (x..x + width, y..y + height);
+            let part = (x + at.0..x + at.0 + 17, y + at.1..y + at.1 + 15);
+            let inner = |reach: u32| (part.0.start + reach..part.0.end - reach, part.1.start + reach..part.1.end - reach);
+            let (all, of_part) = (synthesized::<Reversible>(&whole, coefficient), synthesized::<Reversible>(&part, coefficient));
+            let (columns, rows) = inner(2);
+            for row in rows {
+                prop_assert_eq!(all.row(row, &columns), of_part.row(row, &columns));
+            }
+            let float = |x: u32, y: u32| coefficient(x, y) as f32;
+            let (all, of_part) = (synthesized::<Irreversible>(&whole, float), synthesized::<Irreversible>(&part, float));
+            let (columns, rows) = inner(4);
+            for row in rows {
+                prop_assert_eq!(all.row(row, &columns), of_part.row(row, &columns));
+            }
+        }
+    }
+}

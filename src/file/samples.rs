@@ -1,11 +1,18 @@
 //! The samples of a file or of a view of it, decoded by this program.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::known::Known;
+use super::window::exponent;
 use super::{Ahead, Lease};
 use crate::decode::{Codestream, Sample, Target};
 use crate::error::{Error, Result, ResultExt};
-use crate::jp2::Area;
+use crate::jp2::{Area, overlap};
 use crate::layout::data_type;
 use crate::path::{View, Window};
+use crate::source::{Fetched, SourceRange, fetch_units, fetch_units_async};
 
 /// Samples as they were decoded: component by component, row by row.
 pub(crate) struct Samples {
@@ -65,6 +72,94 @@ impl Lease {
     }
 }
 
+impl Lease {
+    /// Brings into the cache the tile-parts that `window` of the image at 1/factor touches, under the same terms as
+    /// [`Lease::fetch_all`]: where it is not known which of their packets it needs.
+    ///
+    /// # Errors
+    /// As [`Lease::samples_of_tiles`].
+    pub(crate) async fn fetch_tiles(self: &Arc<Self>, factor: u32, window: &Window) -> Result<Fetched> {
+        let numbers = self.touched(factor, window).in_file(&self.name)?;
+        if self.source.is_cheap() {
+            return Ok(Fetched { bytes: 0, requests: 0 });
+        }
+        let ranges: Vec<SourceRange> = numbers.iter().map(|number| self.unit_range(*number)).collect();
+        let file = self.clone();
+        let check = move |index: usize, bytes: &Bytes| {
+            file.confirm()?;
+            numbers.get(index).map_or(Ok(()), |number| file.check_sot(*number, bytes))
+        };
+        let fetched = fetch_units_async(&self.source, &ranges, &self.access.options, check).await;
+        fetched.inspect_err(|error| self.doubt_row(error)).in_file(&self.name)
+    }
+
+    /// The samples of `window` of the image at 1/factor, of this whole file, by the tile-parts that it touches.
+    ///
+    /// # Errors
+    /// As [`Lease::samples`].
+    pub(crate) fn samples_of_tiles(&self, factor: u32, window: &Window, bands: Option<&[u16]>) -> Result<Samples> {
+        let decode = || {
+            let known = self.structure()?;
+            let k = exponent(factor, known.structure.main())?;
+            let bytes = self.tiles(known, &self.touched(factor, window)?)?;
+            decode(&bytes, (bands, Types::OfGdal), k, self.options().threads, |codestream| {
+                Some(placed(window, &codestream.area(0, k)?))
+            })
+        };
+        decode().inspect_err(|error| self.doubt_row(error)).in_file(&self.name)
+    }
+
+    fn structure(&self) -> Result<&Known> {
+        let unknown = || Error::Undecoded { what: "it is served as it is, its structure unknown".into() };
+        self.known.as_ref().ok_or_else(unknown)
+    }
+
+    /// The numbers of the tile-parts that a window touches.
+    fn touched(&self, factor: u32, window: &Window) -> Result<Vec<usize>> {
+        let known = self.structure()?;
+        let siz = &known.structure.main().siz;
+        let k = exponent(factor, known.structure.main())?;
+        let image = siz.component_area(0, k).unwrap_or_default();
+        window.check((image.0.end - image.0.start, image.1.end - image.1.start))?;
+        let window = placed(window, &image);
+        let touches = |tile: u16| siz.tile_area(tile.into(), 0, k).is_some_and(|area| overlap(&area, &window));
+        let parts = known.structure.tile_parts.parts().iter().enumerate();
+        Ok(parts.filter(|(_, part)| touches(part.tile)).map(|(number, _)| number).collect())
+    }
+
+    /// A file of these tile-parts alone: decoding needs no others.
+    fn tiles(&self, known: &Known, numbers: &[usize]) -> Result<Vec<u8>> {
+        let end = usize::try_from(known.structure.main().end).unwrap_or(usize::MAX);
+        let mut bytes = known.structure.header.bytes.get(..end).unwrap_or_default().to_vec();
+        let ranges: Vec<SourceRange> = numbers.iter().map(|number| self.unit_range(*number)).collect();
+        if self.source.is_cheap() {
+            for range in ranges {
+                let start = bytes.len();
+                let length = usize::try_from(range.end.0 - range.start.0).unwrap_or(usize::MAX);
+                bytes.resize(start.saturating_add(length), 0);
+                self.source.read_into(range.start, bytes.get_mut(start..).unwrap_or_default())?;
+            }
+            return Ok(bytes);
+        }
+        let fetched = fetch_units(&self.source, &ranges, &self.access.options)?;
+        self.confirm()?;
+        for (number, part) in numbers.iter().zip(&fetched) {
+            self.check_sot(*number, part)?;
+            bytes.extend_from_slice(part);
+        }
+        Ok(bytes)
+    }
+}
+
+/// A window in coordinates of the image that it is of.
+fn placed(window: &Window, image: &Area) -> Area {
+    let span = |origin: u32, start: u32, length: u32| {
+        let start = origin.saturating_add(start);
+        start..start.saturating_add(length)
+    };
+    (span(image.0.start, window.x, window.width), span(image.1.start, window.y, window.height))
+}
+
 fn zeros<T: Default + Clone>(count: usize) -> Result<Vec<T>> {
     let mut values = Vec::new();
     values.try_reserve_exact(count).map_err(|_| Error::read(format!("no memory for {count} samples")))?;
@@ -85,13 +180,8 @@ pub(crate) fn decode_bytes(
     threads: usize,
 ) -> Result<Samples> {
     decode(bytes, (bands, Types::Own), k, threads, |codestream| {
-        let (x, y) = codestream.area(0, k)?;
-        let Some(window) = window else { return Some((x, y)) };
-        let span = |origin: u32, start: u32, length: u32| {
-            let start = origin.saturating_add(start);
-            start..start.saturating_add(length)
-        };
-        Some((span(x.start, window.x, window.width), span(y.start, window.y, window.height)))
+        let image = codestream.area(0, k)?;
+        Some(window.map_or(image.clone(), |window| placed(window, &image)))
     })
 }
 

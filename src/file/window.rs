@@ -171,7 +171,7 @@ fn recorded(known: &Known, main: &MainHeader) -> Vec<(u16, TilePackets)> {
 }
 
 /// k of a factor 2^k that the image has.
-fn exponent(factor: u32, main: &MainHeader) -> Result<u8> {
+pub(super) fn exponent(factor: u32, main: &MainHeader) -> Result<u8> {
     let levels = main.coding.default.levels;
     let k = factor.checked_ilog2().filter(|_| factor.is_power_of_two()).and_then(|k| u8::try_from(k).ok());
     k.filter(|k| *k <= levels).ok_or_else(|| no_factor(levels))

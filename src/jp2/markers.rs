@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::Progress;
+use super::area::Area;
 use super::boxes::{LBox, SIGNATURE, parse_box_header};
 use super::codes::{COM, POC, PPM, PPT, RGN, SIZ, SOC, SOT, TLM};
 use super::coding::{CodingSegments, TileCoding};
@@ -88,6 +89,30 @@ impl Siz {
             span(tile % across, self.tile_x0, self.tile_width, self.x0, self.x1),
             span(tile / across, self.tile_y0, self.tile_height, self.y0, self.y1),
         )
+    }
+
+    /// The samples of a component at 1/2^k, columns and rows (B-1, B-14); `None` where there is no such component.
+    pub(crate) fn component_area(&self, component: u16, k: u8) -> Option<Area> {
+        self.area_of(&(self.x0..self.x1), &(self.y0..self.y1), component, k)
+    }
+
+    /// The samples that a tile has of a component at 1/2^k (B-12, B-14).
+    pub(crate) fn tile_area(&self, tile: u32, component: u16, k: u8) -> Option<Area> {
+        let (x, y) = self.tile_extent(tile);
+        self.area_of(&x, &y, component, k)
+    }
+
+    /// The samples of a component at 1/2^k within a part of the reference grid.
+    fn area_of(&self, x: &Range<u32>, y: &Range<u32>, component: u16, k: u8) -> Option<Area> {
+        let of = self.components.get(usize::from(component))?;
+        let span = |range: &Range<u32>, separation: u8| {
+            let edge = |edge: u32| {
+                let halved = u64::from(edge.div_ceil(separation.max(1).into())).div_ceil(1 << k.min(63));
+                u32::try_from(halved).unwrap_or(u32::MAX)
+            };
+            edge(range.start)..edge(range.end)
+        };
+        Some((span(x, of.dx), span(y, of.dy)))
     }
 
     fn parse(body: &[u8], offset: u64) -> Result<Self> {

@@ -6,6 +6,7 @@
 #![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation)]
 #![cfg_attr(any(test, fuzzing), allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation))]
 
+mod area;
 mod bits;
 mod boxes;
 mod cells;
@@ -28,6 +29,7 @@ mod support;
 mod table;
 mod tag_tree;
 
+pub(crate) use area::{Area, overlap};
 pub(crate) use boxes::{LBox, WholeBox, box_of, build_box, build_jp2c_header, walk_boxes};
 pub(crate) use codes::PROGRESSIONS;
 pub(crate) use coding::TileCoding;
@@ -35,7 +37,7 @@ pub(crate) use markers::{Component, LONGEST_HEADER, MainHeader, SOD_LENGTH, SOT_
 pub(crate) use packet_headers::{PacketReader, packet_lengths};
 pub(crate) use packets::{TilePartHead, TilePartHeader, empty_packet, parse_tile_part_header};
 pub(crate) use pointers::{build_tlm, parse_tlm_segments};
-pub(crate) use precincts::{Area, Resolution};
+pub(crate) use precincts::Resolution;
 pub(crate) use progression::{Packet, Packets};
 pub(crate) use quantization::{Quantization, Quantizations};
 pub(crate) use reduce::{ReducedGrid, build_reduced_header, no_factor, reduce_tile_segments};

@@ -5,11 +5,9 @@
 
 use std::ops::Range;
 
+use super::area::Area;
 use super::coding::TileCoding;
 use super::markers::Siz;
-
-/// A rectangle of samples of a component, or of one of its resolutions: columns and rows.
-pub(crate) type Area = (Range<u32>, Range<u32>);
 
 /// One axis of one resolution of a tile-component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

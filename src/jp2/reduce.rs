@@ -10,11 +10,11 @@
 
 use std::ops::Range;
 
+use super::area::Area;
 use super::codes::{COC, COD, COM, CRG, PLM, PLT, QCC, QCD, SIZ, TLM};
 use super::coding::TileCoding;
 use super::cursor::{Cursor, Short};
 use super::markers::{Component, MainHeader, Siz, hindrance, segment_body};
-use super::precincts::Area;
 use crate::error::{Error, Result};
 
 /// The grid of the image at 1/2^k.

@@ -8,9 +8,10 @@
 
 use std::ops::Range;
 
+use super::area::Area;
 use super::coding::{ComponentCoding, TileCoding};
 use super::markers::Siz;
-use super::precincts::{Area, Resolution};
+use super::precincts::Resolution;
 use super::progression::Packet;
 
 /// How far the sub-band samples reach that a sample is made of, in interleaved samples (Table F.2 and F.3): by the
