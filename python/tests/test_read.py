@@ -235,7 +235,9 @@ def test_what_the_core_leaves_out_is_decoded_by_rasterio(tmp_path: Path, monkeyp
         vsitlm.read(path, window)
 
 
-def test_windows_of_files_whose_packets_are_not_known(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_windows_of_files_whose_packets_are_not_known(
+    tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = make_jp2(tmp_path / "no_plt.jp2", noise(300, 280), BLOCKXSIZE=128, BLOCKYSIZE=128, PLT="NO", RESOLUTIONS=3)
     right = {window: plain(path, window) for window in [(100, 120, 50, 40), (0, 0, 280, 300), (279, 299, 1, 1)]}
     with rasterio.open(path, OVERVIEW_LEVEL=0) as dataset:
