@@ -111,9 +111,11 @@ impl<'a> Tile<'a> {
         let mut of_blocks = Vec::new();
         let mut packets = Packets::new(siz, coding, number);
         let mut reader = PacketReader::new(siz, coding, number);
+        // What comes after the last packet of the resolutions in question is not looked at.
+        let mut left = tile.packets(siz, coding);
         for (base, bytes) in parts {
             let mut rest = *bytes;
-            while !rest.is_empty() {
+            while !rest.is_empty() && left > 0 {
                 let offset = base + (bytes.len() - rest.len()) as u64;
                 let Some(packet) = packets.next() else {
                     // Padding: decoders read no further.
@@ -125,15 +127,35 @@ impl<'a> Tile<'a> {
                     return Err(Error::malformed(offset, "B.9", what));
                 };
                 tile.take(siz, coding, packet, &reader, bytes, &mut of_blocks, offset)?;
+                left -= u64::from(tile.has(&packet));
                 rest = behind;
             }
         }
-        if packets.next().is_some() {
+        if left > 0 {
             let end = parts.last().map_or(at, |(base, bytes)| base + bytes.len() as u64);
             return Err(Error::malformed(end, "B.12.1", format!("tile {number} ends before its last packet")));
         }
         tile.sort(of_blocks);
         Ok(tile)
+    }
+
+    /// How many packets there are of the components and resolutions in question.
+    fn packets(&self, siz: &Siz, coding: &TileCoding) -> u64 {
+        let of_component = |component: &Component| {
+            let precincts = |resolution: u8| {
+                Resolution::new(siz, coding, self.number, component.index, resolution)
+                    .map_or(0, |grid| grid.precincts())
+            };
+            (0..).take(component.resolutions.len()).map(precincts).fold(0, u64::saturating_add)
+        };
+        let precincts = self.components.iter().map(of_component).fold(0, u64::saturating_add);
+        precincts.saturating_mul(coding.layers.into())
+    }
+
+    /// Whether a packet is one of these.
+    fn has(&self, packet: &Packet) -> bool {
+        let component = self.components.iter().find(|component| component.index == packet.component);
+        component.is_some_and(|component| usize::from(packet.resolution) < component.resolutions.len())
     }
 
     /// Takes from a packet what the window needs.

@@ -130,7 +130,7 @@ impl Resolution {
     }
 
     /// The number of precincts (B.6); 0 where there are no samples.
-    pub(super) fn precincts(&self) -> u64 {
+    pub(crate) fn precincts(&self) -> u64 {
         self.x.precincts().saturating_mul(self.y.precincts())
     }
 
