@@ -289,8 +289,7 @@ impl Workspace {
         let bits = &mut self.planes[plane * words..][..words];
         let causal = coding.style & CAUSAL != 0;
         let mut registers = self.registers;
-        let [mut alone, mut beside, mut again] =
-            [self.contexts[REFINEMENT], self.contexts[REFINEMENT + 1], self.contexts[REFINEMENT + 2]];
+        let mut states = [self.contexts[REFINEMENT], self.contexts[REFINEMENT + 1], self.contexts[REFINEMENT + 2], 0];
         for (at, _) in measures.each() {
             let (near, significant) = around(&self.significant, at, measures.word_stride, causal);
             let members = significant & !self.visited[at % WORDS];
@@ -302,19 +301,14 @@ impl Workspace {
                 left ^= bit;
                 let is_again = refined & bit != 0;
                 let is_near = near & bit != 0;
-                let mut state = select(is_again, again, select(is_near, beside, alone));
-                let decision = registers.decode(&mut state, &self.codeword);
+                let which = if is_again { 2 } else { usize::from(is_near) };
+                let decision = registers.decode(&mut states[which & 3], &self.codeword);
                 ones |= bit & u64::from(decision).wrapping_neg();
-                again = select(is_again, state, again);
-                beside = select(is_near & !is_again, state, beside);
-                alone = select(is_near | is_again, alone, state);
             }
             self.refined[at % WORDS] = refined | members;
             bits[at] |= ones;
         }
-        self.contexts[REFINEMENT] = alone;
-        self.contexts[REFINEMENT + 1] = beside;
-        self.contexts[REFINEMENT + 2] = again;
+        self.contexts[REFINEMENT..REFINEMENT + 3].copy_from_slice(&states[..3]);
         self.registers = registers;
     }
 
@@ -359,11 +353,6 @@ impl Workspace {
         }
         self.registers = pass.registers;
     }
-}
-
-#[inline(always)]
-fn select(which: bool, one: u32, other: u32) -> u32 {
-    std::hint::select_unpredictable(which, one, other)
 }
 
 /// The passes in the order in which a bit-plane has them (D.3).
