@@ -13,8 +13,6 @@ import vsitlm
 
 LEVELS = 3
 TILES = ["-t", "64,64", "-n", str(LEVELS + 1)]
-PRECINCTS = ["-c", "[32,32],[16,16]"]
-LAYERS = {1: [], 3: ["-r", "20,5,1"]}
 
 
 def pixels(bands: int = 1, depth: int = 8, signed: bool = False, height: int = 100, width: int = 150) -> np.ndarray:
@@ -35,21 +33,10 @@ def pixels(bands: int = 1, depth: int = 8, signed: bool = False, height: int = 1
 
 ONE, THREE, DEEP = pixels(), pixels(3), pixels(depth=16)
 
-REVERSIBLE = {
-    f"{order}, {layers} layers, {kind}": (made, [*TILES, "-p", order, *LAYERS[layers], *arguments])
-    for order in ("LRCP", "RLCP", "RPCL", "PCRL", "CPRL")
-    for layers in LAYERS
-    for kind, made, arguments in (
-        ("plain", DEEP, []),
-        ("precincts", THREE, PRECINCTS),
-        ("offsets", ONE, ["-d", "40,24", "-T", "8,16", *PRECINCTS]),
-        ("tile-parts by resolution", THREE, ["-TP", "R"]),
-        ("tile-parts by layer", THREE, ["-TP", "L", *PRECINCTS]),
-    )
-} | {
+REVERSIBLE = opj.structures(TILES, DEEP, ONE, THREE) | {
     "SOP and EPH": (ONE, [*TILES, "-SOP", "-EPH"]),
     "offsets that are odd": (ONE, [*TILES, "-d", "37,21", "-T", "5,3"]),
-    "one tile": (DEEP, [*TILES[2:], "-p", "RPCL", *PRECINCTS]),
+    "one tile": (DEEP, [*TILES[2:], "-p", "RPCL", *opj.PRECINCTS]),
     "one tile at an odd offset": (ONE, [*TILES[2:], "-d", "37,21"]),
     "two by two tiles of an uneven size": (ONE, ["-t", "101,77", *TILES[2:]]),
     "a colour transform": (THREE, [*TILES, "-mct", "1"]),
@@ -64,14 +51,14 @@ REVERSIBLE = {
     },
     # Table A.19: bypass 1, reset 2, termination 4, vertically causal 8, predictable termination 16, symbols 32.
     **{f"style {style}": (DEEP, [*TILES, "-M", str(style)]) for style in range(64)},
-    **{f"style {style}, 3 layers": (DEEP, [*TILES, *LAYERS[3], "-M", str(style)]) for style in (1, 4, 5, 13, 63)},
+    **{f"style {style}, 3 layers": (DEEP, [*TILES, *opj.LAYERS[3], "-M", str(style)]) for style in (1, 4, 5, 13, 63)},
 }
 
 IRREVERSIBLE = {
     "plain": (ONE, [*TILES, "-I"]),
     "of 16 bits": (DEEP, [*TILES, "-I"]),
     "at a rate": (DEEP, [*TILES, "-I", "-r", "10"]),
-    "layers": (THREE, [*TILES, "-I", *LAYERS[3], *PRECINCTS]),
+    "layers": (THREE, [*TILES, "-I", *opj.LAYERS[3], *opj.PRECINCTS]),
     "a colour transform": (THREE, [*TILES, "-I", "-mct", "1", "-r", "4"]),
     "one tile at an odd offset": (ONE, [*TILES[2:], "-I", "-d", "37,21"]),
     "signed": (pixels(depth=16, signed=True), [*TILES, "-I"]),

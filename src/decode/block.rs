@@ -10,9 +10,9 @@
 use super::arithmetic::{Contexts, INITIAL, REFINEMENT, RUN_LENGTH, Registers, UNIFORM};
 use super::codeword::Codeword;
 use super::contexts::{CROSS, Orientation, SIGN};
+use crate::jp2::BYPASS;
 
-/// The code-block styles of Table A.19.
-const BYPASS: u8 = 0x01;
+/// Code-block styles of Table A.19, beside the one that decides how packets divide.
 const RESET: u8 = 0x02;
 const CAUSAL: u8 = 0x08;
 const SYMBOLS: u8 = 0x20;

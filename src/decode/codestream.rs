@@ -6,19 +6,16 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::block::{Passes, Workspace};
-use super::colour::{Range, Rows, Sample, write, write_transformed};
+use super::colour::{Range, Sample, write, write_transformed};
 use super::simd;
 use super::threads::spread;
 use super::tile::{PartBytes, Tile, is_last};
 use crate::error::{Error, Result};
 use crate::jp2::{
-    Area, MainHeader, Progress, Quantizations, SOT_LENGTH, Sot, TileCoding, overlap, parse_main_header,
-    parse_tile_part_header,
+    Area, EOC, KNOWN_STYLES, MainHeader, Progress, Quantizations, SOT_LENGTH, Sot, TileCoding, no_factor, overlap,
+    parse_main_header, parse_tile_part_header,
 };
 use crate::process::lock;
-
-/// The code-block styles of Table A.19; those above are of later parts.
-const STYLES: u8 = 0x3F;
 
 /// The most bits of a sample.
 const MOST_BITS: u8 = 31;
@@ -96,13 +93,12 @@ impl<'a> Codestream<'a> {
         let ranges = self.check(window, k, components)?;
         let tiles = self.tiles(window, k, components)?;
         let output = Mutex::new(target);
-        let counts: Vec<usize> = tiles.iter().map(|tile| tile.blocks.len() + tile.components.len()).collect();
-        let mut ends = counts;
         let mut sum = 0;
-        ends.iter_mut().for_each(|count| {
-            sum += *count;
-            *count = sum;
-        });
+        let end = |tile: &Tile<'_>| {
+            sum += tile.blocks.len() + tile.components.len();
+            sum
+        };
+        let ends: Vec<usize> = tiles.iter().map(end).collect();
         let work = Work { tiles: &tiles, ends: &ends, next: AtomicUsize::new(0), failed: AtomicBool::new(false) };
         let outcome = Mutex::new(Ok(()));
         let finish = |tile: &Tile<'_>| finish(tile, window, components, &ranges, &mut lock(&output));
@@ -178,7 +174,7 @@ impl<'a> Codestream<'a> {
             }
             let packets = header.packets as usize;
             if parts.is_empty() {
-                coding = Cow::Owned(header.coding?.into_owned());
+                coding = header.coding?;
                 let segments = bytes.get(SOT_LENGTH as usize..packets.saturating_sub(2)).unwrap_or_default();
                 quantizations.to_mut().take(segments, offset + SOT_LENGTH, siz.components.len())?;
             }
@@ -203,16 +199,15 @@ impl<'a> Codestream<'a> {
         needed.dedup();
         for component in &needed {
             let coded = coding.component(*component);
-            if coded.style & !STYLES != 0 {
+            if coded.style & !KNOWN_STYLES != 0 {
                 return undecoded(format!("code-blocks of style {:#04x}", coded.style));
             }
             if coded.levels < k {
-                return Err(crate::jp2::no_factor(coded.levels));
+                return Err(no_factor(coded.levels));
             }
         }
         let windows: Vec<(u16, Area)> = needed.into_iter().map(|component| (component, window.clone())).collect();
-        let quantization = |component: u16| quantizations.component(component).cloned();
-        Tile::new(siz, &coding, &quantization, tile, &parts, &windows, k)
+        Tile::new(siz, &coding, &quantizations, tile, &parts, &windows, k)
     }
 }
 
@@ -228,7 +223,7 @@ fn tile_parts(bytes: &[u8], main: &MainHeader) -> Result<Parts> {
         }
         let sot = Sot::parse(rest, at as u64)?;
         // Psot = 0: up to the EOC marker (A.4.2).
-        let eoc = if rest.ends_with(&crate::jp2::EOC) { 2 } else { 0 };
+        let eoc = if rest.ends_with(&EOC) { 2 } else { 0 };
         let length = if sot.length == 0 { rest.len() - eoc } else { sot.length as usize };
         if length < SOT_LENGTH as usize + 2 {
             return Err(Error::malformed(at as u64, "A.4.2", format!("a tile-part of {length} bytes")));
@@ -269,7 +264,7 @@ impl Work<'_, '_> {
                 return Ok(());
             }
             let of_tile = unit - number.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
-            let component = match tile.blocks.get(of_tile) {
+            let number = match tile.blocks.get(of_tile) {
                 Some(block) => {
                     let mut coefficients = vec![0; block.coding.width * block.coding.height].into_boxed_slice();
                     if let Err(why) = workspace.decode(&block.coding, tile.pieces(block), &mut coefficients, passes) {
@@ -281,9 +276,9 @@ impl Work<'_, '_> {
                 }
                 None => of_tile - tile.blocks.len(),
             };
-            let Some(component) = tile.components.get(component) else { continue };
+            let Some(component) = tile.components.get(number) else { continue };
             if is_last(&component.left) {
-                let samples = tile.transform(component);
+                let samples = tile.transform(number, component);
                 *lock(&component.samples) = Some(samples);
                 if is_last(&tile.left) {
                     finish(tile);
@@ -313,8 +308,8 @@ fn finish<T: Sample>(tile: &Tile<'_>, window: &Area, components: &[u16], ranges:
             let Some(out) = target.samples.get_mut(start..start + columns.len()) else { continue };
             match together.as_deref() {
                 Some([y, u, v]) => {
-                    let rows = Rows { rows: [y.row(row, columns), u.row(row, columns), v.row(row, columns)] };
-                    write_transformed(&rows, usize::from(*index), *range, out);
+                    let rows = [y, u, v].map(|samples| samples.row(row, columns));
+                    write_transformed(rows, usize::from(*index), *range, out);
                 }
                 _ => write(samples.row(row, columns), *range, out),
             }

@@ -67,12 +67,6 @@ impl Range {
     }
 }
 
-/// Three rows of the components 0, 1 and 2, of which one is asked for: by the transformation of Annex G.
-pub(super) struct Rows<'a> {
-    /// The rows of the components in question: one, or three that were transformed together.
-    pub(super) rows: [Row<'a>; 3],
-}
-
 /// A row of a component's samples.
 #[derive(Clone, Copy)]
 pub(super) enum Row<'a> {
@@ -98,9 +92,9 @@ pub(super) fn write<T: Sample>(row: Row<'_>, range: Range, out: &mut [T]) {
     }
 }
 
-/// Writes a row of component `number` (0 to 2) of three that were transformed together (G.2, G.3).
-pub(super) fn write_transformed<T: Sample>(rows: &Rows<'_>, number: usize, range: Range, out: &mut [T]) {
-    match rows.rows {
+/// Writes a row of component `number` (0 to 2) by the rows of the three that were transformed together (G.2, G.3).
+pub(super) fn write_transformed<T: Sample>(rows: [Row<'_>; 3], number: usize, range: Range, out: &mut [T]) {
+    match rows {
         [Row::Whole(y), Row::Whole(u), Row::Whole(v)] => {
             for (((out, y), u), v) in out.iter_mut().zip(y).zip(u).zip(v) {
                 let green = y.wrapping_sub(u.wrapping_add(*v) >> 2);

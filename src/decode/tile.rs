@@ -8,7 +8,9 @@ use super::block::{BlockCoding, Piece};
 use super::contexts::Orientation;
 use super::wavelet::{self, Filter, HIGH, Irreversible, LOW, Plane, Reversible, halves};
 use crate::error::{Error, Result};
-use crate::jp2::{Area, Packet, PacketReader, Packets, Quantization, Resolution, Siz, TileCoding, areas, overlap};
+use crate::jp2::{
+    Area, Packet, PacketReader, Packets, Quantization, Quantizations, Resolution, Siz, TileCoding, areas, overlap,
+};
 use crate::process::lock;
 
 /// A code-block that is decoded.
@@ -91,7 +93,7 @@ impl<'a> Tile<'a> {
     pub(super) fn new(
         siz: &Siz,
         coding: &TileCoding,
-        quantization: &dyn Fn(u16) -> Option<Quantization>,
+        quantizations: &Quantizations,
         number: u32,
         parts: &[PartBytes<'a>],
         windows: &[(u16, Area)],
@@ -100,9 +102,10 @@ impl<'a> Tile<'a> {
         let at = parts.first().map_or(0, |part| part.0);
         let mut components = Vec::with_capacity(windows.len());
         for (index, window) in windows {
-            let quantization = quantization(*index)
+            let quantization = quantizations
+                .component(*index)
                 .ok_or_else(|| Error::malformed(at, "A.6.4", "no QCD marker segment in the main header"))?;
-            components.push(component(siz, coding, &quantization, (number, *index), window, k, at)?);
+            components.push(component(siz, coding, quantization, (number, *index), window, k, at)?);
         }
         let left = AtomicUsize::new(components.len());
         let multiple_component_transform = coding.multiple_component_transform;
@@ -255,14 +258,13 @@ impl<'a> Tile<'a> {
         at_block(self.number, index, block.resolution, &block.area, 0, why)
     }
 
-    /// Makes the samples of a component, all of whose code-blocks are decoded.
-    pub(super) fn transform(&self, component: &Component) -> Samples {
+    /// Makes the samples of component `number` of the tile's, all of whose code-blocks are decoded.
+    pub(super) fn transform(&self, number: usize, component: &Component) -> Samples {
         // What was decoded is given back as soon as it was used.
-        let number = self.components.iter().position(|found| std::ptr::eq(found, component));
         let decoded: Vec<Option<Box<[i32]>>> = self
             .blocks
             .iter()
-            .map(|block| if Some(block.component) == number { lock(&block.coefficients).take() } else { None })
+            .map(|block| if block.component == number { lock(&block.coefficients).take() } else { None })
             .collect();
         let source = Source { blocks: &self.blocks, decoded: &decoded };
         if component.reversible {

@@ -60,19 +60,14 @@ impl Lease {
         let decoded = decode(&bytes, (bands, Types::OfGdal), 0, self.options().threads, |codestream| match view {
             // All coordinates are those of the image: the view lacks tiles at its edges.
             View::Packets(factor, window) => {
-                let header = self.header.as_deref().map_or(codestream.main(), |header| &header.main);
-                let edge = |edge: u32| edge.div_ceil(factor.max(1));
-                let span = |start: u32, length: u32| start..start.saturating_add(length);
-                let (x, y) = (edge(header.siz.x0) + window.x, edge(header.siz.y0) + window.y);
-                Some((span(x, window.width), span(y, window.height)))
+                let main = self.header.as_deref().map_or(codestream.main(), |header| &header.main);
+                Some(placed(&window, &main.siz.component_area(0, exponent(factor, main).ok()?)?))
             }
             _ => codestream.area(0, 0),
         });
         decoded.in_file(&self.name)
     }
-}
 
-impl Lease {
     /// Brings into the cache the tile-parts that `window` of the image at 1/factor touches, under the same terms as
     /// [`Lease::fetch_all`]: where it is not known which of their packets it needs.
     ///

@@ -11,11 +11,11 @@ use super::cursor::{Cursor, Short};
 use crate::error::{Error, Result};
 
 /// Selective arithmetic coding bypass (Table A.19).
-pub(super) const BYPASS: u8 = 0x01;
+pub(crate) const BYPASS: u8 = 0x01;
 /// Termination on each coding pass (Table A.19).
 pub(super) const TERMINATE_ALL: u8 = 0x04;
 /// All styles of Table A.19; the bits above them are of later parts (T.814: high-throughput code-blocks).
-pub(super) const KNOWN_STYLES: u8 = 0x3F;
+pub(crate) const KNOWN_STYLES: u8 = 0x3F;
 
 /// How one component of a tile is coded (SPcod of Table A.15, SPcoc of Table A.23).
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -32,7 +32,7 @@ mod tag_tree;
 pub(crate) use area::{Area, overlap};
 pub(crate) use boxes::{LBox, WholeBox, box_of, build_box, build_jp2c_header, walk_boxes};
 pub(crate) use codes::PROGRESSIONS;
-pub(crate) use coding::TileCoding;
+pub(crate) use coding::{BYPASS, KNOWN_STYLES, TileCoding};
 pub(crate) use markers::{Component, LONGEST_HEADER, MainHeader, SOD_LENGTH, SOT_LENGTH, Siz, Sot, parse_main_header};
 pub(crate) use packet_headers::{PacketReader, packet_lengths};
 pub(crate) use packets::{TilePartHead, TilePartHeader, empty_packet, parse_tile_part_header};

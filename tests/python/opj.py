@@ -11,6 +11,29 @@ import numpy as np
 MISSING = "no opj_compress and opj_decompress: run scripts/setup test"
 
 
+PRECINCTS = ["-c", "[32,32],[16,16]"]
+LAYERS = {1: [], 3: ["-r", "20,5,1"]}
+
+Made = tuple[np.ndarray, list[str]]
+"""Pixels, and how opj_compress is to code them."""
+
+
+def structures(tiles: list[str], plain: np.ndarray, one: np.ndarray, three: np.ndarray) -> dict[str, Made]:
+    """Files of every progression and number of layers: `one` is a band, `three` are bands, `plain` is coded plainly."""
+    return {
+        f"{order}, {layers} layers, {kind}": (pixels, [*tiles, "-p", order, *LAYERS[layers], *arguments])
+        for order in ("LRCP", "RLCP", "RPCL", "PCRL", "CPRL")
+        for layers in LAYERS
+        for kind, pixels, arguments in (
+            ("plain", plain, []),
+            ("precincts", three, PRECINCTS),
+            ("offsets", one, ["-d", "40,24", "-T", "8,16", *PRECINCTS]),
+            ("tile-parts by resolution", three, ["-TP", "R"]),
+            ("tile-parts by layer", three, ["-TP", "L", *PRECINCTS]),
+        )
+    }
+
+
 def compress(path: Path, pixels: np.ndarray, *arguments: str, subsampling: int = 1) -> Path:
     """Writes pixels (bands, rows, columns), coded as the arguments of opj_compress say."""
     bands, height, width = pixels.shape

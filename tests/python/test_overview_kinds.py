@@ -21,25 +21,12 @@ from test_pixels import jp2c
 LEVELS = 3
 TILES = ["-t", "64,64", "-n", str(LEVELS + 1), "-PLT"]
 ONE, THREE = noise(150, 200), noise(150, 200, 3, "uint8")
-PRECINCTS = ["-c", "[32,32],[16,16]"]
-LAYERS = {1: [], 3: ["-r", "20,5,1"]}
 
-MADE = {
-    f"{order}, {layers} layers, {kind}": (pixels, [*TILES, "-p", order, *LAYERS[layers], *arguments])
-    for order in ("LRCP", "RLCP", "RPCL", "PCRL", "CPRL")
-    for layers in LAYERS
-    for kind, pixels, arguments in (
-        ("plain", ONE, []),
-        ("precincts", THREE, PRECINCTS),
-        ("offsets", ONE, ["-d", "40,24", "-T", "8,16", *PRECINCTS]),
-        ("tile-parts by resolution", THREE, ["-TP", "R"]),
-        ("tile-parts by layer", THREE, ["-TP", "L", *PRECINCTS]),
-    )
-} | {
+MADE = opj.structures(TILES, ONE, ONE, THREE) | {
     "SOP and EPH": (ONE, [*TILES, "-SOP", "-EPH"]),
     "tile-parts by component": (THREE, [*TILES, "-TP", "C", "-p", "CPRL"]),
     "offsets that are odd": (ONE, [*TILES, "-d", "37,21", "-T", "5,3"]),
-    "one tile": (ONE, [*TILES[2:], "-p", "RPCL", *PRECINCTS]),
+    "one tile": (ONE, [*TILES[2:], "-p", "RPCL", *opj.PRECINCTS]),
     "one tile at an offset": (ONE, [*TILES[2:], "-d", "37,21"]),
     "two by two tiles of an uneven size": (ONE, ["-t", "101,77", *TILES[2:]]),
     "a colour transform": (THREE, [*TILES, "-mct", "1"]),
@@ -227,7 +214,7 @@ def segments_of_component(content: bytes, component: int) -> bytes:
 
 
 @pytest.mark.parametrize("where", ["main header", "first tile-part", "second tile-part"])
-@pytest.mark.parametrize("arguments", [[], PRECINCTS, ["-I"], ["-p", "PCRL"]], ids=str)
+@pytest.mark.parametrize("arguments", [[], opj.PRECINCTS, ["-I"], ["-p", "PCRL"]], ids=str)
 def test_segments_of_components_are_understood(where: str, arguments: list[str], tmp_path: Path) -> None:
     path = opj.compress(tmp_path / "a.jp2", THREE, *TILES, "-mct", "0", *arguments)
     content, stream = path.read_bytes(), Codestream.scan(path)
@@ -273,7 +260,7 @@ def noisy(plt: bytearray) -> None:
 @pytest.mark.parametrize("order", ["LRCP", pytest.param("PCRL", marks=only_once)])
 @pytest.mark.parametrize("lie", [longer, fewer, more, noisy])
 def test_a_plt_that_lies_leaves_the_files_own_overviews(lie: Callable[[bytearray], None], order: str, tmp_path: Path) -> None:
-    path = opj.compress(tmp_path / "lying.jp2", noise(260, 300), *TILES, "-p", order, *PRECINCTS)
+    path = opj.compress(tmp_path / "lying.jp2", noise(260, 300), *TILES, "-p", order, *opj.PRECINCTS)
     content = path.read_bytes()
     at = content.index(PLT, Codestream.scan(path).tile_parts[3][1])
     length = struct.unpack_from(">H", content, at + 2)[0] + 2
