@@ -48,6 +48,15 @@ impl VirtualFile {
         !self.layout.units().is_empty() && self.inline_from(offset).is_some_and(|bytes| bytes.starts_with(&SOC_SIZ))
     }
 
+    /// Fills `buffer` with the inline bytes from `offset` on, as far as they go, and gives their number; `None` where none is
+    /// inline there.
+    pub(crate) fn read_inline(&self, offset: u64, buffer: &mut [u8]) -> Option<usize> {
+        let bytes = self.inline_from(offset).filter(|bytes| !bytes.is_empty())?;
+        let length = bytes.len().min(buffer.len());
+        buffer.get_mut(..length)?.copy_from_slice(bytes.get(..length)?);
+        Some(length)
+    }
+
     /// The inline bytes from `offset` to the end of their segment.
     fn inline_from(&self, offset: u64) -> Option<Bytes> {
         match self.layout.segments_from(VirtualOffset(offset)).next() {
@@ -186,6 +195,19 @@ mod tests {
                 assert_eq!(length as u64, (140 - offset).min(7));
             }
         }
+    }
+
+    #[test]
+    fn inline_bytes_are_read_without_the_source() {
+        let case = case_of("inline", &made::File { plt: true, ..made::File::default() });
+        let (body, mut buffer) = (bodies(&case)[0], vec![0xEE; case.oracle.len()]);
+        for offset in [0, body - 20, body - 1] {
+            assert_eq!(case.file.read_inline(offset, &mut buffer), Some((body - offset) as usize));
+            assert_eq!(buffer[..(body - offset) as usize], case.oracle[offset as usize..body as usize]);
+        }
+        assert_eq!(case.file.read_inline(body, &mut buffer), None);
+        assert_eq!(case.file.read_inline(body - 20, &mut buffer[..3]), Some(3));
+        assert_eq!(case.memory.cost().0, 0);
     }
 
     #[test]

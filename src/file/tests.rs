@@ -19,7 +19,7 @@ use crate::source::{Access, Caller, Meta, Source};
 pub(super) struct Case {
     pub(super) file: VirtualFile,
     pub(super) memory: Arc<Memory>,
-    oracle: Vec<u8>,
+    pub(super) oracle: Vec<u8>,
 }
 
 /// `name` keeps the files of different tests apart in the process's cache.

@@ -43,6 +43,8 @@ pub(super) struct Handle {
     failed: bool,
     /// Whether it reads as a decoder does that was opened for that alone: from the codestream's start on, by a seek.
     decodes: Option<bool>,
+    /// Whether nothing shows for which caller it decodes: then it is given no byte of a tile.
+    is_blind: bool,
     /// What the last tile that could not be read is read as.
     instead: Option<EmptyTile>,
     gap: Gap,
@@ -89,6 +91,7 @@ pub(super) fn open(host: &'static dyn Host, name: &str, mode: &str) -> Result<Ha
         at_end: false,
         failed: false,
         decodes: None,
+        is_blind: false,
         instead: None,
         gap: Gap::None,
         place,
@@ -328,24 +331,30 @@ impl Handle {
             return done;
         }
         let length = usize::try_from(wanted.unwrap_or(asked)).unwrap_or(buffer.len()).min(buffer.len());
-        match file.read_at(self.position, buffer.get_mut(..length).unwrap_or_default(), &mut self.ahead) {
-            Ok(done) => {
+        let target = buffer.get_mut(..length).unwrap_or_default();
+        let read = match self.is_blind {
+            true => Ok(file.read_inline(self.position, target)),
+            false => file.read_at(self.position, target, &mut self.ahead).map(Some),
+        };
+        match read {
+            Ok(Some(done)) => {
                 self.position += done as u64;
-                self.at_end = wanted.is_none() && (done as u64) < asked;
-                done
+                self.at_end = wanted.is_none() && (done as u64) < asked && !self.is_blind;
+                return done;
             }
-            Err(error) => {
-                complain(host, &file, &error);
-                if decodes && self.place.is_workers() {
-                    self.instead = file.empty_tile(self.position);
-                    if let Some(done) = self.read_up_to_body(&file, buffer).or_else(|| self.read_instead(buffer)) {
-                        self.gap = self.gap.max(Gap::Filled);
-                        return done;
-                    }
-                }
-                self.fail()
+            Ok(None) => {}
+            Err(error) => complain(host, &file, &error),
+        }
+        if decodes && self.place.is_workers() {
+            self.instead = file.empty_tile(self.position);
+            let done = self.instead.is_some().then(|| file.read_inline(self.position, buffer)).flatten();
+            self.position += done.unwrap_or(0) as u64;
+            if let Some(done) = done.or_else(|| self.read_instead(buffer)) {
+                self.gap = self.gap.max(Gap::Filled);
+                return done;
             }
         }
+        self.fail()
     }
 
     /// A read that gives nothing.
@@ -370,11 +379,13 @@ impl Handle {
     fn decide(&mut self, host: &'static dyn Host) {
         let before = if self.after_seek { self.place.main_files() } else { Vec::new() };
         let mut decoded = before.into_iter().filter(|file| file.is_codestream_start(self.position));
-        match decoded.next() {
-            Some(first) if decoded.all(|other| other.id().is_of_the_same_caller(first.id())) => self.file = Some(first),
-            Some(_) => {}
-            None => drop(self.opened(host)),
-        }
+        let Some(first) = decoded.next() else {
+            self.opened(host);
+            return;
+        };
+        self.is_blind = decoded.any(|other| !other.id().is_of_the_same_caller(first.id()));
+        self.decodes = Some(true);
+        self.file = Some(first);
     }
 
     /// Whether the handle's first read is a decoder's that was opened for that alone. Then it is one of the file that the
@@ -391,15 +402,6 @@ impl Handle {
     fn read_instead(&mut self, buffer: &mut [u8]) -> Option<usize> {
         let tile = self.instead.as_ref().filter(|tile| tile.body.contains(&self.position))?;
         let done = tile.read(self.position, buffer);
-        self.position += done as u64;
-        Some(done)
-    }
-
-    /// Reads what stands before that body, which needs no source.
-    fn read_up_to_body(&mut self, file: &Lease, buffer: &mut [u8]) -> Option<usize> {
-        let before = self.instead.as_ref()?.body.start.checked_sub(self.position).filter(|before| *before > 0)?;
-        let length = usize::try_from(before).ok()?.min(buffer.len());
-        let done = file.read_at(self.position, buffer.get_mut(..length)?, &mut self.ahead).ok()?;
         self.position += done as u64;
         Some(done)
     }

@@ -16,8 +16,8 @@
 //! Such a thread has no options of its own: those that rasterio.Env sets hold on the thread that reads. So a thread without
 //! options that opens a name which another identity has open is not asked for its own credentials until its first read: a
 //! decoder's, which begins at the codestream, is of the file that is open; any other caller opens the file anew. Where
-//! callers of several identities have it open, nothing shows for which of them the thread decodes: its reads fail, and the
-//! main thread reads by itself.
+//! callers of several identities have it open, nothing shows for which of them the thread decodes: it is given empty tiles,
+//! for which nothing is asked, and the main thread reads by itself.
 //!
 //! Where no empty tile can stand in, because the file's tile-parts are not known or the read has failed within one, the
 //! read fails, and the block is taken away as well. `PreloadBlocks` must then be kept from starting threads once more, which
