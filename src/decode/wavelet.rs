@@ -21,8 +21,8 @@ pub(super) trait Filter {
     /// Step `number`, of which even ones change even samples: `own` by the samples on both of its sides.
     fn step(number: usize, own: &mut [Self::Sample], one: &[Self::Sample], other: &[Self::Sample]);
 
-    /// The sample of a signal that has one, at an odd place (F.3.6).
-    fn single(sample: Self::Sample) -> Self::Sample;
+    /// The sample of a signal that has one (F.3.6), `odd` where it is a high-pass one.
+    fn single(sample: Self::Sample, odd: bool) -> Self::Sample;
 }
 
 /// The reversible 5-3 filter (F.3.8.1). Words of 16 bits would be read and written faster, but the transform is a
@@ -41,8 +41,8 @@ impl Filter for Reversible {
         }
     }
 
-    fn single(sample: i32) -> i32 {
-        sample / 2
+    fn single(sample: i32, odd: bool) -> i32 {
+        if odd { sample / 2 } else { sample }
     }
 }
 
@@ -70,8 +70,9 @@ impl Filter for Irreversible {
         }
     }
 
-    fn single(sample: f32) -> f32 {
-        sample / 2.0
+    /// Such a signal is not scaled: what was done before is undone.
+    fn single(sample: f32, odd: bool) -> f32 {
+        if odd { sample / (2.0 * HIGH) } else { sample / LOW }
     }
 }
 
@@ -126,8 +127,8 @@ pub(super) fn synthesize<F: Filter>(
             }
         }
     }
-    if height == 1 && odd == 1 {
-        samples.iter_mut().for_each(|sample| *sample = F::single(*sample));
+    if height == 1 {
+        samples.iter_mut().for_each(|sample| *sample = F::single(*sample, odd == 1));
     }
     Plane { area: area.clone(), samples }
 }
@@ -138,7 +139,7 @@ pub(super) fn synthesize<F: Filter>(
 fn along<F: Filter>(low: &mut [F::Sample], high: &mut [F::Sample], odd: bool, out: &mut [F::Sample]) {
     let (lows, highs) = (low.len() - 2, high.len() - 2);
     if lows + highs == 1 {
-        out[0] = if lows == 1 { low[1] } else { F::single(high[1]) };
+        out[0] = if lows == 1 { F::single(low[1], false) } else { F::single(high[1], true) };
         return;
     }
     let odd = usize::from(odd);
@@ -195,14 +196,40 @@ mod tests {
         }
     }
 
-    /// The same in two dimensions: along the rows, then along the columns (F.3.2).
-    fn naive_2d(samples: &mut [Vec<i64>], (x, y): (u32, u32)) {
-        samples.iter_mut().for_each(|row| naive(row, x.into()));
+    /// F.3.8.2 likewise, with the scaling that is its first two steps.
+    fn naive_irreversible(signal: &mut [f64], start: i64) {
+        const K: f64 = 1.230_174_104_914_001;
+        const FACTORS: [f64; 4] =
+            [-1.586_134_342_059_924, -0.052_980_118_572_961, 0.882_911_075_530_934, 0.443_506_852_043_971];
+        let length = signal.len() as i64;
+        if length == 1 {
+            if start % 2 == 1 {
+                signal[0] /= 2.0;
+            }
+            return;
+        }
+        let mirrored = |at: i64| if at < 0 { -at } else { at.min(2 * (length - 1) - at) } as usize;
+        for (at, sample) in signal.iter_mut().enumerate() {
+            *sample *= if (at as i64 + start) % 2 == 0 { K } else { 1.0 / K };
+        }
+        for (odd, factor) in [0, 1, 0, 1].into_iter().zip(FACTORS.into_iter().rev()) {
+            for at in (0..length).filter(|at| (at + start) % 2 == odd) {
+                let sum = signal[mirrored(at - 1)] + signal[mirrored(at + 1)];
+                signal[at as usize] -= factor * sum;
+            }
+        }
+    }
+
+    /// The samples `area` in two dimensions: along the rows, then along the columns (F.3.2).
+    fn naive_2d<T: Copy>(area: &Area, sample: impl Fn(u32, u32) -> T, naive: impl Fn(&mut [T], i64)) -> Vec<T> {
+        let mut samples: Vec<Vec<T>> = area.1.clone().map(|y| area.0.clone().map(|x| sample(x, y)).collect()).collect();
+        samples.iter_mut().for_each(|row| naive(row, area.0.start.into()));
         for column in 0..samples[0].len() {
-            let mut signal: Vec<i64> = samples.iter().map(|row| row[column]).collect();
-            naive(&mut signal, y.into());
+            let mut signal: Vec<T> = samples.iter().map(|row| row[column]).collect();
+            naive(&mut signal, area.1.start.into());
             samples.iter_mut().zip(signal).for_each(|(row, value)| row[column] = value);
         }
+        samples.concat()
     }
 
     fn synthesized<F: Filter>(area: &Area, sample: impl Fn(u32, u32) -> F::Sample) -> Plane<F::Sample> {
@@ -225,11 +252,24 @@ mod tests {
         ) {
             let area = (x..x + width, y..y + height);
             let plane = synthesized::<Reversible>(&area, coefficient);
-            let mut right: Vec<Vec<i64>> =
-                area.1.clone().map(|y| area.0.clone().map(|x| coefficient(x, y).into()).collect()).collect();
-            naive_2d(&mut right, (x, y));
-            let right: Vec<i32> = right.concat().into_iter().map(|value| value as i32).collect();
+            let right = naive_2d(&area, |x, y| i64::from(coefficient(x, y)), naive);
+            let right: Vec<i32> = right.into_iter().map(|value| value as i32).collect();
             prop_assert_eq!(plane.samples, right);
+        }
+
+        #[test]
+        fn the_irreversible_transform_is_that_of_the_standard(
+            x in 0u32..9, y in 0u32..9, width in 1u32..20, height in 1u32..20,
+        ) {
+            let area = (x..x + width, y..y + height);
+            // Coefficients come scaled.
+            let scale = |place: u32| if place % 2 == 0 { LOW } else { HIGH };
+            let plane =
+                synthesized::<Irreversible>(&area, |x, y| coefficient(x, y) as f32 * scale(x) * scale(y));
+            let right = naive_2d(&area, |x, y| f64::from(coefficient(x, y)), naive_irreversible);
+            for (is, right) in plane.samples.iter().zip(right) {
+                prop_assert!((f64::from(*is) - right).abs() < 1.0, "{is} {right}");
+            }
         }
 
         /// Within the filter's reach of its ends a window may be wrong, and nowhere else.
