@@ -38,6 +38,32 @@ def least(repeat: int, clock: Callable[[], float], ways: dict[str, Way]) -> dict
     return best
 
 
+def peak(way: Way) -> int:
+    """The bytes by which a process that does this once grows at most."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            Path("/proc/self/clear_refs").write_text("5")  # the peak from now on: proc(5)
+            before = resident("VmRSS")
+            kept = way()
+            os.write(writer, str(resident("VmHWM") - before).encode())
+            del kept
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as answer:
+        taken = int(answer.read())
+    os.waitpid(child, 0)
+    return taken
+
+
+def resident(what: str) -> int:
+    """A line of /proc/self/status, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(what))
+
+
 class Bench:
     """The files and the report."""
 
@@ -96,6 +122,18 @@ class Bench:
         for side, limit in WINDOWS.items():
             share = 100 * best[f"{side} px"] / best["OpenJPEG"]
             self.report.target(f"window of {side} px: CPU to OpenJPEG's of its whole tile, %", share, limit, "{:.1f}")
+
+    def memory(self, tile: bytes) -> None:
+        """The most memory that decoding holds at once: its samples, and what it needs beside them."""
+        count = len(self.cores)
+        most = 0.0
+        for side in (*WINDOWS, TILE_PX):
+            start = 300 if side < TILE_PX else 0
+            for threads in (1, count):
+                taken = peak(self.ours(tile, (start, start, side, side), threads=threads))
+                most = max(most, taken / (8 * side * side + threads * 4 * 2**20))
+                self.report.note(f"{side} px, {threads} threads: {taken >> 10} kB, {taken / side**2:.1f} bytes a sample")
+        self.report.target("memory of windows and a tile to 8 bytes a sample and 4 MB a thread", most, 1.0)
 
     def cores_used(self, tile: bytes, scene: bytes) -> None:
         """One core and all of them."""
@@ -175,6 +213,8 @@ def main() -> None:
                 bench.cpu(f"real {path.stem.split('_', 2)[-1]}", path.read_bytes(), 0.6)
         say("windows")
         bench.windows(tile)
+        say("memory")
+        bench.memory(tile)
         say("cores")
         bench.cores_used(tile, scene)
         say("scenes")

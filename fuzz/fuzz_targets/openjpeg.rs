@@ -10,12 +10,19 @@ use openjpeg_sys as opj;
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let mut input = Input(data);
     let choice = Choice::of(&mut input);
+    if !choice.is_safe() {
+        return;
+    }
     let Some(bytes) = encode(&choice, &input) else { return };
     for k in [0, choice.reduce] {
         let Some(components) = decode(&bytes, k) else { continue };
         for (index, right) in components.iter().enumerate() {
-            let ours = vsitlm::fuzz::samples(&bytes, k as u8, index as u16, choice.window)
-                .unwrap_or_else(|error| panic!("{choice:?} at 1/2^{k}: {error}"));
+            let ours = match vsitlm::fuzz::samples(&bytes, k as u8, index as u16, choice.window) {
+                Ok(ours) => ours,
+                // Its encoder cuts code-blocks a byte too early now and then, where that costs a bit or two.
+                Err(error) if choice.is_lossy() && error.contains("segmentation symbol") => continue,
+                Err(error) => panic!("{choice:?} at 1/2^{k}: {error}"),
+            };
             assert_eq!((ours.width, ours.height), (right.width, right.height), "{choice:?} at 1/2^{k}");
             for (row, got) in ours.rows.clone().zip(ours.samples.chunks(ours.columns.len())) {
                 let all = &right.samples[row * right.width..][..right.width];
@@ -79,19 +86,24 @@ impl Choice {
         let multiple_component_transform = is_set(0) && components >= 3;
         let sampling = if is_set(1) && !multiple_component_transform { (2, 1 + (flags >> 7)) } else { (1, 1) };
         let block = input.one(2, 10);
-        let levels = input.one(0, 7);
+        let levels = input.one(0, 6);
         let precincts = if is_set(2) { input.one(1, 3) } else { 0 };
         let rates = if is_set(3) { input.one(1, 2) } else { 0 };
+        // OpenJPEG's encoder writes past the room that it has for a small code-block of many passes that each end by itself,
+        // and has too few bit-planes for the colour transform of samples of few bits.
+        let style = input.one(0, 63);
+        let ends_often = style & 0b101 != 0;
+        let multiple_component_transform = multiple_component_transform && !ends_often;
         Self {
-            precision: input.one(1, 16),
+            precision: if ends_often { input.one(2, 3) } else { input.one(4, 16) },
             tile: is_set(4).then(|| {
                 let corner = (input.one(0, origin.0), input.one(0, origin.1));
-                (corner.0, corner.1, input.one(12, 100), input.one(12, 100))
+                (corner.0, corner.1, input.one(8, 100), input.one(8, 100))
             }),
             signed: is_set(5),
             irreversible: is_set(6),
             block: (block, input.one(2, (12 - block).min(10))),
-            style: input.one(0, 63),
+            style,
             markers: input.one(0, 3) << 1,
             precincts: (0..precincts).map(|_| (input.one(1, 8), input.one(1, 8))).collect(),
             rates: (0..rates).map(|_| input.one(2, 100)).collect(),
@@ -107,6 +119,27 @@ impl Choice {
             multiple_component_transform,
             levels,
         }
+    }
+
+    fn is_lossy(&self) -> bool {
+        self.last_is_lossy || !self.rates.is_empty()
+    }
+
+    /// Whether each tile of each component has two samples a side at its last level. With fewer, OpenJPEG's encoder reads
+    /// outside of its memory.
+    fn is_safe(&self) -> bool {
+        let is_safe = |from: u32, size: u32, tile: Option<(u32, u32)>, step: u32| {
+            let (corner, side) = tile.unwrap_or((from, size));
+            let end = from + size;
+            let first = corner + (from - corner) / side * side;
+            (first..end).step_by(side as usize).all(|at| {
+                let (from, to) = (at.max(from), (at + side).min(end));
+                let samples = to.div_ceil(step) - from.div_ceil(step);
+                samples >> self.levels >= 2
+            })
+        };
+        let (x, y) = (self.tile.map(|tile| (tile.0, tile.2)), self.tile.map(|tile| (tile.1, tile.3)));
+        is_safe(self.origin.0, self.size.0, x, self.sampling.0) && is_safe(self.origin.1, self.size.1, y, self.sampling.1)
     }
 
     /// How far samples may be from OpenJPEG's: the 9/7 wavelet is one of real numbers (F.3.8.2), which both round.
@@ -136,9 +169,6 @@ fn encode(choice: &Choice, input: &Input<'_>) -> Option<Vec<u8>> {
             }
         })
         .collect();
-    if components.iter().any(|component| component.w == 0 || component.h == 0) {
-        return None;
-    }
     // SAFETY: OpenJPEG's functions are called as openjpeg.h has it: with what they gave, which is destroyed once, and with
     // structs that live until then.
     unsafe {

@@ -148,10 +148,18 @@ def test_what_is_left_out_is_named(tmp_path: Path) -> None:
     with_poc = data.replace(b"\xff\x5c", b"\xff\x5f\x00\x09\0\0\0\1\4\1\0" + b"\xff\x5c", 1)
     style = data.index(b"\xff\x52\x00") + 12
     high_throughput = data[:style] + b"\x40" + data[style + 1 :]
+    of_one = data[: style - 4] + b"\1" + data[style - 3 :]
     roi = opj.compress(tmp_path / "roi.j2k", ONE, *TILES, "-ROI", "c=0,U=7").read_bytes()
-    for damaged, feature in [(with_poc, "POC"), (high_throughput, "0x40"), (roi, "RGN")]:
+    sampled = opj.compress(tmp_path / "sampled.j2k", THREE, *TILES, subsampling=2).read_bytes()
+    for number, (left_out, feature) in enumerate(
+        [(with_poc, "POC"), (high_throughput, "0x40"), (of_one, "fewer than 3"), (roi, "RGN"), (sampled, "sub-sampled")]
+    ):
         with pytest.raises(vsitlm.UndecodedError, match=feature):
-            vsitlm.decode(damaged)
+            vsitlm.decode(left_out)
+        path = tmp_path / f"{number}.j2k"
+        path.write_bytes(left_out)
+        assert feature in str(vsitlm.scan(path)["left_out"])
+    assert vsitlm.scan(tmp_path / "a.j2k")["left_out"] is None
 
 
 def test_what_is_damaged_is_an_error_that_says_where(tmp_path: Path) -> None:

@@ -33,6 +33,8 @@ class Scan(TypedDict):
     image: dict[str, Any]
     tiles: dict[str, int]
     coding: dict[str, Any]
+    left_out: str | None
+    """What of it vsitlm's decoder leaves out; None where it decodes the file."""
     tile_parts: dict[str, int]
     tlm: bool
     tlm_fits: bool

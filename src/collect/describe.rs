@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::error::{Error, Result, ResultExt};
+use crate::file;
 use crate::index::{FoundRows, PacketLengths, Record, Scanned, find, scan};
 use crate::jp2::{LBox, MainHeader, PROGRESSIONS, TilePart};
 use crate::path::{Key, Location, key_of};
@@ -20,6 +21,8 @@ pub(crate) struct Anatomy {
     pub(crate) image: Image,
     pub(crate) tiles: Tiles,
     pub(crate) coding: Coding,
+    /// What of it this program's decoder leaves out; `None` where it decodes the file.
+    pub(crate) left_out: Option<String>,
     pub(crate) tile_parts: TileParts,
     /// Whether it has a TLM of its own, and whether that fits the file.
     pub(crate) tlm: bool,
@@ -161,6 +164,7 @@ impl Anatomy {
             image: Image::new(main),
             tiles: Tiles::new(main),
             coding: Coding::new(main),
+            left_out: file::left_out(main),
             tile_parts: TileParts::new(parts, main.end),
             tlm: main.has_tlm(),
             tlm_fits: scanned.has_tlm,

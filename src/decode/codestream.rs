@@ -46,6 +46,29 @@ fn undecoded<T>(what: impl Into<String>) -> Result<T> {
     Err(Error::Undecoded { what: what.into() })
 }
 
+/// What a main header announces that this room leaves out: it stands for the whole file, but for tile-parts whose headers
+/// announce more.
+pub(crate) fn left_out(main: &MainHeader) -> Option<String> {
+    if let Some(marker) = main.hindrance() {
+        return Some(format!("a marker segment {marker}"));
+    }
+    let mut depths = main.siz.components.iter().map(|component| (component.depth & 0x7F) + 1);
+    if let Some(depth) = depths.find(|depth| *depth > MOST_BITS) {
+        return Some(format!("samples of {depth} bits"));
+    }
+    left_out_of(&main.coding, main.siz.components.len())
+}
+
+/// The same of how a tile is coded, in an image of `components`.
+fn left_out_of(coding: &TileCoding, components: usize) -> Option<String> {
+    // Decoders read such files in their own ways.
+    if coding.multiple_component_transform && components < 3 {
+        return Some("a multiple component transformation of fewer than 3 components".into());
+    }
+    let mut styles = coding.exceptions.values().chain([&coding.default]).map(|coded| coded.style);
+    styles.find(|style| style & !KNOWN_STYLES != 0).map(|style| format!("code-blocks of style {style:#04x}"))
+}
+
 impl<'a> Codestream<'a> {
     /// The codestream of a file that is at hand.
     ///
@@ -56,8 +79,8 @@ impl<'a> Codestream<'a> {
         let Progress::Done(main) = parse_main_header(bytes, size)? else {
             return Err(Error::malformed(size, "A.3", "the file ends before its first tile-part"));
         };
-        if let Some(marker) = main.hindrance() {
-            return undecoded(format!("a marker segment {marker}"));
+        if let Some(what) = left_out(&main) {
+            return undecoded(what);
         }
         let range = usize::try_from(main.codestream).unwrap_or(0) + 2..usize::try_from(main.end).unwrap_or(0);
         let mut quantizations = Quantizations::default();
@@ -134,9 +157,6 @@ impl<'a> Codestream<'a> {
                     image: (area.0.end - area.0.start, area.1.end - area.1.start),
                 });
             }
-            if of.depth & 0x7F >= MOST_BITS {
-                return undecoded(format!("samples of {} bits", (of.depth & 0x7F) + 1));
-            }
             ranges.push(Range::of(of));
         }
         Ok(ranges)
@@ -183,27 +203,20 @@ impl<'a> Codestream<'a> {
         if parts.is_empty() {
             return Err(Error::malformed(self.bytes.len() as u64, "A.4.2", format!("no tile-part of tile {tile}")));
         }
+        if let Some(what) = left_out_of(&coding, siz.components.len()) {
+            return undecoded(what);
+        }
         // All three are needed where they were transformed together (G.2, G.3).
         let mut needed = components.to_vec();
         if coding.multiple_component_transform && components.iter().any(|component| *component < 3) {
-            if siz.components.len() < 3 {
-                return Err(Error::malformed(
-                    0,
-                    "A.6.1",
-                    "a multiple component transformation of fewer than 3 components",
-                ));
-            }
             needed.extend(0..3);
         }
         needed.sort_unstable();
         needed.dedup();
         for component in &needed {
-            let coded = coding.component(*component);
-            if coded.style & !KNOWN_STYLES != 0 {
-                return undecoded(format!("code-blocks of style {:#04x}", coded.style));
-            }
-            if coded.levels < k {
-                return Err(no_factor(coded.levels));
+            let levels = coding.component(*component).levels;
+            if levels < k {
+                return Err(no_factor(levels));
             }
         }
         let windows: Vec<(u16, Area)> = needed.into_iter().map(|component| (component, window.clone())).collect();

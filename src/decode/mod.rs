@@ -19,5 +19,5 @@ mod threads;
 mod tile;
 mod wavelet;
 
-pub(crate) use codestream::{Codestream, Target};
+pub(crate) use codestream::{Codestream, Target, left_out};
 pub(crate) use colour::Sample;

@@ -263,7 +263,7 @@ mod tests {
         ) {
             let area = (x..x + width, y..y + height);
             // Coefficients come scaled.
-            let scale = |place: u32| if place % 2 == 0 { LOW } else { HIGH };
+            let scale = |place: u32| if place.is_multiple_of(2) { LOW } else { HIGH };
             let plane =
                 synthesized::<Irreversible>(&area, |x, y| coefficient(x, y) as f32 * scale(x) * scale(y));
             let right = naive_2d(&area, |x, y| f64::from(coefficient(x, y)), naive_irreversible);

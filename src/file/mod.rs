@@ -25,7 +25,7 @@ pub(crate) use product::{bands, size};
 pub(crate) use read::Ahead;
 pub(crate) use registry::{FileId, Lease};
 pub(crate) use rows::{rows, source_of};
-pub(crate) use samples::{Samples, Values, decode_bytes};
+pub(crate) use samples::{Samples, Values, decode_bytes, left_out};
 pub(crate) use virtual_file::VirtualFile;
 
 #[cfg(test)]

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use super::known::Known;
 use super::window::exponent;
 use super::{Ahead, Lease};
-use crate::decode::{Codestream, Sample, Target};
+use crate::decode::{self, Codestream, Sample, Target};
 use crate::error::{Error, Result, ResultExt};
-use crate::jp2::{Area, overlap};
+use crate::jp2::{Area, MainHeader, overlap};
 use crate::layout::data_type;
 use crate::path::{View, Window};
 use crate::source::{Fetched, SourceRange, fetch_units, fetch_units_async};
@@ -57,14 +57,15 @@ impl Lease {
         let mut bytes = zeros(size)?;
         let read = self.read_at(0, &mut bytes, &mut Ahead::default())?;
         bytes.truncate(read);
-        let decoded = decode(&bytes, (bands, Types::OfGdal), 0, self.options().threads, |codestream| match view {
-            // All coordinates are those of the image: the view lacks tiles at its edges.
-            View::Packets(factor, window) => {
-                let main = self.header.as_deref().map_or(codestream.main(), |header| &header.main);
-                Some(placed(&window, &main.siz.component_area(0, exponent(factor, main).ok()?)?))
-            }
-            _ => codestream.area(0, 0),
-        });
+        let decoded =
+            decode_window(&bytes, (bands, Types::OfGdal), 0, self.options().threads, |codestream| match view {
+                // All coordinates are those of the image: the view lacks tiles at its edges.
+                View::Packets(factor, window) => {
+                    let main = self.header.as_deref().map_or(codestream.main(), |header| &header.main);
+                    Some(placed(&window, &main.siz.component_area(0, exponent(factor, main).ok()?)?))
+                }
+                _ => codestream.area(0, 0),
+            });
         decoded.in_file(&self.name)
     }
 
@@ -97,7 +98,7 @@ impl Lease {
             let known = self.structure()?;
             let k = exponent(factor, known.structure.main())?;
             let bytes = self.tiles(known, &self.touched(factor, window)?)?;
-            decode(&bytes, (bands, Types::OfGdal), k, self.options().threads, |codestream| {
+            decode_window(&bytes, (bands, Types::OfGdal), k, self.options().threads, |codestream| {
                 Some(placed(window, &codestream.area(0, k)?))
             })
         };
@@ -146,6 +147,13 @@ impl Lease {
     }
 }
 
+/// What of an image with this main header is left to GDAL; `None` where it is decoded here.
+pub(crate) fn left_out(main: &MainHeader) -> Option<String> {
+    // GDAL has its own ways with components of unlike size.
+    let unlike = main.siz.components.iter().any(|component| (component.dx, component.dy) != (1, 1));
+    if unlike { Some("sub-sampled components".into()) } else { decode::left_out(main) }
+}
+
 /// A window in coordinates of the image that it is of.
 fn placed(window: &Window, image: &Area) -> Area {
     let span = |origin: u32, start: u32, length: u32| {
@@ -174,7 +182,7 @@ pub(crate) fn decode_bytes(
     bands: Option<&[u16]>,
     threads: usize,
 ) -> Result<Samples> {
-    decode(bytes, (bands, Types::Own), k, threads, |codestream| {
+    decode_window(bytes, (bands, Types::Own), k, threads, |codestream| {
         let image = codestream.area(0, k)?;
         Some(window.map_or(image.clone(), |window| placed(window, &image)))
     })
@@ -188,7 +196,7 @@ enum Types {
 }
 
 /// Decodes the codestream in `bytes`: the window that `window` gives, of the image at 1/2^k.
-fn decode(
+fn decode_window(
     bytes: &[u8],
     (bands, types): (Option<&[u16]>, Types),
     k: u8,
@@ -206,10 +214,8 @@ fn decode(
             .collect::<Result<Vec<u16>>>()?,
     };
     let window = window(&codestream).ok_or(Error::Band { band: 1, count })?;
-    // GDAL has its own ways with components of unlike size.
-    let unlike = main.siz.components.iter().any(|component| (component.dx, component.dy) != (1, 1));
-    if unlike {
-        return Err(Error::Undecoded { what: "sub-sampled components".into() });
+    if let Some(what) = left_out(main) {
+        return Err(Error::Undecoded { what });
     }
     let shape = [components.len(), window.1.len(), window.0.len()];
     let is_signed = main.siz.components.first().is_some_and(|component| component.depth & 0x80 != 0);

@@ -48,6 +48,9 @@ impl ComponentCoding {
                 u16::from(height) + 2
             )));
         }
+        if wavelet > 1 {
+            return Ok(Err(format!("a wavelet transformation {wavelet}, which Table A.20 does not have")));
+        }
         let mut precincts = Vec::with_capacity(usize::from(levels) + 1);
         for resolution in 0..=levels {
             // Without a list every precinct is 2^15 wide and high (Table A.21).
@@ -266,6 +269,7 @@ mod tests {
         refused(COD, &[0, 0, 0, 1, 0, 33, 4, 4, 0, 1], "33 decomposition levels");
         refused(COD, &[0, 0, 0, 1, 0, 5, 5, 4, 0, 1], "2^7 by 2^6");
         refused(COD, &[0, 0, 0, 1, 0, 5, 255, 255, 0, 1], "Table A.18");
+        refused(COD, &[0, 0, 0, 1, 0, 5, 4, 4, 0, 2], "transformation 2");
         refused(COD, &[1, 0, 0, 1, 0, 1, 4, 4, 0, 1, 0x00, 0x80], "exponent of 0 at resolution 1");
         refused(COD, &[1, 0, 0, 1, 0, 1, 4, 4, 0, 1, 0x88], "too short");
         refused(COC, &[3, 0, 5, 4, 4, 0, 1], "of component 3");

@@ -39,6 +39,10 @@ fn text(anatomy: &Anatomy) -> String {
     line("image", format!("{} × {}, {components} component(s) of {bits} bits", image.width, image.height));
     line("tiles", format!("{} × {} of {} × {}", tiles.across, tiles.down, tiles.width, tiles.height));
     line("coding", coding(anatomy));
+    line(
+        "decoder",
+        anatomy.left_out.as_ref().map_or("vsitlm's".into(), |what| format!("GDAL's: vsitlm leaves out {what}")),
+    );
     line("tile-parts", tile_parts(anatomy));
     line("TLM", tlm(anatomy).to_owned());
     line("PLT", plt(anatomy));
