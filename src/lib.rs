@@ -15,11 +15,11 @@
 //! | `decode` | packets of tiles → samples of a window | IO |
 //! | `path` | string → `Request` | IO |
 //! | `options` | GDAL configuration options → `Options` | IO |
-//! | `geo` | header → where the image lies | IO |
 //! | `source` | range → bytes | knowledge of JP2 |
 //! | `layout` | structure → ordered segments | IO |
+//! | `tiff` | image → header of a virtual GeoTIFF | IO |
 //! | `index` | key → `Record` | a network of its own: it reads through `source` |
-//! | `file` | offset, length → bytes | GDAL types |
+//! | `file` | offset, length → bytes; window → samples | GDAL types |
 //! | `collect` | inputs → rows, an index | printing |
 //! | `cli` | arguments → calls, what they give → output | logic |
 //! | `ask` | a program's question → its answer, without blocking | logic |
@@ -47,6 +47,7 @@ mod path;
 mod process;
 mod secret;
 mod source;
+mod tiff;
 mod trace;
 mod vsi;
 

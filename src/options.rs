@@ -47,6 +47,15 @@ pub(crate) enum OnReadError {
     Abort,
 }
 
+/// What a JP2's path is served as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Serve {
+    /// The JP2, which GDAL decodes.
+    Jp2,
+    /// A GeoTIFF, which is decoded here.
+    Tiff,
+}
+
 /// Who makes the requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Transport {
@@ -71,6 +80,8 @@ pub(crate) struct Options {
     pub(crate) verify: Verify,
     /// VSITLM_ON_READ_ERROR.
     pub(crate) on_read_error: OnReadError,
+    /// VSITLM_SERVE.
+    pub(crate) serve: Serve,
     /// VSITLM_TRANSPORT.
     pub(crate) transport: Transport,
     /// VSITLM_SOT_PROBE: whether reads at a SOT may be answered from the index alone.
@@ -170,6 +181,7 @@ impl Options {
                 "FAIL or ABORT",
                 &[("FAIL", OnReadError::Fail), ("ABORT", OnReadError::Abort)],
             )?,
+            serve: choice(get, "VSITLM_SERVE", "JP2 or TIFF", &[("JP2", Serve::Jp2), ("TIFF", Serve::Tiff)])?,
             transport: choice(
                 get,
                 "VSITLM_TRANSPORT",

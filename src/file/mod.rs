@@ -1,6 +1,7 @@
 //! The virtual file: a layout, read through a source, shared by every handle on its path.
 
 mod at_place;
+mod decoded;
 mod describe;
 mod embedded;
 mod empty;
@@ -20,7 +21,7 @@ mod window;
 
 pub(crate) use describe::{Description, describe};
 pub(crate) use empty::EmptyTile;
-pub(crate) use open::{at_hand, file_id, open, unfolded, wants_side_cars};
+pub(crate) use open::{as_served, at_hand, file_id, open, unfolded, wants_side_cars};
 pub(crate) use product::{bands, size};
 pub(crate) use read::Ahead;
 pub(crate) use registry::{FileId, Lease};

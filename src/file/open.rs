@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::at_place::open_at;
 use super::{FileId, Lease, VirtualFile, product, registry};
 use crate::error::{Error, Result, ResultExt};
+use crate::options::Serve;
 use crate::path::{Location, Request, View};
 use crate::source::{Access, Caller};
 
@@ -18,6 +19,13 @@ pub(crate) fn wants_side_cars(location: &Location, caller: &Caller<'_>) -> bool 
 pub(crate) fn unfolded(request: Request) -> Request {
     let exists = |request: &Request| matches!(&request.location, Location::Local(path) if path.exists());
     request.with_first_slash().filter(|absolute| exists(absolute) && !exists(&request)).unwrap_or(request)
+}
+
+/// `request` as `caller` wants it served: the file as a GeoTIFF, where that is what is to be served of JP2s.
+pub(crate) fn as_served(request: &Request, caller: &Caller<'_>) -> Option<Request> {
+    let is_jp2 = request.view == View::Whole && request.is_of_jp2();
+    let wants_tiff = || caller.access(&request.location).is_ok_and(|access| access.options.serve == Serve::Tiff);
+    (is_jp2 && wants_tiff()).then(|| request.with(View::Tiff))
 }
 
 /// What `request` is opened as by `caller`.
@@ -76,10 +84,13 @@ fn open_with(id: FileId, request: &Request, access: &Access, caller: &Caller<'_>
     if request.view != View::Whole {
         let is_known = request.location.is_jp2() || matches!(request.location, Location::Product { .. });
         let whole = request.with(View::Whole);
-        let view = || match is_known {
-            true => open_with(id.with(&whole), &whole, access, caller)?.view(request),
-            // By its name it is none, so under that the file is passed on as it is.
-            false => open_at(request, access.clone(), caller, None)?.view(request),
+        let view = || {
+            let file = match is_known {
+                true => open_with(id.with(&whole), &whole, access, caller)?.file(),
+                // By its name it is none, so under that the file is passed on as it is.
+                false => Arc::new(open_at(request, access.clone(), caller, None)?),
+            };
+            if request.view == View::Tiff { VirtualFile::decoded(file) } else { file.view(request) }
         };
         let view = match view() {
             // The row is set aside by now: without it the file is a miss.

@@ -30,15 +30,18 @@ impl VirtualFile {
         let layout = match request.view {
             View::Whole => return Err(Error::read("a file is no view of itself")),
             View::Overviews => self.overviews(known, request)?,
-            View::Reduced(factor) => self.reduced(known, factor)?,
+            View::Reduced(factor) => return self.reduced_view(known, factor),
+            View::Tiff => return Err(Error::read("a view that is made of an open file")),
             View::Window(factor, window) => return self.window(known, request, factor, &window),
             View::Packets(factor, window) => self.window_packets(known, factor, &window)?,
         };
-        let embedded = match request.view {
-            View::Reduced(factor) => Embedded::of(known, factor),
-            _ => None,
-        };
-        Ok(Self { embedded, ..self.part(layout) })
+        Ok(self.part(layout))
+    }
+
+    /// The view of the image at 1/factor.
+    pub(super) fn reduced_view(&self, known: &Known, factor: u32) -> Result<Self> {
+        let layout = self.reduced(known, factor)?;
+        Ok(Self { embedded: Embedded::of(known, factor), ..self.part(layout) })
     }
 
     /// Another file of this one's bytes.

@@ -55,7 +55,51 @@ impl VirtualFile {
     /// What the source reports; [`Error::Changed`] and [`Error::Row`] where the file is not what its row says. Then the
     /// row is set aside, and the next open scans anew.
     pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8], ahead: &mut Ahead) -> Result<usize> {
+        if let Some(decoded) = &self.decoded {
+            return decoded.read(offset, buffer).in_file(&self.name);
+        }
         self.fill(offset, buffer, ahead).inspect_err(|error| self.doubt_row(error)).in_file(&self.name)
+    }
+
+    /// Fills each buffer from its offset on: what they need is fetched together.
+    ///
+    /// # Errors
+    /// As [`VirtualFile::read_at`], and where one of them does not lie within the file.
+    pub(crate) fn read_ranges(&self, ranges: &mut [(u64, &mut [u8])]) -> Result<()> {
+        let is_within = |(offset, buffer): &(u64, &mut [u8])| {
+            offset.checked_add(buffer.len() as u64).is_some_and(|end| end <= self.size())
+        };
+        if !ranges.iter().all(is_within) {
+            return Err(Error::read("a range that does not lie within the file")).in_file(&self.name);
+        }
+        if let Some(decoded) = &self.decoded {
+            return decoded.read_ranges(ranges, false).in_file(&self.name);
+        }
+        if self.is_passed() && !self.source.is_cheap() {
+            return self.pass_ranges(ranges).in_file(&self.name);
+        }
+        for (offset, buffer) in ranges {
+            self.read_at(*offset, buffer, &mut Ahead::default())?;
+        }
+        Ok(())
+    }
+
+    /// Whether the file is served as it is.
+    fn is_passed(&self) -> bool {
+        self.layout.units().is_empty() && self.layout.first_inline().is_none()
+    }
+
+    fn pass_ranges(&self, ranges: &mut [(u64, &mut [u8])]) -> Result<()> {
+        let wanted: Vec<SourceRange> = ranges
+            .iter()
+            .map(|(offset, buffer)| SourceOffset(*offset)..SourceOffset(offset + buffer.len() as u64))
+            .collect();
+        let fetched = fetch_units(&self.source, &wanted, &self.access.options)?;
+        self.confirm()?;
+        for ((_, buffer), bytes) in ranges.iter_mut().zip(&fetched) {
+            copy(Some(bytes), 0, buffer)?;
+        }
+        Ok(())
     }
 
     /// Sets the row aside where `error` shows that the file is not what it says.

@@ -39,6 +39,11 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
+    /// The file.
+    pub(super) fn file(&self) -> Arc<VirtualFile> {
+        self.file.clone()
+    }
+
     /// What it was opened as.
     pub(crate) fn id(&self) -> &FileId {
         &self.id

@@ -6,13 +6,13 @@ use bytes::Bytes;
 
 use super::known::Known;
 use super::window::exponent;
-use super::{Ahead, Lease};
+use super::{Ahead, Lease, VirtualFile};
 use crate::decode::{self, Codestream, Sample, Target};
 use crate::error::{Error, Result, ResultExt};
-use crate::jp2::{Area, MainHeader, overlap};
+use crate::jp2::{Area, MainHeader, Progress, overlap, parse_main_header, parse_tlm_segments};
 use crate::layout::data_type;
 use crate::path::{View, Window};
-use crate::source::{Fetched, SourceRange, fetch_units, fetch_units_async};
+use crate::source::{Fetched, SourceRange, fetch_units, fetch_units_async, peek};
 
 /// Samples as they were decoded: component by component, row by row.
 pub(crate) struct Samples {
@@ -31,6 +31,45 @@ pub(crate) enum Values {
     I32(Vec<i32>),
 }
 
+impl Samples {
+    /// A square of `side` samples from this column and row on, pixel by pixel, little-endian; 0 where it is outside.
+    pub(crate) fn square(&self, at: (usize, usize), side: usize) -> Vec<u8> {
+        match &self.values {
+            Values::I8(values) => square(values, self.shape, at, side, |value| value.to_le_bytes()),
+            Values::U8(values) => square(values, self.shape, at, side, |value| value.to_le_bytes()),
+            Values::U16(values) => square(values, self.shape, at, side, |value| value.to_le_bytes()),
+            Values::I16(values) => square(values, self.shape, at, side, |value| value.to_le_bytes()),
+            Values::U32(values) => square(values, self.shape, at, side, |value| value.to_le_bytes()),
+            Values::I32(values) => square(values, self.shape, at, side, |value| value.to_le_bytes()),
+        }
+    }
+}
+
+/// See [`Samples::square`].
+fn square<T: Copy, const N: usize>(
+    values: &[T],
+    [bands, height, width]: [usize; 3],
+    (x, y): (usize, usize),
+    side: usize,
+    bytes: impl Fn(T) -> [u8; N],
+) -> Vec<u8> {
+    let mut out = vec![0; side * side * bands * N];
+    let columns = side.min(width.saturating_sub(x));
+    for band in 0..bands {
+        for row in 0..side.min(height.saturating_sub(y)) {
+            let start = (band * height + y + row) * width + x;
+            let from = values.get(start..start + columns).unwrap_or_default();
+            let to = out.get_mut(row * side * bands * N..).unwrap_or_default();
+            for (to, from) in to.chunks_exact_mut(bands * N).zip(from) {
+                if let Some(to) = to.get_mut(band * N..band * N + N) {
+                    to.copy_from_slice(&bytes(*from));
+                }
+            }
+        }
+    }
+    out
+}
+
 impl Values {
     /// numpy's name for their type.
     pub(crate) fn dtype(&self) -> &'static str {
@@ -45,7 +84,7 @@ impl Values {
     }
 }
 
-impl Lease {
+impl VirtualFile {
     /// The samples of this file, which is a whole one or a reduced one, or `View::Packets`: then of its window. `bands` are
     /// numbered from 1; all of them where there are none.
     ///
@@ -69,26 +108,6 @@ impl Lease {
         decoded.in_file(&self.name)
     }
 
-    /// Brings into the cache the tile-parts that `window` of the image at 1/factor touches, under the same terms as
-    /// [`Lease::fetch_all`]: where it is not known which of their packets it needs.
-    ///
-    /// # Errors
-    /// As [`Lease::samples_of_tiles`].
-    pub(crate) async fn fetch_tiles(self: &Arc<Self>, factor: u32, window: &Window) -> Result<Fetched> {
-        let numbers = self.touched(factor, window).in_file(&self.name)?;
-        if self.source.is_cheap() {
-            return Ok(Fetched { bytes: 0, requests: 0 });
-        }
-        let ranges: Vec<SourceRange> = numbers.iter().map(|number| self.unit_range(*number)).collect();
-        let file = self.clone();
-        let check = move |index: usize, bytes: &Bytes| {
-            file.confirm()?;
-            numbers.get(index).map_or(Ok(()), |number| file.check_sot(*number, bytes))
-        };
-        let fetched = fetch_units_async(&self.source, &ranges, &self.access.options, check).await;
-        fetched.inspect_err(|error| self.doubt_row(error)).in_file(&self.name)
-    }
-
     /// The samples of `window` of the image at 1/factor, of this whole file, by the tile-parts that it touches.
     ///
     /// # Errors
@@ -103,6 +122,81 @@ impl Lease {
             })
         };
         decode().inspect_err(|error| self.doubt_row(error)).in_file(&self.name)
+    }
+
+    /// The samples of `window` of the image at 1/2^k, of this whole file: by what is at hand, else by what is least to be
+    /// fetched. `reduced` is the view of the image at 1/2^k, where k is greater than 0 and there is one.
+    ///
+    /// # Errors
+    /// As [`Lease::samples`].
+    pub(super) fn samples_of_window(&self, k: u8, window: &Window, reduced: Option<&VirtualFile>) -> Result<Samples> {
+        let factor = 1 << k;
+        let ranges = |numbers: Vec<usize>| numbers.into_iter().map(|number| self.unit_range(number));
+        let tile_parts: Vec<SourceRange> = ranges(self.touched(factor, window).in_file(&self.name)?).collect();
+        if self.source.is_cheap() || tile_parts.iter().all(|range| peek(&*self.source, range).is_some()) {
+            return self.samples_of_tiles(factor, window, None);
+        }
+        if let Some(reduced) = reduced {
+            return reduced.samples_of_view(window);
+        }
+        if let Some(packets) = self.known_packets(factor, window)? {
+            let whole: u64 = tile_parts.iter().map(|range| range.end.0 - range.start.0).sum();
+            if packets.layout.unit_bytes() < whole / 2 {
+                return packets.samples(View::Packets(factor, *window), None);
+            }
+        }
+        self.samples_of_tiles(factor, window, None)
+    }
+
+    /// The packets that a window needs, where their lengths are known.
+    fn known_packets(&self, factor: u32, window: &Window) -> Result<Option<VirtualFile>> {
+        let known = self.structure()?;
+        if self.needs_headers(factor, window)? {
+            return Ok(None);
+        }
+        match self.window_packets(known, factor, window) {
+            Ok(layout) => Ok(Some(self.part(layout))),
+            Err(Error::NoOverview { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The samples of `window` of this reduced view, by the tiles that it touches.
+    fn samples_of_view(&self, window: &Window) -> Result<Samples> {
+        let bytes = self.tiles_of_view(window).in_file(&self.name)?;
+        let image = |codestream: &Codestream<'_>| Some(placed(window, &codestream.area(0, 0)?));
+        decode_window(&bytes, (None, Types::OfGdal), 0, self.options().threads, image).in_file(&self.name)
+    }
+
+    /// A file of those tiles of this view alone: its TLM tells where they lie.
+    fn tiles_of_view(&self, window: &Window) -> Result<Vec<u8>> {
+        let unknown = || Error::read("a view without its header");
+        let header = self.layout.first_inline().ok_or_else(unknown)?;
+        let Progress::Done(main) = parse_main_header(&header, self.size())? else { return Err(unknown()) };
+        let image = main.siz.component_area(0, 0).unwrap_or_default();
+        let area = placed(window, &image);
+        let mut bytes = header.get(..usize::try_from(main.end).unwrap_or(usize::MAX)).ok_or_else(unknown)?.to_vec();
+        let mut start = main.end;
+        let mut wanted: Vec<std::ops::Range<u64>> = Vec::new();
+        for (tile, length) in parse_tlm_segments(&main.tlm(&header).concat())? {
+            let end = start + u64::from(length);
+            if main.siz.tile_area(tile.into(), 0, 0).is_some_and(|tile| overlap(&tile, &area)) {
+                match wanted.last_mut() {
+                    Some(last) if last.end == start => last.end = end,
+                    _ => wanted.push(start..end),
+                }
+            }
+            start = end;
+        }
+        self.send_for_ranges(&wanted);
+        for range in wanted {
+            let from = bytes.len();
+            let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+            bytes.resize(from.saturating_add(length), 0);
+            let read = self.read_at(range.start, bytes.get_mut(from..).unwrap_or_default(), &mut Ahead::default())?;
+            bytes.truncate(from + read);
+        }
+        Ok(bytes)
     }
 
     fn structure(&self) -> Result<&Known> {
@@ -152,6 +246,28 @@ pub(crate) fn left_out(main: &MainHeader) -> Option<String> {
     // GDAL has its own ways with components of unlike size.
     let unlike = main.siz.components.iter().any(|component| (component.dx, component.dy) != (1, 1));
     if unlike { Some("sub-sampled components".into()) } else { decode::left_out(main) }
+}
+
+impl Lease {
+    /// Brings into the cache the tile-parts that `window` of the image at 1/factor touches, under the same terms as
+    /// [`Lease::fetch_all`]: where it is not known which of their packets it needs.
+    ///
+    /// # Errors
+    /// As [`Lease::samples_of_tiles`].
+    pub(crate) async fn fetch_tiles(self: &Arc<Self>, factor: u32, window: &Window) -> Result<Fetched> {
+        let numbers = self.touched(factor, window).in_file(&self.name)?;
+        if self.source.is_cheap() {
+            return Ok(Fetched { bytes: 0, requests: 0 });
+        }
+        let ranges: Vec<SourceRange> = numbers.iter().map(|number| self.unit_range(*number)).collect();
+        let file = self.clone();
+        let check = move |index: usize, bytes: &Bytes| {
+            file.confirm()?;
+            numbers.get(index).map_or(Ok(()), |number| file.check_sot(*number, bytes))
+        };
+        let fetched = fetch_units_async(&self.source, &ranges, &self.access.options, check).await;
+        fetched.inspect_err(|error| self.doubt_row(error)).in_file(&self.name)
+    }
 }
 
 /// A window in coordinates of the image that it is of.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::VirtualFile;
 use crate::error::{Error, Result};
-use crate::layout::Layout;
+use crate::layout::{Content, Layout, Unit, VirtualOffset};
 use crate::options::Options;
 use crate::source::{SourceRange, fetch_units, peek, prefetch};
 
@@ -44,6 +44,27 @@ impl VirtualFile {
         let bytes = bytes.ok_or_else(|| Error::read("a read gave fewer ranges than asked for"))?;
         self.check_sot(number, &bytes)?;
         Ok(bytes)
+    }
+
+    /// Begins to fetch what is read of a view that is not small.
+    pub(super) fn send_for_ranges(&self, ranges: &[std::ops::Range<u64>]) {
+        if self.source.is_cheap() || is_small(&self.layout, &self.access.options) {
+            return;
+        }
+        let mut wanted = Vec::new();
+        for range in ranges {
+            let segments = self.layout.segments_from(VirtualOffset(range.start));
+            for (_, content) in segments.take_while(|(start, _)| start.0 < range.end) {
+                wanted.extend(match content {
+                    Content::Source(range) => Some(range.clone()),
+                    Content::Inline(_) => None,
+                });
+            }
+        }
+        let is_wanted = |unit: &&Unit| wanted.iter().any(|range| overlaps(range, &unit.range));
+        let units: Vec<SourceRange> =
+            self.layout.units().iter().filter(is_wanted).map(|unit| unit.range.clone()).collect();
+        prefetch(&self.source, &units, &self.fetching());
     }
 
     /// Begins to fetch what is read together with `tile`, which is `missing` or not, and what is probably read after it.
@@ -120,4 +141,8 @@ impl VirtualFile {
             .map(|(line, place)| if by_columns { place * across + line } else { line * across + place })
             .collect()
     }
+}
+
+fn overlaps(one: &SourceRange, other: &SourceRange) -> bool {
+    one.start < other.end && other.start < one.end
 }

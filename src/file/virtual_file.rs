@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::decoded::Decoded;
 use super::embedded::Embedded;
 use super::known::Known;
 use crate::jp2::Header;
@@ -33,6 +34,8 @@ pub(crate) struct VirtualFile {
     /// For a window's dataset, the view that it shows, kept so that GDAL opens it without a request: GDAL hides what fails
     /// there.
     pub(super) packets: Option<Arc<VirtualFile>>,
+    /// For a virtual TIFF, what makes its bytes; the layout is empty then.
+    pub(super) decoded: Option<Decoded>,
     /// Where it lies, if it was opened by its product's name.
     pub(super) place: Option<Location>,
     /// The tiles of a large view that have been read.
@@ -94,6 +97,7 @@ impl VirtualFile {
             known,
             embedded: None,
             packets: None,
+            decoded: None,
             place: None,
             read_tiles: std::iter::repeat_with(AtomicBool::default).take(tiles.unwrap_or(0) as usize).collect(),
         }
@@ -101,7 +105,12 @@ impl VirtualFile {
 
     /// The size in bytes.
     pub(crate) fn size(&self) -> u64 {
-        self.layout.size()
+        self.decoded.as_ref().map_or(self.layout.size(), Decoded::size)
+    }
+
+    /// Whether what is read of it is decoded samples.
+    pub(crate) fn is_decoded(&self) -> bool {
+        self.decoded.is_some()
     }
 
     /// When the file was last modified, in seconds since 1970-01-01 UTC.

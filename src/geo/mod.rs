@@ -31,6 +31,20 @@ pub(crate) struct Georeference {
     pub(crate) transform: [f64; 6],
 }
 
+impl Georeference {
+    /// Whether the reference system is a geographic one, and not a projected one; `None` where its code does not tell. The
+    /// registry has ranges for each, but for newer codes.
+    pub(crate) fn is_geographic(&self) -> Option<bool> {
+        match self.epsg {
+            // NAD83 / BLM 59N stands among the geographic ones.
+            4217 => Some(false),
+            4120..=4326 => Some(true),
+            2000..=3799 | 3857 | 20_000..=32_766 => Some(false),
+            _ => None,
+        }
+    }
+}
+
 /// The georeferencing of a file: of the boxes before its codestream, and of those that follow it.
 struct Boxes<'a> {
     /// The GeoTIFFs of GeoJP2 boxes.

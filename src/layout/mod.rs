@@ -20,7 +20,7 @@ use bytes::Bytes;
 
 pub(crate) use compose::{compose, compose_to_keep, pass, text};
 pub(crate) use reduced::{Level, check_palette, levels, listed_by_gdal, reduce};
-pub(crate) use vrt::{Part, Vrt, build_overviews, data_type};
+pub(crate) use vrt::{Part, Vrt, build_overviews, colours, data_type, palette};
 pub(crate) use window::{Place, place, size_at, tile_at};
 
 use crate::error::{Error, Result};
@@ -127,6 +127,14 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
+    /// The bytes that it begins with, if these are inline.
+    pub(crate) fn first_inline(&self) -> Option<Bytes> {
+        match self.segments_from(VirtualOffset(0)).next() {
+            Some((_, Content::Inline(bytes))) => Some(bytes.clone()),
+            _ => None,
+        }
+    }
+
     /// The size of the virtual file in bytes.
     pub(crate) fn size(&self) -> u64 {
         self.size

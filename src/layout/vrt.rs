@@ -25,7 +25,7 @@ fn type_of(component: &Component) -> &'static str {
 
 /// GDAL's names for what the bands of an image show, as far as its boxes tell: the colour specification (T.800 I.5.3.3) of
 /// red, green and blue, or of grey; and the channel definition (I.5.3.6).
-fn colours(header: &Header) -> Vec<Option<&'static str>> {
+pub(crate) fn colours(header: &Header) -> Vec<Option<&'static str>> {
     let count = header.main.siz.components.len();
     // METH = 1: an enumerated colour space follows two more bytes.
     let colours: &[&str] = match header.of_jp2h(*b"colr") {
@@ -54,7 +54,7 @@ fn colours(header: &Header) -> Vec<Option<&'static str>> {
 
 /// The colours of a palette (T.800 I.5.3.4), each with its opacity, where GDAL makes a colour table of them: of one band of
 /// bytes, three or four columns of eight bits.
-fn palette(header: &Header) -> Option<Vec<[u8; 4]>> {
+pub(crate) fn palette(header: &Header) -> Option<Vec<[u8; 4]>> {
     let [component] = header.main.siz.components.as_slice() else { return None };
     let [n0, n1, columns, depths @ ..] = header.of_jp2h(*b"pclr")? else { return None };
     let (count, columns) = (usize::from(u16::from_be_bytes([*n0, *n1])), usize::from(*columns));

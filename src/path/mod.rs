@@ -13,6 +13,7 @@
 //! | `/vsizip/…`, `/vsimem/…`, any other `/vsi…/` | what GDAL makes of it |
 //! | `?url=<percent-encoded path>` | any of the above |
 //! | `?overview=4&url=<percent-encoded path>` | the image at 1/4 |
+//! | `?as=tiff&url=<percent-encoded path>` | the image as a GeoTIFF |
 //! | `?window=512,0,64,64&url=…`, also with `overview=4` | 64 by 64 pixels of it, from column 512 and row 0 on, as a dataset |
 //! | any of them + `.ovr` | the list of its overviews |
 //!
@@ -67,6 +68,8 @@ pub(crate) enum View {
     Overviews,
     /// A window of the image at 1/factor, as a dataset.
     Window(u32, Window),
+    /// The image as a GeoTIFF, whose tiles are decoded as they are read.
+    Tiff,
     /// What that is made of: a JP2 that is right within the window alone. Its path stands in the dataset's text and
     /// nowhere else.
     Packets(u32, Window),
@@ -145,6 +148,7 @@ impl Request {
             View::Whole => return self.file.clone(),
             View::Overviews => return format!("{}{OVERVIEWS}", self.file),
             View::Reduced(factor) => format!("overview={factor}&"),
+            View::Tiff => "as=tiff&".to_owned(),
             View::Window(factor, window) => format!("{}window={window}&", of(factor)),
             View::Packets(factor, window) => format!("{}packets={window}&", of(factor)),
         };
@@ -196,7 +200,7 @@ pub(crate) fn parse_file(path: &str) -> Result<Request> {
 
 /// `?overview=2&url=…`: options of this file system, as /vsicurl? has them. Gives the path of the file, and the view.
 fn parse_options(path: &str, options: &str) -> Result<(String, View)> {
-    let (mut url, mut factor, mut window, mut packets) = (None, None, None, None);
+    let (mut url, mut factor, mut window, mut packets, mut form) = (None, None, None, None, None);
     for option in options.split('&').filter(|option| !option.is_empty()) {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
         let area = || {
@@ -208,21 +212,26 @@ fn parse_options(path: &str, options: &str) -> Result<(String, View)> {
             "overview" => factor = Some(value.parse().map_err(|_| bad(path, "overview= takes a factor: 2, 4, 8, …"))?),
             "window" => window = Some(area()?),
             "packets" => packets = Some(area()?),
+            "as" if value.eq_ignore_ascii_case("tiff") => form = Some(View::Tiff),
+            "as" if value.eq_ignore_ascii_case("jp2") => form = Some(View::Whole),
+            "as" => return Err(bad(path, "as= takes jp2 or tiff")),
             other => {
                 let what = format!(
-                    "the option '{other}' is not known: use overview=<factor>, window=<column,row,width,height>, \
+                    "the option '{other}' is not known: use as=<jp2 or tiff>, overview=<factor>, \
+                     window=<column,row,width,height>, \
                      url=<percent-encoded path>"
                 );
                 return Err(bad(path, &what));
             }
         }
     }
-    let view = match (factor, window, packets) {
-        (None, None, None) => View::Whole,
-        (Some(factor), None, None) => View::Reduced(factor),
-        (_, Some(window), None) => View::Window(factor.unwrap_or(1), window),
-        (_, None, Some(window)) => View::Packets(factor.unwrap_or(1), window),
-        (_, Some(_), Some(_)) => return Err(bad(path, "window= stands alone")),
+    let view = match (factor, window, packets, form) {
+        (None, None, None, form) => form.unwrap_or(View::Whole),
+        (_, _, _, Some(View::Tiff)) => return Err(bad(path, "as=tiff stands alone")),
+        (Some(factor), None, None, _) => View::Reduced(factor),
+        (_, Some(window), None, _) => View::Window(factor.unwrap_or(1), window),
+        (_, None, Some(window), _) => View::Packets(factor.unwrap_or(1), window),
+        (_, Some(_), Some(_), _) => return Err(bad(path, "window= stands alone")),
     };
     match url {
         Some(url) => Ok((url, view)),

@@ -53,6 +53,7 @@ fn install(gdal: &'static Gdal, prefix: &'static CStr, mount: &'static Mount) ->
         (*callbacks).tell = Some(on_tell);
         (*callbacks).seek = Some(on_seek);
         (*callbacks).read = Some(on_read);
+        (*callbacks).read_multi_range = Some(on_read_multi_range);
         (*callbacks).eof = Some(on_eof);
         (*callbacks).close = Some(on_close);
         older::set_write_callbacks(callbacks);
@@ -237,6 +238,34 @@ unsafe extern "C-unwind" fn on_read(file: *mut c_void, buffer: *mut c_void, size
             done / size
         })
     }
+}
+
+unsafe extern "C-unwind" fn on_read_multi_range(
+    file: *mut c_void,
+    count: c_int,
+    buffers: *mut *mut c_void,
+    offsets: *const u64,
+    sizes: *const usize,
+) -> c_int {
+    let count = usize::try_from(count).unwrap_or(0);
+    if count > 0 && (buffers.is_null() || offsets.is_null() || sizes.is_null()) {
+        return -1;
+    }
+    let mut ranges = Vec::with_capacity(count);
+    for place in 0..count {
+        // SAFETY: the host passes `count` buffers, each of its size, which nobody else uses now; see `on_read`.
+        let (buffer, offset, size) = unsafe { (*buffers.add(place), *offsets.add(place), *sizes.add(place)) };
+        if size == 0 {
+            continue;
+        }
+        if buffer.is_null() || isize::try_from(size).is_err() {
+            return -1;
+        }
+        // SAFETY: as above.
+        ranges.push((offset, unsafe { std::slice::from_raw_parts_mut(buffer.cast::<u8>(), size) }));
+    }
+    // SAFETY: the host passes a handle of `on_open`.
+    unsafe { with_handle(file, -1, |gdal, handle| if handle.read_ranges(gdal, &mut ranges) { 0 } else { -1 }) }
 }
 
 unsafe extern "C-unwind" fn on_eof(file: *mut c_void) -> c_int {

@@ -132,6 +132,12 @@ fn find(caller: &Caller<'_>, name: &str) -> Result<Option<Arc<Lease>>> {
     if request.view != View::Whole && has_side_car_name(&request.location) {
         return Ok(None);
     }
+    if let Some(tiff) = file::as_served(&request, caller) {
+        match file::open(&tiff, caller) {
+            Err(error) if matches!(error.root(), Error::Undecoded { .. }) => trace::debug(|| error.chain()),
+            opened => return opened.map(Some),
+        }
+    }
     if request.is_of_jp2() {
         return file::open(&request, caller).map(Some);
     }
@@ -230,7 +236,10 @@ fn siblings_of(caller: &Caller<'_>, name: &str) -> Option<Vec<String>> {
     } else if file::wants_side_cars(&request.location, caller) {
         return None;
     }
-    // GDAL asks when it has the file open.
+    // GDAL asks when it has the file open. A TIFF has its overviews in itself.
+    if file::as_served(&request, caller).is_some_and(|tiff| file::at_hand(&tiff, caller).is_some()) {
+        return Some(siblings);
+    }
     if file::at_hand(&request, caller).is_some_and(|file| file.may_have_overviews()) {
         // As GDAL cuts a name from a path: at the last slash, be it in a query string. /vsitlm/?url=… and /vsitlm?url=…
         // come here alike.
@@ -268,11 +277,11 @@ pub(super) fn read_errors() -> (u64, String) {
 
 /// Raises what a read has failed with, for good.
 fn complain(host: &dyn Host, file: &Lease, error: &Error) {
-    let message = format!(
-        "{}. GDAL reads the tile once more where a thread of its own has failed; with GDAL_NUM_THREADS=1 it fails at \
-         once, with VSITLM_ON_READ_ERROR=ABORT the process ends",
-        error.chain()
-    );
+    let mut message = error.chain();
+    if !file.is_decoded() {
+        message += ". GDAL reads the tile once more where a thread of its own has failed; with GDAL_NUM_THREADS=1 it \
+                    fails at once, with VSITLM_ON_READ_ERROR=ABORT the process ends";
+    }
     {
         let mut errors = lock(READ_ERRORS.get());
         errors.0 += 1;
@@ -360,8 +369,19 @@ impl Handle {
     /// A read that gives nothing.
     fn fail(&mut self) -> usize {
         self.failed = true;
-        self.gap = Gap::Open;
+        // Of a decoded file GDAL hides nothing.
+        if !self.file.as_ref().is_some_and(|file| file.is_decoded()) {
+            self.gap = Gap::Open;
+        }
         0
+    }
+
+    /// Fills each buffer from its offset on, and says whether that worked. A failure is silent: the host reads each range by
+    /// itself then.
+    pub(super) fn read_ranges(&mut self, host: &'static dyn Host, ranges: &mut [(u64, &mut [u8])]) -> bool {
+        let Some(file) = self.opened(host) else { return false };
+        let outcome = file.read_ranges(ranges);
+        outcome.inspect_err(|error| trace::debug(|| format!("several ranges: {}", error.chain()))).is_ok()
     }
 
     /// The file, which this thread opens by its own options where that was not decided yet.

@@ -1,0 +1,285 @@
+//! The decoded view of a JP2: a virtual GeoTIFF, whose tiles are decoded as they are read.
+//!
+//! GDAL's GTiff driver asks for all tiles of a window at once (`read_multi_range`). So what is decoded is a rectangle of
+//! tiles: its packets are fetched together, and its code-blocks spread over all threads. A read that is longer than one
+//! such call comes tile by tile: where one follows another, the tiles up to the end of their row are decoded with it, and
+//! wait in the process's memory.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use once_cell::race::OnceBox;
+
+use super::VirtualFile;
+use super::samples::left_out;
+use crate::error::{Error, Result, ResultExt};
+use crate::jp2::MainHeader;
+use crate::layout::{self, colours, palette};
+use crate::lru::Lru;
+use crate::options::OverviewList;
+use crate::path::Window;
+use crate::process::lock;
+use crate::tiff::{Image, SampleType, Tiff};
+
+/// Columns and rows of a tile of the TIFF. Larger ones hold more that a window does not need, smaller ones cost GDAL more.
+const TILE: u32 = 64;
+
+/// The bytes of tiles that are decoded ahead at most, and those that wait.
+const AHEAD: u64 = 4 << 20;
+const WAITING: u64 = 16 << 20;
+
+/// A tile of a level.
+type TileId = (usize, u64);
+
+/// See the module.
+pub(super) struct Decoded {
+    tiff: Tiff,
+    /// The file that it shows.
+    whole: Arc<VirtualFile>,
+    /// By level: how often the image is halved.
+    halved: Vec<u8>,
+    /// By k: the view of the image at 1/2^k, if there is one, made when it is first read.
+    reduced: Vec<OnceBox<Option<VirtualFile>>>,
+    /// Tiles that were decoded ahead of their reads.
+    waiting: Mutex<Lru<TileId, Bytes>>,
+}
+
+impl Decoded {
+    /// The view of a file.
+    ///
+    /// # Errors
+    /// [`Error::Undecoded`] where the file has what a TIFF does not show or what the decoder leaves out.
+    pub(super) fn new(whole: Arc<VirtualFile>) -> Result<Self> {
+        let undecoded = |what: &str| Error::Undecoded { what: what.to_owned() };
+        let known = whole.known.as_ref().ok_or_else(|| undecoded("a file whose structure is not known"))?;
+        let header = &known.structure.header;
+        let main = &header.main;
+        if let Some(what) = left_out(main) {
+            return Err(Error::Undecoded { what });
+        }
+        let palette = match palette(header) {
+            Some(entries) if entries.iter().any(|entry| entry[3] != 255) => {
+                return Err(undecoded("a palette with opacities"));
+            }
+            Some(entries) => Some(entries.iter().map(|[red, green, blue, _]| [*red, *green, *blue]).collect()),
+            None if header.has_palette() => return Err(undecoded("a palette that makes several bands of one")),
+            None => None,
+        };
+        let colours = colours(header);
+        let is_widened = |(index, colour): (usize, &Option<&str>)| {
+            *colour == Some("Alpha") && main.siz.components.get(index).is_some_and(|component| component.depth == 0)
+        };
+        if colours.iter().enumerate().any(is_widened) {
+            return Err(undecoded("an opacity of one bit"));
+        }
+        let size = main.siz.size();
+        let georeference = match whole.georeference(known, size, (0, 0)) {
+            Err(Error::NoOverview { what }) => return Err(Error::Undecoded { what }),
+            georeference => georeference?,
+        };
+        if georeference.as_ref().is_some_and(|place| place.is_geographic().is_none()) {
+            return Err(undecoded("a reference system whose kind its code does not tell"));
+        }
+        let halved = halvings(main, whole.access.options.overviews, palette.is_some());
+        let levels = halved.iter().map(|k| layout::size_at(main, *k)).collect::<Result<Vec<_>>>()?;
+        let image = Image { levels, sample: sample_type(main), colours, palette, georeference, tile: TILE };
+        let tiff = Tiff::new(&image).ok_or_else(|| undecoded("an image of no pixels"))?;
+        let reduced = halved.iter().map(|_| OnceBox::new()).collect();
+        Ok(Self { tiff, whole, halved, reduced, waiting: Mutex::new(Lru::new(WAITING)) })
+    }
+
+    /// The view of the image at 1/2^k; `None` for the image itself, and where the file has no such view.
+    fn reduced(&self, k: u8) -> Result<Option<&VirtualFile>> {
+        let (Some(place), Some(known)) = (self.reduced.get(usize::from(k)), &self.whole.known) else { return Ok(None) };
+        if k == 0 || self.whole.source.is_cheap() {
+            return Ok(None);
+        }
+        if let Some(view) = place.get() {
+            return Ok(view.as_ref());
+        }
+        // A failure to read is not kept.
+        let view = match self.whole.reduced_view(known, 1 << k) {
+            Err(Error::NoOverview { .. }) => None,
+            view => Some(view?),
+        };
+        Ok(place.get_or_init(|| Box::new(view)).as_ref())
+    }
+
+    /// The size of the TIFF in bytes.
+    pub(super) fn size(&self) -> u64 {
+        self.tiff.size()
+    }
+
+    /// Fills `buffer` from `offset` on.
+    ///
+    /// # Errors
+    /// As [`VirtualFile::samples_of_tiles`].
+    pub(super) fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        let length = usize::try_from(self.size().saturating_sub(offset)).unwrap_or(usize::MAX).min(buffer.len());
+        let buffer = buffer.get_mut(..length).unwrap_or_default();
+        self.read_ranges(&mut [(offset, buffer)], true)?;
+        Ok(length)
+    }
+
+    /// Fills each buffer from its offset on, all of which lie within the file. Where they are read `in_turn`, one after the
+    /// other, what comes after them is decoded, too.
+    ///
+    /// # Errors
+    /// As [`VirtualFile::samples_of_tiles`].
+    pub(super) fn read_ranges(&self, ranges: &mut [(u64, &mut [u8])], in_turn: bool) -> Result<()> {
+        let mut wanted = BTreeSet::new();
+        for (offset, buffer) in &*ranges {
+            for tiles in self.tiff.tiles(&(*offset..offset.saturating_add(buffer.len() as u64))) {
+                wanted.extend(tiles.numbers.map(|number| (tiles.level, number)));
+            }
+        }
+        let tiles = self.tiles(wanted, in_turn)?;
+        for (offset, buffer) in ranges {
+            let header = self.tiff.read(*offset, buffer);
+            let from = offset.saturating_add(header as u64);
+            let rest = buffer.get_mut(header..).unwrap_or_default();
+            for tiles_of in self.tiff.tiles(&(from..from.saturating_add(rest.len() as u64))) {
+                for number in tiles_of.numbers {
+                    let start = self.tiff.tile_start(tiles_of.level, number);
+                    let Some(tile) = tiles.get(&(tiles_of.level, number)) else { continue };
+                    let skip = usize::try_from(from.saturating_sub(start)).unwrap_or(usize::MAX);
+                    let to = usize::try_from(start.saturating_sub(from)).unwrap_or(usize::MAX);
+                    let (Some(tile), Some(rest)) = (tile.get(skip..), rest.get_mut(to..)) else { continue };
+                    rest.iter_mut().zip(tile).for_each(|(to, from)| *to = *from);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes of these tiles.
+    fn tiles(&self, mut wanted: BTreeSet<TileId>, in_turn: bool) -> Result<HashMap<TileId, Bytes>> {
+        let mut tiles = HashMap::new();
+        let mut ahead = BTreeSet::new();
+        {
+            let mut waiting = lock(&self.waiting);
+            wanted.retain(|id| match waiting.get(id) {
+                Some(bytes) => tiles.insert(*id, bytes.clone()).is_some(),
+                None => true,
+            });
+            // One that follows on one that was read, in the row.
+            if let (true, Some(last), Some(first)) = (in_turn, wanted.last().copied(), wanted.first()) {
+                let before = first.1.checked_sub(1).map(|before| (first.0, before));
+                if before.is_some_and(|before| waiting.get(&before).is_some()) {
+                    ahead.extend(self.after(last));
+                }
+            }
+        }
+        let read: Vec<TileId> = wanted.iter().copied().collect();
+        wanted.extend(&ahead);
+        for (level, columns, rows) in
+            rectangles(&wanted, |level| self.tiff.levels().get(level).map_or(1, |it| it.across))
+        {
+            self.decode(level, &columns, &rows, &mut tiles)?;
+        }
+        let last = read.last().filter(|_| in_turn);
+        if last.is_some() || !ahead.is_empty() {
+            let mut waiting = lock(&self.waiting);
+            // The last one is kept, so that the next one is seen to follow.
+            for id in ahead.iter().chain(last) {
+                if let Some(bytes) = tiles.get(id) {
+                    drop(waiting.put(*id, bytes.clone(), bytes.len() as u64));
+                }
+            }
+        }
+        Ok(tiles)
+    }
+
+    /// The tiles behind this one in its row.
+    fn after(&self, (level, number): TileId) -> Vec<TileId> {
+        let across = self.tiff.levels().get(level).map_or(1, |it| u64::from(it.across));
+        let end = (number / across + 1) * across;
+        let most = AHEAD / self.tiff.tile_bytes().max(1);
+        (number + 1..end.min((number + 1).saturating_add(most))).map(|number| (level, number)).collect()
+    }
+
+    /// Decodes a rectangle of tiles, given in columns and rows of tiles.
+    fn decode(
+        &self,
+        level: usize,
+        columns: &Range<u32>,
+        rows: &Range<u32>,
+        out: &mut HashMap<TileId, Bytes>,
+    ) -> Result<()> {
+        let (Some(of), Some(k)) = (self.tiff.levels().get(level), self.halved.get(level)) else { return Ok(()) };
+        let span = |tiles: &Range<u32>, size: u32| tiles.start * TILE..(tiles.end.saturating_mul(TILE)).min(size);
+        let (x, y) = (span(columns, of.size.0), span(rows, of.size.1));
+        let window = Window { x: x.start, y: y.start, width: x.end - x.start, height: y.end - y.start };
+        let samples = self.whole.samples_of_window(*k, &window, self.reduced(*k)?)?;
+        for row in rows.clone() {
+            for column in columns.clone() {
+                let at = |tiles: u32| (tiles * TILE) as usize;
+                let tile = samples.square((at(column - columns.start), at(row - rows.start)), TILE as usize);
+                let number = u64::from(row) * u64::from(of.across) + u64::from(column);
+                out.insert((level, number), tile.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The tiles as rectangles of columns and rows.
+fn rectangles(tiles: &BTreeSet<TileId>, across: impl Fn(usize) -> u32) -> Vec<(usize, Range<u32>, Range<u32>)> {
+    let mut found: Vec<(usize, Range<u32>, Range<u32>)> = Vec::new();
+    let mut runs: Vec<(usize, Range<u32>, u32)> = Vec::new();
+    for (level, number) in tiles {
+        let wide = u64::from(across(*level).max(1));
+        let (column, row) = ((number % wide) as u32, (number / wide) as u32);
+        match runs.last_mut() {
+            Some((of, columns, line)) if of == level && *line == row && columns.end == column => columns.end += 1,
+            _ => runs.push((*level, column..column + 1, row)),
+        }
+    }
+    for (level, columns, row) in runs {
+        let above = found.iter_mut().find(|(of, wide, rows)| *of == level && *wide == columns && rows.end == row);
+        match above {
+            Some((_, _, rows)) => rows.end += 1,
+            None => found.push((level, columns, row..row + 1)),
+        }
+    }
+    found
+}
+
+/// How often the image is halved, by level: the whole image, and the overviews that GDAL lists for the JP2.
+fn halvings(main: &MainHeader, wanted: OverviewList, has_palette: bool) -> Vec<u8> {
+    let count = match wanted {
+        OverviewList::None => 0,
+        // Averages of indexes are none.
+        _ if has_palette => 0,
+        OverviewList::OfGdal => layout::listed_by_gdal(main),
+        OverviewList::All => main.coding.default.levels,
+    };
+    // GDAL takes an overview's size from the image's.
+    let (width, height) = main.siz.size();
+    let is_of_gdal = |k: &u8| {
+        let half = |size: u32| (u64::from(size) + (1 << *k) - 1) >> *k;
+        layout::size_at(main, *k).is_ok_and(|(x, y)| (u64::from(x), u64::from(y)) == (half(width), half(height)))
+    };
+    std::iter::once(0).chain((1..=count.min(30)).take_while(is_of_gdal)).collect()
+}
+
+fn sample_type(main: &MainHeader) -> SampleType {
+    let (bits, signed) = match layout::data_type(main) {
+        "Byte" => (8, false),
+        "UInt16" => (16, false),
+        "Int16" => (16, true),
+        "UInt32" => (32, false),
+        _ => (32, true),
+    };
+    SampleType { bits, signed }
+}
+
+impl VirtualFile {
+    /// The decoded view of a whole file.
+    pub(super) fn decoded(whole: Arc<VirtualFile>) -> Result<Self> {
+        let decoded = Decoded::new(whole.clone()).in_file(&whole.name)?;
+        Ok(Self { decoded: Some(decoded), ..whole.part(layout::text(&[])) })
+    }
+}
