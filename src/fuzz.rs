@@ -85,7 +85,7 @@ pub fn decode(data: &[u8]) {
         let (width, height) = (window.0.len(), window.1.len());
         let mut samples = vec![i32::MIN; width * height * components.len()];
         let target = Target { samples: &mut samples, row: width, component: width * height };
-        codestream.decode(window, k, &components, threads, target).map(|()| samples)
+        codestream.decode(window, k, &components, threads, None, target).map(|()| samples)
     };
     let Ok(whole) = decode(&window, 1) else { return };
     assert!(!whole.contains(&i32::MIN), "samples that nobody wrote");
@@ -133,7 +133,7 @@ pub fn samples(data: &[u8], k: u8, component: u16, part: [u8; 4]) -> Result<Samp
     let mut samples = vec![i32::MIN; columns.len() * rows.len()];
     if !samples.is_empty() {
         let target = Target { samples: &mut samples, row: columns.len(), component: 0 };
-        codestream.decode(&(of(&x, &columns), of(&y, &rows)), k, &[component], 1, target).map_err(error)?;
+        codestream.decode(&(of(&x, &columns), of(&y, &rows)), k, &[component], 1, None, target).map_err(error)?;
     }
     Ok(Samples { width: x.len(), height: y.len(), columns, rows, samples })
 }

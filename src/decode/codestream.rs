@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::block::{Passes, Workspace};
 use super::colour::{Range, Sample, write, write_transformed};
+use super::kept::Kept;
 use super::simd;
 use super::threads::spread;
 use super::tile::{PartBytes, Tile, is_last};
@@ -100,7 +101,7 @@ impl<'a> Codestream<'a> {
     }
 
     /// Decodes the samples `window` of some components of the image at 1/2^k, in coordinates of the components at 1/2^k, on
-    /// up to `threads` threads.
+    /// up to `threads` threads. Code-blocks that are `kept` are not decoded again.
     ///
     /// # Errors
     /// [`Error::Malformed`] where what the window needs is damaged; [`Error::Undecoded`] for what this room leaves out;
@@ -111,6 +112,7 @@ impl<'a> Codestream<'a> {
         k: u8,
         components: &[u16],
         threads: usize,
+        kept: Option<&dyn Kept>,
         target: Target<'_, T>,
     ) -> Result<()> {
         let ranges = self.check(window, k, components)?;
@@ -122,7 +124,7 @@ impl<'a> Codestream<'a> {
             sum
         };
         let ends: Vec<usize> = tiles.iter().map(end).collect();
-        let work = Work { tiles: &tiles, ends: &ends, next: AtomicUsize::new(0), failed: AtomicBool::new(false) };
+        let work = Work { tiles: &tiles, ends: &ends, kept, next: AtomicUsize::new(0), failed: AtomicBool::new(false) };
         let outcome = Mutex::new(Ok(()));
         let finish = |tile: &Tile<'_>| finish(tile, window, components, &ranges, &mut lock(&output));
         spread(threads, sum, || {
@@ -253,6 +255,7 @@ struct Work<'w, 'a> {
     tiles: &'w [Tile<'a>],
     /// How many units of work the tiles up to each have: its code-blocks, and one for each component.
     ends: &'w [usize],
+    kept: Option<&'w dyn Kept>,
     next: AtomicUsize,
     failed: AtomicBool,
 }
@@ -279,11 +282,22 @@ impl Work<'_, '_> {
             let of_tile = unit - number.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
             let number = match tile.blocks.get(of_tile) {
                 Some(block) => {
-                    let mut coefficients = vec![0; block.coding.width * block.coding.height].into_boxed_slice();
-                    if let Err(why) = workspace.decode(&block.coding, tile.pieces(block), &mut coefficients, passes) {
-                        self.failed.store(true, Ordering::Relaxed);
-                        return Err(tile.refused(block, why));
-                    }
+                    let kept = self.kept.map(|kept| (kept, tile.id(block)));
+                    let coefficients = match kept.and_then(|(kept, id)| kept.get(&id)) {
+                        Some(coefficients) => coefficients,
+                        None => {
+                            let mut decoded = vec![0; block.coding.width * block.coding.height].into_boxed_slice();
+                            let outcome = workspace.decode(&block.coding, tile.pieces(block), &mut decoded, passes);
+                            if let Err(why) = outcome {
+                                self.failed.store(true, Ordering::Relaxed);
+                                return Err(tile.refused(block, why));
+                            }
+                            if let Some((kept, id)) = kept {
+                                kept.put(id, &decoded);
+                            }
+                            decoded
+                        }
+                    };
                     block.set(coefficients);
                     block.component
                 }

@@ -14,6 +14,7 @@ mod codestream;
 mod codeword;
 mod colour;
 mod contexts;
+mod kept;
 mod simd;
 mod threads;
 mod tile;
@@ -21,3 +22,4 @@ mod wavelet;
 
 pub(crate) use codestream::{Codestream, Target, left_out};
 pub(crate) use colour::Sample;
+pub(crate) use kept::{BlockId, Kept};

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::block::{BlockCoding, Piece};
 use super::contexts::Orientation;
+use super::kept::BlockId;
 use super::wavelet::{self, Filter, HIGH, Irreversible, LOW, Plane, Reversible, halves};
 use crate::error::{Error, Result};
 use crate::jp2::{
@@ -19,6 +20,7 @@ pub(super) struct Block {
     pub(super) component: usize,
     /// Where it stands, for messages.
     resolution: u8,
+    band: u8,
     /// Where it lies in its sub-band.
     area: Area,
     pub(super) coding: BlockCoding,
@@ -219,6 +221,7 @@ impl<'a> Tile<'a> {
                 self.blocks.push(Block {
                     component,
                     resolution: packet.resolution,
+                    band: found.band,
                     area,
                     coding,
                     pieces: 0..0,
@@ -250,6 +253,17 @@ impl<'a> Tile<'a> {
     /// The pieces of a code-block.
     pub(super) fn pieces(&self, block: &Block) -> &[Piece<'a>] {
         self.pieces.get(block.pieces.clone()).unwrap_or_default()
+    }
+
+    /// What a code-block is called.
+    pub(super) fn id(&self, block: &Block) -> BlockId {
+        BlockId {
+            tile: self.number,
+            component: self.components.get(block.component).map_or(0, |component| component.index),
+            resolution: block.resolution,
+            band: block.band,
+            at: (block.area.0.start, block.area.1.start),
+        }
     }
 
     /// An error in one of its code-blocks.

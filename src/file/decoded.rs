@@ -2,8 +2,8 @@
 //!
 //! GDAL's GTiff driver asks for all tiles of a window at once (`read_multi_range`). So what is decoded is a rectangle of
 //! tiles: its packets are fetched together, and its code-blocks spread over all threads. A read that is longer than one
-//! such call comes tile by tile: where one follows another, the tiles up to the end of their row are decoded with it, and
-//! wait in the process's memory.
+//! such call comes tile by tile: where one follows another, the tiles up to the end of their row are decoded with it; and
+//! where that has gone on for a whole row, those of the rows that come out of the same tiles of the JP2.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
@@ -13,6 +13,7 @@ use bytes::Bytes;
 use once_cell::race::OnceBox;
 
 use super::VirtualFile;
+use super::kept::KeptBlocks;
 use super::samples::left_out;
 use crate::error::{Error, Result, ResultExt};
 use crate::jp2::MainHeader;
@@ -26,9 +27,8 @@ use crate::tiff::{Image, SampleType, Tiff};
 /// Columns and rows of a tile of the TIFF. Larger ones hold more that a window does not need, smaller ones cost GDAL more.
 const TILE: u32 = 64;
 
-/// The bytes of tiles that are decoded ahead at most, and those that wait.
-const AHEAD: u64 = 4 << 20;
-const WAITING: u64 = 16 << 20;
+/// What code-blocks may take, and tiles that wait to be read, as a part of the cache.
+const SHARE_OF_CACHE: u64 = 4;
 
 /// A tile of a level.
 type TileId = (usize, u64);
@@ -42,8 +42,16 @@ pub(super) struct Decoded {
     halved: Vec<u8>,
     /// By k: the view of the image at 1/2^k, if there is one, made when it is first read.
     reduced: Vec<OnceBox<Option<VirtualFile>>>,
-    /// Tiles that were decoded ahead of their reads.
-    waiting: Mutex<Lru<TileId, Bytes>>,
+    kept: KeptBlocks,
+    ahead: Mutex<Ahead>,
+}
+
+/// Tiles that were decoded ahead of their reads.
+struct Ahead {
+    waiting: Lru<TileId, Bytes>,
+    /// The tile that was read last by itself, and how many have been read so, one after the other.
+    last: Option<TileId>,
+    in_turn: u64,
 }
 
 impl Decoded {
@@ -87,7 +95,9 @@ impl Decoded {
         let image = Image { levels, sample: sample_type(main), colours, palette, georeference, tile: TILE };
         let tiff = Tiff::new(&image).ok_or_else(|| undecoded("an image of no pixels"))?;
         let reduced = halved.iter().map(|_| OnceBox::new()).collect();
-        Ok(Self { tiff, whole, halved, reduced, waiting: Mutex::new(Lru::new(WAITING)) })
+        let share = whole.access.options.cache_size / SHARE_OF_CACHE;
+        let ahead = Mutex::new(Ahead { waiting: Lru::new(share), last: None, in_turn: 0 });
+        Ok(Self { tiff, whole, halved, reduced, kept: KeptBlocks::new(share), ahead })
     }
 
     /// The view of the image at 1/2^k; `None` for the image itself, and where the file has no such view.
@@ -154,50 +164,65 @@ impl Decoded {
         Ok(())
     }
 
-    /// The bytes of these tiles.
+    /// The bytes of these tiles. Where they are read `in_turn`, others may be decoded with them.
     fn tiles(&self, mut wanted: BTreeSet<TileId>, in_turn: bool) -> Result<HashMap<TileId, Bytes>> {
         let mut tiles = HashMap::new();
-        let mut ahead = BTreeSet::new();
+        let mut more = Vec::new();
         {
-            let mut waiting = lock(&self.waiting);
-            wanted.retain(|id| match waiting.get(id) {
+            let mut ahead = lock(&self.ahead);
+            if let (true, Some(first), Some(last)) = (in_turn, wanted.first(), wanted.last()) {
+                let follows = ahead.last.is_some_and(|(level, number)| (level, number + 1) == *first);
+                ahead.in_turn = if follows { ahead.in_turn + 1 } else { 0 };
+                // A tile may be read in pieces.
+                if ahead.last != Some(*last) {
+                    ahead.last = Some(*last);
+                    more = self.after(*last, ahead.in_turn);
+                }
+            }
+            wanted.retain(|id| match ahead.waiting.get(id) {
                 Some(bytes) => tiles.insert(*id, bytes.clone()).is_some(),
                 None => true,
             });
-            // One that follows on one that was read, in the row.
-            if let (true, Some(last), Some(first)) = (in_turn, wanted.last().copied(), wanted.first()) {
-                let before = first.1.checked_sub(1).map(|before| (first.0, before));
-                if before.is_some_and(|before| waiting.get(&before).is_some()) {
-                    ahead.extend(self.after(last));
-                }
-            }
         }
-        let read: Vec<TileId> = wanted.iter().copied().collect();
-        wanted.extend(&ahead);
-        for (level, columns, rows) in
-            rectangles(&wanted, |level| self.tiff.levels().get(level).map_or(1, |it| it.across))
-        {
+        if wanted.is_empty() {
+            return Ok(tiles);
+        }
+        wanted.extend(&more);
+        let across = |level: usize| self.tiff.levels().get(level).map_or(1, |of| of.across);
+        for (level, columns, rows) in rectangles(&wanted, across) {
             self.decode(level, &columns, &rows, &mut tiles)?;
         }
-        let last = read.last().filter(|_| in_turn);
-        if last.is_some() || !ahead.is_empty() {
-            let mut waiting = lock(&self.waiting);
-            // The last one is kept, so that the next one is seen to follow.
-            for id in ahead.iter().chain(last) {
-                if let Some(bytes) = tiles.get(id) {
-                    drop(waiting.put(*id, bytes.clone(), bytes.len() as u64));
-                }
-            }
+        if !more.is_empty() {
+            let mut ahead = lock(&self.ahead);
+            let put = |id: &TileId| {
+                let bytes = tiles.get(id)?;
+                Some(ahead.waiting.put(*id, bytes.clone(), bytes.len() as u64))
+            };
+            let gone: Vec<_> = more.iter().filter_map(put).collect();
+            drop(ahead);
+            drop(gone);
         }
         Ok(tiles)
     }
 
-    /// The tiles behind this one in its row.
-    fn after(&self, (level, number): TileId) -> Vec<TileId> {
-        let across = self.tiff.levels().get(level).map_or(1, |it| u64::from(it.across));
-        let end = (number / across + 1) * across;
-        let most = AHEAD / self.tiff.tile_bytes().max(1);
-        (number + 1..end.min((number + 1).saturating_add(most))).map(|number| (level, number)).collect()
+    /// The tiles that are probably read after this one, when `in_turn` others have been read before it.
+    fn after(&self, (level, number): TileId, in_turn: u64) -> Vec<TileId> {
+        let (Some(of), Some(k)) = (self.tiff.levels().get(level), self.halved.get(level)) else { return Vec::new() };
+        let (across, down) = (u64::from(of.across), u64::from(of.down));
+        let row = number / across;
+        let rows = match in_turn {
+            0 => return Vec::new(),
+            few if few < across => 1,
+            _ => {
+                let height = self.whole.header.as_ref().map_or(1, |header| header.main.siz.tile_height);
+                let rows = u64::from((height >> k) / TILE).max(1);
+                rows - row % rows
+            }
+        };
+        // Half of those that wait may be of the row before.
+        let most = self.whole.access.options.cache_size / SHARE_OF_CACHE / 2 / self.tiff.tile_bytes().max(1);
+        let end = ((row + rows).min(down) * across).min((number + 1).saturating_add(most));
+        (number + 1..end).map(|number| (level, number)).collect()
     }
 
     /// Decodes a rectangle of tiles, given in columns and rows of tiles.
@@ -212,7 +237,7 @@ impl Decoded {
         let span = |tiles: &Range<u32>, size: u32| tiles.start * TILE..(tiles.end.saturating_mul(TILE)).min(size);
         let (x, y) = (span(columns, of.size.0), span(rows, of.size.1));
         let window = Window { x: x.start, y: y.start, width: x.end - x.start, height: y.end - y.start };
-        let samples = self.whole.samples_of_window(*k, &window, self.reduced(*k)?)?;
+        let samples = self.whole.samples_of_window(*k, &window, self.reduced(*k)?, &self.kept)?;
         for row in rows.clone() {
             for column in columns.clone() {
                 let at = |tiles: u32| (tiles * TILE) as usize;

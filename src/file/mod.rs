@@ -6,6 +6,7 @@ mod describe;
 mod embedded;
 mod empty;
 mod fetch;
+mod kept;
 mod known;
 mod open;
 mod overviews;

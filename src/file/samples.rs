@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::kept::KeptBlocks;
 use super::known::Known;
 use super::window::exponent;
 use super::{Ahead, Lease, VirtualFile};
-use crate::decode::{self, Codestream, Sample, Target};
+use crate::decode::{self, Codestream, Kept, Sample, Target};
 use crate::error::{Error, Result, ResultExt};
 use crate::jp2::{Area, MainHeader, Progress, overlap, parse_main_header, parse_tlm_segments};
 use crate::layout::data_type;
@@ -96,15 +97,14 @@ impl VirtualFile {
         let mut bytes = zeros(size)?;
         let read = self.read_at(0, &mut bytes, &mut Ahead::default())?;
         bytes.truncate(read);
-        let decoded =
-            decode_window(&bytes, (bands, Types::OfGdal), 0, self.options().threads, |codestream| match view {
-                // All coordinates are those of the image: the view lacks tiles at its edges.
-                View::Packets(factor, window) => {
-                    let main = self.header.as_deref().map_or(codestream.main(), |header| &header.main);
-                    Some(placed(&window, &main.siz.component_area(0, exponent(factor, main).ok()?)?))
-                }
-                _ => codestream.area(0, 0),
-            });
+        let decoded = decode_window(&bytes, &self.wanted(bands, 0, None), |codestream| match view {
+            // All coordinates are those of the image: the view lacks tiles at its edges.
+            View::Packets(factor, window) => {
+                let main = self.header.as_deref().map_or(codestream.main(), |header| &header.main);
+                Some(placed(&window, &main.siz.component_area(0, exponent(factor, main).ok()?)?))
+            }
+            _ => codestream.area(0, 0),
+        });
         decoded.in_file(&self.name)
     }
 
@@ -113,11 +113,21 @@ impl VirtualFile {
     /// # Errors
     /// As [`Lease::samples`].
     pub(crate) fn samples_of_tiles(&self, factor: u32, window: &Window, bands: Option<&[u16]>) -> Result<Samples> {
+        self.samples_by_tiles(factor, window, bands, None)
+    }
+
+    fn samples_by_tiles(
+        &self,
+        factor: u32,
+        window: &Window,
+        bands: Option<&[u16]>,
+        kept: Option<&dyn Kept>,
+    ) -> Result<Samples> {
         let decode = || {
             let known = self.structure()?;
             let k = exponent(factor, known.structure.main())?;
             let bytes = self.tiles(known, &self.touched(factor, window)?)?;
-            decode_window(&bytes, (bands, Types::OfGdal), k, self.options().threads, |codestream| {
+            decode_window(&bytes, &self.wanted(bands, k, kept), |codestream| {
                 Some(placed(window, &codestream.area(0, k)?))
             })
         };
@@ -125,19 +135,26 @@ impl VirtualFile {
     }
 
     /// The samples of `window` of the image at 1/2^k, of this whole file: by what is at hand, else by what is least to be
-    /// fetched. `reduced` is the view of the image at 1/2^k, where k is greater than 0 and there is one.
+    /// fetched. `reduced` is the view of the image at 1/2^k, where k is greater than 0 and there is one. Code-blocks are
+    /// `kept` for windows to come.
     ///
     /// # Errors
     /// As [`Lease::samples`].
-    pub(super) fn samples_of_window(&self, k: u8, window: &Window, reduced: Option<&VirtualFile>) -> Result<Samples> {
+    pub(super) fn samples_of_window(
+        &self,
+        k: u8,
+        window: &Window,
+        reduced: Option<&VirtualFile>,
+        kept: &KeptBlocks,
+    ) -> Result<Samples> {
         let factor = 1 << k;
         let ranges = |numbers: Vec<usize>| numbers.into_iter().map(|number| self.unit_range(number));
         let tile_parts: Vec<SourceRange> = ranges(self.touched(factor, window).in_file(&self.name)?).collect();
         if self.source.is_cheap() || tile_parts.iter().all(|range| peek(&*self.source, range).is_some()) {
-            return self.samples_of_tiles(factor, window, None);
+            return self.samples_by_tiles(factor, window, None, Some(&kept.of(0)));
         }
         if let Some(reduced) = reduced {
-            return reduced.samples_of_view(window);
+            return reduced.samples_of_view(window, &kept.of(k));
         }
         if let Some(packets) = self.known_packets(factor, window)? {
             let whole: u64 = tile_parts.iter().map(|range| range.end.0 - range.start.0).sum();
@@ -145,7 +162,7 @@ impl VirtualFile {
                 return packets.samples(View::Packets(factor, *window), None);
             }
         }
-        self.samples_of_tiles(factor, window, None)
+        self.samples_by_tiles(factor, window, None, Some(&kept.of(0)))
     }
 
     /// The packets that a window needs, where their lengths are known.
@@ -162,10 +179,10 @@ impl VirtualFile {
     }
 
     /// The samples of `window` of this reduced view, by the tiles that it touches.
-    fn samples_of_view(&self, window: &Window) -> Result<Samples> {
+    fn samples_of_view(&self, window: &Window, kept: &dyn Kept) -> Result<Samples> {
         let bytes = self.tiles_of_view(window).in_file(&self.name)?;
         let image = |codestream: &Codestream<'_>| Some(placed(window, &codestream.area(0, 0)?));
-        decode_window(&bytes, (None, Types::OfGdal), 0, self.options().threads, image).in_file(&self.name)
+        decode_window(&bytes, &self.wanted(None, 0, Some(kept)), image).in_file(&self.name)
     }
 
     /// A file of those tiles of this view alone: its TLM tells where they lie.
@@ -197,6 +214,10 @@ impl VirtualFile {
             bytes.truncate(from + read);
         }
         Ok(bytes)
+    }
+
+    fn wanted<'a>(&self, bands: Option<&'a [u16]>, k: u8, kept: Option<&'a dyn Kept>) -> Wanted<'a> {
+        Wanted { bands, types: Types::OfGdal, k, threads: self.options().threads, kept }
     }
 
     fn structure(&self) -> Result<&Known> {
@@ -298,7 +319,7 @@ pub(crate) fn decode_bytes(
     bands: Option<&[u16]>,
     threads: usize,
 ) -> Result<Samples> {
-    decode_window(bytes, (bands, Types::Own), k, threads, |codestream| {
+    decode_window(bytes, &Wanted { bands, types: Types::Own, k, threads, kept: None }, |codestream| {
         let image = codestream.area(0, k)?;
         Some(window.map_or(image.clone(), |window| placed(window, &image)))
     })
@@ -311,18 +332,27 @@ enum Types {
     Own,
 }
 
+/// What of a codestream is decoded, and how.
+struct Wanted<'a> {
+    /// Numbered from 1; all of them where there are none.
+    bands: Option<&'a [u16]>,
+    types: Types,
+    /// The image at 1/2^k.
+    k: u8,
+    threads: usize,
+    kept: Option<&'a dyn Kept>,
+}
+
 /// Decodes the codestream in `bytes`: the window that `window` gives, of the image at 1/2^k.
 fn decode_window(
     bytes: &[u8],
-    (bands, types): (Option<&[u16]>, Types),
-    k: u8,
-    threads: usize,
+    wanted: &Wanted<'_>,
     window: impl FnOnce(&Codestream<'_>) -> Option<Area>,
 ) -> Result<Samples> {
     let codestream = Codestream::new(bytes)?;
     let main = codestream.main();
     let count = main.siz.components.len();
-    let components = match bands {
+    let components: Vec<u16> = match wanted.bands {
         None => (0..u16::try_from(count).unwrap_or(u16::MAX)).collect(),
         Some(bands) => bands
             .iter()
@@ -336,14 +366,14 @@ fn decode_window(
     let shape = [components.len(), window.1.len(), window.0.len()];
     let is_signed = main.siz.components.first().is_some_and(|component| component.depth & 0x80 != 0);
     let values = match data_type(main) {
-        "Byte" if types == Types::Own && is_signed => {
-            Values::I8(values(&codestream, &window, (k, &components), threads)?)
+        "Byte" if wanted.types == Types::Own && is_signed => {
+            Values::I8(values(&codestream, &window, &components, wanted)?)
         }
-        "Byte" => Values::U8(values(&codestream, &window, (k, &components), threads)?),
-        "Int16" => Values::I16(values(&codestream, &window, (k, &components), threads)?),
-        "UInt16" => Values::U16(values(&codestream, &window, (k, &components), threads)?),
-        "Int32" => Values::I32(values(&codestream, &window, (k, &components), threads)?),
-        _ => Values::U32(values(&codestream, &window, (k, &components), threads)?),
+        "Byte" => Values::U8(values(&codestream, &window, &components, wanted)?),
+        "Int16" => Values::I16(values(&codestream, &window, &components, wanted)?),
+        "UInt16" => Values::U16(values(&codestream, &window, &components, wanted)?),
+        "Int32" => Values::I32(values(&codestream, &window, &components, wanted)?),
+        _ => Values::U32(values(&codestream, &window, &components, wanted)?),
     };
     Ok(Samples { shape, values })
 }
@@ -351,13 +381,13 @@ fn decode_window(
 fn values<T: Sample + Default>(
     codestream: &Codestream<'_>,
     window: &Area,
-    (k, components): (u8, &[u16]),
-    threads: usize,
+    components: &[u16],
+    wanted: &Wanted<'_>,
 ) -> Result<Vec<T>> {
     let (width, height) = (window.0.len(), window.1.len());
     let all = width.checked_mul(height).and_then(|plane| plane.checked_mul(components.len()));
     let mut samples = zeros(all.ok_or_else(|| Error::read("more samples than there is memory for"))?)?;
     let target = Target { samples: &mut samples, row: width, component: width * height };
-    codestream.decode(window, k, components, threads, target)?;
+    codestream.decode(window, wanted.k, components, wanted.threads, wanted.kept, target)?;
     Ok(samples)
 }
