@@ -21,7 +21,7 @@ use source::tokens;
 /// The rooms, and which each may import: only rooms that stand before it.
 ///
 /// A room to come: `tiff` (error, geo, jp2) before `index`. Then `index` and `file` may import it.
-const ROOMS: [(&str, &[&str]); 21] = [
+const ROOMS: [(&str, &[&str]); 22] = [
     ("error", &[]),
     ("secret", &[]),
     ("process", &[]),
@@ -34,12 +34,13 @@ const ROOMS: [(&str, &[&str]); 21] = [
     ("source", &["error", "lru", "options", "path", "process", "secret", "trace"]),
     ("geo", &["error", "jp2"]),
     ("layout", &["error", "geo", "jp2", "path", "source"]),
+    ("tiff", &["geo"]),
     ("index", &["error", "geo", "jp2", "lru", "options", "path", "process", "secret", "source", "trace"]),
     (
         "file",
         &[
             "decode", "error", "geo", "index", "jp2", "layout", "lru", "options", "path", "process", "secret",
-            "source", "trace",
+            "source", "tiff", "trace",
         ],
     ),
     ("collect", &["error", "file", "geo", "index", "jp2", "layout", "options", "path", "process", "source", "trace"]),

@@ -77,6 +77,7 @@ struct Choice {
 }
 
 impl Choice {
+    /// What the input chooses. Left out are structures that OpenJPEG's encoder does not encode well.
     fn of(input: &mut Input<'_>) -> Self {
         let origin = (input.one(0, 40), input.one(0, 40));
         let size = (input.one(1, 150), input.one(1, 150));
@@ -85,12 +86,14 @@ impl Choice {
         let is_set = |bit: u32| flags >> bit & 1 == 1;
         let multiple_component_transform = is_set(0) && components >= 3;
         let sampling = if is_set(1) && !multiple_component_transform { (2, 1 + (flags >> 7)) } else { (1, 1) };
+        // It takes samples from outside of sub-sampled components that do not begin at 0.
+        let origin = if sampling == (1, 1) { origin } else { (0, 0) };
         let block = input.one(2, 10);
         let levels = input.one(0, 6);
         let precincts = if is_set(2) { input.one(1, 3) } else { 0 };
         let rates = if is_set(3) { input.one(1, 2) } else { 0 };
-        // OpenJPEG's encoder writes past the room that it has for a small code-block of many passes that each end by itself,
-        // and has too few bit-planes for the colour transform of samples of few bits.
+        // It writes past the room that it has for a small code-block of many passes that each end by themselves, and has too
+        // few bit-planes for the colour transform of samples of few bits.
         let style = input.one(0, 63);
         let ends_often = style & 0b101 != 0;
         let multiple_component_transform = multiple_component_transform && !ends_often;

@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use once_cell::race::OnceBox;
 
-use super::VirtualFile;
 use super::kept::KeptBlocks;
 use super::samples::left_out;
+use super::virtual_file::{Decoded, VirtualFile};
 use crate::error::{Error, Result, ResultExt};
 use crate::jp2::MainHeader;
 use crate::layout::{self, colours, palette};
@@ -34,7 +34,7 @@ const SHARE_OF_CACHE: u64 = 4;
 type TileId = (usize, u64);
 
 /// See the module.
-pub(super) struct Decoded {
+struct DecodedTiff {
     tiff: Tiff,
     /// The file that it shows.
     whole: Arc<VirtualFile>,
@@ -54,12 +54,12 @@ struct Ahead {
     in_turn: u64,
 }
 
-impl Decoded {
+impl DecodedTiff {
     /// The view of a file.
     ///
     /// # Errors
     /// [`Error::Undecoded`] where the file has what a TIFF does not show or what the decoder leaves out.
-    pub(super) fn new(whole: Arc<VirtualFile>) -> Result<Self> {
+    fn new(whole: Arc<VirtualFile>) -> Result<Self> {
         let undecoded = |what: &str| Error::Undecoded { what: what.to_owned() };
         let known = whole.known.as_ref().ok_or_else(|| undecoded("a file whose structure is not known"))?;
         let header = &known.structure.header;
@@ -93,7 +93,7 @@ impl Decoded {
         let halved = halvings(main, whole.access.options.overviews, palette.is_some());
         let levels = halved.iter().map(|k| layout::size_at(main, *k)).collect::<Result<Vec<_>>>()?;
         let image = Image { levels, sample: sample_type(main), colours, palette, georeference, tile: TILE };
-        let tiff = Tiff::new(&image).ok_or_else(|| undecoded("an image of no pixels"))?;
+        let tiff = Tiff::new(&image).ok_or_else(|| undecoded("an image of no pixels, or of too many bands"))?;
         let reduced = halved.iter().map(|_| OnceBox::new()).collect();
         let share = whole.access.options.cache_size / SHARE_OF_CACHE;
         let ahead = Mutex::new(Ahead { waiting: Lru::new(share), last: None, in_turn: 0 });
@@ -117,28 +117,9 @@ impl Decoded {
         Ok(place.get_or_init(|| Box::new(view)).as_ref())
     }
 
-    /// The size of the TIFF in bytes.
-    pub(super) fn size(&self) -> u64 {
-        self.tiff.size()
-    }
-
-    /// Fills `buffer` from `offset` on.
-    ///
-    /// # Errors
-    /// As [`VirtualFile::samples_of_tiles`].
-    pub(super) fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
-        let length = usize::try_from(self.size().saturating_sub(offset)).unwrap_or(usize::MAX).min(buffer.len());
-        let buffer = buffer.get_mut(..length).unwrap_or_default();
-        self.read_ranges(&mut [(offset, buffer)], true)?;
-        Ok(length)
-    }
-
     /// Fills each buffer from its offset on, all of which lie within the file. Where they are read `in_turn`, one after the
     /// other, what comes after them is decoded, too.
-    ///
-    /// # Errors
-    /// As [`VirtualFile::samples_of_tiles`].
-    pub(super) fn read_ranges(&self, ranges: &mut [(u64, &mut [u8])], in_turn: bool) -> Result<()> {
+    fn fill(&self, ranges: &mut [(u64, &mut [u8])], in_turn: bool) -> Result<()> {
         let mut wanted = BTreeSet::new();
         for (offset, buffer) in &*ranges {
             for tiles in self.tiff.tiles(&(*offset..offset.saturating_add(buffer.len() as u64))) {
@@ -157,7 +138,9 @@ impl Decoded {
                     let skip = usize::try_from(from.saturating_sub(start)).unwrap_or(usize::MAX);
                     let to = usize::try_from(start.saturating_sub(from)).unwrap_or(usize::MAX);
                     let (Some(tile), Some(rest)) = (tile.get(skip..), rest.get_mut(to..)) else { continue };
-                    rest.iter_mut().zip(tile).for_each(|(to, from)| *to = *from);
+                    let length = tile.len().min(rest.len());
+                    let (tile, rest) = (tile.get(..length), rest.get_mut(..length));
+                    rest.unwrap_or_default().copy_from_slice(tile.unwrap_or_default());
                 }
             }
         }
@@ -250,6 +233,23 @@ impl Decoded {
     }
 }
 
+impl Decoded for DecodedTiff {
+    fn size(&self) -> u64 {
+        self.tiff.size()
+    }
+
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        let length = usize::try_from(self.size().saturating_sub(offset)).unwrap_or(usize::MAX).min(buffer.len());
+        let buffer = buffer.get_mut(..length).unwrap_or_default();
+        self.fill(&mut [(offset, buffer)], true)?;
+        Ok(length)
+    }
+
+    fn read_ranges(&self, ranges: &mut [(u64, &mut [u8])]) -> Result<()> {
+        self.fill(ranges, false)
+    }
+}
+
 /// The tiles as rectangles of columns and rows.
 fn rectangles(tiles: &BTreeSet<TileId>, across: impl Fn(usize) -> u32) -> Vec<(usize, Range<u32>, Range<u32>)> {
     let mut found: Vec<(usize, Range<u32>, Range<u32>)> = Vec::new();
@@ -304,7 +304,7 @@ fn sample_type(main: &MainHeader) -> SampleType {
 impl VirtualFile {
     /// The decoded view of a whole file.
     pub(super) fn decoded(whole: Arc<VirtualFile>) -> Result<Self> {
-        let decoded = Decoded::new(whole.clone()).in_file(&whole.name)?;
-        Ok(Self { decoded: Some(decoded), ..whole.part(layout::text(&[])) })
+        let decoded = DecodedTiff::new(whole.clone()).in_file(&whole.name)?;
+        Ok(Self { decoded: Some(Box::new(decoded)), ..whole.part(layout::text(&[])) })
     }
 }

@@ -73,7 +73,7 @@ impl VirtualFile {
             return Err(Error::read("a range that does not lie within the file")).in_file(&self.name);
         }
         if let Some(decoded) = &self.decoded {
-            return decoded.read_ranges(ranges, false).in_file(&self.name);
+            return decoded.read_ranges(ranges).in_file(&self.name);
         }
         if self.is_passed() && !self.source.is_cheap() {
             return self.pass_ranges(ranges).in_file(&self.name);

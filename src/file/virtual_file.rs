@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::decoded::Decoded;
 use super::embedded::Embedded;
 use super::known::Known;
+use crate::error::Result;
 use crate::jp2::Header;
 use crate::layout::{LOOK, Layout, VirtualOffset};
 use crate::options::Options;
@@ -34,12 +34,30 @@ pub(crate) struct VirtualFile {
     /// For a window's dataset, the view that it shows, kept so that GDAL opens it without a request: GDAL hides what fails
     /// there.
     pub(super) packets: Option<Arc<VirtualFile>>,
-    /// For a virtual TIFF, what makes its bytes; the layout is empty then.
-    pub(super) decoded: Option<Decoded>,
+    /// What makes its bytes, where these are samples that are decoded as they are read; the layout is empty then.
+    pub(super) decoded: Option<Box<dyn Decoded>>,
     /// Where it lies, if it was opened by its product's name.
     pub(super) place: Option<Location>,
     /// The tiles of a large view that have been read.
     pub(super) read_tiles: Box<[AtomicBool]>,
+}
+
+/// A file whose bytes are decoded samples.
+pub(super) trait Decoded: Send + Sync {
+    /// Its size in bytes.
+    fn size(&self) -> u64;
+
+    /// Fills `buffer` from `offset` on, and gives the number of bytes.
+    ///
+    /// # Errors
+    /// As [`VirtualFile::read_at`] on the file that is decoded, and the decoder's.
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<usize>;
+
+    /// Fills each buffer from its offset on, all of which lie within the file.
+    ///
+    /// # Errors
+    /// As [`Decoded::read`].
+    fn read_ranges(&self, ranges: &mut [(u64, &mut [u8])]) -> Result<()>;
 }
 
 /// What a file was when its row was made. What is `None` is not compared.
@@ -105,7 +123,7 @@ impl VirtualFile {
 
     /// The size in bytes.
     pub(crate) fn size(&self) -> u64 {
-        self.decoded.as_ref().map_or(self.layout.size(), Decoded::size)
+        self.decoded.as_ref().map_or(self.layout.size(), |decoded| decoded.size())
     }
 
     /// Whether what is read of it is decoded samples.

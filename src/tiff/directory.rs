@@ -74,14 +74,14 @@ impl Values {
         }
     }
 
-    /// The values as bytes; of numbers that are sums, an array in place of these.
-    fn bytes(&self, width: u64) -> Result<Vec<u8>, Array> {
+    /// The values as bytes; of numbers that are sums, an array in place of these, unless they stand in the directory.
+    fn bytes(&self, width: u64, form: Form) -> Result<Vec<u8>, Array> {
         let sums = |first: u64, step: u64, count: u64| {
             let array = Array { start: 0, count, width, first, step };
-            if count > 1 {
+            if array.end() > form.word() as u64 {
                 return Err(array);
             }
-            let mut bytes = vec![0; width as usize];
+            let mut bytes = vec![0; array.end() as usize];
             array.read(0, &mut bytes);
             Ok(bytes)
         };
@@ -149,7 +149,7 @@ pub(super) fn build(directories: &[Directory], form: Form) -> (Vec<u8>, Vec<Arra
             head.extend_from_slice(&tag.to_le_bytes());
             head.extend_from_slice(&kind.to_le_bytes());
             form.put(count, &mut head);
-            match of_tag.bytes(width) {
+            match of_tag.bytes(width, form) {
                 Ok(mut bytes) if bytes.len() <= word => {
                     bytes.resize(word, 0);
                     head.extend_from_slice(&bytes);

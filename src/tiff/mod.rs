@@ -10,56 +10,14 @@
 //! arrays of their offsets are sums, and nothing of them is kept.
 
 mod directory;
+mod image;
 mod tags;
 
 use std::ops::Range;
 
 use directory::{Array, Form};
+pub(crate) use image::{Image, Level, SampleType};
 use tags::directory_of;
-
-use crate::geo::Georeference;
-
-/// The type of all samples.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SampleType {
-    /// 8, 16 or 32.
-    pub(crate) bits: u16,
-    pub(crate) signed: bool,
-}
-
-/// What a virtual TIFF shows.
-#[derive(Debug, Clone)]
-pub(crate) struct Image {
-    /// Columns and rows of each level: the whole image, then its overviews.
-    pub(crate) levels: Vec<(u32, u32)>,
-    pub(crate) sample: SampleType,
-    /// GDAL's names for what the bands show, where that is known.
-    pub(crate) colours: Vec<Option<&'static str>>,
-    /// The colours that the samples of a single band of bytes are indexes of.
-    pub(crate) palette: Option<Vec<[u8; 3]>>,
-    /// Where it lies on the ground.
-    pub(crate) georeference: Option<Georeference>,
-    /// Columns and rows of a tile: a multiple of 16 (TIFF 6.0, section 15).
-    pub(crate) tile: u32,
-}
-
-/// A level's tiles.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Level {
-    /// Columns and rows of pixels.
-    pub(crate) size: (u32, u32),
-    /// Columns and rows of tiles.
-    pub(crate) across: u32,
-    pub(crate) down: u32,
-    /// Where the first one begins.
-    start: u64,
-}
-
-impl Level {
-    fn tiles(&self) -> u64 {
-        u64::from(self.across) * u64::from(self.down)
-    }
-}
 
 /// The numbers of tiles of a level, row by row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,15 +37,22 @@ pub(crate) struct Tiff {
     size: u64,
 }
 
+/// The most bytes of a tile: one is read as a whole, whatever of it is asked for.
+const LARGEST_TILE: u64 = 4 << 20;
+
 /// Tiles begin at a multiple of this.
 const ALIGNMENT: u64 = 4096;
 
 impl Tiff {
-    /// `None` for an image of no pixels or bands, or of more tiles than can be numbered.
+    /// `None` for an image of no pixels or bands, of more tiles than can be numbered, or of tiles of more than
+    /// [`LARGEST_TILE`] bytes.
     pub(crate) fn new(image: &Image) -> Option<Self> {
         let bands = u64::try_from(image.colours.len()).ok().filter(|bands| *bands > 0)?;
         let side = u64::from(image.tile);
         let tile_bytes = (side * side).checked_mul(bands)?.checked_mul(u64::from(image.sample.bits / 8))?;
+        if tile_bytes > LARGEST_TILE {
+            return None;
+        }
         let level = |size: &(u32, u32)| Level {
             size: *size,
             across: size.0.div_ceil(image.tile),
@@ -182,3 +147,6 @@ fn describe(image: &Image, levels: &[Level], tile_bytes: u64, form: Form) -> (Ve
     let directory = |(number, level)| directory_of(image, number, level, tile_bytes);
     directory::build(&levels.iter().enumerate().map(directory).collect::<Vec<_>>(), form)
 }
+
+#[cfg(test)]
+mod tests;

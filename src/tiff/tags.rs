@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::directory::{Directory, Values};
-use super::{Image, Level};
+use super::image::{Image, Level};
 use crate::geo::Georeference;
 
 const NEW_SUBFILE_TYPE: u16 = 254;

@@ -336,6 +336,33 @@ fn a_file_is_read_as_a_host_reads_it() {
 }
 
 #[test]
+fn several_ranges_are_read_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (name, _) = file(&folder);
+    let host = callbacks(3_100_000);
+    let mut whole = vec![0u8; 1 << 16];
+    let mut parts = [[0u8; 40]; 3];
+    // SAFETY: the callbacks are called as their contract has it.
+    unsafe {
+        let handle = host.open.unwrap()(host.user_data, name.as_ptr(), c"rb".as_ptr());
+        let size = host.read.unwrap()(handle, whole.as_mut_ptr().cast(), 1, whole.len());
+        let read = |offsets: [u64; 3], parts: &mut [[u8; 40]; 3]| {
+            let mut buffers = parts.each_mut().map(|part| part.as_mut_ptr().cast());
+            host.read_multi_range.unwrap()(handle, 3, buffers.as_mut_ptr(), offsets.as_ptr(), [40, 0, 7].as_ptr())
+        };
+        let offsets = [100, 5, size as u64 - 7];
+        assert_eq!(read(offsets, &mut parts), 0);
+        assert_eq!((&parts[0][..], parts[1]), (&whole[100..140], [0; 40]));
+        assert_eq!(parts[2][..7], whole[size - 7..size]);
+        assert_eq!(host.tell.unwrap()(handle), size as u64, "the cursor stays");
+        assert_eq!(read([0, 0, size as u64 - 6], &mut parts), -1);
+        assert!(messages().is_empty(), "GDAL reads each by itself then");
+        assert_eq!(host.read_multi_range.unwrap()(handle, 1, [std::ptr::null_mut()].as_mut_ptr(), &0, &9), -1);
+        assert_eq!(host.close.unwrap()(handle), 0);
+    }
+}
+
+#[test]
 fn a_local_file_that_was_replaced_is_read_anew() {
     let folder = tempfile::tempdir().unwrap();
     let (name, _) = file(&folder);
