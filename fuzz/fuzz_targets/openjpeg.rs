@@ -142,7 +142,8 @@ impl Choice {
             })
         };
         let (x, y) = (self.tile.map(|tile| (tile.0, tile.2)), self.tile.map(|tile| (tile.1, tile.3)));
-        is_safe(self.origin.0, self.size.0, x, self.sampling.0) && is_safe(self.origin.1, self.size.1, y, self.sampling.1)
+        is_safe(self.origin.0, self.size.0, x, self.sampling.0)
+            && is_safe(self.origin.1, self.size.1, y, self.sampling.1)
     }
 
     /// How far samples may be from OpenJPEG's: the 9/7 wavelet is one of real numbers (F.3.8.2), which both round.

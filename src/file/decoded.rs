@@ -12,13 +12,12 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use once_cell::race::OnceBox;
 
-use super::kept::KeptBlocks;
+use super::kept::KeptOfFile;
 use super::samples::left_out;
 use super::virtual_file::{Decoded, VirtualFile};
 use crate::error::{Error, Result, ResultExt};
 use crate::jp2::MainHeader;
 use crate::layout::{self, colours, palette};
-use crate::lru::Lru;
 use crate::options::OverviewList;
 use crate::path::Window;
 use crate::process::lock;
@@ -42,16 +41,17 @@ struct DecodedTiff {
     halved: Vec<u8>,
     /// By k: the view of the image at 1/2^k, if there is one, made when it is first read.
     reduced: Vec<OnceBox<Option<VirtualFile>>>,
-    kept: KeptBlocks,
-    ahead: Mutex<Ahead>,
+    kept: KeptOfFile,
+    turn: Mutex<Turn>,
 }
 
-/// Tiles that were decoded ahead of their reads.
-struct Ahead {
-    waiting: Lru<TileId, Bytes>,
-    /// The tile that was read last by itself, and how many have been read so, one after the other.
+/// How tiles have been read so far, where they were read one by one.
+#[derive(Default)]
+struct Turn {
+    /// The tile that was read last.
     last: Option<TileId>,
-    in_turn: u64,
+    /// How many were read before it, one after the other.
+    before: u64,
 }
 
 impl DecodedTiff {
@@ -96,8 +96,7 @@ impl DecodedTiff {
         let tiff = Tiff::new(&image).ok_or_else(|| undecoded("an image of no pixels, or of too many bands"))?;
         let reduced = halved.iter().map(|_| OnceBox::new()).collect();
         let share = whole.access.options.cache_size / SHARE_OF_CACHE;
-        let ahead = Mutex::new(Ahead { waiting: Lru::new(share), last: None, in_turn: 0 });
-        Ok(Self { tiff, whole, halved, reduced, kept: KeptBlocks::new(share), ahead })
+        Ok(Self { tiff, whole, halved, reduced, kept: KeptOfFile::new(share), turn: Mutex::default() })
     }
 
     /// The view of the image at 1/2^k; `None` for the image itself, and where the file has no such view.
@@ -149,24 +148,15 @@ impl DecodedTiff {
 
     /// The bytes of these tiles. Where they are read `in_turn`, others may be decoded with them.
     fn tiles(&self, mut wanted: BTreeSet<TileId>, in_turn: bool) -> Result<HashMap<TileId, Bytes>> {
+        let more = match (in_turn, wanted.first(), wanted.last()) {
+            (true, Some(first), Some(last)) => self.takes_its_turn(*first, *last),
+            _ => Vec::new(),
+        };
         let mut tiles = HashMap::new();
-        let mut more = Vec::new();
-        {
-            let mut ahead = lock(&self.ahead);
-            if let (true, Some(first), Some(last)) = (in_turn, wanted.first(), wanted.last()) {
-                let follows = ahead.last.is_some_and(|(level, number)| (level, number + 1) == *first);
-                ahead.in_turn = if follows { ahead.in_turn + 1 } else { 0 };
-                // A tile may be read in pieces.
-                if ahead.last != Some(*last) {
-                    ahead.last = Some(*last);
-                    more = self.after(*last, ahead.in_turn);
-                }
-            }
-            wanted.retain(|id| match ahead.waiting.get(id) {
-                Some(bytes) => tiles.insert(*id, bytes.clone()).is_some(),
-                None => true,
-            });
-        }
+        wanted.retain(|(level, number)| match self.kept.tile(*level, *number) {
+            Some(bytes) => tiles.insert((*level, *number), bytes).is_some(),
+            None => true,
+        });
         if wanted.is_empty() {
             return Ok(tiles);
         }
@@ -175,17 +165,26 @@ impl DecodedTiff {
         for (level, columns, rows) in rectangles(&wanted, across) {
             self.decode(level, &columns, &rows, &mut tiles)?;
         }
-        if !more.is_empty() {
-            let mut ahead = lock(&self.ahead);
-            let put = |id: &TileId| {
-                let bytes = tiles.get(id)?;
-                Some(ahead.waiting.put(*id, bytes.clone(), bytes.len() as u64))
-            };
-            let gone: Vec<_> = more.iter().filter_map(put).collect();
-            drop(ahead);
-            drop(gone);
+        for (level, number) in more {
+            if let Some(bytes) = tiles.get(&(level, number)) {
+                self.kept.put_tile(level, number, bytes.clone());
+            }
         }
         Ok(tiles)
+    }
+
+    /// Notes that tiles are read by themselves, and gives those that are probably read after them.
+    fn takes_its_turn(&self, first: TileId, last: TileId) -> Vec<TileId> {
+        let mut turn = lock(&self.turn);
+        // A tile may be read in pieces.
+        if turn.last == Some(last) {
+            return Vec::new();
+        }
+        let follows = turn.last.is_some_and(|(level, number)| (level, number + 1) == first);
+        *turn = Turn { last: Some(last), before: if follows { turn.before + 1 } else { 0 } };
+        let before = turn.before;
+        drop(turn);
+        self.after(last, before)
     }
 
     /// The tiles that are probably read after this one, when `in_turn` others have been read before it.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::kept::KeptBlocks;
+use super::kept::KeptOfFile;
 use super::known::Known;
 use super::window::exponent;
 use super::{Ahead, Lease, VirtualFile};
@@ -111,7 +111,7 @@ impl VirtualFile {
     /// The samples of `window` of the image at 1/factor, of this whole file, by the tile-parts that it touches.
     ///
     /// # Errors
-    /// As [`Lease::samples`].
+    /// As [`VirtualFile::samples`].
     pub(crate) fn samples_of_tiles(&self, factor: u32, window: &Window, bands: Option<&[u16]>) -> Result<Samples> {
         self.samples_by_tiles(factor, window, bands, None)
     }
@@ -139,22 +139,22 @@ impl VirtualFile {
     /// `kept` for windows to come.
     ///
     /// # Errors
-    /// As [`Lease::samples`].
+    /// As [`VirtualFile::samples`].
     pub(super) fn samples_of_window(
         &self,
         k: u8,
         window: &Window,
         reduced: Option<&VirtualFile>,
-        kept: &KeptBlocks,
+        kept: &KeptOfFile,
     ) -> Result<Samples> {
         let factor = 1 << k;
         let ranges = |numbers: Vec<usize>| numbers.into_iter().map(|number| self.unit_range(number));
         let tile_parts: Vec<SourceRange> = ranges(self.touched(factor, window).in_file(&self.name)?).collect();
         if self.source.is_cheap() || tile_parts.iter().all(|range| peek(&*self.source, range).is_some()) {
-            return self.samples_by_tiles(factor, window, None, Some(&kept.of(0)));
+            return self.samples_by_tiles(factor, window, None, Some(&kept.blocks(0)));
         }
         if let Some(reduced) = reduced {
-            return reduced.samples_of_view(window, &kept.of(k));
+            return reduced.samples_of_view(window, &kept.blocks(k));
         }
         if let Some(packets) = self.known_packets(factor, window)? {
             let whole: u64 = tile_parts.iter().map(|range| range.end.0 - range.start.0).sum();
@@ -162,7 +162,7 @@ impl VirtualFile {
                 return packets.samples(View::Packets(factor, *window), None);
             }
         }
-        self.samples_by_tiles(factor, window, None, Some(&kept.of(0)))
+        self.samples_by_tiles(factor, window, None, Some(&kept.blocks(0)))
     }
 
     /// The packets that a window needs, where their lengths are known.
@@ -274,7 +274,7 @@ impl Lease {
     /// [`Lease::fetch_all`]: where it is not known which of their packets it needs.
     ///
     /// # Errors
-    /// As [`Lease::samples_of_tiles`].
+    /// As [`VirtualFile::samples_of_tiles`].
     pub(crate) async fn fetch_tiles(self: &Arc<Self>, factor: u32, window: &Window) -> Result<Fetched> {
         let numbers = self.touched(factor, window).in_file(&self.name)?;
         if self.source.is_cheap() {

@@ -41,6 +41,9 @@ pub fn seeds(codestreams: &[Vec<u8>]) -> Vec<(&'static str, Vec<u8>)> {
     seeds.extend(codestreams.iter().filter_map(|bytes| Some(("packets", packets_of(bytes)?))));
     seeds.extend(codestreams.iter().map(|bytes| ("decode", [&[0, 0, 0], &bytes[..]].concat())));
     seeds.extend(codestreams.iter().map(|bytes| ("decode", [&[1, 90, 160], &bytes[..]].concat())));
+    // What these bytes choose: structures that are unlike.
+    let choices = |seed: u32| (0..120u32).map(|place| (place * (2 * seed + 37) + seed * 91) as u8).collect();
+    seeds.extend((0..8).map(|seed| ("openjpeg", choices(seed))));
     seeds.push(("index", index()));
     let paths = [
         "/data/x.jp2",
