@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build wheel demo test test-all bench bench-python bench-decode lint deny msrv fuzz sanitize soak test-docker test-qgis clean
+.PHONY: build wheel demo test test-all bench bench-python bench-decode bench-decoded lint deny msrv fuzz sanitize soak test-docker test-qgis clean
 
 PLUGIN := target/plugin/gdal_vsitlm.so
 PYTHON := target/py/r144/bin/python
@@ -47,6 +47,12 @@ bench-python:
 	$(MAKE) --no-print-directory build
 	scripts/wheel
 	$(PYTHON) scripts/bench_python.py $(if $(REPEAT),--repeat $(REPEAT)) $(if $(WRITE),--write $(WRITE))
+
+# Decoded images against a COG and OpenJPEG.
+bench-decoded:
+	scripts/setup bench
+	$(MAKE) --no-print-directory build
+	$(PYTHON) scripts/bench_decoded.py $(if $(REPEAT),--repeat $(REPEAT)) $(if $(WRITE),--write $(WRITE))
 
 # The decoder against OpenJPEG. DATA=/path/to/products measures real files, too.
 bench-decode:

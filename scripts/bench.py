@@ -248,16 +248,22 @@ def replace_section(file: Path, text: str, name: str = "bench") -> None:
     file.write_text(section.sub(lambda _: f"{begin}\n{text}\n{end}", old))
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description="measures vsitlm against its targets")
+def arguments_of(what: str) -> argparse.ArgumentParser:
+    """What the benches of the plugin take."""
+    parser = argparse.ArgumentParser(description=what)
     parser.add_argument("--plugin", type=Path, default=Path("target/plugin"), help="folder of gdal_vsitlm.so")
     parser.add_argument("--vsitlm", type=Path, default=Path("target/release/vsitlm"), help="the command vsitlm")
     parser.add_argument("--folder", type=Path, default=Path("target/sample"), help="where made files are kept")
     parser.add_argument("--rtt-ms", type=float, default=50, help="round trip of the server in milliseconds")
     parser.add_argument("--repeat", type=int, default=5, help="reads of each kind")
-    parser.add_argument("--only", choices=["network", "index"], help="many files at once and whole files; indexing")
     parser.add_argument("--write", type=Path, help="file to put the table into, between its marker lines")
+    return parser
+
+
+def main() -> None:
+    """The command line."""
+    parser = arguments_of("measures vsitlm against its targets")
+    parser.add_argument("--only", choices=["network", "index"], help="many files at once and whole files; indexing")
     arguments = parser.parse_args()
     say("sample files (made once, a few minutes)")
     jp2, cog = make(arguments.folder)

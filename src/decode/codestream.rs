@@ -343,3 +343,60 @@ fn finish<T: Sample>(tile: &Tile<'_>, window: &Area, components: &[u16], ranges:
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::super::kept::BlockId;
+    use super::*;
+
+    const FILES: [&[u8]; 4] = [
+        include_bytes!("../../tests/data/packets/lrcp_parts.j2k"),
+        include_bytes!("../../tests/data/packets/lrcp_layers.j2k"),
+        include_bytes!("../../tests/data/packets/rpcl_offsets.j2k"),
+        include_bytes!("../../tests/data/packets/rlcp_styles.j2k"),
+    ];
+
+    /// Keeps all code-blocks, and counts those that were decoded.
+    #[derive(Default)]
+    struct All {
+        blocks: Mutex<HashMap<BlockId, Box<[i32]>>>,
+        decoded: AtomicUsize,
+    }
+
+    impl Kept for All {
+        fn get(&self, block: &BlockId) -> Option<Box<[i32]>> {
+            lock(&self.blocks).get(block).cloned()
+        }
+
+        fn put(&self, block: BlockId, coefficients: &[i32]) {
+            self.decoded.fetch_add(1, Ordering::Relaxed);
+            lock(&self.blocks).insert(block, coefficients.into());
+        }
+    }
+
+    fn samples(codestream: &Codestream<'_>, window: &Area, k: u8, kept: &All) -> Vec<i32> {
+        let mut samples = vec![i32::MIN; window.0.len() * window.1.len()];
+        let target = Target { samples: &mut samples, row: window.0.len(), component: 0 };
+        codestream.decode(window, k, &[0], 1, Some(kept), target).unwrap();
+        samples
+    }
+
+    #[test]
+    fn an_image_that_is_read_row_by_row_decodes_each_code_block_once() {
+        for bytes in FILES {
+            let codestream = Codestream::new(bytes).unwrap();
+            for k in [0, 1] {
+                let (columns, rows) = codestream.area(0, k).unwrap();
+                let (whole, by_rows) = (All::default(), All::default());
+                let right = samples(&codestream, &(columns.clone(), rows.clone()), k, &whole);
+                let read = rows.flat_map(|row| samples(&codestream, &(columns.clone(), row..row + 1), k, &by_rows));
+                assert_eq!(read.collect::<Vec<_>>(), right);
+                let decoded = whole.decoded.into_inner();
+                assert!(decoded > 0);
+                assert_eq!(by_rows.decoded.into_inner(), decoded, "at 1/2^{k}");
+            }
+        }
+    }
+}

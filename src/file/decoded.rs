@@ -7,7 +7,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use once_cell::race::OnceBox;
@@ -20,7 +21,6 @@ use crate::jp2::MainHeader;
 use crate::layout::{self, colours, palette};
 use crate::options::OverviewList;
 use crate::path::Window;
-use crate::process::lock;
 use crate::tiff::{Image, SampleType, Tiff};
 
 /// Columns and rows of a tile of the TIFF. Larger ones hold more that a window does not need, smaller ones cost GDAL more.
@@ -42,16 +42,16 @@ struct DecodedTiff {
     /// By k: the view of the image at 1/2^k, if there is one, made when it is first read.
     reduced: Vec<OnceBox<Option<VirtualFile>>>,
     kept: KeptOfFile,
-    turn: Mutex<Turn>,
+    turn: Turn,
 }
 
-/// How tiles have been read so far, where they were read one by one.
-#[derive(Default)]
+/// How tiles have been read so far, where they were read one by one. No lock: a fork may come at any time, and threads that
+/// read at the same time are not in turn.
 struct Turn {
-    /// The tile that was read last.
-    last: Option<TileId>,
-    /// How many were read before it, one after the other.
-    before: u64,
+    /// Where the tile begins that comes next.
+    next: AtomicU64,
+    /// How many were read, one after the other.
+    reads: AtomicU64,
 }
 
 impl DecodedTiff {
@@ -95,8 +95,9 @@ impl DecodedTiff {
         let image = Image { levels, sample: sample_type(main), colours, palette, georeference, tile: TILE };
         let tiff = Tiff::new(&image).ok_or_else(|| undecoded("an image of no pixels, or of too many bands"))?;
         let reduced = halved.iter().map(|_| OnceBox::new()).collect();
+        let turn = Turn { next: AtomicU64::new(0), reads: AtomicU64::new(0) };
         let share = whole.access.options.cache_size / SHARE_OF_CACHE;
-        Ok(Self { tiff, whole, halved, reduced, kept: KeptOfFile::new(share), turn: Mutex::default() })
+        Ok(Self { tiff, whole, halved, reduced, kept: KeptOfFile::new(share), turn })
     }
 
     /// The view of the image at 1/2^k; `None` for the image itself, and where the file has no such view.
@@ -160,10 +161,11 @@ impl DecodedTiff {
         if wanted.is_empty() {
             return Ok(tiles);
         }
-        wanted.extend(&more);
-        let across = |level: usize| self.tiff.levels().get(level).map_or(1, |of| of.across);
-        for (level, columns, rows) in rectangles(&wanted, across) {
-            self.decode(level, &columns, &rows, &mut tiles)?;
+        let all: BTreeSet<TileId> = wanted.iter().chain(&more).copied().collect();
+        match self.decode_all(&all, &mut tiles) {
+            // What nobody has asked for yet fails nothing.
+            Err(_) if !more.is_empty() => self.decode_all(&wanted, &mut tiles)?,
+            outcome => outcome?,
         }
         for (level, number) in more {
             if let Some(bytes) = tiles.get(&(level, number)) {
@@ -175,19 +177,23 @@ impl DecodedTiff {
 
     /// Notes that tiles are read by themselves, and gives those that are probably read after them.
     fn takes_its_turn(&self, first: TileId, last: TileId) -> Vec<TileId> {
-        let mut turn = lock(&self.turn);
+        let next = self.tiff.tile_start(last.0, last.1 + 1);
+        let expected = self.turn.next.swap(next, Ordering::Relaxed);
         // A tile may be read in pieces.
-        if turn.last == Some(last) {
+        if expected == next {
             return Vec::new();
         }
-        let follows = turn.last.is_some_and(|(level, number)| (level, number + 1) == first);
-        *turn = Turn { last: Some(last), before: if follows { turn.before + 1 } else { 0 } };
-        let before = turn.before;
-        drop(turn);
+        let before = match expected == self.tiff.tile_start(first.0, first.1) {
+            true => self.turn.reads.fetch_add(1, Ordering::Relaxed) + 1,
+            false => {
+                self.turn.reads.store(0, Ordering::Relaxed);
+                0
+            }
+        };
         self.after(last, before)
     }
 
-    /// The tiles that are probably read after this one, when `in_turn` others have been read before it.
+    /// The tiles that are probably read after this one, which follows as many reads in turn.
     fn after(&self, (level, number): TileId, in_turn: u64) -> Vec<TileId> {
         let (Some(of), Some(k)) = (self.tiff.levels().get(level), self.halved.get(level)) else { return Vec::new() };
         let (across, down) = (u64::from(of.across), u64::from(of.down));
@@ -205,6 +211,13 @@ impl DecodedTiff {
         let most = self.whole.access.options.cache_size / SHARE_OF_CACHE / 2 / self.tiff.tile_bytes().max(1);
         let end = ((row + rows).min(down) * across).min((number + 1).saturating_add(most));
         (number + 1..end).map(|number| (level, number)).collect()
+    }
+
+    /// Decodes these tiles.
+    fn decode_all(&self, wanted: &BTreeSet<TileId>, out: &mut HashMap<TileId, Bytes>) -> Result<()> {
+        let across = |level: usize| self.tiff.levels().get(level).map_or(1, |of| of.across);
+        let mut rectangles = rectangles(wanted, across).into_iter();
+        rectangles.try_for_each(|(level, columns, rows)| self.decode(level, &columns, &rows, out))
     }
 
     /// Decodes a rectangle of tiles, given in columns and rows of tiles.
@@ -305,5 +318,22 @@ impl VirtualFile {
     pub(super) fn decoded(whole: Arc<VirtualFile>) -> Result<Self> {
         let decoded = DecodedTiff::new(whole.clone()).in_file(&whole.name)?;
         Ok(Self { decoded: Some(Box::new(decoded)), ..whole.part(layout::text(&[])) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_are_decoded_by_rectangles() {
+        let of = |tiles: &[TileId]| rectangles(&tiles.iter().copied().collect(), |level| [4, 2][level]);
+        assert_eq!(of(&[]), []);
+        assert_eq!(of(&[(0, 1), (0, 2), (0, 5), (0, 6), (0, 9), (0, 10)]), [(0, 1..3, 0..3)]);
+        // A row that is not as wide as the one above.
+        assert_eq!(of(&[(0, 1), (0, 2), (0, 4), (0, 5), (0, 6)]), [(0, 1..3, 0..1), (0, 0..3, 1..2)]);
+        // The last tile of a row and the first of the next.
+        assert_eq!(of(&[(0, 3), (0, 4)]), [(0, 3..4, 0..1), (0, 0..1, 1..2)]);
+        assert_eq!(of(&[(0, 0), (1, 0), (1, 2)]), [(0, 0..1, 0..1), (1, 0..1, 0..2)]);
     }
 }

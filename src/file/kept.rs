@@ -106,3 +106,21 @@ impl Kept for Blocks<'_> {
         self.file.put(Key::Block(self.k, block), Value::Block(narrow), bytes);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_files_share_one_bound_and_nothing_else() {
+        let limit = 10 * (1000 + OVERHEAD);
+        let (one, other) = (KeptOfFile::new(limit), KeptOfFile::new(limit));
+        one.put_tile(0, 7, Bytes::from(vec![1; 1000]));
+        assert_eq!(one.tile(0, 7).map(|bytes| bytes.len()), Some(1000));
+        assert!(one.tile(1, 7).is_none() && one.tile(0, 8).is_none() && other.tile(0, 7).is_none());
+        for number in 0..10 {
+            other.put_tile(0, number, Bytes::from(vec![2; 1000]));
+        }
+        assert!(one.tile(0, 7).is_none() && other.tile(0, 0).is_some());
+    }
+}
