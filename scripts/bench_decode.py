@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -38,30 +39,18 @@ def least(repeat: int, clock: Callable[[], float], ways: dict[str, Way]) -> dict
     return best
 
 
-def peak(way: Way) -> int:
-    """The bytes by which a process that does this once grows at most."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            Path("/proc/self/clear_refs").write_text("5")  # the peak from now on: proc(5)
-            before = resident("VmRSS")
-            kept = way()
-            os.write(writer, str(resident("VmHWM") - before).encode())
-            del kept
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as answer:
-        taken = int(answer.read())
-    os.waitpid(child, 0)
-    return taken
-
-
-def resident(what: str) -> int:
-    """A line of /proc/self/status, in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(what))
+PEAK = """
+import sys, vsitlm
+def resident(what):
+    return 1024 * next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(what))
+data, side, threads = open(sys.argv[1], "rb").read(), int(sys.argv[2]), int(sys.argv[3])
+vsitlm.decode(data, (0, 0, 8, 8), threads=threads)
+open("/proc/self/clear_refs", "w").write("5")  # the peak from now on: proc(5)
+before, start = resident("VmRSS"), 300 if side < 1024 else 0
+kept = vsitlm.decode(data, (start, start, side, side), threads=threads)
+print(resident("VmHWM") - before)
+"""
+"""What a process of its own does: decodes little, and then a window; by how many bytes that made it grow at most."""
 
 
 class Bench:
@@ -123,14 +112,16 @@ class Bench:
             share = 100 * best[f"{side} px"] / best["OpenJPEG"]
             self.report.target(f"window of {side} px: CPU to OpenJPEG's of its whole tile, %", share, limit, "{:.1f}")
 
-    def memory(self, tile: bytes) -> None:
+    def memory(self, tile: bytes, site: str) -> None:
         """The most memory that decoding holds at once: its samples, and what it needs beside them."""
-        count = len(self.cores)
-        most = 0.0
+        count, most = len(self.cores), 0.0
+        path = Path(site) / "tile.jp2"
+        path.write_bytes(tile)
         for side in (*WINDOWS, TILE_PX):
-            start = 300 if side < TILE_PX else 0
             for threads in (1, count):
-                taken = peak(self.ours(tile, (start, start, side, side), threads=threads))
+                command = [sys.executable, "-c", PEAK, str(path), str(side), str(threads)]
+                done = subprocess.run(command, env=os.environ | {"PYTHONPATH": site}, capture_output=True, check=True)
+                taken = int(done.stdout)
                 most = max(most, taken / (8 * side * side + threads * 4 * 2**20))
                 self.report.note(f"{side} px, {threads} threads: {taken >> 10} kB, {taken / side**2:.1f} bytes a sample")
         self.report.target("memory of windows and a tile to 8 bytes a sample and 4 MB a thread", most, 1.0)
@@ -214,7 +205,7 @@ def main() -> None:
         say("windows")
         bench.windows(tile)
         say("memory")
-        bench.memory(tile)
+        bench.memory(tile, site)
         say("cores")
         bench.cores_used(tile, scene)
         say("scenes")
