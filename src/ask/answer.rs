@@ -65,7 +65,7 @@ async fn read(asked: &Asked) -> Result<((Value, Vec<String>), Samples)> {
             let (file, warnings) = asked.block_on(question.request.with(View::Whole), open).await?;
             let fetched = file.fetch_tiles(factor, &window).await?;
             let threads = file.options().threads;
-            let decode = move || file.samples_of_tiles(factor, &window, question.bands.as_deref());
+            let decode = move || file.samples_of_tiles(factor, &window, question.bands.as_deref(), None);
             (fetched, warnings, STATE.get().decoders.run_on(threads, decode).await??)
         }
         (Err(error), _) => return Err(error),

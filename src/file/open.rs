@@ -8,6 +8,7 @@ use crate::error::{Error, Result, ResultExt};
 use crate::options::Serve;
 use crate::path::{Location, Request, View};
 use crate::source::{Access, Caller};
+use crate::trace;
 
 /// Whether side-cars of remote files are to be looked for.
 pub(crate) fn wants_side_cars(location: &Location, caller: &Caller<'_>) -> bool {
@@ -21,11 +22,10 @@ pub(crate) fn unfolded(request: Request) -> Request {
     request.with_first_slash().filter(|absolute| exists(absolute) && !exists(&request)).unwrap_or(request)
 }
 
-/// `request` as `caller` wants it served: the file as a GeoTIFF, where that is what is to be served of JP2s.
-pub(crate) fn as_served(request: &Request, caller: &Caller<'_>) -> Option<Request> {
+/// `request` as it is to be served: the GeoTIFF of a JP2, where that is what `access` wants.
+fn as_served(request: &Request, access: &Access) -> Option<Request> {
     let is_jp2 = request.view == View::Whole && request.is_of_jp2();
-    let wants_tiff = || caller.access(&request.location).is_ok_and(|access| access.options.serve == Serve::Tiff);
-    (is_jp2 && wants_tiff()).then(|| request.with(View::Tiff))
+    (is_jp2 && access.options.serve == Serve::Tiff).then(|| request.with(View::Tiff))
 }
 
 /// What `request` is opened as by `caller`.
@@ -41,15 +41,42 @@ pub(crate) fn at_hand(request: &Request, caller: &Caller<'_>) -> Option<Arc<Leas
     registry::get().live(&file_id(request, caller).ok()?)
 }
 
+/// What is served of `request`, if `caller` has it open.
+pub(crate) fn served_at_hand(request: &Request, caller: &Caller<'_>) -> Option<Arc<Lease>> {
+    let access = caller.access(&request.location).ok()?;
+    let id = FileId::new(request, &access, caller);
+    let tiff = as_served(request, &access).and_then(|tiff| registry::get().live(&id.with(&tiff)));
+    tiff.or_else(|| registry::get().live(&id))
+}
+
 /// Opens what `request` names, unless `caller` has it open already.
 ///
 /// # Errors
 /// Each names the file; see [`Error`].
 pub(crate) fn open(request: &Request, caller: &Caller<'_>) -> Result<Arc<Lease>> {
-    let shown = request.location.display();
-    let access = caller.access(&request.location).in_file(&shown)?;
-    let id = FileId::new(request, &access, caller);
-    open_with(id, request, &access, caller).map_err(|error| with_the_slash(request, error)).in_file(&shown)
+    let access = caller.access(&request.location).in_file(&request.location.display())?;
+    open_by(request, &access, caller)
+}
+
+/// Opens what is served of `request`: a JP2 that is not decoded here as itself.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn open_served(request: &Request, caller: &Caller<'_>) -> Result<Arc<Lease>> {
+    let access = caller.access(&request.location).in_file(&request.location.display())?;
+    if let Some(tiff) = as_served(request, &access) {
+        match open_by(&tiff, &access, caller) {
+            Err(error) if matches!(error.root(), Error::Undecoded { .. }) => trace::debug(|| error.chain()),
+            opened => return opened,
+        }
+    }
+    open_by(request, &access, caller)
+}
+
+fn open_by(request: &Request, access: &Access, caller: &Caller<'_>) -> Result<Arc<Lease>> {
+    let id = FileId::new(request, access, caller);
+    let opened = open_with(id, request, access, caller).map_err(|error| with_the_slash(request, error));
+    opened.in_file(&request.location.display())
 }
 
 /// Says of a relative path that leads nowhere how an absolute one is written.

@@ -108,15 +108,12 @@ impl VirtualFile {
         decoded.in_file(&self.name)
     }
 
-    /// The samples of `window` of the image at 1/factor, of this whole file, by the tile-parts that it touches.
+    /// The samples of `window` of the image at 1/factor, of this whole file, by the tile-parts that it touches. Code-blocks
+    /// are `kept` where there is a place for them.
     ///
     /// # Errors
     /// As [`VirtualFile::samples`].
-    pub(crate) fn samples_of_tiles(&self, factor: u32, window: &Window, bands: Option<&[u16]>) -> Result<Samples> {
-        self.samples_by_tiles(factor, window, bands, None)
-    }
-
-    fn samples_by_tiles(
+    pub(crate) fn samples_of_tiles(
         &self,
         factor: u32,
         window: &Window,
@@ -151,7 +148,7 @@ impl VirtualFile {
         let ranges = |numbers: Vec<usize>| numbers.into_iter().map(|number| self.unit_range(number));
         let tile_parts: Vec<SourceRange> = ranges(self.touched(factor, window).in_file(&self.name)?).collect();
         if self.source.is_cheap() || tile_parts.iter().all(|range| peek(&*self.source, range).is_some()) {
-            return self.samples_by_tiles(factor, window, None, Some(&kept.blocks(0)));
+            return self.samples_of_tiles(factor, window, None, Some(&kept.blocks(0)));
         }
         if let Some(reduced) = reduced {
             return reduced.samples_of_view(window, &kept.blocks(k));
@@ -162,7 +159,7 @@ impl VirtualFile {
                 return packets.samples(View::Packets(factor, *window), None);
             }
         }
-        self.samples_by_tiles(factor, window, None, Some(&kept.blocks(0)))
+        self.samples_of_tiles(factor, window, None, Some(&kept.blocks(0)))
     }
 
     /// The packets that a window needs, where their lengths are known.

@@ -4,13 +4,14 @@
 //! whole by its first read. Of a large one the tile that is read is fetched; where its neighbours have been read, others
 //! probably follow, and are sent for while this one is decoded.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
 use super::VirtualFile;
 use crate::error::{Error, Result};
-use crate::layout::{Content, Layout, Unit, VirtualOffset};
+use crate::layout::{Content, Layout, VirtualOffset};
 use crate::options::Options;
 use crate::source::{SourceRange, fetch_units, peek, prefetch};
 
@@ -51,19 +52,17 @@ impl VirtualFile {
         if self.source.is_cheap() || is_small(&self.layout, &self.access.options) {
             return;
         }
-        let mut wanted = Vec::new();
+        let mut numbers = BTreeSet::new();
         for range in ranges {
             let segments = self.layout.segments_from(VirtualOffset(range.start));
             for (_, content) in segments.take_while(|(start, _)| start.0 < range.end) {
-                wanted.extend(match content {
-                    Content::Source(range) => Some(range.clone()),
+                numbers.extend(match content {
+                    Content::Source(range) => self.unit_at(range.start.0),
                     Content::Inline(_) => None,
                 });
             }
         }
-        let is_wanted = |unit: &&Unit| wanted.iter().any(|range| overlaps(range, &unit.range));
-        let units: Vec<SourceRange> =
-            self.layout.units().iter().filter(is_wanted).map(|unit| unit.range.clone()).collect();
+        let units: Vec<SourceRange> = numbers.into_iter().map(|number| self.unit_range(number)).collect();
         prefetch(&self.source, &units, &self.fetching());
     }
 
@@ -141,8 +140,4 @@ impl VirtualFile {
             .map(|(line, place)| if by_columns { place * across + line } else { line * across + place })
             .collect()
     }
-}
-
-fn overlaps(one: &SourceRange, other: &SourceRange) -> bool {
-    one.start < other.end && other.start < one.end
 }

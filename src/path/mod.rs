@@ -64,12 +64,12 @@ pub(crate) enum View {
     Whole,
     /// The image at 1/factor.
     Reduced(u32),
+    /// The image as a GeoTIFF, whose tiles are decoded as they are read.
+    Tiff,
     /// The list of its overviews, which GDAL looks for beside it under the name of the file and `.ovr`.
     Overviews,
     /// A window of the image at 1/factor, as a dataset.
     Window(u32, Window),
-    /// The image as a GeoTIFF, whose tiles are decoded as they are read.
-    Tiff,
     /// What that is made of: a JP2 that is right within the window alone. Its path stands in the dataset's text and
     /// nowhere else.
     Packets(u32, Window),
@@ -218,8 +218,7 @@ fn parse_options(path: &str, options: &str) -> Result<(String, View)> {
             other => {
                 let what = format!(
                     "the option '{other}' is not known: use as=<jp2 or tiff>, overview=<factor>, \
-                     window=<column,row,width,height>, \
-                     url=<percent-encoded path>"
+                     window=<column,row,width,height>, url=<percent-encoded path>"
                 );
                 return Err(bad(path, &what));
             }

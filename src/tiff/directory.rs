@@ -137,11 +137,10 @@ pub(super) fn build(directories: &[Directory], form: Form) -> (Vec<u8>, Vec<Arra
         Form::Big => b"II\x2B\0\x08\0\0\0".to_vec(),
     };
     form.put(form.header() as u64, &mut head);
-    let mut values_start = form.header() + directories.iter().map(length).sum::<usize>();
+    let values_start = (form.header() + directories.iter().map(length).sum::<usize>()).next_multiple_of(8);
     let (mut values, mut arrays) = (Vec::new(), Vec::new());
     // Those of the arrays stand in the entries, and are known when all other values are.
     let mut pending = Vec::new();
-    values_start = values_start.next_multiple_of(8);
     for (number, directory) in directories.iter().enumerate() {
         head.extend_from_slice((directory.len() as u64).to_le_bytes().get(..counted).unwrap_or_default());
         for (tag, of_tag) in directory {

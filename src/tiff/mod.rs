@@ -5,9 +5,8 @@
 //!                 made at open                    made as they are read           samples, decoded as they are read
 //! ```
 //!
-//! TIFF 6.0; BigTIFF where the file has 4 GB or more; GeoTIFF (OGC 19-008r4) for where it lies. All tiles have the same size in bytes, so
-//! the
-//! arrays of their offsets are sums, and nothing of them is kept.
+//! TIFF 6.0; BigTIFF where the file has 4 GB or more; GeoTIFF (OGC 19-008r4) for where it lies. All tiles have
+//! the same size in bytes, so the arrays of their offsets are sums, and nothing of them is kept.
 
 mod directory;
 mod image;

@@ -127,8 +127,7 @@ fn metadata(image: &Image, shown: &[&str]) -> Option<String> {
         .map(|colour| Some(*colour))
         .chain(image.colours.iter().skip(shown.len()).map(|colour| colour.filter(|colour| *colour == "Alpha")));
     let mut text = String::new();
-    for (band, (told, is)) in told.zip(&image.colours).enumerate().filter(|(_, (told, is))| told != *is) {
-        let _ = told;
+    for (band, (_, is)) in told.zip(&image.colours).enumerate().filter(|(_, (told, is))| told != *is) {
         let name = is.unwrap_or("Undefined");
         let _ = write!(text, "<Item name=\"COLORINTERP\" sample=\"{band}\" role=\"colorinterp\">{name}</Item>");
     }

@@ -132,14 +132,8 @@ fn find(caller: &Caller<'_>, name: &str) -> Result<Option<Arc<Lease>>> {
     if request.view != View::Whole && has_side_car_name(&request.location) {
         return Ok(None);
     }
-    if let Some(tiff) = file::as_served(&request, caller) {
-        match file::open(&tiff, caller) {
-            Err(error) if matches!(error.root(), Error::Undecoded { .. }) => trace::debug(|| error.chain()),
-            opened => return opened.map(Some),
-        }
-    }
     if request.is_of_jp2() {
-        return file::open(&request, caller).map(Some);
+        return file::open_served(&request, caller).map(Some);
     }
     if is_side_car_probe(&request.location) && !wants_side_cars() {
         return Ok(None);
@@ -237,10 +231,7 @@ fn siblings_of(caller: &Caller<'_>, name: &str) -> Option<Vec<String>> {
         return None;
     }
     // GDAL asks when it has the file open. A TIFF has its overviews in itself.
-    if file::as_served(&request, caller).is_some_and(|tiff| file::at_hand(&tiff, caller).is_some()) {
-        return Some(siblings);
-    }
-    if file::at_hand(&request, caller).is_some_and(|file| file.may_have_overviews()) {
+    if file::served_at_hand(&request, caller).is_some_and(|file| file.may_have_overviews()) {
         // As GDAL cuts a name from a path: at the last slash, be it in a query string. /vsitlm/?url=… and /vsitlm?url=…
         // come here alike.
         let overviews = format!("{}.ovr", name.rsplit('/').next().unwrap_or(name));
