@@ -13,7 +13,7 @@ pub(crate) use http::{HttpOptions, RetryCodes};
 pub(crate) use proxy::Proxies;
 
 use crate::error::{Error, Result};
-use crate::path::{Store, without_secrets};
+use crate::path::{Form, Store, without_secrets};
 use value::{bytes, choice, flag, number, text};
 
 /// What to do with a file that no index row names.
@@ -47,15 +47,6 @@ pub(crate) enum OnReadError {
     Abort,
 }
 
-/// What a JP2's path is served as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Serve {
-    /// The JP2, which GDAL decodes.
-    Jp2,
-    /// A GeoTIFF, which is decoded here.
-    Tiff,
-}
-
 /// Who makes the requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Transport {
@@ -81,7 +72,7 @@ pub(crate) struct Options {
     /// VSITLM_ON_READ_ERROR.
     pub(crate) on_read_error: OnReadError,
     /// VSITLM_SERVE.
-    pub(crate) serve: Serve,
+    pub(crate) serve: Form,
     /// VSITLM_TRANSPORT.
     pub(crate) transport: Transport,
     /// VSITLM_SOT_PROBE: whether reads at a SOT may be answered from the index alone.
@@ -181,7 +172,7 @@ impl Options {
                 "FAIL or ABORT",
                 &[("FAIL", OnReadError::Fail), ("ABORT", OnReadError::Abort)],
             )?,
-            serve: choice(get, "VSITLM_SERVE", "JP2 or TIFF", &[("JP2", Serve::Jp2), ("TIFF", Serve::Tiff)])?,
+            serve: choice(get, "VSITLM_SERVE", "JP2 or TIFF", &[("JP2", Form::Jp2), ("TIFF", Form::Tiff)])?,
             transport: choice(
                 get,
                 "VSITLM_TRANSPORT",

@@ -9,9 +9,9 @@ use super::question::{Kind, Question};
 use super::state::STATE;
 use crate::collect::scan_jp2;
 use crate::error::{Error, Result};
-use crate::file::{self, Description, Lease, Samples};
+use crate::file::{self, Description, Lease, Samples, VirtualFile};
 use crate::index::{FoundRows, Record};
-use crate::path::{Request, View};
+use crate::path::{Request, View, Window};
 use crate::process::lock;
 use crate::source::{Caller, Fetched};
 
@@ -40,74 +40,74 @@ pub(super) async fn answer(question: Arc<Question>, asker: Arc<dyn Asker>) -> Re
 
 /// Brings into the cache what decoding the file or view reads.
 async fn fetch(asked: &Asked) -> Result<(Value, Vec<String>)> {
-    let told = |Fetched { bytes, requests }: &Fetched| json!({"bytes": bytes, "requests": requests});
-    match fetch_view(asked).await {
-        Ok(Ready { fetched, warnings, .. }) => Ok((told(&fetched), warnings)),
-        // Then it is a part of the whole image, whose tiles are fetched as they are read.
-        Err(error) if is_window(asked) && matches!(error.root(), Error::NoOverview { .. }) => {
-            Ok((told(&Fetched { bytes: 0, requests: 0 }), Vec::new()))
-        }
-        Err(error) => Err(error),
-    }
+    let Ready { fetched: Fetched { bytes, requests }, warnings, .. } = make_ready(asked).await?;
+    Ok((json!({"bytes": bytes, "requests": requests}), warnings))
 }
 
 /// Decodes the file or view.
 async fn read(asked: &Asked) -> Result<((Value, Vec<String>), Samples)> {
-    let question = asked.question.clone();
-    let (fetched, warnings, samples) = match (fetch_view(asked).await, question.request.view) {
-        (Ok(Ready { file, view, fetched, warnings }), _) => {
-            let threads = file.options().threads;
-            let decode = move || file.samples(view, question.bands.as_deref());
-            (fetched, warnings, STATE.get().decoders.run_on(threads, decode).await??)
+    let Ready { file, what, fetched: Fetched { bytes, requests }, warnings, _lease } = make_ready(asked).await?;
+    let (question, threads) = (asked.question.clone(), file.options().threads);
+    let decode = move || {
+        let bands = question.bands.as_deref();
+        match what {
+            What::All => file.samples(bands),
+            What::Packets(factor, window) => file.samples_of_view(factor, &window, bands, None),
+            What::Tiles(factor, window) => file.samples_of_tiles(factor, &window, bands, None),
         }
-        // Where it is not known which packets it needs, it is decoded by its tiles.
-        (Err(error), View::Window(factor, window)) if matches!(error.root(), Error::NoOverview { .. }) => {
-            let (file, warnings) = asked.block_on(question.request.with(View::Whole), open).await?;
-            let fetched = file.fetch_tiles(factor, &window).await?;
-            let threads = file.options().threads;
-            let decode = move || file.samples_of_tiles(factor, &window, question.bands.as_deref(), None);
-            (fetched, warnings, STATE.get().decoders.run_on(threads, decode).await??)
-        }
-        (Err(error), _) => return Err(error),
     };
-    let Fetched { bytes, requests } = fetched;
+    let samples = STATE.get().decoders.run_on(threads, decode).await??;
     let dtype = samples.values.dtype();
     Ok(((json!({"shape": samples.shape, "dtype": dtype, "bytes": bytes, "requests": requests}), warnings), samples))
 }
 
-fn is_window(asked: &Asked) -> bool {
-    matches!(asked.question.request.view, View::Window(..))
-}
-
 /// A file or view whose bytes are at hand.
 struct Ready {
-    file: Arc<Lease>,
-    view: View,
+    file: Arc<VirtualFile>,
+    what: What,
     fetched: Fetched,
     warnings: Vec<String>,
+    /// What is open as long as this is, so that it is opened once for all who ask for it meanwhile.
+    _lease: Arc<Lease>,
 }
 
-/// Fetches what decoding the file or view reads. What a window is made of is fetched in its place.
-async fn fetch_view(asked: &Asked) -> Result<Ready> {
+/// What of a file is decoded.
+enum What {
+    All,
+    /// A window of the image at 1/factor, of a file of its packets.
+    Packets(u32, Window),
+    /// A window of the image at 1/factor, by the tiles that it touches.
+    Tiles(u32, Window),
+}
+
+/// Fetches what decoding the file or view reads.
+async fn make_ready(asked: &Asked) -> Result<Ready> {
     let request = &asked.question.request;
     let View::Window(factor, window) = request.view else {
-        let (file, warnings) = asked.block_on(request.clone(), open).await?;
+        let (lease, warnings) = asked.block_on(request.clone(), open).await?;
+        let file = lease.file();
         let fetched = file.fetch_all().await?;
-        return Ok(Ready { file, view: request.view, fetched, warnings });
+        return Ok(Ready { file, what: What::All, fetched, warnings, _lease: lease });
     };
-    let view = View::Packets(factor, window);
-    // Where the headers of its tiles are needed, they are fetched first, by this task.
-    let (opened, warnings) = asked.block_on(request.clone(), open_window).await?;
-    let (headers, file) = match opened {
-        Window::Packets(packets) => (Fetched { bytes: 0, requests: 0 }, packets?),
-        Window::NeedsHeaders(whole) => {
-            let headers = whole.fetch_headers(factor, &window).await?;
-            (headers, asked.block_on(request.with(view), open).await?.0)
-        }
+    let ((lease, packets), warnings) = asked.block_on(request.clone(), open_window).await?;
+    let whole = lease.file();
+    let (mut fetched, mut packets) = (Fetched { bytes: 0, requests: 0 }, packets.map(Arc::new));
+    if packets.is_none() && whole.needs_headers(factor, &window).unwrap_or(false) {
+        // Fetched by this task, so that no thread waits for them.
+        fetched = whole.fetch_headers(factor, &window).await?;
+        let file = whole.clone();
+        packets = STATE.get().openers.run(move || file.packets_of(factor, &window)).await??.map(Arc::new);
+    }
+    let (file, what) = match packets {
+        Some(packets) => (packets, What::Packets(factor, window)),
+        None => (whole, What::Tiles(factor, window)),
     };
-    let Fetched { bytes, requests } = file.fetch_all().await?;
-    let fetched = Fetched { bytes: headers.bytes + bytes, requests: headers.requests + requests };
-    Ok(Ready { file, view, fetched, warnings })
+    let Fetched { bytes, requests } = match what {
+        What::Tiles(..) => file.fetch_tiles(factor, &window).await?,
+        _ => file.fetch_all().await?,
+    };
+    let fetched = Fetched { bytes: fetched.bytes + bytes, requests: fetched.requests + requests };
+    Ok(Ready { file, what, fetched, warnings, _lease: lease })
 }
 
 /// An answer with what did not stop it, where there is any.
@@ -156,33 +156,27 @@ fn open(request: &Request, caller: &Caller<'_>) -> Result<Arc<Lease>> {
     Ok(file)
 }
 
-/// How far a window can be opened without a request of a thread's own.
-enum Window {
-    Packets(Result<Arc<Lease>>),
-    NeedsHeaders(Arc<Lease>),
-}
-
-fn open_window(request: &Request, caller: &Caller<'_>) -> Result<Window> {
-    let View::Window(factor, window) = request.view else { return Ok(Window::Packets(open(request, caller))) };
-    let packets = request.with(View::Packets(factor, window));
-    if let Some(packets) = file::at_hand(&packets, caller) {
-        return Ok(Window::Packets(Ok(packets)));
-    }
-    let whole = open(&request.with(View::Whole), caller)?;
-    match whole.needs_headers(factor, &window) {
-        Ok(true) => Ok(Window::NeedsHeaders(whole)),
-        _ => Ok(Window::Packets(open(&packets, caller))),
+/// The file that a window is of, and the packets that it needs, where these are known without a request.
+fn open_window(request: &Request, caller: &Caller<'_>) -> Result<(Arc<Lease>, Option<VirtualFile>)> {
+    let whole = request.with(View::Whole);
+    let View::Window(factor, window) = request.view else { return Ok((open(&whole, caller)?, None)) };
+    let opened = || -> Result<_> {
+        let file = open(&whole, caller)?;
+        let is_known = !file.needs_headers(factor, &window).unwrap_or(true);
+        let packets = if is_known { file.packets_of(factor, &window)? } else { None };
+        Ok((file, packets))
+    };
+    match opened() {
+        // The row is set aside by now: without it the file is a miss.
+        Err(error) if matches!(error.root(), Error::Row { .. } | Error::Changed { .. }) => opened(),
+        opened => opened,
     }
 }
 
 fn describe(request: &Request, caller: &Caller<'_>) -> Result<Value> {
     let Description { size, bands, data_type, georeference, tile, overviews, bytes } = file::describe(request, caller)?;
-    let dtype = match data_type {
-        "Byte" => "uint8".to_owned(),
-        other => other.to_ascii_lowercase(),
-    };
     Ok(json!({
-        "width": size.0, "height": size.1, "count": bands, "dtype": dtype,
+        "width": size.0, "height": size.1, "count": bands, "dtype": data_type.numpy(),
         "epsg": georeference.as_ref().map(|it| it.epsg), "transform": georeference.as_ref().map(|it| it.transform),
         "tile_shape": [tile.1, tile.0], "overviews": overviews, "size": bytes,
     }))

@@ -5,7 +5,6 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::*;
-use crate::file;
 use crate::jp2::made;
 use crate::source::Caller;
 use crate::source::mock::{Fault, Mock};
@@ -199,22 +198,15 @@ fn a_windows_packets_are_fetched_once_and_read_without_another_request() {
         );
         assert_eq!(answer("fetch", &path, &options), json!({"bytes": 0, "requests": 0}));
         // What decodes it asks for nothing more.
-        let get = |_: &str, name: &str| match name {
-            "VSITLM_INDEX" => Some(index.clone()),
-            "VSITLM_CACHE_DIR" => Some("NO".to_owned()),
-            "VSITLM_MERGE_GAP" => Some("0".to_owned()),
-            _ => None,
-        };
-        let request = crate::path::parse(&format!("?packets=70,70,8,8&url={url}")).unwrap();
-        let file = file::open(&request, &Caller::new(&get)).unwrap();
-        let mut all = vec![0; file.size() as usize];
-        assert_eq!(file.read_at(0, &mut all, &mut file::Ahead::default()).unwrap(), all.len());
+        let read = answer("read", &path, &options);
+        assert_eq!((&read["requests"], &read["shape"]), (&json!(0), &json!([1, 8, 8])), "{read}");
         assert_eq!(mock.count() - before, requests as usize);
     }
-    // A file that does not tell its packets is read as a part of the whole.
+    // Of a file that does not tell its packets the tile-parts are fetched.
     let mock = Mock::new(&made::File { plt: false, ..image() }.bytes());
-    let path = format!("/vsitlm?window=1,1,2,2&url={}", mock.url("/ask/untold.jp2"));
-    assert_eq!(answer("fetch", &path, &[]), json!({"bytes": 0, "requests": 0}));
+    let url = mock.url("/ask/untold.jp2");
+    let path = format!("/vsitlm?window=1,1,2,2&url={url}");
+    assert_eq!(answer("fetch", &path, &[("VSITLM_INDEX", &index(folder.path(), &url))])["requests"], json!(1));
     let outside = answer("fetch", &path.replace("1,1,2,2", "70,0,9,9"), &[]);
     assert_eq!(outside["error"]["kind"], "Window", "{outside}");
     assert!(outside["error"]["message"].as_str().unwrap().contains("9 x 9 pixels"), "{outside}");

@@ -1,4 +1,4 @@
-//! The decoded view of a JP2: a virtual GeoTIFF, whose tiles are decoded as they are read.
+//! The decoded view of a JP2, or of a window of it: a virtual GeoTIFF, whose tiles are decoded as they are read.
 //!
 //! GDAL's GTiff driver asks for all tiles of a window at once (`read_multi_range`). So what is decoded is a rectangle of
 //! tiles: its packets are fetched together, and its code-blocks spread over all threads. A read that is longer than one
@@ -16,11 +16,12 @@ use once_cell::race::OnceBox;
 use super::kept::KeptOfFile;
 use super::samples::left_out;
 use super::virtual_file::{Decoded, VirtualFile};
+use super::window::exponent;
 use crate::error::{Error, Result, ResultExt};
 use crate::jp2::MainHeader;
 use crate::layout::{self, colours, palette};
 use crate::options::OverviewList;
-use crate::path::Window;
+use crate::path::{View, Window};
 use crate::tiff::{Image, SampleType, Tiff};
 
 /// Columns and rows of a tile of the TIFF. Larger ones hold more that a window does not need, smaller ones cost GDAL more.
@@ -37,12 +38,19 @@ struct DecodedTiff {
     tiff: Tiff,
     /// The file that it shows.
     whole: Arc<VirtualFile>,
-    /// By level: how often the image is halved.
-    halved: Vec<u8>,
-    /// By k: the view of the image at 1/2^k, if there is one, made when it is first read.
-    reduced: Vec<OnceBox<Option<VirtualFile>>>,
+    levels: Vec<Halved>,
+    /// What it shows of its only level; all of its levels where there is none.
+    window: Option<Window>,
     kept: KeptOfFile,
     turn: Turn,
+}
+
+/// A level of the image.
+struct Halved {
+    /// How often it is halved.
+    k: u8,
+    /// What has that level in fewer bytes than the file has, if anything has, made when it is first read.
+    view: OnceBox<Option<VirtualFile>>,
 }
 
 /// How tiles have been read so far, where they were read one by one. No lock: a fork may come at any time, and threads that
@@ -55,11 +63,12 @@ struct Turn {
 }
 
 impl DecodedTiff {
-    /// The view of a file.
+    /// A view of a file.
     ///
     /// # Errors
-    /// [`Error::Undecoded`] where the file has what a TIFF does not show or what the decoder leaves out.
-    fn new(whole: Arc<VirtualFile>) -> Result<Self> {
+    /// [`Error::Undecoded`] where the file has what a TIFF does not show or what the decoder leaves out; [`Error::Window`]
+    /// for a window that is not within the image, [`Error::NoOverview`] for a factor that the image does not have.
+    fn new(whole: Arc<VirtualFile>, view: View) -> Result<Self> {
         let undecoded = |what: &str| Error::Undecoded { what: what.to_owned() };
         let known = whole.known.as_ref().ok_or_else(|| undecoded("a file whose structure is not known"))?;
         let header = &known.structure.header;
@@ -82,39 +91,64 @@ impl DecodedTiff {
         if colours.iter().enumerate().any(is_widened) {
             return Err(undecoded("an opacity of one bit"));
         }
-        let size = main.siz.size();
-        let georeference = match whole.georeference(known, size, (0, 0)) {
+        let (factor, window) = match view {
+            View::Whole | View::Overviews => (1, None),
+            View::Reduced(factor) => (factor, None),
+            View::Window(factor, window) => (factor, Some(window)),
+        };
+        let first = exponent(factor, main)?;
+        layout::check_palette(header, first)?;
+        let size = layout::size_at(main, first)?;
+        window.map_or(Ok(()), |window| window.check(size))?;
+        let origin = window.map_or((0, 0), |window| (window.x, window.y));
+        let georeference = match whole.georeference(known, size, origin) {
             Err(Error::NoOverview { what }) => return Err(Error::Undecoded { what }),
             georeference => georeference?,
         };
         if georeference.as_ref().is_some_and(|place| place.is_geographic().is_none()) {
             return Err(undecoded("a reference system whose kind its code does not tell"));
         }
-        let halved = halvings(main, whole.access.options.overviews, palette.is_some());
-        let levels = halved.iter().map(|k| layout::size_at(main, *k)).collect::<Result<Vec<_>>>()?;
-        let image = Image { levels, sample: sample_type(main), colours, palette, georeference, tile: TILE };
+        let halved = match window {
+            Some(_) => vec![first],
+            None => halvings(main, first, whole.access.options.overviews, palette.is_some()),
+        };
+        let levels = match window {
+            Some(window) => vec![(window.width, window.height)],
+            None => halved.iter().map(|k| layout::size_at(main, *k)).collect::<Result<Vec<_>>>()?,
+        };
+        // What is said of the whole image is not true of another.
+        let metadata = match view {
+            View::Whole => whole.metadata(known)?.ok_or_else(|| undecoded("metadata that GDAL alone understands"))?,
+            _ => Vec::new(),
+        };
+        let sample = sample_type(main);
+        let image = Image { levels, sample, colours, palette, georeference, metadata, tile: TILE };
         let tiff = Tiff::new(&image).ok_or_else(|| undecoded("an image of no pixels, or of too many bands"))?;
-        let reduced = halved.iter().map(|_| OnceBox::new()).collect();
+        let levels = halved.into_iter().map(|k| Halved { k, view: OnceBox::new() }).collect();
         let turn = Turn { next: AtomicU64::new(0), reads: AtomicU64::new(0) };
         let share = whole.access.options.cache_size / SHARE_OF_CACHE;
-        Ok(Self { tiff, whole, halved, reduced, kept: KeptOfFile::new(share), turn })
+        Ok(Self { tiff, whole, levels, window, kept: KeptOfFile::new(share), turn })
     }
 
-    /// The view of the image at 1/2^k; `None` for the image itself, and where the file has no such view.
-    fn reduced(&self, k: u8) -> Result<Option<&VirtualFile>> {
-        let (Some(place), Some(known)) = (self.reduced.get(usize::from(k)), &self.whole.known) else { return Ok(None) };
-        if k == 0 || self.whole.source.is_cheap() {
+    /// What has a level in fewer bytes than the file has: the packets of the window, or those of the reduced image. `None`
+    /// for the whole image, and where it is not known which packets these are.
+    fn view<'a>(&self, level: &'a Halved) -> Result<Option<&'a VirtualFile>> {
+        let known = self.whole.structure()?;
+        if (level.k == 0 && self.window.is_none()) || self.whole.source.is_cheap() {
             return Ok(None);
         }
-        if let Some(view) = place.get() {
+        if let Some(view) = level.view.get() {
             return Ok(view.as_ref());
         }
         // A failure to read is not kept.
-        let view = match self.whole.reduced_view(known, 1 << k) {
-            Err(Error::NoOverview { .. }) => None,
-            view => Some(view?),
+        let view = match &self.window {
+            Some(window) => self.whole.packets_of(1 << level.k, window)?,
+            None => match self.whole.reduced_view(known, 1 << level.k) {
+                Err(Error::NoOverview { .. }) => None,
+                view => Some(view?),
+            },
         };
-        Ok(place.get_or_init(|| Box::new(view)).as_ref())
+        Ok(level.view.get_or_init(|| Box::new(view)).as_ref())
     }
 
     /// Fills each buffer from its offset on, all of which lie within the file. Where they are read `in_turn`, one after the
@@ -195,7 +229,9 @@ impl DecodedTiff {
 
     /// The tiles that are probably read after this one, which follows as many reads in turn.
     fn after(&self, (level, number): TileId, in_turn: u64) -> Vec<TileId> {
-        let (Some(of), Some(k)) = (self.tiff.levels().get(level), self.halved.get(level)) else { return Vec::new() };
+        let (Some(of), Some(halved)) = (self.tiff.levels().get(level), self.levels.get(level)) else {
+            return Vec::new();
+        };
         let (across, down) = (u64::from(of.across), u64::from(of.down));
         let row = number / across;
         let rows = match in_turn {
@@ -203,7 +239,7 @@ impl DecodedTiff {
             few if few < across => 1,
             _ => {
                 let height = self.whole.header.as_ref().map_or(1, |header| header.main.siz.tile_height);
-                let rows = u64::from((height >> k) / TILE).max(1);
+                let rows = u64::from((height >> halved.k) / TILE).max(1);
                 rows - row % rows
             }
         };
@@ -228,11 +264,13 @@ impl DecodedTiff {
         rows: &Range<u32>,
         out: &mut HashMap<TileId, Bytes>,
     ) -> Result<()> {
-        let (Some(of), Some(k)) = (self.tiff.levels().get(level), self.halved.get(level)) else { return Ok(()) };
+        let (Some(of), Some(halved)) = (self.tiff.levels().get(level), self.levels.get(level)) else { return Ok(()) };
         let span = |tiles: &Range<u32>, size: u32| tiles.start * TILE..(tiles.end.saturating_mul(TILE)).min(size);
         let (x, y) = (span(columns, of.size.0), span(rows, of.size.1));
-        let window = Window { x: x.start, y: y.start, width: x.end - x.start, height: y.end - y.start };
-        let samples = self.whole.samples_of_window(*k, &window, self.reduced(*k)?, &self.kept)?;
+        let origin = self.window.map_or((0, 0), |window| (window.x, window.y));
+        let (width, height) = (x.end - x.start, y.end - y.start);
+        let window = Window { x: origin.0 + x.start, y: origin.1 + y.start, width, height };
+        let samples = self.whole.samples_of_window(halved.k, &window, self.view(halved)?, &self.kept)?;
         for row in rows.clone() {
             for column in columns.clone() {
                 let at = |tiles: u32| (tiles * TILE) as usize;
@@ -248,6 +286,12 @@ impl DecodedTiff {
 impl Decoded for DecodedTiff {
     fn size(&self) -> u64 {
         self.tiff.size()
+    }
+
+    fn weight(&self) -> Option<u64> {
+        // The packets of a window are found when it is read, and may be many.
+        let views = (self.levels.len() as u64 - 1) * self.whole.layout.weight();
+        self.window.is_none().then_some(self.tiff.weight() + views)
     }
 
     fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
@@ -284,8 +328,8 @@ fn rectangles(tiles: &BTreeSet<TileId>, across: impl Fn(usize) -> u32) -> Vec<(u
     found
 }
 
-/// How often the image is halved, by level: the whole image, and the overviews that GDAL lists for the JP2.
-fn halvings(main: &MainHeader, wanted: OverviewList, has_palette: bool) -> Vec<u8> {
+/// How often the image is halved, by level: `first` times, and as often as the overviews that GDAL lists for the JP2.
+fn halvings(main: &MainHeader, first: u8, wanted: OverviewList, has_palette: bool) -> Vec<u8> {
     let count = match wanted {
         OverviewList::None => 0,
         // Averages of indexes are none.
@@ -299,24 +343,23 @@ fn halvings(main: &MainHeader, wanted: OverviewList, has_palette: bool) -> Vec<u
         let half = |size: u32| (u64::from(size) + (1 << *k) - 1) >> *k;
         layout::size_at(main, *k).is_ok_and(|(x, y)| (u64::from(x), u64::from(y)) == (half(width), half(height)))
     };
-    std::iter::once(0).chain((1..=count.min(30)).take_while(is_of_gdal)).collect()
+    std::iter::once(first).chain((1..=count.min(30)).take_while(is_of_gdal).skip(first.into())).collect()
 }
 
 fn sample_type(main: &MainHeader) -> SampleType {
-    let (bits, signed) = match layout::data_type(main) {
-        "Byte" => (8, false),
-        "UInt16" => (16, false),
-        "Int16" => (16, true),
-        "UInt32" => (32, false),
-        _ => (32, true),
-    };
-    SampleType { bits, signed }
+    let all = layout::data_type(main);
+    SampleType { bits: all.bits(), signed: all.is_signed() }
 }
 
 impl VirtualFile {
-    /// The decoded view of a whole file.
-    pub(super) fn decoded(whole: Arc<VirtualFile>) -> Result<Self> {
-        let decoded = DecodedTiff::new(whole.clone()).in_file(&whole.name)?;
+    /// A decoded view of a whole file.
+    ///
+    /// # Errors
+    /// [`Error::Undecoded`] where the file has what a TIFF does not show or what the decoder leaves out; [`Error::Window`]
+    /// for a window that is not within the image.
+    pub(super) fn decoded(whole: Arc<VirtualFile>, view: View) -> Result<Self> {
+        let decoded = DecodedTiff::new(whole.clone(), view);
+        let decoded = decoded.inspect_err(|error| whole.doubt_row(error)).in_file(&whole.name)?;
         Ok(Self { decoded: Some(Box::new(decoded)), ..whole.part(layout::text(&[])) })
     }
 }

@@ -6,7 +6,7 @@ use super::{Ahead, VirtualFile, open};
 use crate::error::{Error, Result, ResultExt};
 use crate::geo::{self, Georeference};
 use crate::jp2::{Header, LONGEST_HEADER, Progress, parse_main_header};
-use crate::layout::{self, data_type};
+use crate::layout::{self, DataType, data_type};
 use crate::path::{Request, View};
 use crate::source::Caller;
 
@@ -17,8 +17,8 @@ pub(crate) struct Description {
     pub(crate) size: (u32, u32),
     /// How many bands there are.
     pub(crate) bands: usize,
-    /// GDAL's name for the type of their samples, that of the first.
-    pub(crate) data_type: &'static str,
+    /// The type of their samples, that of the first.
+    pub(crate) data_type: DataType,
     /// Where it lies on the ground; `None` where the file does not say, or only GDAL understands it.
     pub(crate) georeference: Option<Georeference>,
     /// Columns and rows of a tile.

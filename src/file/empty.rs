@@ -118,7 +118,7 @@ mod tests {
     use super::super::tests::{Case, case_of};
     use super::*;
     use crate::jp2::{LBox, made};
-    use crate::path::{View, Window};
+    use crate::path::Window;
 
     /// Where the bodies begin: behind the SOT marker segments of a file without a TLM of its own.
     fn bodies(case: &Case) -> Vec<u64> {
@@ -165,7 +165,7 @@ mod tests {
         };
         let case = case_of("empty-window", &made);
         let window = Window { x: 40, y: 50, width: 50, height: 30 };
-        let view = case.file.view(&crate::path::parse("x.jp2").unwrap().with(View::Packets(1, window))).unwrap();
+        let view = case.file.packets_of(1, &window).unwrap().unwrap();
         let bytes = super::super::tests::materialise(&view, &made.bytes());
         let sots: Vec<_> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(&SOT)).collect();
         assert_eq!(sots.len(), 4);

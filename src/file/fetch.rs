@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Lease, VirtualFile};
+use super::VirtualFile;
 use crate::error::{Result, ResultExt};
 use crate::layout::{Content, VirtualOffset};
 use crate::path::Window;
 use crate::source::{Fetched, SourceRange, fetch_units_async};
 
 impl VirtualFile {
-    /// Whether [`Lease::fetch_all`] asks nobody on the caller's thread.
+    /// Whether [`VirtualFile::fetch_all`] asks nobody on the caller's thread.
     pub(crate) fn is_ready(&self) -> bool {
         self.embedded.as_ref().is_none_or(|embedded| embedded.is_read())
     }
@@ -41,14 +41,12 @@ impl VirtualFile {
         units.dedup();
         units
     }
-}
 
-impl Lease {
-    /// Brings into the cache the headers of tile-parts that [`VirtualFile::view`] reads to make the packets of `window` of
-    /// the image at 1/factor, under the same terms as [`Lease::fetch_all`].
+    /// Brings into the cache the headers of tile-parts that [`VirtualFile::packets_of`] reads, under the same terms as
+    /// [`VirtualFile::fetch_all`].
     ///
     /// # Errors
-    /// As those of [`VirtualFile::view`].
+    /// As those of [`VirtualFile::needs_headers`] and [`VirtualFile::read_at`].
     pub(crate) async fn fetch_headers(self: &Arc<Self>, factor: u32, window: &Window) -> Result<Fetched> {
         let headers = self.missing_headers(factor, window).in_file(&self.name)?;
         let file = self.clone();

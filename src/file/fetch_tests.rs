@@ -11,16 +11,15 @@ use crate::jp2::made;
 use crate::path::{View, parse};
 use crate::source::{Fetched, spawn};
 
-fn fetch(name: &str, file: VirtualFile) -> (Arc<Lease>, Result<Fetched>) {
-    let id = file_id(&parse(name).unwrap(), &super::tests::caller(&[])).unwrap();
-    let lease = registry::get().lease(id, Arc::new(file));
+fn fetch(file: VirtualFile) -> (Arc<VirtualFile>, Result<Fetched>) {
+    let file = Arc::new(file);
     let (sender, outcome) = mpsc::channel();
-    let fetched = lease.clone();
+    let fetched = file.clone();
     spawn(async move {
         let _ = sender.send(fetched.fetch_all().await);
     })
     .unwrap();
-    (lease, outcome.recv().unwrap())
+    (file, outcome.recv().unwrap())
 }
 
 fn case(name: &str, made: &made::File, options: &[(&str, &str)]) -> Case {
@@ -46,7 +45,7 @@ fn all_that_is_read_is_at_hand() {
             let file = if factor == 1 { file } else { file.view(&request).unwrap() };
             let oracle = materialise(&file, &made.bytes());
             memory.reads.lock().unwrap().clear();
-            let (file, fetched) = fetch(&name, file);
+            let (file, fetched) = fetch(file);
             let cost = memory.cost();
             let Fetched { bytes, requests } = fetched.unwrap();
             assert!(requests > 0 && (requests, bytes) == (cost.0 as u64, cost.1), "{name}: {cost:?}");
@@ -67,11 +66,11 @@ fn a_file_of_unknown_structure_is_fetched_by_blocks_and_a_text_is_not() {
         known: None,
     };
     let file = |layout| VirtualFile::new("x".into(), memory.clone(), tests::access(&[]), opened(layout));
-    let (passed, fetched) = fetch("fetched-as-it-is", file(crate::layout::pass(bytes.len() as u64)));
+    let (passed, fetched) = fetch(file(crate::layout::pass(bytes.len() as u64)));
     assert_eq!(fetched.unwrap().bytes, bytes.len() as u64);
     let cost = memory.cost();
     assert!(whole(&passed, bytes.len()) == bytes);
-    assert_eq!(fetch("fetched-text", file(crate::layout::text(b"<VRTDataset/>"))).1.unwrap(), Fetched::default());
+    assert_eq!(fetch(file(crate::layout::text(b"<VRTDataset/>"))).1.unwrap(), Fetched::default());
     assert_eq!(memory.cost(), cost);
 }
 
@@ -82,12 +81,12 @@ fn a_file_that_is_not_what_its_row_says_is_an_error() {
         let name = format!("fetched-wrong-{}", change as usize);
         case_with(&name, &made, &[], |_| Ok(()), change).file
     };
-    let error = fetch("fetched-etag", row(|record| record.etag = Some("\"other\"".into()))).1.unwrap_err();
+    let error = fetch(row(|record| record.etag = Some("\"other\"".into()))).1.unwrap_err();
     assert!(matches!(error.root(), Error::Changed { .. }), "{error:?}");
     let swap = |record: &mut Record| {
         record.parts[1].tile = 2;
         record.parts[2].tile = 1;
     };
-    let error = fetch("fetched-tiles", row(swap)).1.unwrap_err();
+    let error = fetch(row(swap)).1.unwrap_err();
     assert!(matches!(error.root(), Error::Row { .. }) && error.to_string().contains("fetched-wrong"), "{error:?}");
 }

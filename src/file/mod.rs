@@ -22,7 +22,7 @@ mod window;
 
 pub(crate) use describe::{Description, describe};
 pub(crate) use empty::EmptyTile;
-pub(crate) use open::{at_hand, file_id, open, open_served, served_at_hand, unfolded, wants_side_cars};
+pub(crate) use open::{at_hand, file_id, open, open_served, served_at_hand, unfolded, wants_side_cars, wants_tiff};
 pub(crate) use product::{bands, size};
 pub(crate) use read::Ahead;
 pub(crate) use registry::{FileId, Lease};

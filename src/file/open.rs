@@ -5,8 +5,7 @@ use std::sync::Arc;
 use super::at_place::open_at;
 use super::{FileId, Lease, VirtualFile, product, registry};
 use crate::error::{Error, Result, ResultExt};
-use crate::options::Serve;
-use crate::path::{Location, Request, View};
+use crate::path::{Form, Location, Request, View};
 use crate::source::{Access, Caller};
 use crate::trace;
 
@@ -22,10 +21,21 @@ pub(crate) fn unfolded(request: Request) -> Request {
     request.with_first_slash().filter(|absolute| exists(absolute) && !exists(&request)).unwrap_or(request)
 }
 
-/// `request` as it is to be served: the GeoTIFF of a JP2, where that is what `access` wants.
+/// `request` as it is to be served: the GeoTIFF of a JP2, where that is what its path or `access` wants.
 fn as_served(request: &Request, access: &Access) -> Option<Request> {
-    let is_jp2 = request.view == View::Whole && request.is_of_jp2();
-    (is_jp2 && access.options.serve == Serve::Tiff).then(|| request.with(View::Tiff))
+    let is_image = request.view != View::Overviews && request.is_of_jp2();
+    let form = request.form.unwrap_or(access.options.serve);
+    (is_image && form == Form::Tiff).then(|| request.in_form(form))
+}
+
+/// `request` as it is served where it is no GeoTIFF.
+fn as_jp2(request: &Request) -> Request {
+    if request.is_of_jp2() { request.in_form(Form::Jp2) } else { request.clone() }
+}
+
+/// Whether `request` is to be served as a GeoTIFF, where it can be one.
+pub(crate) fn wants_tiff(request: &Request, caller: &Caller<'_>) -> bool {
+    caller.access(&request.location).is_ok_and(|access| as_served(request, &access).is_some())
 }
 
 /// What `request` is opened as by `caller`.
@@ -45,8 +55,8 @@ pub(crate) fn at_hand(request: &Request, caller: &Caller<'_>) -> Option<Arc<Leas
 pub(crate) fn served_at_hand(request: &Request, caller: &Caller<'_>) -> Option<Arc<Lease>> {
     let access = caller.access(&request.location).ok()?;
     let id = FileId::new(request, &access, caller);
-    let tiff = as_served(request, &access).and_then(|tiff| registry::get().live(&id.with(&tiff)));
-    tiff.or_else(|| registry::get().live(&id))
+    let of = |request: &Request| registry::get().live(&id.with(request));
+    as_served(request, &access).and_then(|tiff| of(&tiff)).or_else(|| of(&as_jp2(request)))
 }
 
 /// Opens what `request` names, unless `caller` has it open already.
@@ -58,7 +68,7 @@ pub(crate) fn open(request: &Request, caller: &Caller<'_>) -> Result<Arc<Lease>>
     open_by(request, &access, caller)
 }
 
-/// Opens what is served of `request`: a JP2 that is not decoded here as itself.
+/// Opens what is served of `request`: a JP2 that is not decoded here as itself. A window is a GeoTIFF or nothing.
 ///
 /// # Errors
 /// As [`open`].
@@ -66,11 +76,17 @@ pub(crate) fn open_served(request: &Request, caller: &Caller<'_>) -> Result<Arc<
     let access = caller.access(&request.location).in_file(&request.location.display())?;
     if let Some(tiff) = as_served(request, &access) {
         match open_by(&tiff, &access, caller) {
-            Err(error) if matches!(error.root(), Error::Undecoded { .. }) => trace::debug(|| error.chain()),
+            Err(error) if matches!(error.root(), Error::Undecoded { .. }) && !is_window(request) => {
+                trace::debug(|| error.chain());
+            }
             opened => return opened,
         }
     }
-    open_by(request, &access, caller)
+    open_by(&as_jp2(request), &access, caller)
+}
+
+fn is_window(request: &Request) -> bool {
+    matches!(request.view, View::Window(..))
 }
 
 fn open_by(request: &Request, access: &Access, caller: &Caller<'_>) -> Result<Arc<Lease>> {
@@ -96,28 +112,17 @@ fn open_with(id: FileId, request: &Request, access: &Access, caller: &Caller<'_>
     if let Some(file) = registry::get().live(&id) {
         return Ok(file);
     }
-    if let View::Packets(factor, window) = request.view {
-        let dataset = id.with(&request.with(View::Window(factor, window)));
-        if let Some(file) = registry::get().packets_of(&dataset) {
-            return Ok(registry::get().lease(id, file));
-        }
-    }
     if let Some(file) = registry::get().recent(&id, &access.options) {
         if file.is_still_at(&request.location, caller) {
             return Ok(registry::get().lease(id, file));
         }
         registry::get().forget(&file);
     }
-    if request.view != View::Whole {
-        let is_known = request.location.is_jp2() || matches!(request.location, Location::Product { .. });
+    if request.view != View::Whole || request.is_tiff() {
         let whole = request.with(View::Whole);
         let view = || {
-            let file = match is_known {
-                true => open_with(id.with(&whole), &whole, access, caller)?.file(),
-                // By its name it is none, so under that the file is passed on as it is.
-                false => Arc::new(open_at(request, access.clone(), caller, None)?),
-            };
-            if request.view == View::Tiff { VirtualFile::decoded(file) } else { file.view(request) }
+            let file = open_with(id.with(&whole), &whole, access, caller)?.file();
+            if request.is_tiff() { VirtualFile::decoded(file, request.view) } else { file.view(request) }
         };
         let view = match view() {
             // The row is set aside by now: without it the file is a miss.

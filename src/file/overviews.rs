@@ -1,4 +1,4 @@
-//! The views of a JP2, and among them reduced images and their list; `window` has the others.
+//! The views of a JP2 that are files of its packets: reduced images, and their list.
 
 use std::sync::Arc;
 
@@ -6,7 +6,6 @@ use super::embedded::Embedded;
 use super::known::{Known, by_heads, is_untold};
 use super::view::is_small;
 use super::virtual_file::{Opened, VirtualFile};
-use super::window::path;
 use crate::error::{Error, Result};
 use crate::index::{self, Record};
 use crate::jp2::{PartPackets, TilePart, no_factor};
@@ -31,9 +30,7 @@ impl VirtualFile {
             View::Whole => return Err(Error::read("a file is no view of itself")),
             View::Overviews => self.overviews(known, request)?,
             View::Reduced(factor) => return self.reduced_view(known, factor),
-            View::Tiff => return Err(Error::read("a view that is made of an open file")),
-            View::Window(factor, window) => return self.window(known, request, factor, &window),
-            View::Packets(factor, window) => self.window_packets(known, factor, &window)?,
+            View::Window(..) => return Err(Error::read("a window is decoded")),
         };
         Ok(self.part(layout))
     }
@@ -189,4 +186,10 @@ impl VirtualFile {
         };
         index::learned_put(&self.access, &row);
     }
+}
+
+/// The path of a view of the file that `request` names.
+fn path(request: &Request, view: View) -> String {
+    let name = request.with(view).name();
+    if name.starts_with('?') { format!("/vsitlm{name}") } else { format!("/vsitlm/{name}") }
 }

@@ -40,7 +40,7 @@ pub(crate) struct Lease {
 
 impl Lease {
     /// The file.
-    pub(super) fn file(&self) -> Arc<VirtualFile> {
+    pub(crate) fn file(&self) -> Arc<VirtualFile> {
         self.file.clone()
     }
 
@@ -160,20 +160,6 @@ impl Registry {
         self.state().recent.get(id).filter(|file| *file.access.options == *options).cloned()
     }
 
-    /// What the window's dataset of this name shows, as long as the dataset is known, whatever the options of the thread
-    /// are that GDAL opens it on.
-    pub(super) fn packets_of(&self, dataset: &FileId) -> Option<Arc<VirtualFile>> {
-        let mut state = self.state();
-        let open = state.open.get(dataset).and_then(Weak::upgrade);
-        let packets = match &open {
-            Some(lease) => lease.packets.clone(),
-            None => state.recent.get(dataset).and_then(|file| file.packets.clone()),
-        };
-        drop(state);
-        drop(open); // closes a file, which must not happen under the lock
-        packets
-    }
-
     /// Opens a file by this name; where another thread has done so meanwhile, that one is it.
     pub(super) fn lease(&self, id: FileId, file: Arc<VirtualFile>) -> Arc<Lease> {
         let mut state = self.state();
@@ -184,8 +170,7 @@ impl Registry {
         state.open.retain(|_, lease| lease.strong_count() > 0);
         state.open.insert(id.clone(), Arc::downgrade(&lease));
         // What it holds of the index is to go with the last handle.
-        if file.embedded.is_none() {
-            let weight = file.weight();
+        if let Some(weight) = file.weight().filter(|_| file.embedded.is_none()) {
             let gone = state.recent.put(id, file, weight);
             drop(state);
             drop(gone); // closes files, which must not happen under the lock
@@ -239,11 +224,11 @@ impl Registry {
 }
 
 impl VirtualFile {
-    /// What keeping it takes, roughly, in bytes.
-    fn weight(&self) -> u64 {
-        let packets = self.packets.as_ref().map_or(0, |packets| packets.layout.weight());
-        let weight = LIGHT + self.layout.weight() + packets;
-        if self.source.is_cheap() { weight.max(LIGHTEST) } else { weight }
+    /// What keeping it takes, roughly, in bytes; `None` for what is not kept once it is closed.
+    fn weight(&self) -> Option<u64> {
+        let decoded = self.decoded.as_ref().map_or(Some(0), |decoded| decoded.weight())?;
+        let weight = LIGHT + self.layout.weight() + decoded;
+        Some(if self.source.is_cheap() { weight.max(LIGHTEST) } else { weight })
     }
 }
 

@@ -7,12 +7,12 @@ use bytes::Bytes;
 use super::kept::KeptOfFile;
 use super::known::Known;
 use super::window::exponent;
-use super::{Ahead, Lease, VirtualFile};
+use super::{Ahead, VirtualFile};
 use crate::decode::{self, Codestream, Kept, Sample, Target};
 use crate::error::{Error, Result, ResultExt};
 use crate::jp2::{Area, MainHeader, Progress, overlap, parse_main_header, parse_tlm_segments};
-use crate::layout::data_type;
-use crate::path::{View, Window};
+use crate::layout::{DataType, data_type};
+use crate::path::Window;
 use crate::source::{Fetched, SourceRange, fetch_units, fetch_units_async, peek};
 
 /// Samples as they were decoded: component by component, row by row.
@@ -86,26 +86,17 @@ impl Values {
 }
 
 impl VirtualFile {
-    /// The samples of this file, which is a whole one or a reduced one, or `View::Packets`: then of its window. `bands` are
-    /// numbered from 1; all of them where there are none.
+    /// The samples of this file, a whole or a reduced one. `bands` are numbered from 1; all of them where there are none.
     ///
     /// # Errors
     /// As [`super::VirtualFile::read_at`] and [`Codestream::decode`].
-    pub(crate) fn samples(&self, view: View, bands: Option<&[u16]>) -> Result<Samples> {
+    pub(crate) fn samples(&self, bands: Option<&[u16]>) -> Result<Samples> {
         let size =
             usize::try_from(self.size()).map_err(|_| Error::read("a file of more bytes than there is memory"))?;
         let mut bytes = zeros(size)?;
         let read = self.read_at(0, &mut bytes, &mut Ahead::default())?;
         bytes.truncate(read);
-        let decoded = decode_window(&bytes, &self.wanted(bands, 0, None), |codestream| match view {
-            // All coordinates are those of the image: the view lacks tiles at its edges.
-            View::Packets(factor, window) => {
-                let main = self.header.as_deref().map_or(codestream.main(), |header| &header.main);
-                Some(placed(&window, &main.siz.component_area(0, exponent(factor, main).ok()?)?))
-            }
-            _ => codestream.area(0, 0),
-        });
-        decoded.in_file(&self.name)
+        decode_window(&bytes, &self.wanted(bands, 0, None), |codestream| codestream.area(0, 0)).in_file(&self.name)
     }
 
     /// The samples of `window` of the image at 1/factor, of this whole file, by the tile-parts that it touches. Code-blocks
@@ -132,8 +123,8 @@ impl VirtualFile {
     }
 
     /// The samples of `window` of the image at 1/2^k, of this whole file: by what is at hand, else by what is least to be
-    /// fetched. `reduced` is the view of the image at 1/2^k, where k is greater than 0 and there is one. Code-blocks are
-    /// `kept` for windows to come.
+    /// fetched. `view` is one that has the image at 1/2^k within the window, where there is one. Code-blocks are `kept` for
+    /// windows to come.
     ///
     /// # Errors
     /// As [`VirtualFile::samples`].
@@ -141,7 +132,7 @@ impl VirtualFile {
         &self,
         k: u8,
         window: &Window,
-        reduced: Option<&VirtualFile>,
+        view: Option<&VirtualFile>,
         kept: &KeptOfFile,
     ) -> Result<Samples> {
         let factor = 1 << k;
@@ -150,51 +141,54 @@ impl VirtualFile {
         if self.source.is_cheap() || tile_parts.iter().all(|range| peek(&*self.source, range).is_some()) {
             return self.samples_of_tiles(factor, window, None, Some(&kept.blocks(0)));
         }
-        if let Some(reduced) = reduced {
-            return reduced.samples_of_view(window, &kept.blocks(k));
+        if let Some(view) = view {
+            return view.samples_of_view(factor, window, None, Some(&kept.blocks(k)));
         }
-        if let Some(packets) = self.known_packets(factor, window)? {
+        if !self.needs_headers(factor, window).unwrap_or(true)
+            && let Some(packets) = self.packets_of(factor, window)?
+        {
             let whole: u64 = tile_parts.iter().map(|range| range.end.0 - range.start.0).sum();
             if packets.layout.unit_bytes() < whole / 2 {
-                return packets.samples(View::Packets(factor, *window), None);
+                return packets.samples_of_view(factor, window, None, None);
             }
         }
         self.samples_of_tiles(factor, window, None, Some(&kept.blocks(0)))
     }
 
-    /// The packets that a window needs, where their lengths are known.
-    fn known_packets(&self, factor: u32, window: &Window) -> Result<Option<VirtualFile>> {
-        let known = self.structure()?;
-        if self.needs_headers(factor, window)? {
-            return Ok(None);
-        }
-        match self.window_packets(known, factor, window) {
-            Ok(layout) => Ok(Some(self.part(layout))),
-            Err(Error::NoOverview { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+    /// The samples of `window` of the image at 1/factor, of this view, which has that within the window: by the tiles that
+    /// it touches. `bands` are numbered from 1; all of them where there are none.
+    ///
+    /// # Errors
+    /// As [`VirtualFile::samples`].
+    pub(crate) fn samples_of_view(
+        &self,
+        factor: u32,
+        window: &Window,
+        bands: Option<&[u16]>,
+        kept: Option<&dyn Kept>,
+    ) -> Result<Samples> {
+        let decode = || {
+            // All coordinates are those of the image: the view may lack tiles at its edges.
+            let header = self.header.as_deref().ok_or_else(|| Error::read("a view without its header"))?;
+            let image = header.main.siz.component_area(0, exponent(factor, &header.main)?).unwrap_or_default();
+            let window = placed(window, &image);
+            let bytes = self.tiles_of_view(&window)?;
+            decode_window(&bytes, &self.wanted(bands, 0, kept), |_| Some(window))
+        };
+        decode().in_file(&self.name)
     }
 
-    /// The samples of `window` of this reduced view, by the tiles that it touches.
-    fn samples_of_view(&self, window: &Window, kept: &dyn Kept) -> Result<Samples> {
-        let bytes = self.tiles_of_view(window).in_file(&self.name)?;
-        let image = |codestream: &Codestream<'_>| Some(placed(window, &codestream.area(0, 0)?));
-        decode_window(&bytes, &self.wanted(None, 0, Some(kept)), image).in_file(&self.name)
-    }
-
-    /// A file of those tiles of this view alone: its TLM tells where they lie.
-    fn tiles_of_view(&self, window: &Window) -> Result<Vec<u8>> {
+    /// A file of those tiles of this view alone that touch `area`: its TLM tells where they lie.
+    fn tiles_of_view(&self, area: &Area) -> Result<Vec<u8>> {
         let unknown = || Error::read("a view without its header");
         let header = self.layout.first_inline().ok_or_else(unknown)?;
         let Progress::Done(main) = parse_main_header(&header, self.size())? else { return Err(unknown()) };
-        let image = main.siz.component_area(0, 0).unwrap_or_default();
-        let area = placed(window, &image);
         let mut bytes = header.get(..usize::try_from(main.end).unwrap_or(usize::MAX)).ok_or_else(unknown)?.to_vec();
         let mut start = main.end;
         let mut wanted: Vec<std::ops::Range<u64>> = Vec::new();
         for (tile, length) in parse_tlm_segments(&main.tlm(&header).concat())? {
             let end = start + u64::from(length);
-            if main.siz.tile_area(tile.into(), 0, 0).is_some_and(|tile| overlap(&tile, &area)) {
+            if main.siz.tile_area(tile.into(), 0, 0).is_some_and(|tile| overlap(&tile, area)) {
                 match wanted.last_mut() {
                     Some(last) if last.end == start => last.end = end,
                     _ => wanted.push(start..end),
@@ -217,7 +211,7 @@ impl VirtualFile {
         Wanted { bands, types: Types::OfGdal, k, threads: self.options().threads, kept }
     }
 
-    fn structure(&self) -> Result<&Known> {
+    pub(super) fn structure(&self) -> Result<&Known> {
         let unknown = || Error::Undecoded { what: "it is served as it is, its structure unknown".into() };
         self.known.as_ref().ok_or_else(unknown)
     }
@@ -266,9 +260,9 @@ pub(crate) fn left_out(main: &MainHeader) -> Option<String> {
     if unlike { Some("sub-sampled components".into()) } else { decode::left_out(main) }
 }
 
-impl Lease {
+impl VirtualFile {
     /// Brings into the cache the tile-parts that `window` of the image at 1/factor touches, under the same terms as
-    /// [`Lease::fetch_all`]: where it is not known which of their packets it needs.
+    /// [`VirtualFile::fetch_all`]: where it is not known which of their packets it needs.
     ///
     /// # Errors
     /// As [`VirtualFile::samples_of_tiles`].
@@ -363,14 +357,14 @@ fn decode_window(
     let shape = [components.len(), window.1.len(), window.0.len()];
     let is_signed = main.siz.components.first().is_some_and(|component| component.depth & 0x80 != 0);
     let values = match data_type(main) {
-        "Byte" if wanted.types == Types::Own && is_signed => {
+        DataType::Byte if wanted.types == Types::Own && is_signed => {
             Values::I8(values(&codestream, &window, &components, wanted)?)
         }
-        "Byte" => Values::U8(values(&codestream, &window, &components, wanted)?),
-        "Int16" => Values::I16(values(&codestream, &window, &components, wanted)?),
-        "UInt16" => Values::U16(values(&codestream, &window, &components, wanted)?),
-        "Int32" => Values::I32(values(&codestream, &window, &components, wanted)?),
-        _ => Values::U32(values(&codestream, &window, &components, wanted)?),
+        DataType::Byte => Values::U8(values(&codestream, &window, &components, wanted)?),
+        DataType::Int16 => Values::I16(values(&codestream, &window, &components, wanted)?),
+        DataType::UInt16 => Values::U16(values(&codestream, &window, &components, wanted)?),
+        DataType::Int32 => Values::I32(values(&codestream, &window, &components, wanted)?),
+        DataType::UInt32 => Values::U32(values(&codestream, &window, &components, wanted)?),
     };
     Ok(Samples { shape, values })
 }

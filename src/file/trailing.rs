@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::VirtualFile;
 use super::known::Known;
 use crate::error::{Error, Result};
-use crate::geo::{self, Georeference};
+use crate::geo::{self, Georeference, Item};
 use crate::source::{SourceOffset, fetch_units};
 
 /// The most bytes of boxes that are read.
@@ -41,6 +41,11 @@ impl VirtualFile {
         origin: (u32, u32),
     ) -> Result<Option<Georeference>> {
         geo::georeference(&known.structure.header, &self.trailing_boxes(known)?, size, origin)
+    }
+
+    /// What else GDAL tells of the image; see [`geo::metadata`].
+    pub(super) fn metadata(&self, known: &Known) -> Result<Option<Vec<Item>>> {
+        Ok(geo::metadata(&known.structure.header, &self.trailing_boxes(known)?))
     }
 
     /// Whether reduced images lie where their file does.

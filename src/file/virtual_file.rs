@@ -31,9 +31,6 @@ pub(crate) struct VirtualFile {
     pub(super) known: Option<Known>,
     /// For a reduced view, what of it the index carries.
     pub(super) embedded: Option<Embedded>,
-    /// For a window's dataset, the view that it shows, kept so that GDAL opens it without a request: GDAL hides what fails
-    /// there.
-    pub(super) packets: Option<Arc<VirtualFile>>,
     /// What makes its bytes, where these are samples that are decoded as they are read; the layout is empty then.
     pub(super) decoded: Option<Box<dyn Decoded>>,
     /// Where it lies, if it was opened by its product's name.
@@ -46,6 +43,9 @@ pub(crate) struct VirtualFile {
 pub(super) trait Decoded: Send + Sync {
     /// Its size in bytes.
     fn size(&self) -> u64;
+
+    /// What keeping it takes, roughly, in bytes; `None` for what is not to be kept once it is closed.
+    fn weight(&self) -> Option<u64>;
 
     /// Fills `buffer` from `offset` on, and gives the number of bytes.
     ///
@@ -114,7 +114,6 @@ impl VirtualFile {
             last_modified,
             known,
             embedded: None,
-            packets: None,
             decoded: None,
             place: None,
             read_tiles: std::iter::repeat_with(AtomicBool::default).take(tiles.unwrap_or(0) as usize).collect(),

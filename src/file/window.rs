@@ -1,16 +1,8 @@
-//! Windows of a JP2: datasets that read small windows for the packets that these need.
-//!
-//! ```text
-//! ?window=… ─► a VRT text ─► ?packets=…: a JP2 that is right within it ─► the file's packets
-//! ```
+//! Windows of a JP2, for the packets that these need.
 //!
 //! Which packets these are is known by the length of each: from the index (`vsitlm index --packets`), or from the PLT
-//! marker segment of the tile's own header, for one small request. Where neither has them, the VRT shows a part of the whole
-//! image: right, at the price of whole tiles.
-//!
-//! GDAL opens what a VRT shows when it is first read, and keeps what failed to open in its pool of datasets: later reads are
-//! zeros, without an error (3.6 to 3.12). So the lengths are found when the window's path is opened, and the view that is
-//! made of them is kept with it: opening `?packets=…` makes no request then.
+//! marker segment of the tile's own header, for one small request. Where neither has them, a window is decoded by its
+//! tile-parts: right, at their price.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,54 +11,32 @@ use bytes::Bytes;
 
 use super::VirtualFile;
 use super::known::{Known, is_untold};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, ResultExt};
 use crate::index;
 use crate::jp2::{MainHeader, PartLengths, TilePackets, TilePart, TilePartHead, by_tile, no_factor};
-use crate::layout::{self, Layout, Part, Place, Vrt};
+use crate::layout::{self, Layout, Place};
 use crate::options::Options;
-use crate::path::{Request, View, Window};
+use crate::path::Window;
 use crate::source::SourceRange;
 use crate::trace;
 
 impl VirtualFile {
-    /// A VRT that shows `window` of the image at 1/factor, and with it what it shows.
-    pub(super) fn window(&self, known: &Known, request: &Request, factor: u32, window: &Window) -> Result<Self> {
-        let main = known.structure.main();
-        let k = exponent(factor, main)?;
-        let size = layout::size_at(main, k)?;
-        window.check(size)?;
-        let place = layout::place(&known.structure, k, window);
-        let made = place.and_then(|place| Ok((self.packets_at(known, &place)?, place)));
-        let (part, packets) = match made {
-            Ok((packets, place)) => {
-                let path = path(request, View::Packets(factor, *window));
-                let (size, tile, from) = (place.image(), layout::tile_at(main, k), place.inside());
-                (Part { path, size, tile, from }, Some(Arc::new(self.part(packets))))
-            }
-            Err(Error::NoOverview { .. }) => {
-                let view = if factor == 1 { View::Whole } else { View::Reduced(factor) };
-                if factor > 1 {
-                    self.reduced(known, factor)?;
-                }
-                (Part { from: *window, ..Part::whole(path(request, view), size, main, k) }, None)
-            }
-            Err(error) => return Err(error),
+    /// The JP2 that is right within `window` of the image at 1/factor; `None` where it is not known which packets it needs.
+    /// Headers of tile-parts that tell it are read.
+    pub(crate) fn packets_of(&self, factor: u32, window: &Window) -> Result<Option<Self>> {
+        let packets = || {
+            let known = self.structure()?;
+            self.packets_at(known, &self.place(known, factor, window)?)
         };
-        let header = &known.structure.header;
-        layout::check_palette(header, k)?;
-        let georeference = self.georeference(known, size, (window.x, window.y))?;
-        let size = (window.width, window.height);
-        let vrt = |part: Part, georeference| Vrt { header, size, georeference, part, overviews: Vec::new() }.build();
-        // GDAL lists the sources of a VRT by their names. So the source is a VRT in itself, whose text is its name: what
-        // users are shown has the window's pixels, and no others.
-        let inner = Part::whole(vrt(part, None), size, main, k);
-        Ok(Self { packets, ..self.part(layout::text(vrt(inner, georeference).as_bytes())) })
+        match packets() {
+            Ok(layout) => Ok(Some(self.part(layout))),
+            Err(Error::NoOverview { .. }) => Ok(None),
+            Err(error) => Err(error).inspect_err(|error| self.doubt_row(error)).in_file(&self.name),
+        }
     }
 
-    /// The JP2 that is right within `window` of the image at 1/factor.
-    pub(super) fn window_packets(&self, known: &Known, factor: u32, window: &Window) -> Result<Layout> {
-        let main = known.structure.main();
-        self.packets_at(known, &layout::place(&known.structure, exponent(factor, main)?, window)?)
+    fn place<'a>(&self, known: &'a Known, factor: u32, window: &Window) -> Result<Place<'a>> {
+        layout::place(&known.structure, exponent(factor, known.structure.main())?, window)
     }
 
     fn packets_at(&self, known: &Known, place: &Place<'_>) -> Result<Layout> {
@@ -104,30 +74,29 @@ impl VirtualFile {
             let what = "the lengths of its packets are not known: it has no PLT, or one that is wrong";
             return Err(Error::NoOverview { what: what.into() });
         }
-        for (tile, packets) in index::read_tiles(&self.source, main, parts, &missing, &self.access.options)? {
-            keep(tile, packets)?;
-        }
-        self.confirm()
+        let read = index::read_tiles(&self.source, main, parts, &missing, &self.access.options);
+        // Of another file than the row's anything may be read.
+        self.confirm()?;
+        read?.into_iter().try_for_each(|(tile, packets)| keep(tile, packets))
     }
 
-    /// The headers of tile-parts that [`VirtualFile::window_packets`] will read.
+    /// The headers of tile-parts that [`VirtualFile::packets_of`] will read.
     pub(super) fn missing_headers(&self, factor: u32, window: &Window) -> Result<Vec<SourceRange>> {
         let Some(known) = self.known.as_ref().filter(|_| !self.source.is_cheap()) else { return Ok(Vec::new()) };
         if known.record.packets.is_some() {
             return Ok(Vec::new());
         }
-        let main = known.structure.main();
-        let place = layout::place(&known.structure, exponent(factor, main)?, window)?;
+        let place = self.place(known, factor, window)?;
         let missing = known.lengths.missing(place.tiles(), known.structure.tile_parts.tiles());
         let parts = known.structure.tile_parts.parts().iter();
         let is_worth_it = |part: &&TilePart| missing.contains(&part.tile) && !has_no_plt(part);
         Ok(parts.filter(is_worth_it).map(index::header_range).collect())
     }
 
-    /// Whether [`super::Lease::fetch_headers`] has anything to fetch.
+    /// Whether [`VirtualFile::fetch_headers`] has anything to fetch.
     ///
     /// # Errors
-    /// As those of [`VirtualFile::view`].
+    /// [`Error::NoOverview`] where windows are not made of packets.
     pub(crate) fn needs_headers(&self, factor: u32, window: &Window) -> Result<bool> {
         Ok(!self.missing_headers(factor, window)?.is_empty())
     }
@@ -175,10 +144,4 @@ pub(super) fn exponent(factor: u32, main: &MainHeader) -> Result<u8> {
     let levels = main.coding.default.levels;
     let k = factor.checked_ilog2().filter(|_| factor.is_power_of_two()).and_then(|k| u8::try_from(k).ok());
     k.filter(|k| *k <= levels).ok_or_else(|| no_factor(levels))
-}
-
-/// The path of a view of the file that `request` names.
-pub(super) fn path(request: &Request, view: View) -> String {
-    let name = request.with(view).name();
-    if name.starts_with('?') { format!("/vsitlm{name}") } else { format!("/vsitlm/{name}") }
 }

@@ -1,20 +1,18 @@
 //! Windows: their bytes against the same window read from memory, and what they cost.
 
-use std::sync::Arc;
-
 use super::tests::{Case, case_with, materialise, read};
-use super::view_tests::{case, reads, request};
+use super::view_tests::{case, reads};
 use super::*;
 use crate::error::Error;
 use crate::index::{Record, scan};
 use crate::jp2::made;
-use crate::path::{View, Window};
+use crate::path::Window;
 use crate::source::memory::Memory;
-use crate::source::{OpenBy, Source};
 
-/// The packets of a window, which the VRT of the window names.
+/// The packets of a window.
 fn packets(case: &Case, factor: u32, window: Window) -> VirtualFile {
-    case.file.view(&request(View::Packets(factor, window))).unwrap_or_else(|error| panic!("{}", error.chain()))
+    let packets = case.file.packets_of(factor, &window).unwrap_or_else(|error| panic!("{}", error.chain()));
+    packets.expect("it is known which these are")
 }
 
 /// A file whose packets are lost in its tile-parts: 16 precincts in each of the finest resolution.
@@ -72,35 +70,7 @@ fn windows_of_one_tile_read_its_header_once() {
 }
 
 #[test]
-fn a_window_knows_its_packets_when_it_is_opened() {
-    let case = case("window-text", &fine(), &[]);
-    let window = Window { x: 1, y: 2, width: 3, height: 4 };
-    let text = case.file.view(&request(View::Window(1, window))).unwrap();
-    assert!(read(&text, 0, 20, &mut Ahead::default()).starts_with(b"<VRTDataset"));
-    assert_eq!(case.memory.rounds(), 1, "the header of its tile");
-    let kept = text.packets.unwrap();
-    assert_eq!(kept.layout, packets(&case, 1, window).layout);
-    assert_eq!(case.memory.rounds(), 1);
-}
-
-#[test]
-fn what_a_window_shows_is_opened_without_a_request_as_long_as_the_window_is_known() {
-    let memory = Arc::new(Memory::new("mem://window-kept", fine().bytes()));
-    let files = OpenBy(|_: &str| Ok(memory.clone() as Arc<dyn Source>));
-    let caller = |options| super::tests::caller(options).with_files(Box::leak(Box::new(files)));
-    let (one, other) = (caller(&[]), super::tests::caller(&[("VSITLM_CACHE_SIZE", "1MB")]));
-    let window = Window { x: 1, y: 2, width: 3, height: 4 };
-    let whole = crate::path::parse("/vsimem/kept.jp2").unwrap();
-    drop(open(&whole.with(View::Window(1, window)), &one).unwrap());
-    let rounds = memory.rounds();
-    // Another thread's options, and no way to the file.
-    let packets = open(&whole.with(View::Packets(1, window)), &other).unwrap();
-    assert!(packets.size() > 0);
-    assert_eq!(memory.rounds(), rounds);
-}
-
-#[test]
-fn a_row_that_promises_lengths_that_the_headers_lack_leaves_a_part_of_the_whole() {
+fn a_row_that_promises_lengths_that_the_headers_lack_leaves_whole_tile_parts() {
     let unknown = made::File { plt: false, ..fine() };
     let change = |record: &mut Record| {
         for part in &mut record.parts {
@@ -109,25 +79,16 @@ fn a_row_that_promises_lengths_that_the_headers_lack_leaves_a_part_of_the_whole(
         }
     };
     let case = case_with("window-promised", &unknown, &[], |_| Ok(()), change);
-    let view = case.file.view(&request(View::Window(1, Window { x: 1, y: 2, width: 3, height: 4 }))).unwrap();
-    assert!(view.packets.is_none());
-    let text = String::from_utf8(read(&view, 0, 100_000, &mut Ahead::default())).unwrap();
-    assert!(text.contains("/vsitlm/x.jp2&lt;/SourceFilename"), "{text}");
+    assert!(case.file.packets_of(1, &Window { x: 1, y: 2, width: 3, height: 4 }).unwrap().is_none());
     assert_eq!(case.memory.rounds(), 0, "that there is no PLT is known");
 }
 
 #[test]
-fn a_window_whose_header_does_not_tell_is_a_part_of_the_whole() {
+fn packets_whose_lengths_no_header_has_are_not_known() {
     let case = case("window-untold", &made::File { plt: false, ..fine() }, &[]);
-    let text = |view: View| {
-        let file = case.file.view(&request(view)).unwrap();
-        String::from_utf8(read(&file, 0, 100_000, &mut Ahead::default())).unwrap()
-    };
-    let window = Window { x: 1, y: 2, width: 3, height: 4 };
-    assert!(text(View::Window(1, window)).contains("/vsitlm/x.jp2&lt;/SourceFilename"));
-    // What the dataset would show cannot be opened, which GDAL hides.
-    assert!(matches!(case.file.view(&request(View::Window(2, window))), Err(Error::NoOverview { .. })));
-    assert!(matches!(case.file.view(&request(View::Packets(1, window))), Err(Error::NoOverview { .. })));
+    for factor in [1, 2] {
+        assert!(case.file.packets_of(factor, &Window { x: 1, y: 2, width: 3, height: 4 }).unwrap().is_none());
+    }
 }
 
 #[test]
@@ -143,6 +104,6 @@ fn a_row_that_is_not_the_files_is_found_by_a_windows_header() {
             record.parts = scan(&memory).unwrap().parts;
         },
     );
-    let error = case.file.view(&request(View::Packets(1, Window { x: 0, y: 0, width: 9, height: 9 }))).err().unwrap();
-    assert!(matches!(error, Error::Row { .. }), "{error}");
+    let error = case.file.packets_of(1, &Window { x: 0, y: 0, width: 9, height: 9 }).err().unwrap();
+    assert!(matches!(error.root(), Error::Row { .. }), "{error}");
 }

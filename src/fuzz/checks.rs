@@ -4,11 +4,17 @@ use crate::file::{Ahead, VirtualFile};
 use crate::jp2::{EOC, Progress, Sot, parse_main_header, parse_tlm_segments};
 use crate::layout::LOOK;
 
-/// The virtual file, read at once, and the same again in pieces by two handles. `None` where it cannot be read.
+/// The virtual file of bytes of a source of this size; see [`read_all`].
 pub(super) fn read(file: &VirtualFile, source: u64) -> Option<Vec<u8>> {
     let size = file.size();
     // At most a comment for each tile-part, which has at least 14 bytes, and a text of a few lines for each level.
     assert!(size <= 128 * source + (64 << 10), "{size} bytes of a file of {source}");
+    read_all(file)
+}
+
+/// The virtual file, read at once, and the same again in pieces by two handles. `None` where it cannot be read.
+pub(super) fn read_all(file: &VirtualFile) -> Option<Vec<u8>> {
+    let size = file.size();
     let mut whole = vec![0; size as usize + 7];
     let read = file.read_at(0, &mut whole, &mut Ahead::default()).ok()?;
     assert_eq!(read as u64, size, "a read that ends before the file");

@@ -74,6 +74,14 @@ pub(crate) fn grid_of(header: &Header) -> Option<Grid> {
     grid.ok()??
 }
 
+/// The documents as GDAL tells of them: their labels and their texts; `None` for one that is not valid UTF-8.
+pub(super) fn texts<'a>(documents: &'a [Labelled<'_>]) -> impl Iterator<Item = Option<(&'a str, String)>> {
+    documents.iter().map(|document| {
+        let text = std::str::from_utf8(without_nuls(document.xml)).ok()?;
+        Some((std::str::from_utf8(document.label).ok()?, text.replace('\0', "\n")))
+    })
+}
+
 /// The document that describes the coverage: of several, the last.
 fn root(documents: &[Labelled<'_>]) -> Option<Result<String, &'static str>> {
     let found = documents.iter().rfind(|document| document.label.eq_ignore_ascii_case(ROOT.as_bytes()))?;

@@ -2,24 +2,24 @@
 //!
 //! GDAL takes the first of these that it understands: GeoJP2 boxes, a GMLJP2 box, an MSIG box (`GDALJP2Metadata`). A JP2
 //! that is made anew has all that the file has, changed for its pixels, so that GDAL chooses as it does for the file. What
-//! says itself where it lies (a window's VRT) says what GDAL chooses, or nothing at all: no view lies where its file does
-//! not.
+//! says itself where it lies (a GeoTIFF) says what GDAL chooses, or there is none: no view lies where its file does not.
 
 mod affine;
+mod boxes;
 mod footprint;
 mod geojp2;
 mod geotiff;
 mod gml;
+mod metadata;
 mod utm;
 
 pub(crate) use footprint::{Footprint, footprint};
 pub(crate) use gml::grid_of;
+pub(crate) use metadata::{Item, metadata};
 
 use crate::error::{Error, Result};
-use crate::jp2::{Header, WholeBox, walk_boxes};
-
-/// The UUID of MSIG boxes, a world file in binary form.
-const MSIG: [u8; 16] = [0x96, 0xA9, 0xF1, 0xF1, 0xDC, 0x98, 0x40, 0x2D, 0xA7, 0xAE, 0xD6, 0x8E, 0x34, 0x45, 0x18, 0x09];
+use crate::jp2::Header;
+use boxes::{Boxes, MSIG};
 
 /// Where an image lies on the ground.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,46 +41,6 @@ impl Georeference {
             4120..=4326 => Some(true),
             2000..=3799 | 3857 | 20_000..=32_766 => Some(false),
             _ => None,
-        }
-    }
-}
-
-/// The georeferencing of a file: of the boxes before its codestream, and of those that follow it.
-struct Boxes<'a> {
-    /// The GeoTIFFs of GeoJP2 boxes.
-    geotiffs: Vec<&'a [u8]>,
-    /// The documents of GMLJP2 boxes.
-    documents: Vec<gml::Labelled<'a>>,
-    /// The contents of an MSIG box, its UUID left out.
-    msig: Option<&'a [u8]>,
-}
-
-impl<'a> Boxes<'a> {
-    fn of(header: &'a Header, trailing: &'a [u8]) -> Self {
-        let mut found = Self { geotiffs: Vec::new(), documents: Vec::new(), msig: None };
-        for one in header.boxes().chain(walk_boxes(trailing)) {
-            found.take(&one);
-            if one.kind == *b"jumb" {
-                walk_boxes(one.contents).for_each(|inner| found.take(&inner));
-            }
-        }
-        found
-    }
-
-    fn take(&mut self, one: &WholeBox<'a>) {
-        match &one.kind {
-            b"uuid" => {
-                if let Some(geotiff) = one.contents.strip_prefix(&geojp2::UUID) {
-                    self.geotiffs.push(geotiff);
-                } else if let Some(msig) = one.contents.strip_prefix(&MSIG)
-                    && msig.starts_with(b"MSIG/")
-                    && self.msig.is_none()
-                {
-                    self.msig = Some(msig);
-                }
-            }
-            b"asoc" => self.documents.extend(gml::documents(one.contents)),
-            _ => {}
         }
     }
 }

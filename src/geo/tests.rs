@@ -1,6 +1,7 @@
 //! Boxes made in code, changed, and read again.
 
 use super::*;
+use crate::jp2::walk_boxes;
 use crate::jp2::{LBox, Progress, build_box, made, parse_main_header};
 
 const GML: &str = r#"<?xml version='1.0'?><gml:FeatureCollection xmlns:gml="http://www.opengis.net/gml">

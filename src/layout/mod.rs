@@ -8,6 +8,7 @@
 //! The TLM and every SOT are generated from one checked table, because OpenJPEG up to 2.5.4 writes past a heap buffer
 //! when they disagree, and an index is untrusted input. No IO.
 
+mod bands;
 mod compose;
 mod reduced;
 mod view;
@@ -18,9 +19,10 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+pub(crate) use bands::{DataType, colours, data_type, palette};
 pub(crate) use compose::{compose, compose_to_keep, pass, text};
 pub(crate) use reduced::{Level, check_palette, levels, listed_by_gdal, reduce};
-pub(crate) use vrt::{Part, Vrt, build_overviews, colours, data_type, palette};
+pub(crate) use vrt::build_overviews;
 pub(crate) use window::{Place, place, size_at, tile_at};
 
 use crate::error::{Error, Result};

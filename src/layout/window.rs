@@ -2,8 +2,7 @@
 //!
 //! It is the image at 1/2^k, cropped to the tiles that the window touches, and every packet that the wavelet's support of
 //! the window does not touch is an empty one (T.800 B.10.3): decoders decode tiles whole, and have less to decode so. Its
-//! samples outside the window are wrong. So nobody is to see it but the VRT that shows the window alone
-//! ([`super::vrt`]).
+//! samples outside the window are wrong. So nobody is to see it but who decodes the window alone.
 
 use std::ops::Range;
 
@@ -63,12 +62,6 @@ impl Place<'_> {
     /// The size of the window view in pixels.
     pub(crate) fn image(&self) -> (u32, u32) {
         self.grid.siz.size()
-    }
-
-    /// The window in that.
-    pub(crate) fn inside(&self) -> Window {
-        let ((x, y), siz) = (&self.area, &self.grid.siz);
-        Window { x: x.start - siz.x0, y: y.start - siz.y0, width: x.end - x.start, height: y.end - y.start }
     }
 
     /// The window view. `packets` gives the packets of each of [`Place::tiles`]. `gap` is up to how many bytes between two

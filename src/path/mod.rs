@@ -13,8 +13,9 @@
 //! | `/vsizip/…`, `/vsimem/…`, any other `/vsi…/` | what GDAL makes of it |
 //! | `?url=<percent-encoded path>` | any of the above |
 //! | `?overview=4&url=<percent-encoded path>` | the image at 1/4 |
-//! | `?as=tiff&url=<percent-encoded path>` | the image as a GeoTIFF |
-//! | `?window=512,0,64,64&url=…`, also with `overview=4` | 64 by 64 pixels of it, from column 512 and row 0 on, as a dataset |
+//! | `?as=tiff&url=<percent-encoded path>`, also with `overview=4` | the image as a GeoTIFF, where it can be one |
+//! | `?as=jp2&url=<percent-encoded path>`, also with `overview=4` | the JP2, whatever VSITLM_SERVE is |
+//! | `?window=512,0,64,64&url=…`, also with `overview=4` | 64 by 64 pixels of it, from column 512 and row 0 on, as a GeoTIFF |
 //! | any of them + `.ovr` | the list of its overviews |
 //!
 //! The slash before `vsi…` may be missing, since the prefix ends in one. A product's name may have `.SAFE` behind it; in
@@ -51,6 +52,8 @@ pub(crate) struct Request {
     pub(crate) location: Location,
     /// What of it is asked for.
     pub(crate) view: View,
+    /// In which form, where the path says so.
+    pub(crate) form: Option<Form>,
     /// How the file itself is written, without the options of this file system and without `.ovr`.
     pub(crate) file: String,
     /// What the index calls it; `None` where the path has no file name.
@@ -64,15 +67,19 @@ pub(crate) enum View {
     Whole,
     /// The image at 1/factor.
     Reduced(u32),
-    /// The image as a GeoTIFF, whose tiles are decoded as they are read.
-    Tiff,
     /// The list of its overviews, which GDAL looks for beside it under the name of the file and `.ovr`.
     Overviews,
-    /// A window of the image at 1/factor, as a dataset.
+    /// A window of the image at 1/factor, which is always a GeoTIFF.
     Window(u32, Window),
-    /// What that is made of: a JP2 that is right within the window alone. Its path stands in the dataset's text and
-    /// nowhere else.
-    Packets(u32, Window),
+}
+
+/// What an image is served as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Form {
+    /// A JPEG 2000 file, which GDAL decodes.
+    Jp2,
+    /// A GeoTIFF, whose tiles are decoded here as they are read.
+    Tiff,
 }
 
 /// A rectangle of pixels.
@@ -120,7 +127,12 @@ impl Request {
     /// Whether what lies there is read as a JPEG 2000 file: by its name, or because a view of one is asked for. Anything
     /// else is passed on unchanged.
     pub(crate) fn is_of_jp2(&self) -> bool {
-        self.view != View::Whole || self.location.is_jp2()
+        self.view != View::Whole || self.form.is_some() || self.location.is_jp2()
+    }
+
+    /// Whether a GeoTIFF is asked for.
+    pub(crate) fn is_tiff(&self) -> bool {
+        self.form == Some(Form::Tiff)
     }
 
     /// The same for a local path whose first slash is missing, as `pathlib.Path("/vsitlm//data/x.jp2")` writes it: with that
@@ -136,21 +148,32 @@ impl Request {
         }
     }
 
-    /// The same file in another view.
+    /// The same file in another view, as a JP2 where that can be.
     pub(crate) fn with(&self, view: View) -> Self {
-        Self { view, ..self.clone() }
+        let form = if let View::Window(..) = view { Form::Tiff } else { Form::Jp2 };
+        Self { view, form: Some(form), ..self.clone() }
+    }
+
+    /// The same view in another form.
+    pub(crate) fn in_form(&self, form: Form) -> Self {
+        Self { form: Some(form), ..self.clone() }
     }
 
     /// One name for all ways of writing the same.
     pub(crate) fn name(&self) -> String {
         let of = |factor: u32| if factor == 1 { String::new() } else { format!("overview={factor}&") };
+        let form = match self.form {
+            Some(Form::Tiff) => "as=tiff&",
+            // By its name it is none, so under that it is passed on as it is.
+            Some(Form::Jp2) if self.view == View::Whole && !self.location.is_jp2() => "as=jp2&",
+            _ => "",
+        };
         let options = match self.view {
-            View::Whole => return self.file.clone(),
+            View::Whole if form.is_empty() => return self.file.clone(),
+            View::Whole => form.to_owned(),
             View::Overviews => return format!("{}{OVERVIEWS}", self.file),
-            View::Reduced(factor) => format!("overview={factor}&"),
-            View::Tiff => "as=tiff&".to_owned(),
+            View::Reduced(factor) => format!("{form}overview={factor}&"),
             View::Window(factor, window) => format!("{}window={window}&", of(factor)),
-            View::Packets(factor, window) => format!("{}packets={window}&", of(factor)),
         };
         format!("?{options}url={}", percent_encode(self.file.as_bytes(), ENCODED))
     }
@@ -189,31 +212,30 @@ pub(crate) fn parse(path: &str) -> Result<Request> {
 
 /// The same for a name that means what it says: `x.jp2.ovr` is a file like any other.
 pub(crate) fn parse_file(path: &str) -> Result<Request> {
-    let (file, view) = match path.strip_prefix('?') {
+    let (file, view, form) = match path.strip_prefix('?') {
         Some(options) => parse_options(path, options)?,
-        None => (path.to_owned(), View::Whole),
+        None => (path.to_owned(), View::Whole, None),
     };
     let location = parse_location(&file)?;
     let key = key_of(&location);
-    Ok(Request { location, view, file, key })
+    Ok(Request { location, view, form, file, key })
 }
 
-/// `?overview=2&url=…`: options of this file system, as /vsicurl? has them. Gives the path of the file, and the view.
-fn parse_options(path: &str, options: &str) -> Result<(String, View)> {
-    let (mut url, mut factor, mut window, mut packets, mut form) = (None, None, None, None, None);
+/// `?overview=2&url=…`: options of this file system, as /vsicurl? has them. Gives the path of the file, the view and its
+/// form.
+fn parse_options(path: &str, options: &str) -> Result<(String, View, Option<Form>)> {
+    let (mut url, mut factor, mut window, mut form) = (None, None, None, None);
     for option in options.split('&').filter(|option| !option.is_empty()) {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
-        let area = || {
-            let what = format!("{name}= takes four numbers of pixels: column,row,width,height");
-            Window::parse(value).ok_or_else(|| bad(path, &what))
-        };
         match name {
             "url" => url = Some(percent_decode_str(value).decode_utf8_lossy().into_owned()),
             "overview" => factor = Some(value.parse().map_err(|_| bad(path, "overview= takes a factor: 2, 4, 8, …"))?),
-            "window" => window = Some(area()?),
-            "packets" => packets = Some(area()?),
-            "as" if value.eq_ignore_ascii_case("tiff") => form = Some(View::Tiff),
-            "as" if value.eq_ignore_ascii_case("jp2") => form = Some(View::Whole),
+            "window" => {
+                let what = "window= takes four numbers of pixels: column,row,width,height";
+                window = Some(Window::parse(value).ok_or_else(|| bad(path, what))?);
+            }
+            "as" if value.eq_ignore_ascii_case("tiff") => form = Some(Form::Tiff),
+            "as" if value.eq_ignore_ascii_case("jp2") => form = Some(Form::Jp2),
             "as" => return Err(bad(path, "as= takes jp2 or tiff")),
             other => {
                 let what = format!(
@@ -224,16 +246,14 @@ fn parse_options(path: &str, options: &str) -> Result<(String, View)> {
             }
         }
     }
-    let view = match (factor, window, packets, form) {
-        (None, None, None, form) => form.unwrap_or(View::Whole),
-        (_, _, _, Some(View::Tiff)) => return Err(bad(path, "as=tiff stands alone")),
-        (Some(factor), None, None, _) => View::Reduced(factor),
-        (_, Some(window), None, _) => View::Window(factor.unwrap_or(1), window),
-        (_, None, Some(window), _) => View::Packets(factor.unwrap_or(1), window),
-        (_, Some(_), Some(_), _) => return Err(bad(path, "window= stands alone")),
+    let (view, form) = match (factor, window, form) {
+        (_, Some(_), Some(Form::Jp2)) => return Err(bad(path, "a window is a GeoTIFF: leave as=jp2 out")),
+        (factor, Some(window), _) => (View::Window(factor.unwrap_or(1), window), Some(Form::Tiff)),
+        (Some(factor), None, form) => (View::Reduced(factor), form),
+        (None, None, form) => (View::Whole, form),
     };
     match url {
-        Some(url) => Ok((url, view)),
+        Some(url) => Ok((url, view, form)),
         None => Err(bad(path, "it has options but no url=<percent-encoded path>")),
     }
 }

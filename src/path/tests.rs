@@ -337,8 +337,7 @@ fn windows_are_views() {
         ("?window=512,0,64,32&url=/x.jp2", View::Window(1, window)),
         ("?url=%2Fx%2Ejp2&window=512,0,64,32", View::Window(1, window)),
         ("?overview=4&window=512,0,64,32&url=/x.jp2", View::Window(4, window)),
-        ("?packets=512,0,64,32&url=/x.jp2", View::Packets(1, window)),
-        ("?overview=2&packets=512,0,64,32&url=/x.jp2", View::Packets(2, window)),
+        ("?as=tiff&overview=2&window=512,0,64,32&url=/x.jp2", View::Window(2, window)),
     ];
     for (path, view) in table {
         let request = parse(path).unwrap();
@@ -352,7 +351,8 @@ fn windows_are_views() {
         ("?window=1,2,-3,4&url=/x.jp2", "column,row,width,height"),
         ("?window=1,2,3,4294967296&url=/x.jp2", "column,row,width,height"),
         ("?cells=256&url=/x.jp2", "'cells' is not known"),
-        ("?window=1,2,3,4&packets=1,2,3,4&url=/x.jp2", "window= stands alone"),
+        ("?as=jp2&window=1,2,3,4&url=/x.jp2", "leave as=jp2 out"),
+        ("?packets=1,2,3,4&url=/x.jp2", "'packets' is not known"),
     ] {
         let error = parse(path).unwrap_err().to_string();
         assert!(error.contains(words), "{path}: {error}");

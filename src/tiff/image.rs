@@ -1,6 +1,6 @@
 //! What a virtual TIFF shows, and how that is divided into tiles.
 
-use crate::geo::Georeference;
+use crate::geo::{Georeference, Item};
 
 /// The type of all samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub(crate) struct Image {
     pub(crate) palette: Option<Vec<[u8; 3]>>,
     /// Where it lies on the ground.
     pub(crate) georeference: Option<Georeference>,
+    /// What else GDAL is to tell of it.
+    pub(crate) metadata: Vec<Item>,
     /// Columns and rows of a tile: a multiple of 16 (TIFF 6.0, section 15).
     pub(crate) tile: u32,
 }

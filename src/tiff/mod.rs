@@ -83,6 +83,11 @@ impl Tiff {
         self.size
     }
 
+    /// What it weighs in memory, roughly, in bytes.
+    pub(crate) fn weight(&self) -> u64 {
+        (self.head.len() + size_of_val(self.arrays.as_slice()) + size_of_val(self.levels.as_slice())) as u64
+    }
+
     /// The bytes of a tile.
     pub(crate) fn tile_bytes(&self) -> u64 {
         self.tile_bytes

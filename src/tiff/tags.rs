@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::directory::{Directory, Values};
 use super::image::{Image, Level};
-use crate::geo::Georeference;
+use crate::geo::{Georeference, Item};
 
 const NEW_SUBFILE_TYPE: u16 = 254;
 const IMAGE_WIDTH: u16 = 256;
@@ -120,16 +120,31 @@ fn place(georeference: &Georeference) -> Vec<(u16, Values)> {
     tags
 }
 
-/// What bands show, where that is not what GDAL takes from the other tags.
+/// GDAL's own tag: what bands show, where that is not what GDAL takes from the other tags, and items of metadata.
 fn metadata(image: &Image, shown: &[&str]) -> Option<String> {
     let told = shown
         .iter()
         .map(|colour| Some(*colour))
         .chain(image.colours.iter().skip(shown.len()).map(|colour| colour.filter(|colour| *colour == "Alpha")));
     let mut text = String::new();
-    for (band, (_, is)) in told.zip(&image.colours).enumerate().filter(|(_, (told, is))| told != *is) {
+    let differ = told.zip(&image.colours).enumerate().filter(|(_, (told, is))| told != *is && image.palette.is_none());
+    for (band, (_, is)) in differ {
         let name = is.unwrap_or("Undefined");
         let _ = write!(text, "<Item name=\"COLORINTERP\" sample=\"{band}\" role=\"colorinterp\">{name}</Item>");
     }
-    (!text.is_empty() && image.palette.is_none()).then(|| format!("<GDALMetadata>{text}</GDALMetadata>"))
+    for Item { domain, name, value } in &image.metadata {
+        let domain = match domain.as_str() {
+            "" => String::new(),
+            domain => format!(" domain=\"{}\"", escaped(domain)),
+        };
+        // GDAL takes the text of the element, and undoes escapes in it once more.
+        let value = escaped(&escaped(value));
+        let _ = write!(text, "<Item name=\"{}\"{domain}>{value}</Item>", escaped(name));
+    }
+    (!text.is_empty()).then(|| format!("<GDALMetadata>{text}</GDALMetadata>"))
+}
+
+/// Text as XML has it.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

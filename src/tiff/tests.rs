@@ -10,6 +10,7 @@ fn image(levels: Vec<(u32, u32)>, bands: usize) -> Image {
         colours: vec![Some("Gray"); bands],
         palette: None,
         georeference: Some(Georeference { epsg: 32_631, transform: [10.0, 0.0, 399_960.0, 0.0, -10.0, 5_400_000.0] }),
+        metadata: Vec::new(),
         tile: 64,
     }
 }

@@ -128,15 +128,14 @@ fn find(caller: &Caller<'_>, name: &str) -> Result<Option<Arc<Lease>>> {
         });
         return Ok(overviews.ok());
     }
-    // Nothing lies beside a view.
-    if request.view != View::Whole && has_side_car_name(&request.location) {
-        return Ok(None);
+    if has_side_car_name(&request.location) {
+        // Nothing lies beside a view.
+        let is_beside = request.view == View::Whole && (!is_side_car_probe(&request.location) || wants_side_cars());
+        // The form is that of the file that it lies beside.
+        return if is_beside { looked_for(&Request { form: None, ..request.clone() }) } else { Ok(None) };
     }
     if request.is_of_jp2() {
         return file::open_served(&request, caller).map(Some);
-    }
-    if is_side_car_probe(&request.location) && !wants_side_cars() {
-        return Ok(None);
     }
     looked_for(&request)
 }
@@ -156,15 +155,15 @@ pub(super) fn stat(host: &'static dyn Host, name: &str) -> Result<Found> {
 fn stat_for(caller: &Caller<'_>, name: &str) -> Result<Found> {
     let folder = Found { size: 0, is_folder: true, last_modified: None };
     if let Ok(request) = parse(name) {
-        // GDAL lists what a VRT is made of where it finds it; but whoever reads that by itself gets wrong pixels.
-        if let View::Packets(..) = request.view {
-            return Err(Error::not_found());
-        }
         match &request.location {
             Location::Local(local) if local.is_dir() => return Ok(folder),
             Location::Product { file: None, .. } => return file::bands(&request, caller).map(|_| folder),
             // A folder's list asks for the size of each of its files: the index records it.
-            Location::Product { .. } if request.view == View::Whole && file::at_hand(&request, caller).is_none() => {
+            Location::Product { .. }
+                if request.view == View::Whole
+                    && !file::wants_tiff(&request, caller)
+                    && file::at_hand(&request, caller).is_none() =>
+            {
                 if let Some((size, last_modified)) = file::size(&request, caller)? {
                     return Ok(Found { size, is_folder: false, last_modified });
                 }

