@@ -201,7 +201,7 @@ for call in (lambda: vsitlm.open("x.jp2"), lambda: vsitlm.scan("x.jp2"), lambda:
         assert sys.argv[1] in str(error), error
     else:
         raise AssertionError("it is supported")
-assert vsitlm.path("x.jp2") == "/vsitlm/x.jp2"
+assert vsitlm.path("x.jp2") == "/vsitlm?as=tiff&url=x.jp2"
 """
 
 

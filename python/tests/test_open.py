@@ -63,6 +63,12 @@ def test_what_is_no_jp2_passes_through(tmp_path: Path, site: Site) -> None:
             assert dataset.shape == (3, 2)
 
 
+def test_it_is_decoded_by_the_core_unless_the_caller_wants_the_jp2(sample: Path) -> None:
+    with vsitlm.open(sample) as ours, vsitlm.open(sample, as_="jp2", VSITLM_SERVE="TIFF") as gdals:
+        assert (ours.driver, gdals.driver) == ("GTiff", "JP2OpenJPEG")
+        assert np.array_equal(ours.read(), gdals.read()) and ours.crs == gdals.crs and ours.transform == gdals.transform
+
+
 def test_options_hold_for_this_dataset_alone(sample: Path) -> None:
     with rasterio.Env(GDAL_NUM_THREADS="2"), vsitlm.open(sample, VSITLM_OVERVIEWS=False, VSITLM_INDEX=None) as dataset:
         assert dataset.overviews(1) == [2, 4, 8, 16]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from conftest import PRODUCT
 from rasterio.windows import Window
 
 import vsitlm
+from vsitlm._path import address
 
 
 @pytest.mark.parametrize(
@@ -41,13 +43,37 @@ import vsitlm
     ],
 )
 def test_what_names_a_file(given: str | Path, path: str) -> None:
-    assert vsitlm.path(given) == path
+    assert address(given) == path
+    jp2 = "jp2" in path or path.endswith("/B03")
+    for form in ("tiff", "jp2"):
+        place = vsitlm.path(given, as_=form)  # type: ignore[arg-type]
+        if not jp2:
+            assert place == path
+        elif path.startswith("/vsitlm?"):
+            assert place == path.replace("?", f"?as={form}&", 1)
+        else:
+            assert place.startswith(f"/vsitlm?as={form}&url=")
+            # Slashes stay: GDAL takes no name of more than 255 bytes.
+            url = path.removeprefix("/vsitlm/").removeprefix("vsicurl/")
+            assert place.partition("&url=")[2].removeprefix("/vsi") == quote(url, safe="/:").removeprefix("vsi")
+
+
+def test_forms() -> None:
+    assert vsitlm.path("x.jp2") == "/vsitlm?as=tiff&url=x.jp2"
+    assert vsitlm.path("x.jp2", as_="jp2") == "/vsitlm?as=jp2&url=x.jp2"
+    assert vsitlm.path(vsitlm.path("x.jp2")) == "/vsitlm?as=tiff&url=x.jp2"
+    assert vsitlm.path("/vsitlm?as=jp2&url=x.jp2") == "/vsitlm?as=jp2&url=x.jp2"
+    assert vsitlm.path("/vsitlm?url=x.jp2&window=1,2,3,4") == "/vsitlm?url=x.jp2&window=1,2,3,4"
+    assert vsitlm.path("/vsitlm?url=x.tif") == "/vsitlm?url=x.tif"
+    assert vsitlm.path("https://host/$value", overview=2) == "/vsitlm?as=tiff&overview=2&url=https://host/%24value"
+    with pytest.raises(vsitlm.PathError, match="not 'png'"):
+        vsitlm.path("x.jp2", as_="png")  # type: ignore[arg-type]
 
 
 def test_a_product_and_a_band() -> None:
-    assert vsitlm.path(PRODUCT, "B03_20m") == f"/vsitlm/{PRODUCT}/B03_20m"
-    assert vsitlm.path(f"{PRODUCT}.SAFE", "TCI") == f"/vsitlm/{PRODUCT}.SAFE/TCI"
-    assert vsitlm.path(PRODUCT, "B03", overview=4) == f"/vsitlm?overview=4&url={PRODUCT}/B03"
+    assert address(PRODUCT, "B03_20m") == f"/vsitlm/{PRODUCT}/B03_20m"
+    assert vsitlm.path(f"{PRODUCT}.SAFE", "TCI") == f"/vsitlm?as=tiff&url={PRODUCT}.SAFE/TCI"
+    assert vsitlm.path(PRODUCT, "B03", overview=4) == f"/vsitlm?as=tiff&overview=4&url={PRODUCT}/B03"
     for given in ("https://user:secret@host/x.jp2?sig=secret", f"{PRODUCT}/B03", f"./{PRODUCT}"):
         with pytest.raises(vsitlm.PathError, match="no product's name") as raised:
             vsitlm.path(given, "B03")
@@ -55,14 +81,14 @@ def test_a_product_and_a_band() -> None:
 
 
 def test_views() -> None:
-    assert [vsitlm.path("x.jp2", overview=factor) for factor in (None, 0, 1)] == ["/vsitlm/x.jp2"] * 3
-    assert vsitlm.path("/data/x.jp2", overview=2) == "/vsitlm?overview=2&url=/data/x.jp2"
-    assert vsitlm.path("/vsitlm//data/x.jp2", overview=2) == "/vsitlm?overview=2&url=/data/x.jp2"
+    assert [address("x.jp2", overview=factor) for factor in (None, 0, 1)] == ["/vsitlm/x.jp2"] * 3
+    assert vsitlm.path("/data/x.jp2", overview=2) == "/vsitlm?as=tiff&overview=2&url=/data/x.jp2"
+    assert vsitlm.path("/vsitlm//data/x.jp2", overview=2) == "/vsitlm?as=tiff&overview=2&url=/data/x.jp2"
     assert vsitlm.path("/vsitlm?url=x.jp2", window=(1, 2, 3, 4)) == "/vsitlm?window=1,2,3,4&url=x.jp2"
     assert vsitlm.path("x.jp2", window=Window(1, 2, 3.0, 4)) == "/vsitlm?window=1,2,3,4&url=x.jp2"
     assert vsitlm.path("x.jp2", overview=2, window=(1, 2, 3, 4)) == "/vsitlm?overview=2&window=1,2,3,4&url=x.jp2"
     signed = vsitlm.path("/vsicurl/https://host/x.jp2?a=b", overview=2)
-    assert signed == "/vsitlm?overview=2&url=https://host/x.jp2%3Fa%3Db"
+    assert signed == "/vsitlm?as=tiff&overview=2&url=https://host/x.jp2%3Fa%3Db"
 
 
 def test_views_that_make_no_sense() -> None:

@@ -168,10 +168,13 @@ def test_it_is_no_jp2(tmp_path: Path, site: Site, capfd: pytest.CaptureFixture[s
     (tmp_path / "text.jp2").write_text("no image " * 100)
     with rasterio.open(tmp_path / "x.tif", "w", driver="GTiff", width=9, height=9, count=1, dtype="uint8") as file:
         file.write(np.ones((1, 9, 9), "uint8"))
-    given = [tmp_path / "text.jp2", tmp_path / "x.tif"]
-    for one in [*given, *(site.put(path, f"read/{path.name}") for path in given)]:
-        with pytest.raises(vsitlm.MalformedError, match=r"T\.800"):
-            vsitlm.read(one, (0, 0, 1, 1))
+    for path in (tmp_path / "text.jp2", tmp_path / "x.tif"):
+        for one in (path, site.put(path, f"read/{path.name}")):
+            if path.suffix == ".tif":  # by rasterio, as what the core does not decode
+                assert vsitlm.read(one, (0, 0, 1, 1)) == [[[1]]]
+                continue
+            with pytest.raises(vsitlm.MalformedError, match=r"T\.800"):
+                vsitlm.read(one, (0, 0, 1, 1))
     assert open_datasets(capfd) == []
 
 

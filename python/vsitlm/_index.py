@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from . import _core
 from ._errors import IndexFileError, IndexingError, VsitlmWarning
-from ._path import path
+from ._path import address
 
 if TYPE_CHECKING:
     import geopandas
@@ -54,7 +54,7 @@ def scan(path_or_url_or_product: AnyPath, band: str | None = None, **options: ob
     Raises:
         Error: What the core failed with, as the class of its kind.
     """
-    told: Scan = _core.ask("scan", path(path_or_url_or_product, band), options)  # type: ignore[assignment]
+    told: Scan = _core.ask("scan", address(path_or_url_or_product, band), options)  # type: ignore[assignment]
     return told
 
 
@@ -109,7 +109,7 @@ class Index:
         Raises:
             Error: What the core failed with, as the class of its kind.
         """
-        found = _core.ask("rows", path(path_or_url_or_product, band), {"VSITLM_INDEX": ";".join(self.paths)})
+        found = _core.ask("rows", address(path_or_url_or_product, band), {"VSITLM_INDEX": ";".join(self.paths)})
         for warning in found["warnings"]:
             warnings.warn(warning, VsitlmWarning, stacklevel=2)
         return [Row(**row) for row in found["rows"]]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from . import _core
 from ._errors import Error, UnsupportedError
-from ._path import path, without_query
+from ._path import Form, path, without_query
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
@@ -18,6 +18,8 @@ def open(
     band: str | None = None,
     overview: int | None = None,
     index: str | os.PathLike[str] | None = None,
+    *,
+    as_: Form = "tiff",
     **options: object,
 ) -> DatasetReader:
     """Opens a file through `/vsitlm/`: an ordinary dataset of rasterio's.
@@ -27,6 +29,7 @@ def open(
         band: See `path`.
         overview: See `path`.
         index: Where to look rows up, as in `VSITLM_INDEX`.
+        as_: See `path`.
         **options: Configuration options of GDAL's and of `/vsitlm/`, such as `VSITLM_STORE="gcs"`. They hold for this
             dataset as long as it is open, and come on top of those of an enclosing `rasterio.Env`.
 
@@ -46,7 +49,7 @@ def open(
 
     from . import _vsitlm
 
-    name = path(path_or_url_or_product, band, overview=overview)
+    name = path(path_or_url_or_product, band, overview=overview, as_=as_)
     settings = _core.texts({"VSITLM_INDEX": index, **options})
     with rasterio.Env():
         # Not as the environment's own options, among which rasterio takes no keys of AWS.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import operator
 import os
 import re
-from typing import TYPE_CHECKING, Protocol
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Literal, Protocol
+from urllib.parse import quote, unquote
 
 from ._errors import PathError, WindowError
 
@@ -15,8 +15,15 @@ if TYPE_CHECKING:
 
 PREFIX = "/vsitlm"
 
+_JP2 = {"jp2", "j2k", "j2c", "jpx", "jpc", "jpf", "jhc", "jph"}
+"""How names of JPEG 2000 files end."""
+
 _PRODUCT = re.compile(r"S2[A-Z]_MSIL\w\w_\d{8}T\d{6}_N\d{4}_R\d{3}_T\d\d[A-Z]{3}_\d{8}T\d{6}(\.SAFE)?")
 """The name of a product, as `/vsitlm/` takes one at the beginning of a path."""
+
+
+_HAS_OWN_OPTIONS = re.compile(r"/?vsi\w+\?")
+"""GDAL's own options of one file, `/vsicurl?…`, are part of its name."""
 
 
 class WindowLike(Protocol):
@@ -39,6 +46,9 @@ class WindowLike(Protocol):
         """Rows."""
 
 
+Form: TypeAlias = "Literal['tiff', 'jp2']"
+"""What an image is served as: a GeoTIFF, decoded by the core, or a JP2, decoded by GDAL."""
+
 AnyWindow: TypeAlias = "WindowLike | tuple[int, int, int, int]"
 """A `rasterio.windows.Window`, or x, y, width and height in pixels."""
 
@@ -49,11 +59,13 @@ def path(
     *,
     overview: int | None = None,
     window: AnyWindow | None = None,
+    as_: Form = "tiff",
 ) -> str:
     """The path by which any GDAL of the process opens a file through `/vsitlm/`.
 
-    Files that are no JP2 pass through unchanged, so that this function serves as odc-stac's `patch_url`. Nothing is
-    opened, and no core is needed.
+    A JP2 is opened as a GeoTIFF that the core decodes, or as itself where it has what the decoder leaves out. Files
+    that are no JP2 by their name pass through unchanged, so that this function serves as odc-stac's `patch_url`.
+    Nothing is opened, and no core is needed.
 
     Args:
         path_or_url_or_product: A URL, `s3://bucket/key`, `/vsis3/bucket/key` or another path of GDAL's, a local path,
@@ -62,12 +74,26 @@ def path(
         band: The file of the product: `"B03"`, `"B03_20m"`, `"TCI"`, `"MSK_DETFOO_B02"`.
         overview: The image at 1/2, 1/4, 1/8, …; None, 0 and 1 give it at full size.
         window: Only this window of it, in pixels of the overview where there is one: x, y, width and height, or a
-            window of rasterio's.
+            window of rasterio's. It is a GeoTIFF, whatever `as_` is.
+        as_: `"jp2"` for the JP2 itself, which GDAL decodes.
 
     Raises:
-        PathError: An option that the path has already, or a band of a name that is not a product's.
+        PathError: An unknown `as_`, an option that the path has already, or a band of a name that is not a product's.
         WindowError: A window that is empty or not of whole pixels.
     """
+    if as_ not in ("tiff", "jp2"):
+        raise PathError(f"as_ is 'tiff' or 'jp2', not {as_!r}")
+    return address(path_or_url_or_product, band, overview, window, as_)
+
+
+def address(
+    path_or_url_or_product: str | os.PathLike[str],
+    band: str | None = None,
+    overview: int | None = None,
+    window: AnyWindow | None = None,
+    form: Form | None = None,
+) -> str:
+    """See `path`; without a form, as questions to the core take it."""
     name = os.fspath(path_or_url_or_product)
     if not isinstance(path_or_url_or_product, str) and _PRODUCT.match(name):
         name = f"./{name}"
@@ -77,17 +103,28 @@ def path(
             raise PathError(f"{without_query(name)} is no product's name: it has no band {band}")
         name = f"{name}/{band}"
     if name.startswith(f"{PREFIX}?"):
-        return _add(name, options)
+        return _add(name, options, form)
     wrapped = name.startswith(f"{PREFIX}/")
     if wrapped:
         name = name[len(PREFIX) + 1 :]
-    # GDAL's own options of one file, /vsicurl?…, are part of its name.
-    has_query = "?" in name and not re.match(r"/?vsi\w+\?", name)
+    if form is not None and window is None and (options or _is_jp2(name)):
+        options = f"as={form}&{options}"
+    has_query = "?" in name and not _HAS_OWN_OPTIONS.match(name)
     if options or (has_query and not wrapped):
         # Slashes stay: GDAL calls lstat() on the path of a VRT, and takes no name of more than 255 bytes.
         return f"{PREFIX}?{options}url={quote(_bare(name), safe='/:')}"
     # A leading slash of GDAL's own prefixes is the one that ours ends in; that of a local path is kept.
     return PREFIX + name if name.startswith("/vsi") else f"{PREFIX}/{name}"
+
+
+def _is_jp2(name: str) -> bool:
+    """Whether a name is that of a JPEG 2000 file, or of a product's."""
+    product = _PRODUCT.match(name)
+    if product is not None and name[product.end() :].count("/") == 1:
+        return True
+    if _HAS_OWN_OPTIONS.match(name):
+        name = unquote(name.partition("url=")[2])
+    return without_query(name).rpartition("/")[2].rpartition(".")[2].lower() in _JP2
 
 
 def _options(overview: int | None, window: AnyWindow | None) -> str:
@@ -118,12 +155,15 @@ def whole(window: AnyWindow) -> tuple[int, int, int, int]:
     return x, y, width, height
 
 
-def _add(name: str, options: str) -> str:
+def _add(name: str, options: str, form: Form | None) -> str:
     """Puts options into a path that has some."""
     prefix, _, own = name.partition("?")
-    known = {option.partition("=")[0] for option in own.split("&")}
+    known = dict(option.partition("=")[::2] for option in own.split("&"))
+    is_image = options or "overview" in known or _is_jp2(unquote(known.get("url", "")))
+    if form is not None and is_image and not {"as", "window"} & known.keys() and "window=" not in options:
+        options = f"as={form}&{options}"
     for option in options.split("&"):
-        if option.partition("=")[0] in known - {""}:
+        if option and option.partition("=")[0] in known:
             raise PathError(f"{without_query(name)} has the option {option.partition('=')[0]} already")
     return f"{prefix}?{options}{own}"
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _core
 from ._errors import Error, ReadError, UndecodedError, WindowError
-from ._path import path, without_query
+from ._path import address, without_query
 from ._window import Area, Window, area
 
 if TYPE_CHECKING:
@@ -132,11 +132,11 @@ def questions(terms: Terms, given: str | os.PathLike[str], window: Window | None
         WindowError: See `read`.
     """
     if window is None:
-        return (yield from _pixels(terms, path(given, terms.band, overview=terms.overview)))
+        return (yield from _pixels(terms, given, None, None))
     wanted, frame = area(window), None
     # Otherwise the core checks it against the image's size.
     if terms.boundless or not wanted.may_be_inside:
-        name = path(given, terms.band, overview=terms.overview)
+        name = address(given, terms.band, terms.overview)
         about, _ = yield _core.question("describe", name, terms.settings)
         columns, rows = about["width"], about["height"]
         around = area(window, columns, rows)
@@ -150,18 +150,19 @@ def questions(terms: Terms, given: str | os.PathLike[str], window: Window | None
             frame = Frame(around, wanted, terms.fill_value, about["dtype"], about["count"])
             if wanted.is_empty:
                 return frame.fill(terms.indexes, None)
-    name = path(given, terms.band, overview=terms.overview, window=wanted)
-    return (yield from _pixels(terms, name, frame))
+    return (yield from _pixels(terms, given, wanted, frame))
 
 
-def _pixels(terms: Terms, name: str, frame: Frame | None = None) -> Questions:
-    """The pixels of a file or view."""
+def _pixels(terms: Terms, given: str | os.PathLike[str], wanted: Area | None, frame: Frame | None) -> Questions:
+    """The pixels of a window within an image, or of all of it."""
+    name = address(given, terms.band, terms.overview, wanted)
     indexes = terms.indexes
     bands = None if indexes is None else [int(band) for band in ([indexes] if isinstance(indexes, int) else indexes)]
     try:
         about, samples = yield _core.question("read", name, terms.settings, bands)
     except UndecodedError as error:
-        return Decoding(name, terms, frame, error)
+        whole = address(given, terms.band, terms.overview, form="jp2")
+        return Decoding(whole, wanted, terms, frame, error)
     pixels = array(about, samples, indexes)
     return pixels if frame is None else frame.fill(indexes, pixels)
 
@@ -221,10 +222,12 @@ class Frame:
 
 @dataclass(frozen=True)
 class Decoding:
-    """A dataset that rasterio is to read whole, since the core does not decode it."""
+    """A dataset that rasterio is to read, since the core does not decode it."""
 
     name: str
     """Its path."""
+    wanted: Area | None
+    """What of it is read; all of it where None."""
     terms: Terms
     frame: Frame | None
     why: UndecodedError
@@ -251,12 +254,14 @@ class Decoding:
     def _read(self) -> NDArray[Any]:
         import rasterio
         from rasterio.errors import RasterioIOError
+        from rasterio.windows import Window as RasterioWindow
 
         from ._open import failure
 
+        window = None if self.wanted is None else RasterioWindow(*self.wanted)
         try:
             with rasterio.open(self.name) as dataset:
-                pixels: NDArray[Any] = dataset.read(self.terms.indexes)
+                pixels: NDArray[Any] = dataset.read(self.terms.indexes, window=window)
                 return pixels
         except RasterioIOError as error:
             raise failure(self.name, {}) or ReadError(str(error.__cause__ or error)) from error

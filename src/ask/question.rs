@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
-use crate::path::{self, Request};
+use crate::path::{self, Form, Request, View};
 
 /// What is asked of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,22 +86,26 @@ fn parse_options(options: Map<String, Value>) -> Result<Vec<(String, String)>> {
     options.into_iter().map(option).collect()
 }
 
-/// A whole path of GDAL's: `/vsitlm/…` or `/vsitlm?…`.
+/// A whole path of GDAL's: `/vsitlm/…` or `/vsitlm?…`. Questions are about the image, in whatever form GDAL gets it.
 fn parse_path(path: &str) -> Result<Request> {
-    match path.strip_prefix("/vsitlm") {
-        Some(rest) if rest.starts_with('?') => path::parse(rest),
-        Some(rest) if rest.starts_with('/') => path::parse(rest.get(1..).unwrap_or_default()),
-        _ => Err(Error::Path {
-            path: path::without_secrets(path),
-            what: "it does not begin with /vsitlm/ or /vsitlm?".into(),
-        }),
-    }
+    let request = match path.strip_prefix("/vsitlm") {
+        Some(rest) if rest.starts_with('?') => path::parse(rest)?,
+        Some(rest) if rest.starts_with('/') => path::parse(rest.get(1..).unwrap_or_default())?,
+        _ => {
+            let what = "it does not begin with /vsitlm/ or /vsitlm?".into();
+            return Err(Error::Path { path: path::without_secrets(path), what });
+        }
+    };
+    Ok(match request.view {
+        View::Window(..) => request,
+        _ if request.is_tiff() => request.in_form(Form::Jp2),
+        _ => request,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::path::View;
 
     #[test]
     fn questions_are_understood() {
@@ -112,6 +116,8 @@ mod tests {
         assert_eq!((question.kind, question.request.view), (Kind::Fetch, View::Reduced(4)));
         assert_eq!(question.request.location.display(), "/a.jp2");
         assert_eq!(question.options, [("VSITLM_INDEX".to_owned(), "i".to_owned())]);
+        let decoded = Question::parse(r#"{"ask": "read", "path": "/vsitlm?as=tiff&url=/a.jp2"}"#).unwrap();
+        assert_eq!((decoded.request.view, decoded.request.is_tiff()), (View::Whole, false));
         let local = Question::parse(r#"{"ask": "rows", "path": "/vsitlm//data/a.jp2"}"#).unwrap();
         assert_eq!(local.request.location.display(), "/data/a.jp2");
     }

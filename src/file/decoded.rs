@@ -331,10 +331,10 @@ fn rectangles(tiles: &BTreeSet<TileId>, across: impl Fn(usize) -> u32) -> Vec<(u
 /// How often the image is halved, by level: `first` times, and as often as the overviews that GDAL lists for the JP2.
 fn halvings(main: &MainHeader, first: u8, wanted: OverviewList, has_palette: bool) -> Vec<u8> {
     let count = match wanted {
-        OverviewList::None => 0,
         // Averages of indexes are none.
         _ if has_palette => 0,
-        OverviewList::OfGdal => layout::listed_by_gdal(main),
+        // Without a list of overviews GDAL has its own.
+        OverviewList::None | OverviewList::OfGdal => layout::listed_by_gdal(main),
         OverviewList::All => main.coding.default.levels,
     };
     // GDAL takes an overview's size from the image's.
