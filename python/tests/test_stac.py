@@ -46,7 +46,7 @@ for day, item in enumerate(items):
 for item in items:
     for asset in item.assets.values():
         asset.href = vsitlm.path(asset.href)
-stacked = stackstac.stack(items, assets=["B04", "B08"], epsg=32631, rescale=False)
+stacked = stackstac.stack(items, assets=["B04", "B08"], epsg=32631, resolution=10, rescale=False)
 assert stacked.shape[:2] == (2, 2)
 for day, item in enumerate(items):
     for number, band in enumerate(("B04", "B08")):
