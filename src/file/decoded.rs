@@ -238,8 +238,7 @@ impl DecodedTiff {
             0 => return Vec::new(),
             few if few < across => 1,
             _ => {
-                let height = self.whole.header.as_ref().map_or(1, |header| header.main.siz.tile_height);
-                let rows = u64::from((height >> halved.k) / TILE).max(1);
+                let rows = u64::from(self.rows_of_a_tile(halved.k));
                 rows - row % rows
             }
         };
@@ -253,10 +252,49 @@ impl DecodedTiff {
     fn decode_all(&self, wanted: &BTreeSet<TileId>, out: &mut HashMap<TileId, Bytes>) -> Result<()> {
         let across = |level: usize| self.tiff.levels().get(level).map_or(1, |of| of.across);
         let mut rectangles = rectangles(wanted, across).into_iter();
-        rectangles.try_for_each(|(level, columns, rows)| self.decode(level, &columns, &rows, out))
+        rectangles.try_for_each(|(level, columns, rows)| self.decode_rectangle(level, &columns, &rows, out))
     }
 
-    /// Decodes a rectangle of tiles, given in columns and rows of tiles.
+    /// Decodes a rectangle of tiles, given in columns and rows of tiles: those of a row of the JP2's tiles while those of
+    /// the next ones are fetched.
+    fn decode_rectangle(
+        &self,
+        level: usize,
+        columns: &Range<u32>,
+        rows: &Range<u32>,
+        out: &mut HashMap<TileId, Bytes>,
+    ) -> Result<()> {
+        let Some(halved) = self.levels.get(level) else { return Ok(()) };
+        let height = self.rows_of_a_tile(halved.k);
+        if rows.len() as u32 > height && !self.whole.source.is_cheap() {
+            let window = self.window_of(level, columns, rows);
+            self.whole.send_for_window(halved.k, &window, self.view(halved)?)?;
+        }
+        let mut row = rows.start;
+        while row < rows.end {
+            let next = (row - row % height + height).min(rows.end);
+            self.decode(level, columns, &(row..next), out)?;
+            row = next;
+        }
+        Ok(())
+    }
+
+    /// How many rows of tiles come out of a row of the JP2's tiles in the image at 1/2^k, at least.
+    fn rows_of_a_tile(&self, k: u8) -> u32 {
+        let height = self.whole.header.as_ref().map_or(1, |header| header.main.siz.tile_height);
+        ((height >> k) / TILE).max(1)
+    }
+
+    /// The part of the image at a level's size that these tiles show.
+    fn window_of(&self, level: usize, columns: &Range<u32>, rows: &Range<u32>) -> Window {
+        let size = self.tiff.levels().get(level).map_or((0, 0), |of| of.size);
+        let span = |tiles: &Range<u32>, size: u32| tiles.start * TILE..(tiles.end.saturating_mul(TILE)).min(size);
+        let (x, y) = (span(columns, size.0), span(rows, size.1));
+        let origin = self.window.map_or((0, 0), |window| (window.x, window.y));
+        let (width, height) = (x.end - x.start, y.end - y.start);
+        Window { x: origin.0 + x.start, y: origin.1 + y.start, width, height }
+    }
+
     fn decode(
         &self,
         level: usize,
@@ -265,11 +303,7 @@ impl DecodedTiff {
         out: &mut HashMap<TileId, Bytes>,
     ) -> Result<()> {
         let (Some(of), Some(halved)) = (self.tiff.levels().get(level), self.levels.get(level)) else { return Ok(()) };
-        let span = |tiles: &Range<u32>, size: u32| tiles.start * TILE..(tiles.end.saturating_mul(TILE)).min(size);
-        let (x, y) = (span(columns, of.size.0), span(rows, of.size.1));
-        let origin = self.window.map_or((0, 0), |window| (window.x, window.y));
-        let (width, height) = (x.end - x.start, y.end - y.start);
-        let window = Window { x: origin.0 + x.start, y: origin.1 + y.start, width, height };
+        let window = self.window_of(level, columns, rows);
         let samples = self.whole.samples_of_window(halved.k, &window, self.view(halved)?, &self.kept)?;
         for row in rows.clone() {
             for column in columns.clone() {

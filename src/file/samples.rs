@@ -1,5 +1,6 @@
 //! The samples of a file or of a view of it, decoded by this program.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use crate::error::{Error, Result, ResultExt};
 use crate::jp2::{Area, MainHeader, Progress, overlap, parse_main_header, parse_tlm_segments};
 use crate::layout::{DataType, data_type};
 use crate::path::Window;
-use crate::source::{Fetched, SourceRange, fetch_units, fetch_units_async, peek};
+use crate::source::{Fetched, SourceRange, fetch_units, fetch_units_async, peek, prefetch};
 
 /// Samples as they were decoded: component by component, row by row.
 pub(crate) struct Samples {
@@ -136,9 +137,8 @@ impl VirtualFile {
         kept: &KeptOfFile,
     ) -> Result<Samples> {
         let factor = 1 << k;
-        let ranges = |numbers: Vec<usize>| numbers.into_iter().map(|number| self.unit_range(number));
-        let tile_parts: Vec<SourceRange> = ranges(self.touched(factor, window).in_file(&self.name)?).collect();
-        if self.source.is_cheap() || tile_parts.iter().all(|range| peek(&*self.source, range).is_some()) {
+        let tile_parts = self.tile_parts(factor, window)?;
+        if self.are_at_hand(&tile_parts) {
             return self.samples_of_tiles(factor, window, None, Some(&kept.blocks(0)));
         }
         if let Some(view) = view {
@@ -155,6 +155,34 @@ impl VirtualFile {
         self.samples_of_tiles(factor, window, None, Some(&kept.blocks(0)))
     }
 
+    /// Begins to fetch what [`VirtualFile::samples_of_window`] reads.
+    ///
+    /// # Errors
+    /// As [`VirtualFile::samples`].
+    pub(super) fn send_for_window(&self, k: u8, window: &Window, view: Option<&VirtualFile>) -> Result<()> {
+        let factor = 1 << k;
+        let tile_parts = self.tile_parts(factor, window)?;
+        match view {
+            _ if self.are_at_hand(&tile_parts) => {}
+            Some(view) => {
+                let area = view.placed(factor, window)?;
+                view.send_for_ranges(&view.tiles_of_view(&area)?.1);
+            }
+            None => prefetch(&self.source, &tile_parts, &self.access.options),
+        }
+        Ok(())
+    }
+
+    /// The tile-parts that a window touches.
+    fn tile_parts(&self, factor: u32, window: &Window) -> Result<Vec<SourceRange>> {
+        let numbers = self.touched(factor, window).in_file(&self.name)?;
+        Ok(numbers.into_iter().map(|number| self.unit_range(number)).collect())
+    }
+
+    fn are_at_hand(&self, ranges: &[SourceRange]) -> bool {
+        self.source.is_cheap() || ranges.iter().all(|range| peek(&*self.source, range).is_some())
+    }
+
     /// The samples of `window` of the image at 1/factor, of this view, which has that within the window: by the tiles that
     /// it touches. `bands` are numbered from 1; all of them where there are none.
     ///
@@ -168,24 +196,37 @@ impl VirtualFile {
         kept: Option<&dyn Kept>,
     ) -> Result<Samples> {
         let decode = || {
-            // All coordinates are those of the image: the view may lack tiles at its edges.
-            let header = self.header.as_deref().ok_or_else(|| Error::read("a view without its header"))?;
-            let image = header.main.siz.component_area(0, exponent(factor, &header.main)?).unwrap_or_default();
-            let window = placed(window, &image);
-            let bytes = self.tiles_of_view(&window)?;
+            let window = self.placed(factor, window)?;
+            let (mut bytes, tiles) = self.tiles_of_view(&window)?;
+            self.send_for_ranges(&tiles);
+            for range in tiles {
+                let from = bytes.len();
+                let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+                bytes.resize(from.saturating_add(length), 0);
+                let read =
+                    self.read_at(range.start, bytes.get_mut(from..).unwrap_or_default(), &mut Ahead::default())?;
+                bytes.truncate(from + read);
+            }
             decode_window(&bytes, &self.wanted(bands, 0, kept), |_| Some(window))
         };
         decode().in_file(&self.name)
     }
 
-    /// A file of those tiles of this view alone that touch `area`: its TLM tells where they lie.
-    fn tiles_of_view(&self, area: &Area) -> Result<Vec<u8>> {
+    /// A window of the image at 1/factor in coordinates of that. A view may lack tiles at the image's edges.
+    fn placed(&self, factor: u32, window: &Window) -> Result<Area> {
+        let header = self.header.as_deref().ok_or_else(|| Error::read("a view without its header"))?;
+        let image = header.main.siz.component_area(0, exponent(factor, &header.main)?).unwrap_or_default();
+        Ok(placed(window, &image))
+    }
+
+    /// The main header of this view, and where those of its tiles lie that touch `area`, as its TLM tells.
+    fn tiles_of_view(&self, area: &Area) -> Result<(Vec<u8>, Vec<Range<u64>>)> {
         let unknown = || Error::read("a view without its header");
         let header = self.layout.first_inline().ok_or_else(unknown)?;
         let Progress::Done(main) = parse_main_header(&header, self.size())? else { return Err(unknown()) };
-        let mut bytes = header.get(..usize::try_from(main.end).unwrap_or(usize::MAX)).ok_or_else(unknown)?.to_vec();
+        let bytes = header.get(..usize::try_from(main.end).unwrap_or(usize::MAX)).ok_or_else(unknown)?.to_vec();
         let mut start = main.end;
-        let mut wanted: Vec<std::ops::Range<u64>> = Vec::new();
+        let mut wanted: Vec<Range<u64>> = Vec::new();
         for (tile, length) in parse_tlm_segments(&main.tlm(&header).concat())? {
             let end = start + u64::from(length);
             if main.siz.tile_area(tile.into(), 0, 0).is_some_and(|tile| overlap(&tile, area)) {
@@ -196,15 +237,7 @@ impl VirtualFile {
             }
             start = end;
         }
-        self.send_for_ranges(&wanted);
-        for range in wanted {
-            let from = bytes.len();
-            let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-            bytes.resize(from.saturating_add(length), 0);
-            let read = self.read_at(range.start, bytes.get_mut(from..).unwrap_or_default(), &mut Ahead::default())?;
-            bytes.truncate(from + read);
-        }
-        Ok(bytes)
+        Ok((bytes, wanted))
     }
 
     fn wanted<'a>(&self, bands: Option<&'a [u16]>, k: u8, kept: Option<&'a dyn Kept>) -> Wanted<'a> {
