@@ -70,7 +70,6 @@ impl<K: Hash + Eq, V> Lru<K, V> {
     }
 
     /// What all values weigh together in bytes.
-    #[cfg(test)]
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::decode::{BlockId, Kept};
 use crate::lru::Lru;
 use crate::process::{PerProcess, lock};
+use crate::source::count_decoded;
 
 /// What an entry weighs besides its values.
 const OVERHEAD: u64 = 128;
@@ -80,7 +81,9 @@ impl KeptOfFile {
         let mut all = lock(&ALL.get().0);
         let mut gone = all.limit(self.limit);
         gone.extend(all.put((self.file, key), value, OVERHEAD + bytes));
+        let kept = all.bytes();
         drop(all);
+        count_decoded(kept);
         drop(gone);
     }
 }

@@ -37,7 +37,9 @@ mod runtime;
 #[cfg(test)]
 mod testing;
 
-pub(crate) use cache::{Fetched, fetch_units, fetch_units_async, is_under_way, keep, merge_gap, peek, prefetch};
+pub(crate) use cache::{
+    Fetched, count_decoded, fetch_units, fetch_units_async, is_under_way, keep, merge_gap, peek, prefetch,
+};
 pub(crate) use caller::Caller;
 #[cfg(test)]
 pub(crate) use caller::OpenBy;

@@ -13,4 +13,6 @@ mod store;
 mod sync;
 pub(super) mod units;
 
-pub(crate) use units::{Fetched, fetch_units, fetch_units_async, is_under_way, keep, merge_gap, peek, prefetch};
+pub(crate) use units::{
+    Fetched, count_decoded, fetch_units, fetch_units_async, is_under_way, keep, merge_gap, peek, prefetch,
+};

@@ -31,6 +31,8 @@ struct Units {
     at_hand: Lru<UnitKey, Bytes>,
     /// By file and range: the version may come with the very fetch.
     under_way: HashMap<UnitKey, Arc<Flight>>,
+    /// What is kept elsewhere, in bytes.
+    elsewhere: u64,
 }
 
 /// A file in one of its versions.
@@ -177,6 +179,11 @@ impl Store {
         drop(gone);
     }
 
+    /// Counts what is kept of files elsewhere, in bytes: decoded. It takes its room from what comes next.
+    pub(super) fn count_elsewhere(&self, bytes: u64) {
+        lock(&self.units).elsewhere = bytes;
+    }
+
     /// How many threads wait for `unit` while another fetches it.
     #[cfg(test)]
     pub(super) fn waiting(&self, file: &FileVersion, unit: &SourceRange) -> usize {
@@ -256,15 +263,17 @@ impl Drop for Led {
 
 impl Default for Units {
     fn default() -> Self {
-        Self { at_hand: Lru::new(0), under_way: HashMap::new() }
+        Self { at_hand: Lru::new(0), under_way: HashMap::new(), elsewhere: 0 }
     }
 }
 
 impl Units {
-    /// Keeps a unit while all together cost no more than `limit` bytes. A larger one is not kept, and nothing is lost for
-    /// it. What goes is to be dropped when the lock is free: unmapping a large unit takes a while.
+    /// Keeps a unit while all together cost no more than `limit` bytes, with what is kept elsewhere. A larger one is not
+    /// kept, and nothing is lost for it. What goes is to be dropped when the lock is free: unmapping a large unit takes a
+    /// while.
     fn keep(&mut self, key: UnitKey, bytes: Bytes, limit: u64) -> Vec<Bytes> {
         let cost = (bytes.len() as u64).saturating_add(OVERHEAD);
+        let limit = limit.saturating_sub(self.elsewhere);
         if cost > limit {
             return vec![bytes];
         }
@@ -302,6 +311,9 @@ mod tests {
         assert_eq!(starts(&units), [3, 2, 1], "too large to keep, and nothing lost for it");
         assert_eq!(units.keep(key(5), unit(), OVERHEAD + 10).len(), 3, "a caller with less room makes it");
         assert_eq!(starts(&units), [5]);
+        units.elsewhere = 2 * (OVERHEAD + 10);
+        units.keep(key(6), unit(), limit);
+        assert_eq!(starts(&units), [6], "what is kept elsewhere counts");
     }
 
     proptest! {

@@ -245,6 +245,11 @@ pub(crate) fn keep(source: &dyn Source, units: impl Iterator<Item = SourceRange>
     }
 }
 
+/// Counts what is kept decoded towards the limit of the cache.
+pub(crate) fn count_decoded(bytes: u64) {
+    CACHE.get().store.count_elsewhere(bytes);
+}
+
 /// The file of `source`, in the version that is known.
 fn version_of(source: &dyn Source) -> FileVersion {
     let version = match source.seen() {
