@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import urllib.parse
 from pathlib import Path
 from typing import Any
@@ -220,10 +221,14 @@ def test_an_overview_asks_for_its_own_packets(site: Site, sample: Sample, known:
     assert site.stats()["bytes"] < sample.path.stat().st_size / 20
 
 
+WAYS = ["read", "read_vrt", "read_warped"]
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("threads", ["1", "4"])
 @pytest.mark.parametrize("window", [(ONE_TILE[0], ONE_TILE[1], 20, 20), ONE_TILE, FOUR_TILES])
 def test_what_cannot_be_read_is_an_error_and_the_next_read_is_right(
-    site: Site, sample: Sample, known: dict[str, str], window: gdalio.Window, threads: str
+    site: Site, sample: Sample, known: dict[str, str], window: gdalio.Window, threads: str, way: str
 ) -> None:
     url = "/vsitlm/" + site.url(sample.name)
     options = known | SERVE | {"GDAL_NUM_THREADS": threads, "GDAL_HTTP_MAX_RETRY": "0"}
@@ -231,12 +236,36 @@ def test_what_cannot_be_read_is_an_error_and_the_next_read_is_right(
     clear = f"{site.server.url}/__control?clear=1"
     failed, right = apart.call(
         jobs.play,
-        ("ask", fault), ("read", url, window), ("ask", clear), ("read", url, window),
+        ("ask", fault), (way, url, window), ("ask", clear), (way, url, window),
         options=options,
     )[1::2]  # fmt: skip
     assert isinstance(failed, gdalio.Failed), "an error, and no pixels"
-    assert told_of(failed, "500")
+    assert told_of(failed, "500") or way == "read_warped", failed
     assert np.array_equal(right, sample.window(window))
+
+
+@pytest.mark.skipif(gdalio.rasterio is not None, reason="wheels bring no programs")
+@pytest.mark.parametrize("threads", ["1", "4"])
+def test_gdal_translate_fails_where_a_tile_cannot_be_read(
+    site: Site, sample: Sample, known: dict[str, str], threads: str, tmp_path: Path
+) -> None:
+    place = "/vsitlm/" + site.url(sample.name)
+    options = known | SERVE | {"GDAL_NUM_THREADS": threads, "GDAL_HTTP_MAX_RETRY": "0"}
+    window = [str(number) for number in FOUR_TILES]
+
+    def translate() -> subprocess.CompletedProcess[str]:
+        command = ["gdal_translate", "-q", "-srcwin", *window, place, str(tmp_path / "a.tif")]
+        return subprocess.run(
+            command, env=apart.environment(options), check=False, capture_output=True, text=True, timeout=60
+        )
+
+    site.control(fail_path="*", status=500)
+    failed = translate()
+    assert failed.returncode != 0 and "500" in failed.stderr, failed
+    site.control(clear=1)
+    done = translate()
+    assert done.returncode == 0 and done.stderr == "", done
+    assert np.array_equal(gdalio.read(str(tmp_path / "a.tif")), sample.window(FOUR_TILES))
 
 
 def test_what_the_decoder_leaves_out_is_served_as_a_jp2(tmp_path: Path) -> None:
