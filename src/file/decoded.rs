@@ -24,8 +24,9 @@ use crate::options::OverviewList;
 use crate::path::{View, Window};
 use crate::tiff::{Image, SampleType, Tiff};
 
-/// Columns and rows of a tile of the TIFF. Larger ones hold more that a window does not need, smaller ones cost GDAL more.
-const TILE: u32 = 64;
+/// Columns and rows of a tile of the TIFF. Larger ones hold more that a window does not need, smaller ones cost GDAL more:
+/// docs/benchmarks.md has 32, 64 and 128.
+const TILE: u32 = 32;
 
 /// What code-blocks may take, and tiles that wait to be read, as a part of the cache.
 const SHARE_OF_CACHE: u64 = 4;

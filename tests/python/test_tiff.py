@@ -74,7 +74,7 @@ def assert_alike(plain: dict[str, Any], ours: dict[str, Any]) -> None:
     """Nothing but the structure differs."""
     for name in plain.keys() - STRUCTURE:
         assert ours[name] == plain[name], name
-    assert set(map(tuple, ours["blocks"])) == {(64, 64)}
+    assert set(map(tuple, ours["blocks"])) == {(32, 32)}
 
 
 def test_an_overview_has_those_that_are_coarser(sample: Sample) -> None:
