@@ -1,4 +1,4 @@
-"""odc-stac, stackstac, rioxarray, rio-tiler and titiler on STAC items whose assets lie on a local server, by `vsitlm.path` alone."""
+"""odc-stac, stackstac, rioxarray, rio-tiler and titiler read STAC items of a local server by `vsitlm.path` alone."""
 
 from __future__ import annotations
 

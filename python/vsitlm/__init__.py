@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ._decode import decode as decode
     from ._errors import (
         ChangedError as ChangedError,
+        CubeError as CubeError,
         DeniedError as DeniedError,
         Error as Error,
         IndexFileError as IndexFileError,
@@ -41,13 +42,14 @@ if TYPE_CHECKING:
     from ._open import open as open
     from ._path import path as path
     from ._read import read as read
+    from .cube._open import open_cube as open_cube, reflectance as reflectance, store as store
 
     __version__: str
 
 _NAMES = {
     "_decode": "decode",
     "_errors": (
-        "ChangedError DeniedError Error IndexFileError IndexingError MalformedError MissError NotFoundError "
+        "ChangedError CubeError DeniedError Error IndexFileError IndexingError MalformedError MissError NotFoundError "
         "OptionError OverviewError PathError ProductError ReadError UndecodedError UnsupportedError "
         "VsitlmWarning WindowError"
     ),
@@ -58,6 +60,7 @@ _NAMES = {
     "_path": "path",
     "_read": "read",
     "aio": "aio",
+    "cube._open": "open_cube reflectance store",
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 """In which module each public name stands: it is imported when the name is first used."""

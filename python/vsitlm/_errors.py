@@ -39,6 +39,10 @@ class OverviewError(Error, ValueError):
     """A reduced view that the file does not have."""
 
 
+class CubeError(Error, ValueError):
+    """A cube that the index cannot make: what was asked for is not there, or makes no sense."""
+
+
 class UndecodedError(Error):
     """The file has what the core's decoder leaves out: GDAL may read it."""
 

@@ -52,7 +52,7 @@ async fn read(asked: &Asked) -> Result<((Value, Vec<String>), Samples)> {
         let bands = question.bands.as_deref();
         match what {
             What::All => file.samples(bands),
-            What::Packets(factor, window) => file.samples_of_view(factor, &window, bands, None),
+            What::View(factor, window) => file.samples_of_view(factor, &window, bands, None, false),
             What::Tiles(factor, window) => file.samples_of_tiles(factor, &window, bands, None),
         }
     };
@@ -74,8 +74,8 @@ struct Ready {
 /// What of a file is decoded.
 enum What {
     All,
-    /// A window of the image at 1/factor, of a file of its packets.
-    Packets(u32, Window),
+    /// A window of the image at 1/factor, of a view that has it: of its packets, or of the whole reduced image.
+    View(u32, Window),
     /// A window of the image at 1/factor, by the tiles that it touches.
     Tiles(u32, Window),
 }
@@ -89,22 +89,25 @@ async fn make_ready(asked: &Asked) -> Result<Ready> {
         let fetched = file.fetch_all().await?;
         return Ok(Ready { file, what: What::All, fetched, warnings, _lease: lease });
     };
-    let ((lease, packets), warnings) = asked.block_on(request.clone(), open_window).await?;
+    let ((lease, view), warnings) = asked.block_on(request.clone(), open_window).await?;
     let whole = lease.file();
-    let (mut fetched, mut packets) = (Fetched { bytes: 0, requests: 0 }, packets.map(Arc::new));
-    if packets.is_none() && whole.needs_headers(factor, &window).unwrap_or(false) {
+    let (mut fetched, mut view) = (Fetched { bytes: 0, requests: 0 }, view);
+    if view.is_none()
+        && whole.needs_headers(factor, &window).unwrap_or(false)
+        && !whole.is_most_of_its_tiles(factor, &window)?
+    {
         // Fetched by this task, so that no thread waits for them.
         fetched = whole.fetch_headers(factor, &window).await?;
         let file = whole.clone();
-        packets = STATE.get().openers.run(move || file.packets_of(factor, &window)).await??.map(Arc::new);
+        view = STATE.get().openers.run(move || file.packets_of(factor, &window)).await??.map(Arc::new);
     }
-    let (file, what) = match packets {
-        Some(packets) => (packets, What::Packets(factor, window)),
+    let (file, what) = match view {
+        Some(view) => (view, What::View(factor, window)),
         None => (whole, What::Tiles(factor, window)),
     };
     let Fetched { bytes, requests } = match what {
         What::Tiles(..) => file.fetch_tiles(factor, &window).await?,
-        _ => file.fetch_all().await?,
+        _ => file.fetch_window(factor, &window).await?,
     };
     let fetched = Fetched { bytes: fetched.bytes + bytes, requests: fetched.requests + requests };
     Ok(Ready { file, what, fetched, warnings, _lease: lease })
@@ -156,15 +159,22 @@ fn open(request: &Request, caller: &Caller<'_>) -> Result<Arc<Lease>> {
     Ok(file)
 }
 
-/// The file that a window is of, and the packets that it needs, where these are known without a request.
-fn open_window(request: &Request, caller: &Caller<'_>) -> Result<(Arc<Lease>, Option<VirtualFile>)> {
+/// The file that a window is of, and what has it in fewer bytes, where that is known without a request: the packets that
+/// it needs, or the reduced image.
+fn open_window(request: &Request, caller: &Caller<'_>) -> Result<(Arc<Lease>, Option<Arc<VirtualFile>>)> {
     let whole = request.with(View::Whole);
     let View::Window(factor, window) = request.view else { return Ok((open(&whole, caller)?, None)) };
     let opened = || -> Result<_> {
         let file = open(&whole, caller)?;
         let is_known = !file.needs_headers(factor, &window).unwrap_or(true);
         let packets = if is_known { file.packets_of(factor, &window)? } else { None };
-        Ok((file, packets))
+        let view = match packets {
+            None if factor > 1 && file.has_resolutions() => {
+                file::open(&request.with(View::Reduced(factor)), caller).ok().map(|reduced| reduced.file())
+            }
+            packets => packets.map(Arc::new),
+        };
+        Ok((file, view))
     };
     match opened() {
         // The row is set aside by now: without it the file is a miss.

@@ -1,5 +1,6 @@
 //! Fetching all that decoding a file reads, without blocking a thread.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -26,9 +27,15 @@ impl VirtualFile {
     /// The units that reading the file from its first byte to its last asks the source for. None for a text, which has no
     /// bytes of the source, nor for packets that the index carries.
     fn missing(&self) -> Vec<usize> {
+        self.missing_in(&(0..self.size()))
+    }
+
+    /// The same for a part of the file.
+    fn missing_in(&self, part: &Range<u64>) -> Vec<usize> {
         let embedded = |range: &SourceRange| self.embedded.as_ref().is_some_and(|all| all.bytes(range).is_some());
         let mut units: Vec<usize> = Vec::new();
-        for (_, content) in self.layout.segments_from(VirtualOffset(0)) {
+        let segments = self.layout.segments_from(VirtualOffset(part.start));
+        for (_, content) in segments.take_while(|(start, _)| start.0 < part.end) {
             let Content::Source(range) = content else { continue };
             if embedded(range) {
                 continue;
@@ -61,7 +68,20 @@ impl VirtualFile {
     /// # Errors
     /// As those of [`VirtualFile::read_at`].
     pub(crate) async fn fetch_all(self: &Arc<Self>) -> Result<Fetched> {
-        let numbers = if self.source.is_cheap() { Vec::new() } else { self.missing() };
+        self.fetch_units(self.missing()).await
+    }
+
+    /// The same for what [`VirtualFile::samples_of_view`] reads.
+    ///
+    /// # Errors
+    /// As those of [`VirtualFile::read_at`].
+    pub(crate) async fn fetch_window(self: &Arc<Self>, factor: u32, window: &Window) -> Result<Fetched> {
+        let parts = self.parts_of_window(factor, window).in_file(&self.name)?;
+        self.fetch_units(parts.iter().flat_map(|part| self.missing_in(part)).collect()).await
+    }
+
+    async fn fetch_units(self: &Arc<Self>, numbers: Vec<usize>) -> Result<Fetched> {
+        let numbers = if self.source.is_cheap() { Vec::new() } else { numbers };
         let whole = self.small_file().filter(|_| !numbers.is_empty());
         let ranges: Vec<SourceRange> = match &whole {
             Some(whole) => vec![whole.clone()],

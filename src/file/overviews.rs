@@ -49,6 +49,15 @@ impl VirtualFile {
         Self { header: self.header.clone(), ..file }
     }
 
+    /// Whether it is known where the packets of each resolution lie, so that reduced images cost no request to be opened.
+    pub(crate) fn has_resolutions(&self) -> bool {
+        let Some(known) = &self.known else { return false };
+        match known.packets.get() {
+            Some(packets) => packets.is_ok(),
+            None => matches!(by_heads(known.structure.main(), known.structure.tile_parts.parts()), Some(Ok(_))),
+        }
+    }
+
     /// Whether GDAL is to be told of a list of overviews: by what is known without reading anything.
     pub(crate) fn may_have_overviews(&self) -> bool {
         let Some(known) = &self.known else { return false };

@@ -12,9 +12,12 @@ use super::{Ahead, VirtualFile};
 use crate::decode::{self, Codestream, Kept, Sample, Target};
 use crate::error::{Error, Result, ResultExt};
 use crate::jp2::{Area, MainHeader, Progress, overlap, parse_main_header, parse_tlm_segments};
-use crate::layout::{DataType, data_type};
+use crate::layout::{Content, DataType, VirtualOffset, data_type};
 use crate::path::Window;
-use crate::source::{Fetched, SourceRange, fetch_units, fetch_units_async, peek, prefetch};
+use crate::source::{Fetched, SourceOffset, SourceRange, fetch_units, fetch_units_async, peek, prefetch};
+
+/// A window of this part of its tiles, or a greater one, needs most of their packets.
+const SMALL_PART: u64 = 4;
 
 /// Samples as they were decoded: component by component, row by row.
 pub(crate) struct Samples {
@@ -142,14 +145,14 @@ impl VirtualFile {
             return self.samples_of_tiles(factor, window, None, Some(&kept.blocks(0)));
         }
         if let Some(view) = view {
-            return view.samples_of_view(factor, window, None, Some(&kept.blocks(k)));
+            return view.samples_of_view(factor, window, None, Some(&kept.blocks(k)), true);
         }
         if !self.needs_headers(factor, window).unwrap_or(true)
             && let Some(packets) = self.packets_of(factor, window)?
         {
             let whole: u64 = tile_parts.iter().map(|range| range.end.0 - range.start.0).sum();
             if packets.layout.unit_bytes() < whole / 2 {
-                return packets.samples_of_view(factor, window, None, None);
+                return packets.samples_of_view(factor, window, None, None, false);
             }
         }
         self.samples_of_tiles(factor, window, None, Some(&kept.blocks(0)))
@@ -184,7 +187,8 @@ impl VirtualFile {
     }
 
     /// The samples of `window` of the image at 1/factor, of this view, which has that within the window: by the tiles that
-    /// it touches. `bands` are numbered from 1; all of them where there are none.
+    /// it touches. `bands` are numbered from 1; all of them where there are none. Where others are probably read after it,
+    /// `ahead`, they are fetched with it.
     ///
     /// # Errors
     /// As [`VirtualFile::samples`].
@@ -194,10 +198,15 @@ impl VirtualFile {
         window: &Window,
         bands: Option<&[u16]>,
         kept: Option<&dyn Kept>,
+        ahead: bool,
     ) -> Result<Samples> {
         let decode = || {
             let window = self.placed(factor, window)?;
             let (mut bytes, tiles) = self.tiles_of_view(&window)?;
+            if !ahead {
+                tiles.iter().try_for_each(|part| self.read_part(part, &mut bytes))?;
+                return decode_window(&bytes, &self.wanted(bands, 0, kept), |_| Some(window));
+            }
             self.send_for_ranges(&tiles);
             for range in tiles {
                 let from = bytes.len();
@@ -210,6 +219,70 @@ impl VirtualFile {
             decode_window(&bytes, &self.wanted(bands, 0, kept), |_| Some(window))
         };
         decode().in_file(&self.name)
+    }
+
+    /// Adds a part of this view to `out`, and fetches no more than that.
+    fn read_part(&self, part: &Range<u64>, out: &mut Vec<u8>) -> Result<()> {
+        let short = || Error::read("a read gave fewer bytes than asked for");
+        for (start, content) in self.layout.segments_from(VirtualOffset(part.start)) {
+            if start.0 >= part.end {
+                break;
+            }
+            let (from, to) = (part.start.max(start.0) - start.0, part.end - start.0);
+            match content {
+                Content::Inline(bytes) => {
+                    let to = usize::try_from(to).unwrap_or(usize::MAX).min(bytes.len());
+                    out.extend_from_slice(
+                        bytes.get(usize::try_from(from).unwrap_or(usize::MAX)..to).ok_or_else(short)?,
+                    );
+                }
+                Content::Source(range) => {
+                    let end = SourceOffset(range.end.0.min(range.start.0 + to));
+                    let wanted = SourceOffset(range.start.0 + from)..end;
+                    out.extend_from_slice(&self.stretch(&wanted)?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of the source that lie within one unit.
+    fn stretch(&self, wanted: &SourceRange) -> Result<Bytes> {
+        let short = || Error::read("a read gave fewer bytes than asked for");
+        if let Some(bytes) = self.embedded.as_ref().and_then(|embedded| embedded.bytes(wanted)) {
+            return Ok(bytes);
+        }
+        let number = self.unit_at(wanted.start.0).ok_or_else(short)?;
+        let unit = if self.source.is_cheap() { wanted.clone() } else { self.unit_range(number) };
+        let bytes = fetch_units(&self.source, std::slice::from_ref(&unit), &self.fetching())?.pop();
+        self.confirm()?;
+        let bytes = bytes.ok_or_else(short)?;
+        if unit.start == self.unit_range(number).start {
+            self.check_sot(number, &bytes)?;
+        }
+        let place = |at: SourceOffset| usize::try_from(at.0.saturating_sub(unit.start.0)).unwrap_or(usize::MAX);
+        let (from, to) = (place(wanted.start), place(wanted.end));
+        if to > bytes.len() || from > to {
+            return Err(short());
+        }
+        Ok(bytes.slice(from..to))
+    }
+
+    /// The parts of this view that have the tiles that a window touches.
+    pub(super) fn parts_of_window(&self, factor: u32, window: &Window) -> Result<Vec<Range<u64>>> {
+        Ok(self.tiles_of_view(&self.placed(factor, window)?)?.1)
+    }
+
+    /// Whether a window is so large a part of the tiles that it touches that their tile-parts are read whole, where the
+    /// lengths of packets are not known: finding these takes a request more for each, and most packets are needed.
+    pub(crate) fn is_most_of_its_tiles(&self, factor: u32, window: &Window) -> Result<bool> {
+        let siz = &self.structure()?.structure.main().siz;
+        let k = exponent(factor, self.structure()?.structure.main())?;
+        let area = self.placed(factor, window)?;
+        let tiles = (0..siz.tiles()).filter_map(|tile| siz.tile_area(tile, 0, k));
+        let size = |area: &Area| area.0.len() as u64 * area.1.len() as u64;
+        let touched: u64 = tiles.filter(|tile| overlap(tile, &area)).map(|tile| size(&tile)).sum();
+        Ok(size(&area) >= touched / SMALL_PART)
     }
 
     /// A window of the image at 1/factor in coordinates of that. A view may lack tiles at the image's edges.

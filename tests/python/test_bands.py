@@ -74,7 +74,12 @@ def test_palettes_are_shown_and_never_averaged(columns: int, tmp_path: Path) -> 
     path = palette(tmp_path / "a.jp2", colours)
     assert gdalio.describe(str(path))["overviews"] == [[]]
     same_bands(path, overviews=False)
-    assert colormap(window_path(path, (30, 40, 70, 80))) == colormap(str(path))
+    if columns == 3:
+        # A TIFF's colour map has as many entries as a byte has values.
+        assert colormap(window_path(path, (30, 40, 70, 80)))[:5] == colormap(str(path))
+    else:
+        with pytest.raises(gdalio.Failed, match="a palette with opacities"):
+            gdalio.read(window_path(path, (30, 40, 70, 80)))
     for view in (f"/vsitlm?overview=2&url={path}", window_path(path, (0, 0, 9, 9), 2)):
         with pytest.raises(gdalio.Failed, match="indexes into a palette"):
             gdalio.read(view)

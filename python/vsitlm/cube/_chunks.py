@@ -1,0 +1,98 @@
+"""Chunks of a cube: windows of files, read and decoded by the core."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from .._read import Decoding, Terms, advance, questions
+from ..aio import _answer, _room
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from numpy.typing import NDArray
+
+Offset: TypeAlias = "Literal['keep', 'harmonise']"
+"""What becomes of values since baseline 04.00, which are higher by 1000: they stay, or are brought to the scale of
+before."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that has the pixels of a variable at a time."""
+
+    path: str
+    overview: int
+    """The factor of its reduced image that has the variable's resolution; 1 is the whole."""
+    offset: int
+    """What is added to values that are not 0."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """An array of time, rows and columns."""
+
+    dtype: str
+    window: tuple[int, int, int, int]
+    """The part of the image that it shows: column, row, columns and rows."""
+    chunk: tuple[int, int]
+    """Rows and columns of a chunk."""
+    sources: tuple[tuple[Source, ...], ...]
+    """For each time the files that have it, of which the first valid pixel counts; none where there is no data."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Times, rows and columns."""
+        return len(self.sources), self.window[3], self.window[2]
+
+    async def read(self, settings: Mapping[str, str], at: tuple[int, int, int]) -> NDArray[Any] | None:
+        """A whole chunk by its place among them, with 0 where the image ends; None where there is no data.
+
+        Raises:
+            IndexError: There is no such chunk.
+            Error: What the core failed with, as the class of its kind.
+        """
+        import numpy
+
+        time, down, across = at
+        (rows, columns), (left, top, width, height) = self.chunk, self.window
+        if not (0 <= time < len(self.sources) and 0 <= down * rows < height and 0 <= across * columns < width):
+            raise IndexError(f"no chunk {at}")
+        if not self.sources[time]:
+            return None
+        x, y = across * columns, down * rows
+        width, height = min(columns, width - x), min(rows, height - y)
+        window = (left + x, top + y, width, height)
+        pixels: NDArray[Any] | None = None
+        for source in self.sources[time]:
+            read = await _read(source, window, settings)
+            pixels = read if pixels is None else numpy.where(pixels == 0, read, pixels)
+            if len(self.sources[time]) > 1 and pixels.all():
+                break
+        assert pixels is not None
+        if pixels.shape == (rows, columns):
+            return pixels
+        padded: NDArray[Any] = numpy.zeros((rows, columns), pixels.dtype)
+        padded[:height, :width] = pixels
+        return padded
+
+
+async def _read(source: Source, window: tuple[int, int, int, int], settings: Mapping[str, str]) -> NDArray[Any]:
+    """A window of a file, its values brought to one scale."""
+    import numpy
+
+    terms = Terms(source.overview, None, 1, False, 0, settings)
+    asking = questions(terms, source.path, window)
+    async with _room():
+        step = advance(asking)
+        while isinstance(step, str):
+            step = advance(asking, await _answer(step))
+    if isinstance(step, Decoding):
+        raise step.why
+    if source.offset == 0:
+        return step
+    # A pixel that is valid stays so: 0 says that there is none.
+    shifted = numpy.maximum(step.astype("int32") + source.offset, 1)
+    return numpy.where(step == 0, 0, shifted).astype(step.dtype)
