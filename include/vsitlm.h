@@ -113,6 +113,10 @@ typedef void (*vsitlm_answer)(void *user, const char *json, struct vsitlm_sample
  *
  *   {"shape": [1, 256, 256], "dtype": "uint16", "bytes": 868352, "requests": 1}
  *
+ * parts: where the file's tile-parts lie, in its order: the tile's number, the offset and the length in bytes.
+ *
+ *   {"parts": [[0, 3231, 868352], [1, 871583, 860117]]}
+ *
  * rows: the rows that the index (VSITLM_INDEX) has for the file, the likeliest first; for the name of a product, the rows of
  * all its files. An index that cannot be read is a warning. origin, etag, file_size, last_modified (seconds since 1970),
  * tile_parts and overview_factor may be null.

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from ._open import open as open
     from ._path import path as path
     from ._read import read as read
+    from .cube._kerchunk import kerchunk as kerchunk
     from .cube._open import open_cube as open_cube, reflectance as reflectance, store as store
 
     __version__: str
@@ -60,6 +61,7 @@ _NAMES = {
     "_path": "path",
     "_read": "read",
     "aio": "aio",
+    "cube._kerchunk": "kerchunk",
     "cube._open": "open_cube reflectance store",
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}

@@ -27,6 +27,7 @@ pub(super) async fn answer(question: Arc<Question>, asker: Arc<dyn Asker>) -> Re
     let asked = Asked { question, asker };
     let ((answer, warnings), samples) = match asked.question.kind {
         Kind::Describe => (asked.block(describe).await?, None),
+        Kind::Parts => (asked.block(parts).await?, None),
         Kind::Rows => (asked.block(rows).await?, None),
         Kind::Scan => (asked.block(scan).await?, None),
         Kind::Fetch => (fetch(&asked).await?, None),
@@ -167,7 +168,7 @@ fn open_window(request: &Request, caller: &Caller<'_>) -> Result<(Arc<Lease>, Op
     let opened = || -> Result<_> {
         let file = open(&whole, caller)?;
         let is_known = !file.needs_headers(factor, &window).unwrap_or(true);
-        let packets = if is_known { file.packets_of(factor, &window)? } else { None };
+        let packets = if is_known { file.packets_worth_it(factor, &window)? } else { None };
         let view = match packets {
             None if factor > 1 && file.has_resolutions() => {
                 file::open(&request.with(View::Reduced(factor)), caller).ok().map(|reduced| reduced.file())
@@ -190,6 +191,13 @@ fn describe(request: &Request, caller: &Caller<'_>) -> Result<Value> {
         "epsg": georeference.as_ref().map(|it| it.epsg), "transform": georeference.as_ref().map(|it| it.transform),
         "tile_shape": [tile.1, tile.0], "overviews": overviews, "size": bytes,
     }))
+}
+
+fn parts(request: &Request, caller: &Caller<'_>) -> Result<Value> {
+    let file = file::open(&request.with(View::Whole), caller)?;
+    let parts = file.tile_parts()?;
+    let parts: Vec<_> = parts.iter().map(|part| json!([part.tile, part.offset, part.length])).collect();
+    Ok(json!({"parts": parts}))
 }
 
 fn rows(request: &Request, caller: &Caller<'_>) -> Result<Value> {

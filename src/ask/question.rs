@@ -14,6 +14,8 @@ pub(super) enum Kind {
     Fetch,
     /// Its samples.
     Read,
+    /// Where its tile-parts lie.
+    Parts,
     /// What the indexes have of it.
     Rows,
     /// What it is made of.
@@ -54,9 +56,10 @@ impl Question {
             "describe" => Kind::Describe,
             "fetch" => Kind::Fetch,
             "read" => Kind::Read,
+            "parts" => Kind::Parts,
             "rows" => Kind::Rows,
             "scan" => Kind::Scan,
-            _ => return bad("\"ask\" is one of describe, fetch, read, rows, scan"),
+            _ => return bad("\"ask\" is one of describe, fetch, parts, read, rows, scan"),
         };
         let path = take("path")?;
         let options = match members.remove("options") {

@@ -77,6 +77,13 @@ impl DecodedTiff {
         if let Some(what) = left_out(main) {
             return Err(Error::Undecoded { what });
         }
+        let (factor, window) = match view {
+            View::Whole | View::Overviews => (1, None),
+            View::Reduced(factor) => (factor, None),
+            View::Window(factor, window) => (factor, Some(window)),
+        };
+        let first = exponent(factor, main)?;
+        layout::check_palette(header, first)?;
         let palette = match palette(header) {
             Some(entries) if entries.iter().any(|entry| entry[3] != 255) => {
                 return Err(undecoded("a palette with opacities"));
@@ -92,13 +99,6 @@ impl DecodedTiff {
         if colours.iter().enumerate().any(is_widened) {
             return Err(undecoded("an opacity of one bit"));
         }
-        let (factor, window) = match view {
-            View::Whole | View::Overviews => (1, None),
-            View::Reduced(factor) => (factor, None),
-            View::Window(factor, window) => (factor, Some(window)),
-        };
-        let first = exponent(factor, main)?;
-        layout::check_palette(header, first)?;
         let size = layout::size_at(main, first)?;
         window.map_or(Ok(()), |window| window.check(size))?;
         let origin = window.map_or((0, 0), |window| (window.x, window.y));

@@ -11,13 +11,14 @@ use super::window::exponent;
 use super::{Ahead, VirtualFile};
 use crate::decode::{self, Codestream, Kept, Sample, Target};
 use crate::error::{Error, Result, ResultExt};
-use crate::jp2::{Area, MainHeader, Progress, overlap, parse_main_header, parse_tlm_segments};
+use crate::jp2::{Area, MainHeader, Progress, TilePart, overlap, parse_main_header, parse_tlm_segments};
 use crate::layout::{Content, DataType, VirtualOffset, data_type};
 use crate::path::Window;
 use crate::source::{Fetched, SourceOffset, SourceRange, fetch_units, fetch_units_async, peek, prefetch};
 
-/// A window of this part of its tiles, or a greater one, needs most of their packets.
-const SMALL_PART: u64 = 4;
+/// For a window of this part of its tiles, or a greater one, finding out the lengths of packets costs more than it saves: a
+/// request for each tile before the others, and several ranges in place of one.
+const SMALL_PART: u64 = 16;
 
 /// Samples as they were decoded: component by component, row by row.
 pub(crate) struct Samples {
@@ -140,7 +141,7 @@ impl VirtualFile {
         kept: &KeptOfFile,
     ) -> Result<Samples> {
         let factor = 1 << k;
-        let tile_parts = self.tile_parts(factor, window)?;
+        let tile_parts = self.touched_ranges(factor, window)?;
         if self.are_at_hand(&tile_parts) {
             return self.samples_of_tiles(factor, window, None, Some(&kept.blocks(0)));
         }
@@ -148,14 +149,21 @@ impl VirtualFile {
             return view.samples_of_view(factor, window, None, Some(&kept.blocks(k)), true);
         }
         if !self.needs_headers(factor, window).unwrap_or(true)
-            && let Some(packets) = self.packets_of(factor, window)?
+            && let Some(packets) = self.packets_worth_it(factor, window)?
         {
-            let whole: u64 = tile_parts.iter().map(|range| range.end.0 - range.start.0).sum();
-            if packets.layout.unit_bytes() < whole / 2 {
-                return packets.samples_of_view(factor, window, None, None, false);
-            }
+            return packets.samples_of_view(factor, window, None, None, false);
         }
         self.samples_of_tiles(factor, window, None, Some(&kept.blocks(0)))
+    }
+
+    /// [`VirtualFile::packets_of`] a window, where they are less than half of the tile-parts that it touches: more are not
+    /// worth several requests in place of one.
+    ///
+    /// # Errors
+    /// As [`VirtualFile::packets_of`].
+    pub(crate) fn packets_worth_it(&self, factor: u32, window: &Window) -> Result<Option<VirtualFile>> {
+        let whole: u64 = self.touched_ranges(factor, window)?.iter().map(|range| range.end.0 - range.start.0).sum();
+        Ok(self.packets_of(factor, window)?.filter(|packets| packets.layout.unit_bytes() < whole / 2))
     }
 
     /// Begins to fetch what [`VirtualFile::samples_of_window`] reads.
@@ -164,7 +172,7 @@ impl VirtualFile {
     /// As [`VirtualFile::samples`].
     pub(super) fn send_for_window(&self, k: u8, window: &Window, view: Option<&VirtualFile>) -> Result<()> {
         let factor = 1 << k;
-        let tile_parts = self.tile_parts(factor, window)?;
+        let tile_parts = self.touched_ranges(factor, window)?;
         match view {
             _ if self.are_at_hand(&tile_parts) => {}
             Some(view) => {
@@ -177,7 +185,7 @@ impl VirtualFile {
     }
 
     /// The tile-parts that a window touches.
-    fn tile_parts(&self, factor: u32, window: &Window) -> Result<Vec<SourceRange>> {
+    fn touched_ranges(&self, factor: u32, window: &Window) -> Result<Vec<SourceRange>> {
         let numbers = self.touched(factor, window).in_file(&self.name)?;
         Ok(numbers.into_iter().map(|number| self.unit_range(number)).collect())
     }
@@ -315,6 +323,14 @@ impl VirtualFile {
 
     fn wanted<'a>(&self, bands: Option<&'a [u16]>, k: u8, kept: Option<&'a dyn Kept>) -> Wanted<'a> {
         Wanted { bands, types: Types::OfGdal, k, threads: self.options().threads, kept }
+    }
+
+    /// Its tile-parts, in the file's order.
+    ///
+    /// # Errors
+    /// [`Error::Undecoded`] where its structure is not known.
+    pub(crate) fn tile_parts(&self) -> Result<&[TilePart]> {
+        Ok(self.structure().in_file(&self.name)?.structure.tile_parts.parts())
     }
 
     pub(super) fn structure(&self) -> Result<&Known> {

@@ -15,7 +15,7 @@ from .._errors import CubeError, IndexFileError, NotFoundError
 from .._index import Index
 from .._path import address
 from ._grid import Grid
-from ._header import Coding, coding_of
+from ._header import Coding, coding_of, template_of
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -41,9 +41,13 @@ class File:
 
     path: str
     """As the core takes it."""
+    url: str
+    """Where its row was made."""
     resolution: int
     """Metres."""
     coding: Coding
+    template: str
+    """What its header is to the codec of references."""
 
     @property
     def resolutions(self) -> list[int]:
@@ -244,7 +248,9 @@ def _steps(rows: Sequence[Mapping[str, Any]], store: str | None) -> list[Step]:
             band = row["band_id"].rpartition("_")[0] if row["band_id"].endswith("m") else row["band_id"]
         given = address(product, row["band_id"]) if store else address(row["origin"] or row["path"])
         files = step.files[band] = step.files.get(band) or [[]]
-        files[0].append(File(given, round(row["transform"][0]), coding_of(row["header"])))
+        header, resolution = row["header"], round(row["transform"][0])
+        origin = row["origin"] or row["path"]
+        files[0].append(File(given, origin, resolution, coding_of(header), template_of(header)))
     return sorted(steps.values(), key=lambda step: (step.time, step.products))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import struct
 from dataclasses import dataclass
 
@@ -53,3 +54,25 @@ def coding_of(header: bytes) -> Coding:
     kind = "int" if signed and bits > 8 else "uint"
     size = 8 if bits <= 8 else 16 if bits <= 16 else 32
     return Coding(x1 - x0, y1 - y0, (across, down), components, f"{kind}{size}", levels)
+
+
+LEFT_OUT = {0xFF55, 0xFF57, 0xFF63, 0xFF64}
+"""TLM, PLM, CRG and COM (T.800 Annex A): of one file, and nothing that decoding needs."""
+
+
+def template_of(header: bytes) -> str:
+    """The main header of a file that begins so, without what is that file's alone, as text (base64): one for a series.
+
+    Raises:
+        MalformedError: There is none.
+    """
+    at = header.find(b"\xff\x4f\xff\x51")
+    kept, at = bytearray(b"\xff\x4f"), at + 2
+    while at >= 2 and at + 4 <= len(header):
+        marker, length = struct.unpack_from(">HH", header, at)
+        if marker == 0xFF90:
+            return base64.b64encode(kept).decode()
+        if marker not in LEFT_OUT:
+            kept += header[at : at + 2 + length]
+        at += 2 + length
+    raise MalformedError("a row whose header does not end with an SOT marker (T.800 A.4.2): make it anew")

@@ -1,0 +1,74 @@
+"""Zarr's codec of tiles of JP2s: from the bytes of a tile-part to an array."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+from zarr.abc.codec import ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin
+from zarr.core.buffer import Buffer, NDBuffer
+
+from ._tile import CODEC, decode_tile
+
+
+@dataclass(frozen=True)
+class JP2Tile(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):  # type: ignore[misc]
+    """Decodes chunks that are tiles of JP2s, of one file each, at 1/2^reduce."""
+
+    header: str
+    """The template of the main header, as text (base64)."""
+    reduce: int = 0
+
+    is_fixed_size = False
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> JP2Tile:
+        """The codec of a configuration."""
+        configuration = data.get("configuration") or {}
+        return cls(str(configuration["header"]), int(configuration.get("reduce", 0)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its configuration."""
+        return {"name": CODEC, "configuration": {"header": self.header, "reduce": self.reduce}}
+
+    def compute_encoded_size(self, input_byte_length: int, chunk_spec: Any) -> int:
+        """Not known before."""
+        raise NotImplementedError(f"{CODEC} does not encode")
+
+    def _decode_sync(self, chunk_bytes: Buffer, chunk_spec: Any) -> NDBuffer:
+        pixels = decode_tile(self.header, self.reduce, chunk_bytes.to_bytes())
+        whole = numpy.zeros(chunk_spec.shape, chunk_spec.dtype.to_native_dtype())
+        if pixels.dtype != whole.dtype:
+            raise ValueError(f"{CODEC}: the file's samples are {pixels.dtype}, the array's {whole.dtype}")
+        whole[..., : pixels.shape[0], : pixels.shape[1]] = pixels
+        return chunk_spec.prototype.nd_buffer.from_ndarray_like(whole)
+
+    async def _decode_single(self, chunk_bytes: Buffer, chunk_spec: Any) -> NDBuffer:
+        import asyncio
+
+        return await asyncio.to_thread(self._decode_sync, chunk_bytes, chunk_spec)
+
+    async def _decode_partial_single(self, byte_getter: Any, selection: Any, chunk_spec: Any) -> NDBuffer | None:
+        import asyncio
+
+        chunk = await byte_getter.get(prototype=chunk_spec.prototype)
+        if chunk is None:
+            return None
+        *_, rows, columns = selection
+        steps = {part.step for part in (rows, columns) if isinstance(part, slice)}
+        if not all(isinstance(part, slice) for part in (rows, columns)) or steps - {None, 1}:
+            return (await self._decode_single(chunk, chunk_spec))[selection]
+
+        def part() -> NDBuffer:
+            shape = chunk_spec.shape
+            (top, bottom, _), (left, right, _) = rows.indices(shape[-2]), columns.indices(shape[-1])
+            pixels = decode_tile(self.header, self.reduce, chunk.to_bytes(), (slice(top, bottom), slice(left, right)))
+            whole = numpy.zeros((*shape[:-2], bottom - top, right - left), chunk_spec.dtype.to_native_dtype())
+            whole[..., : pixels.shape[0], : pixels.shape[1]] = pixels
+            return chunk_spec.prototype.nd_buffer.from_ndarray_like(whole[tuple(selection[:-2])])
+
+        return await asyncio.to_thread(part)
+
+    async def _encode_single(self, chunk_array: NDBuffer, chunk_spec: Any) -> Buffer | None:
+        raise NotImplementedError(f"{CODEC} does not encode")

@@ -1,0 +1,313 @@
+#!/usr/bin/env python3
+"""Measures cubes on the public benchmark of CDSE time series: 90 dates, 3 bands, a box of 10 by 10 km.
+
+    bench_cube.py [--limit 600] [--write docs/benchmarks.md]
+
+Run it by `make bench-cube`, with the Python of target/py/cube, which has the wheel. One made 10 m band is served under 270
+names, at CDSE's limits: 4 connections of 20 MB/s each, 2,000 requests a minute, 50 ms a round trip. Every way is a process
+of its own, called with a job as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import os
+import platform
+import resource
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from bench_report import Report, say
+from measure import Codestream, Server, ask
+
+ROOT = Path(__file__).resolve().parent.parent
+STAC_PYTHON = ROOT / "target/py/stac/bin/python"
+SAMPLE_PYTHON = ROOT / "target/py/r144/bin/python"
+SITE = ROOT / "target/wheels/site"
+BANDS = ("B02", "B03", "B04")
+DATES, DATES_OF_A_YEAR = 90, 73
+PRODUCT = "S2B_MSIL2A_{0}T105031_N0510_R051_T31UDQ_{0}T140000"
+NAME = PRODUCT + ".SAFE/GRANULE/L2A_T31UDQ_A037000_{0}T105031/IMG_DATA/R10m/T31UDQ_{0}T105031_{1}_10m.jp2"
+CDSE = {"VSITLM_MAX_CONNECTIONS": "4", "VSITLM_MAX_REQUESTS_PER_MINUTE": "2000"}
+MBPS = 160
+SIDE = 1000
+"""Pixels of the box."""
+
+
+def box() -> tuple[float, float, float, float]:
+    """The box: 10 km, over four tiles."""
+    west, north = 399960 + 10 * 2500, 5400000 - 10 * 2600
+    return west, north - 10 * SIDE, west + 10 * SIDE, north
+
+
+def open_cube(job: dict[str, Any]) -> Any:
+    """`vsitlm.open_cube`."""
+    import vsitlm
+
+    cube = vsitlm.open_cube(
+        job["index"], "31UDQ", job["bands"], job["datetime"], job["area"], job["resolution"],
+        archive=job["url"], **CDSE,
+    )  # fmt: skip
+    return [cube[band].load().values for band in job["bands"]] if job["load"] else cube
+
+
+def virtual_cube(job: dict[str, Any]) -> Any:
+    """What a cube of references to tile-parts does: whole tiles, fetched and decoded one by one, by eight threads."""
+    import imagecodecs
+    import numpy
+
+    header, parts, (across, side) = bytes.fromhex(job["header"]), job["parts"], job["grid"]
+    left, top = 2500, 2600
+    columns, rows = (range(start // side, (start + SIDE - 1) // side + 1) for start in (left, top))
+    out = {band: numpy.zeros((len(job["names"]), SIDE, SIDE), "uint16") for band in job["bands"]}
+
+    def read(date: int, band: str, column: int, row: int) -> None:
+        offset, length = parts[row * across + column]
+        request = urllib.request.Request(
+            f"{job['url']}/{job['names'][date].replace('BAND', band)}",
+            headers={"Range": f"bytes={offset}-{offset + length - 1}"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            body = bytearray(reply.read())
+        # The tile stays where it lies on the reference grid.
+        x, y = column * side, row * side
+        siz = header.find(b"\xff\x51") + 6
+        head = bytearray(header)
+        wide, high = min(side, 10980 - x), min(side, 10980 - y)
+        head[siz : siz + 32] = struct.pack(">8I", x + wide, y + high, x, y, side, side, x, y)
+        body[4:6] = b"\0\0"
+        tile = imagecodecs.jpeg2k_decode(bytes(head) + bytes(body) + b"\xff\xd9")
+        inside = (slice(max(y, top) - y, min(y + high, top + SIDE) - y), slice(max(x, left) - x, min(x + wide, left + SIDE) - x))
+        at = (slice(max(y - top, 0), max(y - top, 0) + inside[0].stop - inside[0].start),
+              slice(max(x - left, 0), max(x - left, 0) + inside[1].stop - inside[1].start))  # fmt: skip
+        out[band][date][at] = tile[inside]
+
+    with ThreadPoolExecutor(8) as pool:
+        jobs = [
+            pool.submit(read, date, band, column, row)
+            for date in range(len(job["names"]))
+            for band in job["bands"]
+            for row in rows
+            for column in columns
+        ]
+        for each in jobs:
+            each.result()
+    return list(out.values())
+
+
+def odc(job: dict[str, Any]) -> Any:
+    """odc-stac by eight threads, of paths with a prefix."""
+    import dask
+    import odc.stac
+    import pystac
+    from odc.geo.geobox import GeoBox
+
+    west, _, _, north = job["area"]
+    grid = GeoBox((SIDE, SIDE), (10, 0, west, 0, -10, north), "EPSG:32631")  # type: ignore[arg-type]
+    items = pystac.ItemCollection.from_dict(job["items"])
+    data = odc.stac.load(
+        items, bands=job["bands"], geobox=grid, chunks={}, groupby="id", patch_url=lambda url: job["prefix"] + url
+    )
+    with dask.config.set(scheduler="threads", num_workers=8):
+        loaded = data.compute()
+    return [loaded[band].values for band in job["bands"]]
+
+
+WAYS = {"open_cube": open_cube, "virtual_cube": virtual_cube, "odc": odc}
+
+
+def do(job: dict[str, Any]) -> None:
+    """Does a job, and prints what it took."""
+    import zlib
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.perf_counter()
+    arrays = WAYS[job["way"]](job)
+    took = time.perf_counter() - start
+    told: dict[str, Any] = {"seconds": took}
+    if job["load"]:
+        told["bytes"] = sum(array.nbytes for array in arrays)
+        told["sum"] = [zlib.crc32(array.tobytes()) for array in arrays]
+    told["memory"] = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    print(json.dumps(told))
+
+
+def run(python: Path, job: dict[str, Any], limit: float, **options: str) -> dict[str, Any] | None:
+    """Has a job done by a process of its own; None where it was stopped."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("VSITLM_", "GDAL_"))}
+    environment = {**kept, "VSITLM_CACHE_DIR": "NO", "NO_PROXY": "*", "no_proxy": "*", **options}
+    try:
+        done = subprocess.run(
+            [str(python), __file__, json.dumps(job)],
+            env=environment, capture_output=True, text=True, timeout=limit, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return None
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr)
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
+def days(count: int) -> list[str]:
+    """Dates, five days apart."""
+    first = dt.date(2024, 1, 1)
+    return [f"{first + dt.timedelta(days=5 * number):%Y%m%d}" for number in range(count)]
+
+
+def stac_item(day: str, url: str) -> dict[str, Any]:
+    """The STAC item of a date."""
+    west, north = 399960.0, 5400000.0
+    shape = {"proj:shape": [10980, 10980], "proj:transform": [10, 0, west, 0, -10, north]}
+    assets = {
+        band: {"href": f"{url}/{NAME.format(day, band)}", "type": "image/jp2", "roles": ["data"], **shape} for band in BANDS
+    }
+    ring = [[1.6, 47.8], [3.2, 47.8], [3.2, 48.8], [1.6, 48.8], [1.6, 47.8]]
+    return {
+        "type": "Feature", "stac_version": "1.1.0", "id": day, "bbox": [1.6, 47.8, 3.2, 48.8], "links": [],
+        "stac_extensions": ["https://stac-extensions.github.io/projection/v2.0.0/schema.json"],
+        "geometry": {"type": "Polygon", "coordinates": [ring]}, "assets": assets,
+        "properties": {"datetime": f"{day[:4]}-{day[4:6]}-{day[6:]}T10:50:31Z", "proj:code": "EPSG:32631"},
+    }  # fmt: skip
+
+
+class Bench:
+    """The server, the index, and the report."""
+
+    def __init__(self, folder: Path, file: Path, limit: float) -> None:
+        self.folder, self.file, self.limit = folder, file, limit
+        self.report = Report()
+        self.python = Path(sys.executable)
+        self.stream = Codestream.scan(file)
+
+    def make(self) -> None:
+        """270 names of one file, their index, and the shard of a year."""
+        served = self.folder / "served"
+        for day in days(DATES):
+            for band in BANDS:
+                link = served / NAME.format(day, band)
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(self.file)
+        command = [str(self.python), "-m", "vsitlm", "index"]
+        subprocess.run([*command, str(served), "-o", str(self.folder / "cube.parquet")], check=True, capture_output=True)
+        year = self.folder / "year"
+        for day in days(DATES_OF_A_YEAR):
+            for band in (*BANDS, "B08"):
+                link = year / NAME.format(day, band)
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(self.file)
+        subprocess.run([*command, str(year), "-o", f"{served / 'index'}/"], check=True, capture_output=True)
+
+    def job(self, way: str, **changes: Any) -> dict[str, Any]:
+        """A job: the whole of the benchmark, unless changed."""
+        return {
+            "way": way, "index": str(self.folder / "cube.parquet"), "bands": list(BANDS), "datetime": "2024/2025",
+            "area": box(), "resolution": 10, "url": self.server.url, "load": True,
+        } | changes  # fmt: skip
+
+    def measure(self) -> None:
+        """All ways, one after the other."""
+        with Server(self.folder / "served", 50) as self.server:
+            self.server.control(mbps=MBPS)
+            self.ways()
+
+    def take(self, what: str, python: Path, job: dict[str, Any], **options: str) -> tuple[dict[str, Any] | None, Any]:
+        """A job and what was asked of the server for it."""
+        say(what)
+        ask(f"{self.server.url}/__stats?reset=1")
+        told = run(python, job, self.limit, **options)
+        stats = self.server.stats()
+        took = f"{told['seconds']:.1f} s" if told else f"stopped after {self.limit:.0f} s"
+        self.report.note(f"{what}: {took}, {stats['requests']:,} requests, {stats['bytes'] / 1e6:,.0f} MB")
+        return told, stats
+
+    def ways(self) -> None:
+        """See `measure`."""
+        report, tiles = self.report, 4 * DATES * len(BANDS)
+        cube, stats = self.take("open_cube(…).load(), 90 dates, 3 bands, 10 x 10 km", self.python, self.job("open_cube"))
+        assert cube is not None
+        report.target("open_cube: seconds", cube["seconds"], 30, "{:.1f}")
+        report.target("open_cube: requests a tile touched", stats["requests"] / tiles, 1.1)
+        report.target("open_cube: requests a minute, at most", 60 * stats["requests"] / max(cube["seconds"], 60), 2000, "{:.0f}")
+        report.target("open_cube: in flight together", stats["max_inflight"], 4, "{:.0f}")
+        report.target("open_cube: memory beyond the result, MB", (cube["memory"] - cube["bytes"]) / 1e6, 300, "{:.0f}")
+        coarse, _ = self.take("the same box at 160 m", self.python, self.job("open_cube", resolution=160))
+        assert coarse is not None
+        report.target("open_cube at 1/16: seconds", coarse["seconds"], 5, "{:.1f}")
+        opening = self.job(
+            "open_cube", index=f"{self.server.url}/index", bands=[*BANDS, "B08"], datetime="2024", area=None, load=False
+        )
+        year, stats = self.take("opening a year of the tile from a shard (73 dates, 4 bands)", self.python, opening)
+        assert year is not None
+        report.target("opening a year of the tile: seconds, imports included", year["seconds"], 0.5)
+        report.target("opening a year of the tile: requests", stats["requests"], 2, "{:.0f}")
+        header = self.file.read_bytes()[: self.stream.first_sot]
+        parts = {number: (offset, length) for offset, number, length in self.parts()}
+        virtual = self.job(
+            "virtual_cube", header=header[header.find(b"\xff\x4f") :].hex(), parts=[parts[n] for n in sorted(parts)],
+            grid=[-(-self.stream.width // self.stream.tile_width), self.stream.tile_width],
+            names=[NAME.format(day, "BAND") for day in days(DATES)],
+        )  # fmt: skip
+        whole, _ = self.take("a virtual cube: whole tiles by imagecodecs, 8 threads", self.python, virtual)
+        if whole:
+            report.target("open_cube: time to that of the virtual cube", cube["seconds"] / whole["seconds"], 0.5)
+            if whole["sum"] != cube["sum"]:
+                report.wrong.append("open_cube or the virtual cube")
+        items = {"type": "FeatureCollection", "features": [stac_item(day, self.server.url) for day in days(DATES)]}
+        if STAC_PYTHON.exists():
+            for what, prefix, options in [
+                ("odc-stac on /vsitlm/, 8 threads", "/vsitlm/", {**CDSE, "VSITLM_INDEX": str(self.folder / "cube.parquet"),
+                 "GDAL_DRIVER_PATH": str(SITE / "vsitlm/plugin"), "VSITLM_SERVE": "TIFF"}),
+                ("odc-stac on /vsicurl/, 8 threads", "/vsicurl/", {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}),
+            ]:  # fmt: skip
+                told, _ = self.take(what, STAC_PYTHON, self.job("odc", items=items, prefix=prefix), **options)
+                if told and told["sum"] != cube["sum"]:
+                    report.wrong.append(what)
+
+    def parts(self) -> list[tuple[int, int, int]]:
+        """Offset, tile and length of each tile-part."""
+        return [(offset, tile, length) for tile, offset, length in self.stream.tile_parts]
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="measures cubes")
+    parser.add_argument("--limit", type=float, default=600, help="seconds after which a way is stopped")
+    parser.add_argument("--write", type=Path, help="file to put the table into, between its marker lines")
+    arguments = parser.parse_args()
+    command = [str(SAMPLE_PYTHON), str(ROOT / "scripts/sample.py"), str(ROOT / "target/sample"), "--no-cog"]
+    made = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True)
+    folder = Path(tempfile.mkdtemp(prefix="vsitlm-cube-"))
+    try:
+        bench = Bench(folder, Path(made.stdout.splitlines()[0]).resolve(), arguments.limit)
+        bench.make()
+        bench.measure()
+    finally:
+        shutil.rmtree(folder)
+    described = (
+        f"{os.cpu_count()} CPUs ({platform.machine()}), 4 connections of {MBPS // 8} MB/s each, round trips of 50 ms, "
+        f"Python {platform.python_version()}"
+    )
+    text = bench.report.markdown("make bench-cube", 1, described)
+    print(text)
+    if arguments.write:
+        from bench import replace_section
+
+        replace_section(arguments.write, text, "bench-cube")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] and sys.argv[1].startswith("{"):
+        do(json.loads(sys.argv[1]))
+    else:
+        main()
