@@ -82,7 +82,7 @@ def series(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Series]:
     with site.server:
         made = Series(tmp_path_factory.mktemp("cube") / "tiles.parquet", site, {})
         add(made, "20240601", "0301")
-        add(made, "20240606", "0510", bands=("B04", "B05", "SCL", "B01"))
+        add(made, "20240606", "0400", bands=("B04", "B05", "SCL", "B01"))
         add(made, "20240611", "0400")
         add(made, "20240611", "0511", part="150000")
         add(made, "20240616", "0511")
@@ -93,7 +93,7 @@ def series(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Series]:
 
 
 STEPS = [
-    PRODUCT.format("20240601", "0301", "140000"), PRODUCT.format("20240606", "0510", "140000"),
+    PRODUCT.format("20240601", "0301", "140000"), PRODUCT.format("20240606", "0400", "140000"),
     PRODUCT.format("20240611", "0511", "150000"), PRODUCT.format("20240616", "0511", "140000"),
     PRODUCT.format("20240616", "0511", "150000"),
 ]  # fmt: skip
@@ -106,7 +106,7 @@ def test_a_series_is_what_its_files_are(series: Series) -> None:
     assert series.site.stats()["requests"] == 0, "opening asks for nothing"
     assert dataset["B04"].dims == ("time", "y", "x") and dataset["B04"].dtype == "uint16"
     assert dataset.product_id.values.tolist() == STEPS
-    assert dataset.processing_baseline.values.tolist() == ["03.01", "05.10", "05.11", "05.11", "05.11"]
+    assert dataset.processing_baseline.values.tolist() == ["03.01", "04.00", "05.11", "05.11", "05.11"]
     assert dataset.boa_add_offset.values.tolist() == [0, -1000, -1000, -1000, -1000]
     days = [value.astype("datetime64[D]").item() for value in dataset.time.values]
     assert days == [datetime.strptime(step.split("_")[2][:8], "%Y%m%d").date() for step in STEPS]
