@@ -110,10 +110,11 @@ def odc(job: dict[str, Any]) -> Any:
     import dask
     import odc.stac
     import pystac
+    from affine import Affine
     from odc.geo.geobox import GeoBox
 
     west, _, _, north = job["area"]
-    grid = GeoBox((SIDE, SIDE), (10, 0, west, 0, -10, north), "EPSG:32631")  # type: ignore[arg-type]
+    grid = GeoBox((SIDE, SIDE), Affine(10, 0, west, 0, -10, north), "EPSG:32631")
     items = pystac.ItemCollection.from_dict(job["items"])
     data = odc.stac.load(
         items, bands=job["bands"], geobox=grid, chunks={}, groupby="id", patch_url=lambda url: job["prefix"] + url
