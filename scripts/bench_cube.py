@@ -121,7 +121,8 @@ def odc(job: dict[str, Any]) -> Any:
     )
     with dask.config.set(scheduler="threads", num_workers=8):
         loaded = data.compute()
-    return [loaded[band].values for band in job["bands"]]
+    # It gives floats.
+    return [loaded[band].values.astype("uint16") for band in job["bands"]]
 
 
 WAYS = {"open_cube": open_cube, "virtual_cube": virtual_cube, "odc": odc}
