@@ -171,7 +171,7 @@ fn open_window(request: &Request, caller: &Caller<'_>) -> Result<(Arc<Lease>, Op
         let packets = if is_known { file.packets_worth_it(factor, &window)? } else { None };
         let view = match packets {
             None if factor > 1 && file.has_resolutions() => {
-                file::open(&request.with(View::Reduced(factor)), caller).ok().map(|reduced| reduced.file())
+                open(&request.with(View::Reduced(factor)), caller).ok().map(|reduced| reduced.file())
             }
             packets => packets.map(Arc::new),
         };

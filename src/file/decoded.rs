@@ -296,6 +296,7 @@ impl DecodedTiff {
         Window { x: origin.0 + x.start, y: origin.1 + y.start, width, height }
     }
 
+    /// Decodes a rectangle of tiles that come out of a row of the JP2's tiles, likewise.
     fn decode(
         &self,
         level: usize,

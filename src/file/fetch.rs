@@ -80,6 +80,26 @@ impl VirtualFile {
         self.fetch_units(parts.iter().flat_map(|part| self.missing_in(part)).collect()).await
     }
 
+    /// Brings into the cache the tile-parts that `window` of the image at 1/factor touches, under the same terms as
+    /// [`VirtualFile::fetch_all`]: where it is not known which of their packets it needs.
+    ///
+    /// # Errors
+    /// As [`VirtualFile::samples_of_tiles`].
+    pub(crate) async fn fetch_tiles(self: &Arc<Self>, factor: u32, window: &Window) -> Result<Fetched> {
+        let numbers = self.touched(factor, window).in_file(&self.name)?;
+        if self.source.is_cheap() {
+            return Ok(Fetched { bytes: 0, requests: 0 });
+        }
+        let ranges: Vec<SourceRange> = numbers.iter().map(|number| self.unit_range(*number)).collect();
+        let file = self.clone();
+        let check = move |index: usize, bytes: &Bytes| {
+            file.confirm()?;
+            numbers.get(index).map_or(Ok(()), |number| file.check_sot(*number, bytes))
+        };
+        let fetched = fetch_units_async(&self.source, &ranges, &self.access.options, check).await;
+        fetched.inspect_err(|error| self.doubt_row(error)).in_file(&self.name)
+    }
+
     async fn fetch_units(self: &Arc<Self>, numbers: Vec<usize>) -> Result<Fetched> {
         let numbers = if self.source.is_cheap() { Vec::new() } else { numbers };
         let whole = self.small_file().filter(|_| !numbers.is_empty());

@@ -36,9 +36,16 @@ pub(crate) struct Ahead {
     streak: u32,
     /// The bytes of the last run.
     run: u64,
+    /// Whether nothing is fetched of a view but what is read.
+    is_off: bool,
 }
 
 impl Ahead {
+    /// Nothing of a view is fetched ahead: who reads it knows all that it needs.
+    pub(super) fn none() -> Self {
+        Self { is_off: true, ..Self::default() }
+    }
+
     /// The bytes to fetch from the unit `first` on, at least: `base` at first, doubling with every run in order.
     fn budget(&mut self, first: usize, base: u64, longest: u64) -> u64 {
         self.streak = if self.next == Some(first) { self.streak + 1 } else { 0 };
@@ -208,7 +215,7 @@ impl VirtualFile {
     fn read_units(&self, wanted: SourceRange, mut out: &mut [u8], ahead: &mut Ahead) -> Result<()> {
         if let (Some(view), Some(unit)) = (self.layout.view(), self.unit_at(wanted.start.0)) {
             // A stretch of the source in a view is never longer than a unit.
-            let bytes = self.fetch_of_view(unit, view.across)?;
+            let bytes = self.fetch_of_view(unit, view.across, !ahead.is_off)?;
             return copy(Some(&bytes), wanted.start.0 - self.unit_range(unit).start.0, out);
         }
         let mut at = wanted.start.0;

@@ -1,9 +1,6 @@
 //! The samples of a file or of a view of it, decoded by this program.
 
 use std::ops::Range;
-use std::sync::Arc;
-
-use bytes::Bytes;
 
 use super::kept::KeptOfFile;
 use super::known::Known;
@@ -12,9 +9,9 @@ use super::{Ahead, VirtualFile};
 use crate::decode::{self, Codestream, Kept, Sample, Target};
 use crate::error::{Error, Result, ResultExt};
 use crate::jp2::{Area, MainHeader, Progress, TilePart, overlap, parse_main_header, parse_tlm_segments};
-use crate::layout::{Content, DataType, VirtualOffset, data_type};
+use crate::layout::{DataType, data_type};
 use crate::path::Window;
-use crate::source::{Fetched, SourceOffset, SourceRange, fetch_units, fetch_units_async, peek, prefetch};
+use crate::source::{SourceRange, fetch_units, peek, prefetch};
 
 /// For a window of this part of its tiles, or a greater one, finding out the lengths of packets costs more than it saves: a
 /// request for each tile before the others, and several ranges in place of one.
@@ -211,69 +208,21 @@ impl VirtualFile {
         let decode = || {
             let window = self.placed(factor, window)?;
             let (mut bytes, tiles) = self.tiles_of_view(&window)?;
-            if !ahead {
-                tiles.iter().try_for_each(|part| self.read_part(part, &mut bytes))?;
-                return decode_window(&bytes, &self.wanted(bands, 0, kept), |_| Some(window));
+            if ahead {
+                self.send_for_ranges(&tiles);
             }
-            self.send_for_ranges(&tiles);
             for range in tiles {
                 let from = bytes.len();
                 let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
                 bytes.resize(from.saturating_add(length), 0);
-                let read =
-                    self.read_at(range.start, bytes.get_mut(from..).unwrap_or_default(), &mut Ahead::default())?;
+                let part = bytes.get_mut(from..).unwrap_or_default();
+                let mut ahead = if ahead { Ahead::default() } else { Ahead::none() };
+                let read = self.read_at(range.start, part, &mut ahead)?;
                 bytes.truncate(from + read);
             }
             decode_window(&bytes, &self.wanted(bands, 0, kept), |_| Some(window))
         };
         decode().in_file(&self.name)
-    }
-
-    /// Adds a part of this view to `out`, and fetches no more than that.
-    fn read_part(&self, part: &Range<u64>, out: &mut Vec<u8>) -> Result<()> {
-        let short = || Error::read("a read gave fewer bytes than asked for");
-        for (start, content) in self.layout.segments_from(VirtualOffset(part.start)) {
-            if start.0 >= part.end {
-                break;
-            }
-            let (from, to) = (part.start.max(start.0) - start.0, part.end - start.0);
-            match content {
-                Content::Inline(bytes) => {
-                    let to = usize::try_from(to).unwrap_or(usize::MAX).min(bytes.len());
-                    out.extend_from_slice(
-                        bytes.get(usize::try_from(from).unwrap_or(usize::MAX)..to).ok_or_else(short)?,
-                    );
-                }
-                Content::Source(range) => {
-                    let end = SourceOffset(range.end.0.min(range.start.0 + to));
-                    let wanted = SourceOffset(range.start.0 + from)..end;
-                    out.extend_from_slice(&self.stretch(&wanted)?);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Bytes of the source that lie within one unit.
-    fn stretch(&self, wanted: &SourceRange) -> Result<Bytes> {
-        let short = || Error::read("a read gave fewer bytes than asked for");
-        if let Some(bytes) = self.embedded.as_ref().and_then(|embedded| embedded.bytes(wanted)) {
-            return Ok(bytes);
-        }
-        let number = self.unit_at(wanted.start.0).ok_or_else(short)?;
-        let unit = if self.source.is_cheap() { wanted.clone() } else { self.unit_range(number) };
-        let bytes = fetch_units(&self.source, std::slice::from_ref(&unit), &self.fetching())?.pop();
-        self.confirm()?;
-        let bytes = bytes.ok_or_else(short)?;
-        if unit.start == self.unit_range(number).start {
-            self.check_sot(number, &bytes)?;
-        }
-        let place = |at: SourceOffset| usize::try_from(at.0.saturating_sub(unit.start.0)).unwrap_or(usize::MAX);
-        let (from, to) = (place(wanted.start), place(wanted.end));
-        if to > bytes.len() || from > to {
-            return Err(short());
-        }
-        Ok(bytes.slice(from..to))
     }
 
     /// The parts of this view that have the tiles that a window touches.
@@ -339,7 +288,7 @@ impl VirtualFile {
     }
 
     /// The numbers of the tile-parts that a window touches.
-    fn touched(&self, factor: u32, window: &Window) -> Result<Vec<usize>> {
+    pub(super) fn touched(&self, factor: u32, window: &Window) -> Result<Vec<usize>> {
         let known = self.structure()?;
         let siz = &known.structure.main().siz;
         let k = exponent(factor, known.structure.main())?;
@@ -380,28 +329,6 @@ pub(crate) fn left_out(main: &MainHeader) -> Option<String> {
     // GDAL has its own ways with components of unlike size.
     let unlike = main.siz.components.iter().any(|component| (component.dx, component.dy) != (1, 1));
     if unlike { Some("sub-sampled components".into()) } else { decode::left_out(main) }
-}
-
-impl VirtualFile {
-    /// Brings into the cache the tile-parts that `window` of the image at 1/factor touches, under the same terms as
-    /// [`VirtualFile::fetch_all`]: where it is not known which of their packets it needs.
-    ///
-    /// # Errors
-    /// As [`VirtualFile::samples_of_tiles`].
-    pub(crate) async fn fetch_tiles(self: &Arc<Self>, factor: u32, window: &Window) -> Result<Fetched> {
-        let numbers = self.touched(factor, window).in_file(&self.name)?;
-        if self.source.is_cheap() {
-            return Ok(Fetched { bytes: 0, requests: 0 });
-        }
-        let ranges: Vec<SourceRange> = numbers.iter().map(|number| self.unit_range(*number)).collect();
-        let file = self.clone();
-        let check = move |index: usize, bytes: &Bytes| {
-            file.confirm()?;
-            numbers.get(index).map_or(Ok(()), |number| file.check_sot(*number, bytes))
-        };
-        let fetched = fetch_units_async(&self.source, &ranges, &self.access.options, check).await;
-        fetched.inspect_err(|error| self.doubt_row(error)).in_file(&self.name)
-    }
 }
 
 /// A window in coordinates of the image that it is of.

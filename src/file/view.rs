@@ -27,14 +27,15 @@ pub(super) fn is_small(view: &Layout, options: &Options) -> bool {
 }
 
 impl VirtualFile {
-    /// The bytes of one unit of a view with `across` tiles in a row.
-    pub(super) fn fetch_of_view(&self, number: usize, across: u32) -> Result<Bytes> {
+    /// The bytes of one unit of a view with `across` tiles in a row, and where it is read `ahead` what is probably read
+    /// after it.
+    pub(super) fn fetch_of_view(&self, number: usize, across: u32, ahead: bool) -> Result<Bytes> {
         let units = self.layout.units();
         let unit = units.get(number).ok_or_else(|| Error::read("a unit that the view does not have"))?;
         let held = peek(&*self.source, &unit.range);
         let is_new = self.read_tiles.get(unit.tile as usize).is_some_and(|read| !read.swap(true, Ordering::Relaxed));
         // What is at hand is looked up alone: a view may have thousands of units.
-        if held.is_none() || is_new {
+        if ahead && (held.is_none() || is_new) {
             self.send_for(unit.tile, across, held.is_none());
         }
         let bytes = match held {
