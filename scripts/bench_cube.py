@@ -254,7 +254,7 @@ class Bench:
         report.target("opening a year of the tile: seconds, imports included", year["seconds"], 0.5)
         report.target("opening a year of the tile: requests", stats["requests"], 2, "{:.0f}")
         header = self.file.read_bytes()[: self.stream.first_sot]
-        parts = {number: (offset, length) for offset, number, length in self.parts()}
+        parts = {tile: (offset, length) for tile, offset, length in self.stream.tile_parts}
         virtual = self.job(
             "virtual_cube", header=header[header.find(b"\xff\x4f") :].hex(), parts=[parts[n] for n in sorted(parts)],
             grid=[-(-self.stream.width // self.stream.tile_width), self.stream.tile_width],
@@ -275,10 +275,6 @@ class Bench:
                 told, _ = self.take(what, STAC_PYTHON, self.job("odc", items=items, prefix=prefix), **options)
                 if told and told["sum"] != cube["sum"]:
                     report.wrong.append(what)
-
-    def parts(self) -> list[tuple[int, int, int]]:
-        """Offset, tile and length of each tile-part."""
-        return [(offset, tile, length) for tile, offset, length in self.stream.tile_parts]
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from . import _core
 from ._errors import OverviewError
 from ._many import cores
 from ._path import path
-from ._read import Answer, Decoding, Indexes, Terms, advance, elsewhere, prepare, questions
+from ._read import Answer, Decoding, Indexes, Outcome, Terms, advance, elsewhere, prepare, questions
 from ._window import Window
 
 if TYPE_CHECKING:
@@ -118,11 +118,8 @@ class Image:
             ReadError: What GDAL failed with by itself.
         """
         terms = Terms(overview, None, indexes, boundless, fill_value, self._settings)
-        asking = questions(terms, self.path, window)
-        async with _room():
-            step = advance(asking)
-            while isinstance(step, str):
-                step = advance(asking, await _answer(step))
+        async with room():
+            step = await outcome(terms, self.path, window)
             if isinstance(step, Decoding):
                 return await asyncio.get_running_loop().run_in_executor(_pool(), step.decode)
             return step
@@ -179,6 +176,19 @@ async def open(
     )
 
 
+async def outcome(terms: Terms, path: str, window: Window | None) -> Outcome:
+    """What comes of a read, whose questions are answered without a thread.
+
+    Raises:
+        Error: What the core failed with, as the class of its kind.
+    """
+    asking = questions(terms, path, window)
+    step = advance(asking)
+    while isinstance(step, str):
+        step = advance(asking, await _answer(step))
+    return step
+
+
 async def _answer(question: str) -> Answer:
     """What the core answers; when the task is cancelled, so is the question."""
     from . import _vsitlm
@@ -207,7 +217,7 @@ async def _answer(question: str) -> Answer:
 _rooms: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = {}
 
 
-def _room() -> asyncio.Semaphore:
+def room() -> asyncio.Semaphore:
     """What a read of this loop holds while it is under way."""
     loop = asyncio.get_running_loop()
     if loop not in _rooms:

@@ -7,7 +7,7 @@ import glob
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,15 +20,14 @@ from ._header import Coding, coding_of, template_of
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-AnyPath: TypeAlias = "str | os.PathLike[str]"
 Span: TypeAlias = "str | tuple[Any, Any] | None"
 """A time, or two with a slash between them, or a pair: `"2024"`, `"2024-05"`, `"2024-05-01/2024-05-31"`. Ends belong to
 it: `"2024-05/2024-09"` ends with September. `..` or None is an open end."""
 Duplicates: TypeAlias = "Literal['newest', 'all', 'error']"
 
 COLUMNS = [
-    "product_id", "band_id", "path", "mgrs_tile", "resolution", "header", "origin", "datetime", "platform",
-    "processing_baseline", "epsg", "shape", "transform",
+    "product_id", "band_id", "path", "mgrs_tile", "header", "origin", "datetime", "processing_baseline", "epsg",
+    "shape", "transform",
 ]  # fmt: skip
 
 REFLECTANCES = frozenset(f"B{band}" for band in [*(f"{number:02}" for number in range(1, 13)), "8A"])
@@ -108,7 +107,7 @@ class Catalogue:
 
 
 def catalogue(
-    index: AnyPath | Iterable[AnyPath],
+    paths: Sequence[str],
     tile: str | None,
     span: Span,
     *,
@@ -129,7 +128,7 @@ def catalogue(
         raise CubeError(f"groupby is 'solar_day' or None, not {groupby!r}")
     tile = None if tile is None else tile.upper().removeprefix("T")
     begin, end = parse_span(span)
-    rows = [row for row in _rows(index, tile, begin, end) if f"_MSI{level}_" in row["product_id"]]
+    rows = [row for row in _rows(paths, tile, begin, end) if f"_MSI{level}_" in row["product_id"]]
     tiles = sorted({row["mgrs_tile"] for row in rows})
     if tile is None and len(tiles) > 1:
         raise CubeError(f"the index has several tiles, name one of them: tile= {', '.join(tiles)}")
@@ -193,18 +192,15 @@ def _moment(end: Any, span: Span) -> tuple[dt.datetime, dt.datetime]:
     return moment, moment + dt.timedelta(microseconds=1)
 
 
-def _rows(
-    index: AnyPath | Iterable[AnyPath], tile: str | None, begin: dt.datetime, end: dt.datetime
-) -> list[dict[str, Any]]:
+def _rows(paths: Sequence[str], tile: str | None, begin: dt.datetime, end: dt.datetime) -> list[dict[str, Any]]:
     """The rows of indexes. Of the partition layout only the shards of the tile and the years are read."""
     try:
         import pyarrow
     except ImportError as error:
         raise ImportError("cubes need pyarrow: pip install 'vsitlm[zarr]'") from error
-    paths = [index] if isinstance(index, (str, os.PathLike)) else list(index)
     rows: list[dict[str, Any]] = []
     for path in paths:
-        for shard, may_be_missing in _shards(os.fspath(path), tile, begin, end):
+        for shard, may_be_missing in _shards(path, tile, begin, end):
             try:
                 table = pyarrow.table(Index(shard))
             except NotFoundError:
@@ -246,10 +242,10 @@ def _steps(rows: Sequence[Mapping[str, Any]], store: str | None) -> list[Step]:
         band = row["band_id"].partition("_")[0]
         if row["band_id"].startswith("MSK_"):
             band = row["band_id"].rpartition("_")[0] if row["band_id"].endswith("m") else row["band_id"]
-        given = address(product, row["band_id"]) if store else address(row["origin"] or row["path"])
+        origin = row["origin"] or row["path"]
+        given = address(product, row["band_id"]) if store else address(origin)
         files = step.files[band] = step.files.get(band) or [[]]
         header, resolution = row["header"], round(row["transform"][0])
-        origin = row["origin"] or row["path"]
         files[0].append(File(given, origin, resolution, coding_of(header), template_of(header)))
     return sorted(steps.values(), key=lambda step: (step.time, step.products))
 

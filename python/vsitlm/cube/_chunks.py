@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from .._read import Decoding, Terms, advance, questions
-from ..aio import _answer, _room
+from .._read import Decoding, Terms
+from ..aio import outcome, room
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -47,19 +47,22 @@ class Variable:
         """Times, rows and columns."""
         return len(self.sources), self.window[3], self.window[2]
 
+    @property
+    def chunks(self) -> tuple[int, int, int]:
+        """How many chunks there are, in each direction."""
+        (times, rows, columns), (high, wide) = self.shape, self.chunk
+        return times, -(-rows // high), -(-columns // wide)
+
     async def read(self, settings: Mapping[str, str], at: tuple[int, int, int]) -> NDArray[Any] | None:
         """A whole chunk by its place among them, with 0 where the image ends; None where there is no data.
 
         Raises:
-            IndexError: There is no such chunk.
             Error: What the core failed with, as the class of its kind.
         """
         import numpy
 
         time, down, across = at
         (rows, columns), (left, top, width, height) = self.chunk, self.window
-        if not (0 <= time < len(self.sources) and 0 <= down * rows < height and 0 <= across * columns < width):
-            raise IndexError(f"no chunk {at}")
         if not self.sources[time]:
             return None
         x, y = across * columns, down * rows
@@ -84,11 +87,8 @@ async def _read(source: Source, window: tuple[int, int, int, int], settings: Map
     import numpy
 
     terms = Terms(source.overview, None, 1, False, 0, settings)
-    asking = questions(terms, source.path, window)
-    async with _room():
-        step = advance(asking)
-        while isinstance(step, str):
-            step = advance(asking, await _answer(step))
+    async with room():
+        step = await outcome(terms, source.path, window)
     if isinstance(step, Decoding):
         raise step.why
     if source.offset == 0:

@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import _core
 from .._errors import CubeError
+from .._index import Index
 from .._read import elsewhere
 from ._catalogue import Catalogue, Duplicates, File, Span, catalogue
 from ._layout import Terms, flat
@@ -47,8 +48,7 @@ def kerchunk(
     Raises:
         CubeError: What is asked for is not there, or the files of a band are coded in unlike ways.
     """
-    several = [index] if isinstance(index, (str, os.PathLike)) else list(index)
-    paths = [os.fspath(one) for one in several]
+    paths = Index(index).paths
     found = catalogue(paths, tile, datetime, level=level, duplicates=duplicates)
     made = flat(found, bands, None, Terms(None, None, "keep"))
     settings = elsewhere({"VSITLM_INDEX": ";".join(paths), **options})

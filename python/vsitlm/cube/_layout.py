@@ -254,21 +254,10 @@ def _coordinates(made: Layout, group: str, steps: Sequence[Step], grid: Grid, of
     ys = [grid.north - (row + 0.5) * grid.resolution for row in range(grid.height)]
     seconds = [int(step.time.timestamp()) for step in steps]
     times = {"units": "seconds since 1970-01-01T00:00:00", "calendar": "proleptic_gregorian", "standard_name": "time"}
+    across, down = ({"standard_name": f"projection_{axis}_coordinate", "units": "m"} for axis in "xy")
     coordinates: list[tuple[str, str, bytes, list[str], dict[str, Any]]] = [
-        (
-            "x",
-            "float64",
-            struct.pack(f"<{len(xs)}d", *xs),
-            ["x"],
-            {"standard_name": "projection_x_coordinate", "units": "m"},
-        ),
-        (
-            "y",
-            "float64",
-            struct.pack(f"<{len(ys)}d", *ys),
-            ["y"],
-            {"standard_name": "projection_y_coordinate", "units": "m"},
-        ),
+        ("x", "float64", struct.pack(f"<{len(xs)}d", *xs), ["x"], across),
+        ("y", "float64", struct.pack(f"<{len(ys)}d", *ys), ["y"], down),
         ("time", "int64", struct.pack(f"<{len(steps)}q", *seconds), ["time"], times),
         ("spatial_ref", "int64", struct.pack("<q", 0), [], _spatial_ref(grid)),
         ("product_id", "string", _texts(["; ".join(step.products) for step in steps]), ["time"], {}),
@@ -278,9 +267,9 @@ def _coordinates(made: Layout, group: str, steps: Sequence[Step], grid: Grid, of
         offsets = struct.pack(f"<{len(steps)}h", *(step.offset for step in steps))
         what = {"long_name": "what is to be added to reflectances, in digital numbers; 0 stays 0"}
         coordinates.append(("boa_add_offset", "int16", offsets, ["time"], what))
-    metadata = {}
+    metadata, sizes = {}, {"x": grid.width, "y": grid.height, "time": len(steps)}
     for name, dtype, values, dimensions, attributes in coordinates:
-        shape = {"x": (grid.width,), "y": (grid.height,), "spatial_ref": ()}.get(name, (len(steps),))
+        shape = [sizes[dimension] for dimension in dimensions]
         metadata[name] = _array(shape, shape, dtype, attributes, dimensions)
         made.documents[f"{group}{name}/c" + "/0" * len(shape)] = values
     return metadata
@@ -291,9 +280,9 @@ def _spatial_ref(grid: Grid) -> dict[str, Any]:
     from pyproj import CRS
 
     a, b, c, d, e, f = grid.transform
-    wkt = CRS.from_epsg(grid.epsg).to_wkt()
-    mapping: dict[str, Any] = CRS.from_epsg(grid.epsg).to_cf()
-    return mapping | {"spatial_ref": wkt, "GeoTransform": f"{c} {a} {b} {f} {d} {e}"}
+    system = CRS.from_epsg(grid.epsg)
+    mapping: dict[str, Any] = system.to_cf()
+    return mapping | {"spatial_ref": system.to_wkt(), "GeoTransform": f"{c} {a} {b} {f} {d} {e}"}
 
 
 def _georeferenced(grid: Grid) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from .._errors import CubeError
+from .._index import Index
 from .._read import elsewhere
 from ._catalogue import Duplicates, Span, catalogue
 from ._chunks import Offset
@@ -74,11 +75,10 @@ def store(
 
     if offset not in ("keep", "harmonise"):
         raise CubeError(f"offset is 'keep' or 'harmonise', not {offset!r}")
-    several = [index] if isinstance(index, (str, os.PathLike)) else list(index)
-    paths = [os.fspath(one) for one in several]
+    paths = Index(index).paths
     found = catalogue(paths, tile, datetime, level=level, store=archive, duplicates=duplicates, groupby=groupby)
     terms = Terms(area, chunk, offset)
-    made = tree(found, bands, masks, terms) if resolution is None else flat(found, bands, resolution or None, terms)
+    made = tree(found, bands, masks, terms) if resolution is None else flat(found, bands, resolution, terms)
     settings = elsewhere({"VSITLM_INDEX": ";".join(paths), "VSITLM_STORE": archive, **options})
     return CubeStore(made, settings)
 

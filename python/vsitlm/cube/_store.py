@@ -15,6 +15,7 @@ except ImportError as error:
     ) from error
 
 from .._read import prepare
+from ._chunks import Variable
 from ._layout import Layout
 
 AT_ONCE = 128
@@ -35,10 +36,7 @@ class CubeStore(Store):  # type: ignore[misc]
     def __init__(self, layout: Layout, settings: Mapping[str, str]) -> None:
         super().__init__(read_only=True)
         self._layout, self._settings = layout, dict(settings)
-        self._start()
-
-    def _start(self) -> None:
-        """Makes the process ready, once for each copy of a store."""
+        # A copy may be of another process.
         prepare()
         if zarr.config.get("async.concurrency") < AT_ONCE:
             zarr.config.set({"async.concurrency": AT_ONCE})
@@ -88,7 +86,7 @@ class CubeStore(Store):  # type: ignore[misc]
             buffer = prototype.buffer.from_bytes(held)
         return buffer if byte_range is None else buffer[_slice(byte_range, len(buffer))]
 
-    def _chunk(self, key: str) -> tuple[Any, tuple[int, int, int]] | None:
+    def _chunk(self, key: str) -> tuple[Variable, tuple[int, int, int]] | None:
         """The variable and the place of a chunk by its key, `B04/c/0/1/2`."""
         path, _, place = key.partition("/c/")
         variable = self._layout.variables.get(path)
@@ -96,12 +94,8 @@ class CubeStore(Store):  # type: ignore[misc]
         if variable is None or len(numbers) != 3 or not all(number.isdecimal() for number in numbers):
             return None
         time, down, across = map(int, numbers)
-        (times, rows, columns), (high, wide) = variable.shape, variable.chunk
-        return (
-            (variable, (time, down, across))
-            if time < times and down * high < rows and across * wide < columns
-            else None
-        )
+        is_there = all(place < count for place, count in zip((time, down, across), variable.chunks, strict=True))
+        return (variable, (time, down, across)) if is_there else None
 
     async def get_partial_values(
         self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
@@ -129,10 +123,10 @@ class CubeStore(Store):  # type: ignore[misc]
         for key in self._layout.documents:
             yield key
         for path, variable in self._layout.variables.items():
-            (_, rows, columns), (high, wide) = variable.shape, variable.chunk
+            _, rows, columns = variable.chunks
             for time, sources in enumerate(variable.sources):
-                for down in range(-(-rows // high)) if sources else ():
-                    for across in range(-(-columns // wide)):
+                for down in range(rows) if sources else ():
+                    for across in range(columns):
                         yield f"{path}/c/{time}/{down}/{across}"
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import struct
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -24,17 +23,13 @@ CODEC = "vsitlm.jp2_tile"
 
 
 @lru_cache(maxsize=64)
-def _understood(template: str) -> tuple[bytes, Coding, tuple[int, int], tuple[int, int]]:
-    """The header of a template, what it says, and the origins of image and tiles on the reference grid."""
+def _understood(template: str) -> tuple[bytes, Coding]:
+    """The header of a template, and what it says."""
     try:
         header = base64.b64decode(template, validate=True)
     except (binascii.Error, ValueError) as error:
         raise MalformedError(f"the header of the codec {CODEC} is no base64") from error
-    coding = coding_of(header)
-    siz = header.find(b"\xff\x51") + 4
-    x0, y0 = struct.unpack_from(">2I", header, siz + 10)
-    tile_x0, tile_y0 = struct.unpack_from(">2I", header, siz + 26)
-    return header, coding, (x0, y0), (tile_x0, tile_y0)
+    return header, coding_of(header)
 
 
 def shape_of(template: str, reduce: int) -> tuple[int, int]:
@@ -53,7 +48,8 @@ def decode_tile(
         MalformedError: The bytes are no tile-parts of such a file.
         UndecodedError: The file has what the decoder leaves out.
     """
-    header, coding, (x0, y0), (tile_x0, tile_y0) = _understood(template)
+    header, coding = _understood(template)
+    (x0, y0), (tile_x0, tile_y0) = coding.origin, coding.tile_origin
     if len(parts) < 12 or parts[:4] != b"\xff\x90\x00\x0a":
         raise MalformedError("bytes that are no tile-part: they do not begin with an SOT marker segment (T.800 A.4.2)")
     number = int.from_bytes(parts[4:6], "big")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 from zarr.abc.codec import ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin
 from zarr.core.buffer import Buffer, NDBuffer
 
 from ._tile import CODEC, decode_tile
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -36,39 +40,33 @@ class JP2Tile(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):  # type: igno
         """Not known before."""
         raise NotImplementedError(f"{CODEC} does not encode")
 
+    def _decode_part(self, chunk: Buffer, chunk_spec: Any, rows: slice, columns: slice) -> NDArray[Any]:
+        """Rows and columns of a chunk, filled up with 0 where the image ends."""
+        (*before, high, wide) = chunk_spec.shape
+        (top, bottom, _), (left, right, _) = rows.indices(high), columns.indices(wide)
+        pixels = decode_tile(self.header, self.reduce, chunk.to_bytes(), (slice(top, bottom), slice(left, right)))
+        part: NDArray[Any] = numpy.zeros((*before, bottom - top, right - left), chunk_spec.dtype.to_native_dtype())
+        if pixels.dtype != part.dtype:
+            raise ValueError(f"{CODEC}: the file's samples are {pixels.dtype}, the array's {part.dtype}")
+        part[..., : pixels.shape[0], : pixels.shape[1]] = pixels
+        return part
+
     def _decode_sync(self, chunk_bytes: Buffer, chunk_spec: Any) -> NDBuffer:
-        pixels = decode_tile(self.header, self.reduce, chunk_bytes.to_bytes())
-        whole = numpy.zeros(chunk_spec.shape, chunk_spec.dtype.to_native_dtype())
-        if pixels.dtype != whole.dtype:
-            raise ValueError(f"{CODEC}: the file's samples are {pixels.dtype}, the array's {whole.dtype}")
-        whole[..., : pixels.shape[0], : pixels.shape[1]] = pixels
+        whole = self._decode_part(chunk_bytes, chunk_spec, slice(None), slice(None))
         return chunk_spec.prototype.nd_buffer.from_ndarray_like(whole)
 
     async def _decode_single(self, chunk_bytes: Buffer, chunk_spec: Any) -> NDBuffer:
-        import asyncio
-
         return await asyncio.to_thread(self._decode_sync, chunk_bytes, chunk_spec)
 
     async def _decode_partial_single(self, byte_getter: Any, selection: Any, chunk_spec: Any) -> NDBuffer | None:
-        import asyncio
-
         chunk = await byte_getter.get(prototype=chunk_spec.prototype)
         if chunk is None:
             return None
-        *_, rows, columns = selection
-        steps = {part.step for part in (rows, columns) if isinstance(part, slice)}
-        if not all(isinstance(part, slice) for part in (rows, columns)) or steps - {None, 1}:
+        *before, rows, columns = selection
+        if not all(isinstance(part, slice) and part.step in (None, 1) for part in (rows, columns)):
             return (await self._decode_single(chunk, chunk_spec))[selection]
-
-        def part() -> NDBuffer:
-            shape = chunk_spec.shape
-            (top, bottom, _), (left, right, _) = rows.indices(shape[-2]), columns.indices(shape[-1])
-            pixels = decode_tile(self.header, self.reduce, chunk.to_bytes(), (slice(top, bottom), slice(left, right)))
-            whole = numpy.zeros((*shape[:-2], bottom - top, right - left), chunk_spec.dtype.to_native_dtype())
-            whole[..., : pixels.shape[0], : pixels.shape[1]] = pixels
-            return chunk_spec.prototype.nd_buffer.from_ndarray_like(whole[tuple(selection[:-2])])
-
-        return await asyncio.to_thread(part)
+        part = await asyncio.to_thread(self._decode_part, chunk, chunk_spec, rows, columns)
+        return chunk_spec.prototype.nd_buffer.from_ndarray_like(part[tuple(before)])
 
     async def _encode_single(self, chunk_array: NDBuffer, chunk_spec: Any) -> Buffer | None:
         raise NotImplementedError(f"{CODEC} does not encode")
