@@ -42,8 +42,9 @@ if TYPE_CHECKING:
     from ._open import open as open
     from ._path import path as path
     from ._read import read as read
-    from .cube._kerchunk import kerchunk as kerchunk
+    from .cube._export import Exported as Exported, export as export
     from .cube._open import open_cube as open_cube, reflectance as reflectance, store as store
+    from .cube._parser import JP2Parser as JP2Parser
 
     __version__: str
 
@@ -61,8 +62,9 @@ _NAMES = {
     "_path": "path",
     "_read": "read",
     "aio": "aio",
-    "cube._kerchunk": "kerchunk",
+    "cube._export": "Exported export",
     "cube._open": "open_cube reflectance store",
+    "cube._parser": "JP2Parser",
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 """In which module each public name stands: it is imported when the name is first used."""

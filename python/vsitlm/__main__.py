@@ -11,6 +11,10 @@ from ._errors import UnsupportedError
 
 def main() -> None:
     """Runs the command line with the arguments of the process, and ends the process with its exit code."""
+    if sys.argv[1:2] == ["cube"]:
+        from .cube._command import run
+
+        sys.exit(run(sys.argv[2:]))
     # The command runs without Python's interpreter, which could not answer to Ctrl-C before it ends.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .._errors import CubeError, IndexFileError, NotFoundError
 from .._index import Index
-from .._path import address
+from .._path import address, without_query
 from ._grid import Grid
 from ._header import Coding, coding_of, template_of
 
@@ -26,9 +26,14 @@ it: `"2024-05/2024-09"` ends with September. `..` or None is an open end."""
 Duplicates: TypeAlias = "Literal['newest', 'all', 'error']"
 
 COLUMNS = [
-    "product_id", "band_id", "path", "mgrs_tile", "header", "origin", "datetime", "processing_baseline", "epsg",
-    "shape", "transform",
+    "product_id", "band_id", "path", "mgrs_tile", "header", "origin", "etag", "last_modified", "datetime",
+    "processing_baseline", "eo:cloud_cover", "epsg", "shape", "transform",
 ]  # fmt: skip
+
+NO_HEADERS = "rows of the index have no headers: make them anew with 'vsitlm index'"
+
+_PRODUCT = re.compile(r"S2[A-Z]_MSI(L\w\w)_(\d{4})\d{4}T\d{6}_.*")
+"""The name of a product, with its level and year."""
 
 REFLECTANCES = frozenset(f"B{band}" for band in [*(f"{number:02}" for number in range(1, 13)), "8A"])
 """Bands whose values are reflectances, to which offsets apply."""
@@ -42,6 +47,10 @@ class File:
     """As the core takes it."""
     url: str
     """Where its row was made."""
+    etag: str | None
+    """What the server there called its state then."""
+    modified: dt.datetime | None
+    """When it was last modified there."""
     resolution: int
     """Metres."""
     coding: Coding
@@ -61,8 +70,19 @@ class Step:
     time: dt.datetime
     products: list[str]
     baseline: str
+    cloud_cover: float | None = None
+    """Percent; None where it is not known, or differs."""
     files: dict[str, list[list[File]]] = field(default_factory=lambda: defaultdict(list))
     """By band, for each product that has it, its file at each resolution."""
+
+    @property
+    def name(self) -> str:
+        """Its products."""
+        return "; ".join(self.products)
+
+    def of(self, band: str) -> list[File]:
+        """A band's files, of all products and resolutions."""
+        return [file for product in self.files.get(band, ()) for file in product]
 
     @property
     def offset(self) -> int:
@@ -103,7 +123,7 @@ class Catalogue:
         return min((file.resolutions for file in self._files(band) if file.resolution == own), key=len)
 
     def _files(self, band: str) -> list[File]:
-        return [file for step in self.steps for product in step.files.get(band, ()) for file in product]
+        return [file for step in self.steps for file in step.of(band)]
 
 
 def catalogue(
@@ -128,7 +148,7 @@ def catalogue(
         raise CubeError(f"groupby is 'solar_day' or None, not {groupby!r}")
     tile = None if tile is None else tile.upper().removeprefix("T")
     begin, end = parse_span(span)
-    rows = [row for row in _rows(paths, tile, begin, end) if f"_MSI{level}_" in row["product_id"]]
+    rows = [row for row in _rows(paths, tile, begin, end, level) if f"_MSI{level}_" in row["product_id"]]
     tiles = sorted({row["mgrs_tile"] for row in rows})
     if tile is None and len(tiles) > 1:
         raise CubeError(f"the index has several tiles, name one of them: tile= {', '.join(tiles)}")
@@ -143,12 +163,33 @@ def catalogue(
             f"the index has nothing of tile {tile} at {span}: it has {times[0]:%Y-%m-%d} to {times[-1]:%Y-%m-%d}"
         )
     if any(row["header"] is None or row["epsg"] is None for row in at_time):
-        raise IndexFileError("rows of the index have no headers: make them anew with 'vsitlm index'")
+        raise IndexFileError(NO_HEADERS)
     steps = _of_duplicates(_steps(at_time, store), duplicates)
     grid = _grid(at_time)
     if groupby == "solar_day":
         steps = _by_solar_day(steps, grid)
     return Catalogue(at_time[0]["mgrs_tile"], grid, steps)
+
+
+def catalogue_of_file(paths: Sequence[str], url: str) -> Catalogue:
+    """That of one file, by where its row was made, or by where it lies in another archive.
+
+    Raises:
+        CubeError: The index does not have it.
+    """
+    asked = [row for path in paths for row in Index(path).find(url)]
+    if not asked or (named := _PRODUCT.fullmatch(asked[0].product_id)) is None:
+        raise CubeError(f"the index has no row of a product's file {without_query(url)}: make one with 'vsitlm index'")
+    key, (level, year) = (asked[0].product_id, asked[0].band_id), named.groups()
+    begin, end = parse_span(year)
+    rows = [
+        row
+        for row in _rows(paths, asked[0].mgrs_tile, begin, end, level)
+        if (row["product_id"], row["band_id"]) == key
+    ]
+    if not rows or rows[0]["header"] is None:
+        raise IndexFileError(NO_HEADERS)
+    return Catalogue(rows[0]["mgrs_tile"], _grid(rows), _steps(rows[:1], None))
 
 
 def parse_span(span: Span) -> tuple[dt.datetime, dt.datetime]:
@@ -192,7 +233,9 @@ def _moment(end: Any, span: Span) -> tuple[dt.datetime, dt.datetime]:
     return moment, moment + dt.timedelta(microseconds=1)
 
 
-def _rows(paths: Sequence[str], tile: str | None, begin: dt.datetime, end: dt.datetime) -> list[dict[str, Any]]:
+def _rows(
+    paths: Sequence[str], tile: str | None, begin: dt.datetime, end: dt.datetime, level: str
+) -> list[dict[str, Any]]:
     """The rows of indexes. Of the partition layout only the shards of the tile and the years are read."""
     try:
         import pyarrow
@@ -200,7 +243,7 @@ def _rows(paths: Sequence[str], tile: str | None, begin: dt.datetime, end: dt.da
         raise ImportError("cubes need pyarrow: pip install 'vsitlm[zarr]'") from error
     rows: list[dict[str, Any]] = []
     for path in paths:
-        for shard, may_be_missing in _shards(path, tile, begin, end):
+        for shard, may_be_missing in _shards(path, tile, begin, end, level):
             try:
                 table = pyarrow.table(Index(shard))
             except NotFoundError:
@@ -216,37 +259,43 @@ def _rows(paths: Sequence[str], tile: str | None, begin: dt.datetime, end: dt.da
     return [row for row in rows if row["datetime"] is not None and row["band_id"] != "PVI"]
 
 
-def _shards(path: str, tile: str | None, begin: dt.datetime, end: dt.datetime) -> list[tuple[str, bool]]:
+def _shards(
+    path: str, tile: str | None, begin: dt.datetime, end: dt.datetime, level: str
+) -> list[tuple[str, bool]]:
     """The files of an index, and whether one may be missing."""
     if path.endswith(".parquet"):
         return [(path, False)]
     tiles = f"tile={tile}" if tile else "tile=*"
     if "://" not in path and not path.startswith("/vsi"):
-        found = sorted(glob.glob(os.path.join(glob.escape(path), "level=*", tiles, "year=*", "*.parquet")))
+        found = sorted(glob.glob(os.path.join(glob.escape(path), f"level={level}", tiles, "year=*", "*.parquet")))
         years = range(begin.year, end.year + 1)
         return [(shard, False) for shard in found if int(shard.split("year=")[1][:4]) in years]
     if tile is None or begin.year < 2015 or end.year > 9000:
         raise CubeError(f"the index {path} is read by its shards: name a tile and a span of time, both ends of it")
     last = (end - dt.timedelta(microseconds=1)).year
     base = path.rstrip("/")
-    return [(f"{base}/level=L2A/tile={tile}/year={year}/part-0.parquet", True) for year in range(begin.year, last + 1)]
+    return [(f"{base}/level={level}/tile={tile}/year={year}/part-0.parquet", True) for year in range(begin.year, last + 1)]
 
 
 def _steps(rows: Sequence[Mapping[str, Any]], store: str | None) -> list[Step]:
     """A step for each product."""
     steps: dict[str, Step] = {}
+    # Files of a series have a few headers between them: what is the same is kept once, and pickled once.
+    codings: dict[tuple[str, Coding], tuple[str, Coding]] = {}
     for row in rows:
         product = row["product_id"]
-        baseline = row["processing_baseline"] or ""
-        step = steps.setdefault(product, Step(row["datetime"], [product], baseline))
+        baseline, cloud_cover = row["processing_baseline"] or "", row.get("eo:cloud_cover")
+        step = steps.setdefault(product, Step(row["datetime"], [product], baseline, cloud_cover))
         band = row["band_id"].partition("_")[0]
         if row["band_id"].startswith("MSK_"):
             band = row["band_id"].rpartition("_")[0] if row["band_id"].endswith("m") else row["band_id"]
         origin = row["origin"] or row["path"]
         given = address(product, row["band_id"]) if store else address(origin)
         files = step.files[band] = step.files.get(band) or [[]]
-        header, resolution = row["header"], round(row["transform"][0])
-        files[0].append(File(given, origin, resolution, coding_of(header), template_of(header)))
+        template, coding = template_of(row["header"]), coding_of(row["header"])
+        template, coding = codings.setdefault((template, coding), (template, coding))
+        state, resolution = (row.get("etag"), row.get("last_modified")), round(row["transform"][0])
+        files[0].append(File(given, origin, *state, resolution, coding, template))
     return sorted(steps.values(), key=lambda step: (step.time, step.products))
 
 
@@ -282,6 +331,9 @@ def _by_solar_day(steps: Sequence[Step], grid: Grid) -> list[Step]:
             merged += several
             continue
         first = several[0]
+        if len(several) == 1:
+            merged.append(first)
+            continue
         step = Step(first.time, [product for one in several for product in one.products], first.baseline)
         for band in {band for one in several for band in one.files}:
             step.files[band] = [files for one in several for files in one.files.get(band, ())]

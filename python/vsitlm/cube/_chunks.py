@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ._catalogue import File
+
 Offset: TypeAlias = "Literal['keep', 'harmonise']"
 """What becomes of values since baseline 04.00, which are higher by 1000: they stay, or are brought to the scale of
 before."""
@@ -23,7 +25,7 @@ before."""
 class Source:
     """A file that has the pixels of a variable at a time."""
 
-    path: str
+    file: File
     overview: int
     """The factor of its reduced image that has the variable's resolution; 1 is the whole."""
     offset: int
@@ -88,7 +90,7 @@ async def _read(source: Source, window: tuple[int, int, int, int], settings: Map
 
     terms = Terms(source.overview, None, 1, False, 0, settings)
     async with room():
-        step = await outcome(terms, source.path, window)
+        step = await outcome(terms, source.file.path, window)
     if isinstance(step, Decoding):
         raise step.why
     if source.offset == 0:

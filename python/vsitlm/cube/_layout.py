@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from .._errors import CubeError
 from ._catalogue import REFLECTANCES, Catalogue, File, Step
 from ._chunks import Offset, Source, Variable
 from ._grid import Area, Grid, bounds_of
+from ._header import Coding
+from ._tile import CODEC
 
 LARGEST_CHUNK = 2048
 """Rows and columns of an area that is one chunk a date; a larger one has chunks as the files have tiles."""
@@ -60,9 +63,11 @@ class Layout:
 class Terms:
     """What is the same for all groups of a store. See `store`."""
 
-    area: Area | None
-    chunk: int | None
-    offset: Offset
+    area: Area | None = None
+    chunk: int | None = None
+    offset: Offset = "keep"
+    of_tiles: bool = False
+    """Whether chunks are the bytes of files' tiles, which their readers decode."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ def flat(catalogue: Catalogue, bands: Sequence[str] | str | None, resolution: in
             )
     made = Layout()
     _add(made, "", catalogue, {band: Wanted(band) for band in bands}, resolution, terms)
-    return _consolidated(made)
+    return consolidated(made)
 
 
 def _bands(catalogue: Catalogue, bands: Sequence[str] | str | None) -> list[str]:
@@ -123,7 +128,7 @@ def tree(catalogue: Catalogue, bands: Sequence[str] | str | None, masks: bool, t
         if group is None or (band.startswith("MSK_DETFOO") and not masks):
             continue
         for own in catalogue.own(band):
-            for resolution in catalogue.levels(band, own):
+            for resolution in _levels(catalogue, band, own, terms):
                 of_level = f"{group}_10m" if (group, own) == (REFLECTANCE, 10) and resolution > own else group
                 # Of several files the coarsest, which comes last.
                 groups.setdefault((of_level, resolution), {})[name] = Wanted(band, own)
@@ -137,7 +142,23 @@ def tree(catalogue: Catalogue, bands: Sequence[str] | str | None, masks: bool, t
         _scales(made, group, levels, catalogue, terms)
     for path in {parent for group in scales for parent in _parents(group)} - scales.keys():
         _group(made, f"{path}/" if path else "", {}, {"mgrs_tile": catalogue.tile} if not path else {})
-    return _consolidated(made)
+    return consolidated(made)
+
+
+def _levels(catalogue: Catalogue, band: str, own: int, terms: Terms) -> list[int]:
+    """The resolutions of a band's files that a tree shows."""
+    levels = catalogue.levels(band, own)
+    if not terms.of_tiles:
+        return levels
+    codings = {file.coding for step in catalogue.steps for file in step.of(band) if file.resolution == own}
+    return [level for level in levels if all(_is_regular(coding, level // own) for coding in codings)]
+
+
+def _is_regular(coding: Coding, factor: int) -> bool:
+    """Whether the tiles of an image at 1/factor are chunks of one shape: all of them but those of its edge."""
+    begins_with_a_tile = coding.origin == coding.tile_origin and all(side % factor == 0 for side in coding.origin)
+    is_one = coding.tile[0] >= coding.width and coding.tile[1] >= coding.height
+    return begins_with_a_tile and (is_one or all(side % factor == 0 for side in coding.tile))
 
 
 def _parents(group: str) -> list[str]:
@@ -203,7 +224,9 @@ def _add(
         made.variables[f"{group}{name}"] = variable
         attributes = _georeferenced(grid) | {"long_name": wanted.band}
         attributes |= {"grid_mapping": "spatial_ref", "coordinates": coordinates}
-        metadata[name] = _array(variable.shape, (1, *variable.chunk), variable.dtype, attributes, ["time", "y", "x"])
+        codec = _codec(wanted.band, variable) if terms.of_tiles else None
+        chunk = (1, *variable.chunk)
+        metadata[name] = _array(variable.shape, chunk, variable.dtype, attributes, ["time", "y", "x"], codec)
     told = {"Conventions": "CF-1.10", "mgrs_tile": catalogue.tile, "offset": terms.offset}
     _group(made, group, metadata, _georeferenced(grid) | told)
 
@@ -226,20 +249,43 @@ def _variable(
                 continue
             dtypes.add(file.coding.dtype)
             shift = step.offset if terms.offset == "harmonise" and band in REFLECTANCES else 0
-            of_step.append((file, Source(file.path, resolution // file.resolution, shift)))
-        sources.append(of_step)
+            of_step.append(Source(file, resolution // file.resolution, shift))
+        sources.append(tuple(of_step))
     if len(dtypes) != 1:
         raise CubeError(f"the files of band {band} have several types of samples: {', '.join(sorted(dtypes))}")
     (dtype,) = dtypes
-    (first, source) = next(found for of_step in sources for found in of_step)
-    tile = [max(side // source.overview, 1) for side in first.coding.tile]
-    if terms.chunk is not None:
+    first = next(source for of_step in sources for source in of_step)
+    tile = [-(-side // first.overview) for side in first.file.coding.tile]
+    if terms.of_tiles:
+        size = (tile[1], tile[0])
+    elif terms.chunk is not None:
         size = (terms.chunk, terms.chunk)
     elif terms.area is not None and max(window[2:]) <= LARGEST_CHUNK:
         size = (window[3], window[2])
     else:
         size = (min(tile[1], window[3]), min(tile[0], window[2]))
-    return Variable(dtype, window, size, tuple(tuple(source for _, source in of_step) for of_step in sources))
+    return Variable(dtype, window, size, tuple(sources))
+
+
+def _codec(band: str, variable: Variable) -> dict[str, Any]:
+    """The codec of an array whose chunks are tiles.
+
+    Raises:
+        CubeError: The files are not coded alike, or their tiles are no chunks of one shape.
+    """
+    sources = [source for of_step in variable.sources for source in of_step]
+    ways = {(source.file.template, source.overview) for source in sources}
+    if len(ways) != 1:
+        raise CubeError(f"the files of band {band} are coded in {len(ways)} ways: references have one; use vsitlm.store")
+    ((template, overview),) = ways
+    coding = sources[0].file.coding
+    if not _is_regular(coding, overview):
+        wide, high = coding.tile
+        raise CubeError(
+            f"tiles of {wide} x {high} px are no chunks of one shape at 1/{overview}: "
+            "take another resolution, or vsitlm.store"
+        )
+    return {"name": CODEC, "configuration": {"header": template, "reduce": overview.bit_length() - 1}}
 
 
 def _file(files: Sequence[File], resolution: int, own: int | None) -> File | None:
@@ -260,9 +306,13 @@ def _coordinates(made: Layout, group: str, steps: Sequence[Step], grid: Grid, of
         ("y", "float64", struct.pack(f"<{len(ys)}d", *ys), ["y"], down),
         ("time", "int64", struct.pack(f"<{len(steps)}q", *seconds), ["time"], times),
         ("spatial_ref", "int64", struct.pack("<q", 0), [], _spatial_ref(grid)),
-        ("product_id", "string", _texts(["; ".join(step.products) for step in steps]), ["time"], {}),
+        ("product_id", "string", _texts([step.name for step in steps]), ["time"], {}),
         ("processing_baseline", "string", _texts([step.baseline for step in steps]), ["time"], {}),
     ]
+    if any(step.cloud_cover is not None for step in steps):
+        known = [math.nan if step.cloud_cover is None else step.cloud_cover for step in steps]
+        what = {"long_name": "cloud cover of the product", "units": "percent"}
+        coordinates.append(("cloud_cover", "float64", struct.pack(f"<{len(steps)}d", *known), ["time"], what))
     if offset == "keep":
         offsets = struct.pack(f"<{len(steps)}h", *(step.offset for step in steps))
         what = {"long_name": "what is to be added to reflectances, in digital numbers; 0 stays 0"}
@@ -306,11 +356,16 @@ def _texts(values: Sequence[str]) -> bytes:
 
 
 def _array(
-    shape: Sequence[int], chunk: Sequence[int], dtype: str, attributes: dict[str, Any], dimensions: list[str]
+    shape: Sequence[int],
+    chunk: Sequence[int],
+    dtype: str,
+    attributes: dict[str, Any],
+    dimensions: list[str],
+    codec: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The metadata of an array. No `_FillValue`: with one, xarray makes floats of it."""
     endian = {"endian": "little"} if dtype[-1] != "8" or dtype == "int8" else {}
-    codec = {"name": "vlen-utf8"} if dtype == "string" else {"name": "bytes", "configuration": endian}
+    plain = {"name": "vlen-utf8"} if dtype == "string" else {"name": "bytes", "configuration": endian}
     return {
         "zarr_format": 3,
         "node_type": "array",
@@ -319,7 +374,7 @@ def _array(
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [max(side, 1) for side in chunk]}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
         "fill_value": "" if dtype == "string" else 0,
-        "codecs": [codec],
+        "codecs": [codec or plain],
         "attributes": attributes,
         "dimension_names": dimensions,
         "storage_transformers": [],
@@ -333,7 +388,7 @@ def _group(made: Layout, group: str, arrays: dict[str, Any], attributes: dict[st
         made.documents[f"{group}{name}/zarr.json"] = _json(metadata)
 
 
-def _consolidated(made: Layout) -> Layout:
+def consolidated(made: Layout) -> Layout:
     """With the metadata of all groups and arrays in that of the root, so that readers need not list them."""
     end = "/zarr.json"
     below = {key.removesuffix(end): json.loads(text) for key, text in made.documents.items() if key.endswith(end)}
