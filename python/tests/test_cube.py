@@ -6,16 +6,15 @@ import json
 import pickle
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import gdalio
 import numpy as np
 import pytest
 import realdata
-from conftest import Site, band_path, run
+from conftest import Site, run
+from cubes import BANDS, STEPS, Series, add, make
 
 pytest.importorskip("zarr")
 xarray = pytest.importorskip("xarray")
@@ -32,72 +31,13 @@ from vsitlm.cube._header import template_of  # noqa: E402
 from vsitlm.cube._tile import decode_tile  # noqa: E402
 from vsitlm.cube._zarr_codec import JP2Tile  # noqa: E402
 
-WIDTH = 1200
-"""Columns and rows at 10 m."""
-BANDS = {"B04": 10, "B08": 10, "B05": 20, "SCL": 20, "B01": 60}
-"""Bands and their resolutions."""
-PRODUCT = "S2B_MSIL2A_{0}T105031_N{1}_R051_T31UDQ_{0}T{2}"
-
-
-@dataclass
-class Series:
-    """Products, one after the other."""
-
-    index: Path
-    site: Site
-    files: dict[tuple[str, str], Path]
-    """By product and band."""
-
-    def pixels(self, product: str, band: str, overview: int | None = None) -> np.ndarray:
-        """What rasterio reads of a file."""
-        options = {} if overview is None else {"overview_level": overview}
-        with rasterio.open(self.files[product, band], **options) as dataset:
-            return dataset.read(1)
-
-
-def add(series: Series, day: str, baseline: str, part: str = "140000", bands: tuple[str, ...] = tuple(BANDS)) -> str:
-    """Makes a product, and gives its name."""
-    product = PRODUCT.format(day, baseline, part)
-    for number, band in enumerate(bands):
-        resolution = BANDS[band]
-        side = WIDTH * 10 // resolution
-        chance = np.random.default_rng(len(series.files) + 100 * number)
-        pixels = chance.integers(0, 11 if band == "SCL" else 12000, (1, side, side), "uint16")
-        pixels[0, :40, :40] = 0
-        path = series.site.folder / f"cube/{product}-{band}.jp2"
-        pixels = pixels.astype("uint8") if band == "SCL" else pixels
-        # Tiles of unlike sizes in the files of one band.
-        tile = {10: 512, 20: 320, 60: 96}[resolution] // (2 if part == "150000" else 1)
-        gdalio.make_jp2(path, pixels, pixel=resolution, BLOCKXSIZE=tile, BLOCKYSIZE=tile, RESOLUTIONS=5, PLT="YES")
-        name = band_path(band, resolution).replace("20240601", day).replace("N0510", f"N{baseline}")
-        series.site.put(path, name.replace("T140000", f"T{part}"))
-        series.files[product, band] = path
-    return product
-
 
 @pytest.fixture(scope="module")
 def series(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Series]:
-    """Four dates: one of an old baseline, one without B08, one twice by two baselines, one of two parts."""
+    """See `cubes.make`."""
     site = Site(tmp_path_factory.mktemp("cube-served"))
     with site.server:
-        made = Series(tmp_path_factory.mktemp("cube") / "tiles.parquet", site, {})
-        add(made, "20240601", "0301")
-        add(made, "20240606", "0400", bands=("B04", "B05", "SCL", "B01"))
-        add(made, "20240611", "0400")
-        add(made, "20240611", "0511", part="150000")
-        add(made, "20240616", "0511")
-        add(made, "20240616", "0511", part="150000")
-        urls = [f"{site.server.url}/{path.relative_to(site.folder)}" for path in site.folder.glob("S2B*/**/*.jp2")]
-        vsitlm.index(urls, made.index, all_resolutions=True)
-        yield made
-
-
-STEPS = [
-    PRODUCT.format("20240601", "0301", "140000"), PRODUCT.format("20240606", "0400", "140000"),
-    PRODUCT.format("20240611", "0511", "150000"), PRODUCT.format("20240616", "0511", "140000"),
-    PRODUCT.format("20240616", "0511", "150000"),
-]  # fmt: skip
-"""The newest of each datatake, and parts by themselves."""
+        yield make(tmp_path_factory.mktemp("cube"), site)
 
 
 def test_a_series_is_what_its_files_are(series: Series) -> None:
@@ -274,7 +214,7 @@ def test_a_file_that_has_changed_is_an_error(tmp_path: Path) -> None:
         made = Series(tmp_path / "tiles.parquet", site, {})
         product = add(made, "20240601", "0510", bands=("B01",))
         (file,) = site.folder.glob("S2B*/**/*.jp2")
-        vsitlm.index([f"{site.server.url}/{file.relative_to(site.folder)}"], made.index)
+        vsitlm.index(made.urls, made.index)
         dataset = vsitlm.open_cube(made.index, bands=["B01"])
         other = add(made, "20240602", "0510", bands=("B01",))
         file.write_bytes(made.files[other, "B01"].read_bytes())
@@ -333,37 +273,6 @@ def test_the_codec_refuses_what_it_cannot_decode(series: Series) -> None:
         decode_tile("?", 0, data[offset : offset + length])
     with pytest.raises(NotImplementedError):
         numcodecs.get_codec({"id": "vsitlm.jp2_tile", "header": header}).encode(b"")
-
-
-def test_kerchunks_references_are_read_without_a_store_of_ours(series: Series, tmp_path: Path) -> None:
-    references = vsitlm.kerchunk(series.index, bands=["B04", "B08"], datetime="2024-06-01/2024-06-10")
-    (tmp_path / "cube.json").write_text(json.dumps(references))
-    code = """
-import json, sys, warnings
-import fsspec, numpy, xarray
-from pathlib import Path
-refs = json.loads(Path(sys.argv[1]).read_text())
-served = sys.argv[2]
-for key, value in refs["refs"].items():
-    if isinstance(value, list):
-        value[0] = value[0].replace(sys.argv[3], served)
-options = {"fo": refs, "remote_protocol": "file", "asynchronous": False}
-dataset = xarray.open_dataset("reference://", engine="zarr", mask_and_scale=False,
-                              backend_kwargs={"storage_options": options, "consolidated": False})
-numpy.savez(sys.argv[4], **{name: dataset[name].values for name in ("B04", "B08")})
-assert dataset.product_id.values[0].startswith("S2B")
-"""
-    run(code, tmp_path / "cube.json", series.site.folder, series.site.server.url, tmp_path / "read.npz")
-    read = np.load(tmp_path / "read.npz")
-    assert read["B04"].dtype == "uint16"
-    for number, product in enumerate(STEPS[:2]):
-        assert np.array_equal(read["B04"][number], series.pixels(product, "B04"))
-    assert np.array_equal(read["B08"][0], series.pixels(STEPS[0], "B08")) and not read["B08"][1].any()
-
-
-def test_references_need_files_that_are_coded_alike(series: Series) -> None:
-    with pytest.raises(vsitlm.CubeError, match="coded in 2 ways"):
-        vsitlm.kerchunk(series.index, bands=["B04"])
 
 
 @pytest.mark.real_data

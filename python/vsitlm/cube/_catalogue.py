@@ -183,9 +183,7 @@ def catalogue_of_file(paths: Sequence[str], url: str) -> Catalogue:
     key, (level, year) = (asked[0].product_id, asked[0].band_id), named.groups()
     begin, end = parse_span(year)
     rows = [
-        row
-        for row in _rows(paths, asked[0].mgrs_tile, begin, end, level)
-        if (row["product_id"], row["band_id"]) == key
+        row for row in _rows(paths, asked[0].mgrs_tile, begin, end, level) if (row["product_id"], row["band_id"]) == key
     ]
     if not rows or rows[0]["header"] is None:
         raise IndexFileError(NO_HEADERS)
@@ -259,9 +257,7 @@ def _rows(
     return [row for row in rows if row["datetime"] is not None and row["band_id"] != "PVI"]
 
 
-def _shards(
-    path: str, tile: str | None, begin: dt.datetime, end: dt.datetime, level: str
-) -> list[tuple[str, bool]]:
+def _shards(path: str, tile: str | None, begin: dt.datetime, end: dt.datetime, level: str) -> list[tuple[str, bool]]:
     """The files of an index, and whether one may be missing."""
     if path.endswith(".parquet"):
         return [(path, False)]
@@ -274,7 +270,9 @@ def _shards(
         raise CubeError(f"the index {path} is read by its shards: name a tile and a span of time, both ends of it")
     last = (end - dt.timedelta(microseconds=1)).year
     base = path.rstrip("/")
-    return [(f"{base}/level={level}/tile={tile}/year={year}/part-0.parquet", True) for year in range(begin.year, last + 1)]
+    return [
+        (f"{base}/level={level}/tile={tile}/year={year}/part-0.parquet", True) for year in range(begin.year, last + 1)
+    ]
 
 
 def _steps(rows: Sequence[Mapping[str, Any]], store: str | None) -> list[Step]:
@@ -289,7 +287,7 @@ def _steps(rows: Sequence[Mapping[str, Any]], store: str | None) -> list[Step]:
         band = row["band_id"].partition("_")[0]
         if row["band_id"].startswith("MSK_"):
             band = row["band_id"].rpartition("_")[0] if row["band_id"].endswith("m") else row["band_id"]
-        origin = row["origin"] or row["path"]
+        origin = _readable(row["origin"] or row["path"])
         given = address(product, row["band_id"]) if store else address(origin)
         files = step.files[band] = step.files.get(band) or [[]]
         template, coding = template_of(row["header"]), coding_of(row["header"])
@@ -297,6 +295,12 @@ def _steps(rows: Sequence[Mapping[str, Any]], store: str | None) -> list[Step]:
         state, resolution = (row.get("etag"), row.get("last_modified")), round(row["transform"][0])
         files[0].append(File(given, origin, *state, resolution, coding, template))
     return sorted(steps.values(), key=lambda step: (step.time, step.products))
+
+
+def _readable(origin: str) -> str:
+    """Where a row was made, as paths have it: of an object of a cloud the row names the host, too, which options name."""
+    cloud = re.fullmatch(r"(s3|gs|az)://[^/]+/(.+)", origin)
+    return "://".join(cloud.groups()) if cloud else origin
 
 
 def _of_duplicates(steps: Sequence[Step], duplicates: Duplicates) -> list[Step]:

@@ -41,13 +41,17 @@ def _export(arguments: Sequence[str]) -> int:
         prog="vsitlm cube", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("index", nargs="+", help="an index: a file, or a folder or prefix of the partition layout")
-    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="a folder, s3://bucket/prefix, or JSON file")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="OUT", help="a folder, s3://bucket/prefix, or JSON file"
+    )
     parser.add_argument("--tile", help="the MGRS tile, such as 31UDQ")
     parser.add_argument("--bands", help="such as B04,B08,SCL; all where it is not given")
     parser.add_argument("--datetime", help="such as 2024-05/2024-09; all where it is not given")
     parser.add_argument("--resolution", type=int, help="metres: one group of bands; a tree of groups where not given")
     parser.add_argument("--format", choices=FORMATS, default="icechunk", help="what to write (default: %(default)s)")
-    parser.add_argument("--store", help="where the files lie: cdse, gcs, aws or a base; by default where rows were made")
+    parser.add_argument(
+        "--store", help="where the files lie: cdse, gcs, aws or a base; by default where rows were made"
+    )
     parser.add_argument("--append", action="store_true", help="put the times that OUT lacks to those that it has")
     parser.add_argument("--masks", action="store_true", help="with detector footprints, in a tree")
     parser.add_argument("--duplicates", choices=("newest", "all", "error"), default="newest", help="of one datatake")

@@ -96,12 +96,18 @@ def export(
     if not found.steps:
         assert old is not None
         return Exported(len(old.steps), 0, len(old.chunks), 0, 0)
-    new = references_of(found, bands, resolution, settings, masks=masks)
+    wanted = [bands] if isinstance(bands, str) else bands
+    if old is not None and wanted is not None:
+        # Times that lack a band are put to the cube without it.
+        wanted = [band for band in wanted if band in found.bands]
+    new = references_of(found, wanted, resolution, settings, masks=masks)
     made = new if old is None else appended(old, new)
     _write(place, format, made, old, settings, f"{found.tile}: {len(found.steps)} times")
     chunks = [chunk for of_array in new.chunks.values() for chunk in of_array.values()]
     unknown = sum(chunk.etag is None and chunk.modified is None for chunk in chunks)
-    return Exported(len(made.steps), len(found.steps), len(new.chunks), len(chunks), unknown)
+    before = old or References({})
+    times, arrays = len(new.steps) + len(before.steps), len(before.chunks | new.chunks)
+    return Exported(times, len(new.steps), arrays, len(chunks), unknown)
 
 
 def format_of(out: str) -> Format:
@@ -160,6 +166,6 @@ def _write(
         return
     from . import _kerchunk
 
-    before = old.chunks if old is not None else {}
-    whole = References(made.documents, {path: before.get(path, {}) | made.chunks[path] for path in made.chunks})
-    _kerchunk.write(Path(out), whole, format)
+    before = old or References({})
+    chunks = {path: before.chunks.get(path, {}) | made.chunks.get(path, {}) for path in before.chunks | made.chunks}
+    _kerchunk.write(Path(out), References(before.documents | made.documents, chunks), format)

@@ -93,7 +93,9 @@ def _spec(place: Place, chunk: Chunk, names: Mapping[str, str | None]) -> icechu
 async def _read(store: icechunk.IcechunkStore) -> References:
     prototype = default_buffer_prototype()
     keys = [key async for key in store.list()]
-    documents = {key: data.to_bytes() for key in keys if key.endswith("zarr.json") and (data := await store.get(key, prototype))}
+    documents = {
+        key: data.to_bytes() for key in keys if key.endswith("zarr.json") and (data := await store.get(key, prototype))
+    }
     found = References(documents)
     for path in found.arrays:
         if found.codec(path) is None:
@@ -204,7 +206,10 @@ def _allowed(prefixes: list[str], options: Mapping[str, str]) -> object:
 
 def _s3(options: Mapping[str, str]) -> dict[str, object]:
     """Icechunk's settings of S3, by the options of GDAL's that name an endpoint."""
-    endpoint, secure = _option(options, "AWS_S3_ENDPOINT"), _option(options, "AWS_HTTPS").upper() not in ("NO", "FALSE", "0")
+    endpoint, secure = (
+        _option(options, "AWS_S3_ENDPOINT"),
+        _option(options, "AWS_HTTPS").upper() not in ("NO", "FALSE", "0"),
+    )
     settings: dict[str, object] = {"region": _option(options, "AWS_REGION") or "us-east-1"}
     if endpoint:
         url = endpoint if "://" in endpoint else f"{'https' if secure else 'http'}://{endpoint}"

@@ -141,8 +141,15 @@ def tree(catalogue: Catalogue, bands: Sequence[str] | str | None, masks: bool, t
     for group, levels in scales.items():
         _scales(made, group, levels, catalogue, terms)
     for path in {parent for group in scales for parent in _parents(group)} - scales.keys():
-        _group(made, f"{path}/" if path else "", {}, {"mgrs_tile": catalogue.tile} if not path else {})
+        _group(made, f"{path}/" if path else "", {}, {} if path else _of_root(catalogue, terms))
     return consolidated(made)
+
+
+def _of_root(catalogue: Catalogue, terms: Terms) -> dict[str, Any]:
+    """The attributes of a tree: where all of it lies."""
+    finest = _georeferenced(_window(catalogue, round(catalogue.grid.resolution), terms)[1])
+    kept = {name: finest[name] for name in ("zarr_conventions", "proj:code", "spatial:bbox")}
+    return kept | {"Conventions": "CF-1.10", "mgrs_tile": catalogue.tile, "offset": terms.offset}
 
 
 def _levels(catalogue: Catalogue, band: str, own: int, terms: Terms) -> list[int]:
@@ -276,7 +283,9 @@ def _codec(band: str, variable: Variable) -> dict[str, Any]:
     sources = [source for of_step in variable.sources for source in of_step]
     ways = {(source.file.template, source.overview) for source in sources}
     if len(ways) != 1:
-        raise CubeError(f"the files of band {band} are coded in {len(ways)} ways: references have one; use vsitlm.store")
+        raise CubeError(
+            f"the files of band {band} are coded in {len(ways)} ways: references have one; use vsitlm.store"
+        )
     ((template, overview),) = ways
     coding = sources[0].file.coding
     if not _is_regular(coding, overview):

@@ -25,7 +25,10 @@ class JP2Parser:
     """
 
     def __init__(
-        self, index: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], resolution: int | None = None, **options: object
+        self,
+        index: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        resolution: int | None = None,
+        **options: object,
     ) -> None:
         """Makes a parser.
 
@@ -76,4 +79,3 @@ def _group(references: References) -> Any:
         arrays[path] = ManifestArray(ArrayV3Metadata.from_dict(metadata), manifest)
     attributes = json.loads(references.documents["zarr.json"])["attributes"]
     return ManifestGroup(arrays, attributes=attributes)
-

@@ -63,6 +63,8 @@ class References:
             CubeError: It is no cube of this package.
         """
         paths = sorted(key.removesuffix("product_id/c/0") for key in self.documents if key.endswith("product_id/c/0"))
+        if not self.documents:
+            return []
         if not paths:
             raise CubeError("it is no cube that vsitlm has made: it has no product_id(time)")
         products = texts_of(self.documents[f"{paths[0]}product_id/c/0"])
@@ -88,7 +90,7 @@ class Stamp:
 
 def references_of(
     found: Catalogue,
-    bands: Sequence[str] | str | None,
+    bands: Sequence[str] | None,
     resolution: int | None,
     settings: Mapping[str, str],
     *,
@@ -153,34 +155,40 @@ def without(found: Catalogue, old: References | None) -> Catalogue:
 
 
 def appended(old: References, new: References) -> References:
-    """What is to be written for a cube to which the times of another are put: its documents, and the chunks that are new.
+    """What is to be written for a cube to which the times of another are put: the documents that change, and the chunks that
+    are new. What the other lacks is no data.
 
     Raises:
-        CubeError: They have not the same arrays, coded in the same way.
+        CubeError: The other has arrays that the cube has not, or codes them in another way.
     """
     before, after = old.arrays, new.arrays
-    if before.keys() != after.keys():
-        lacking = sorted(before.keys() ^ after.keys())
-        raise CubeError(f"the cube and what is put to it have not the same arrays: {', '.join(lacking)}")
-    count = len(old.steps)
-    documents = dict(new.documents)
-    for path, array in after.items():
+    if more := sorted(after.keys() - before.keys()):
+        raise CubeError(f"the cube has no array {more[0]}, which is to be put to it")
+    # Coordinates along time are the same in all groups.
+    coordinates = {path.rpartition("/")[2]: path for path in after if path not in new.chunks}
+    count, added = len(old.steps), len(new.steps)
+    documents = dict(old.documents)
+    for path, array in before.items():
         if array["dimension_names"][:1] != ["time"]:
             continue
-        first = before[path]
-        if first["shape"][1:] != array["shape"][1:] or old.codec(path) != new.codec(path):
-            raise CubeError(f"the files of {path} are coded in another way than those of the cube: use vsitlm.store")
-        array["shape"][0] += count
-        if path not in new.chunks:
-            key = f"{path}/c/0"
+        array["shape"][0] += added
+        if (codec := old.codec(path)) is None:
             array["chunk_grid"]["configuration"]["chunk_shape"] = list(array["shape"])
-            documents[key] = _joined(array["data_type"], old.documents[key], documents[key])
+            more_of_it = new.documents[f"{coordinates[path.rpartition('/')[2]]}/c/0"]
+            documents[f"{path}/c/0"] = _joined(array["data_type"], old.documents[f"{path}/c/0"], more_of_it)
+        elif path in after and (codec, array["shape"][1:]) != (new.codec(path), after[path]["shape"][1:]):
+            raise CubeError(f"the files of {path} are coded in another way than those of the cube: use vsitlm.store")
         documents[f"{path}{END}"] = json.dumps(array).encode()
     chunks = {
         path: {(time + count, row, column): chunk for (time, row, column), chunk in of_path.items()}
         for path, of_path in new.chunks.items()
     }
-    return References(consolidated(Layout(documents)).documents, chunks)
+    changed = {
+        key: document
+        for key, document in consolidated(Layout(documents)).documents.items()
+        if old.documents.get(key) != document
+    }
+    return References(changed, chunks)
 
 
 def texts_of(data: bytes) -> list[str]:
