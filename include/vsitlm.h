@@ -117,6 +117,10 @@ typedef void (*vsitlm_answer)(void *user, const char *json, struct vsitlm_sample
  *
  *   {"parts": [[0, 3231, 868352], [1, 871583, 860117]]}
  *
+ * For a reduced view, /vsitlm?overview=16&url=..., these are the parts that vsitlm_decode() needs of each tile for that
+ * level: of the tile-part with the last packet that is needed no more than that, where it is known where packets lie, and
+ * none of those behind it. Tiles that have no pixels there are left out.
+ *
  * rows: the rows that the index (VSITLM_INDEX) has for the file, the likeliest first; for the name of a product, the rows of
  * all its files. An index that cannot be read is a warning. origin, etag, file_size, last_modified (seconds since 1970),
  * tile_parts and overview_factor may be null.

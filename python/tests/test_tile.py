@@ -18,6 +18,7 @@ import zarr
 from measure import Codestream
 
 import vsitlm
+from vsitlm import _core
 from vsitlm.cube._header import template_of
 from vsitlm.cube._tile import decode_tile
 from vsitlm.cube._zarr_codec import JP2Tile
@@ -75,6 +76,33 @@ def compare_tiles(path: Path, stream: Codestream, levels: list[int | None]) -> N
         assert array[high // 2, wide // 3] == right[high // 2, wide // 3]
 
 
+def test_a_level_is_the_beginning_of_its_tile_parts(files: list[Path]) -> None:
+    for path in files:
+        compare_levels(path, Codestream.scan(path))
+
+
+def compare_levels(path: Path, stream: Codestream) -> None:
+    """What the core says to fetch of each tile for a level decodes to what rasterio reads there, and less does not."""
+    data = path.read_bytes()
+    header = template_of(data[: stream.first_sot + 12])
+    across = -(-stream.width // stream.tile_width)
+    with rasterio.open(path) as dataset:
+        factors = dataset.overviews(1)
+    for level, factor in enumerate(factors):
+        with rasterio.open(path, overview_level=level) as dataset:
+            right = dataset.read(1)
+        high, wide = -(-stream.tile_height // factor), -(-stream.tile_width // factor)
+        parts = _core.ask("parts", f"/vsitlm?overview={factor}&url={path}", {})["parts"]
+        assert [tile for tile, *_ in parts] == [tile for tile, *_ in stream.tile_parts]
+        for (tile, offset, length), (_, start, whole) in zip(parts, stream.tile_parts, strict=True):
+            assert offset == start and length < whole
+            row, column = divmod(tile, across)
+            there = right[row * high : (row + 1) * high, column * wide : (column + 1) * wide]
+            assert np.array_equal(decode_tile(header, level + 1, data[offset : offset + length]), there)
+            with pytest.raises(vsitlm.MalformedError):
+                decode_tile(header, level + 1, data[offset : offset + length - 1])
+
+
 def test_the_codec_refuses_what_it_cannot_decode(files: list[Path]) -> None:
     data = files[-1].read_bytes()
     stream = Codestream.scan(files[-1])
@@ -96,3 +124,4 @@ def test_the_codec_on_real_files() -> None:
         with rasterio.open(path) as dataset:
             levels = [None, *range(len(dataset.overviews(1)))]
         compare_tiles(path, Codestream.scan(path), levels)
+        compare_levels(path, Codestream.scan(path))

@@ -8,7 +8,7 @@ use super::window::exponent;
 use super::{Ahead, VirtualFile};
 use crate::decode::{self, Codestream, Kept, Sample, Target};
 use crate::error::{Error, Result, ResultExt};
-use crate::jp2::{Area, MainHeader, Progress, TilePart, overlap, parse_main_header, parse_tlm_segments};
+use crate::jp2::{Area, MainHeader, Progress, overlap, parse_main_header, parse_tlm_segments};
 use crate::layout::{DataType, data_type};
 use crate::path::Window;
 use crate::source::{SourceRange, fetch_units, peek, prefetch};
@@ -272,14 +272,6 @@ impl VirtualFile {
 
     fn wanted<'a>(&self, bands: Option<&'a [u16]>, k: u8, kept: Option<&'a dyn Kept>) -> Wanted<'a> {
         Wanted { bands, types: Types::OfGdal, k, threads: self.options().threads, kept, may_be_empty: false }
-    }
-
-    /// Its tile-parts, in the file's order.
-    ///
-    /// # Errors
-    /// [`Error::Undecoded`] where its structure is not known.
-    pub(crate) fn tile_parts(&self) -> Result<&[TilePart]> {
-        Ok(self.structure().in_file(&self.name)?.structure.tile_parts.parts())
     }
 
     pub(super) fn structure(&self) -> Result<&Known> {
