@@ -9,6 +9,7 @@ import gdalio
 import numpy as np
 import pytest
 import realdata
+from conftest import band_path
 
 pytest.importorskip("zarr")
 import numcodecs
@@ -115,6 +116,30 @@ def test_the_codec_refuses_what_it_cannot_decode(files: list[Path]) -> None:
         decode_tile("?", 0, data[offset : offset + length])
     with pytest.raises(NotImplementedError):
         numcodecs.get_codec({"id": "vsitlm.jp2_tile", "header": header}).encode(b"")
+
+
+@pytest.mark.skipif(gdalio.version() < (3, 11), reason="GDAL reads kerchunk's references since 3.11")
+def test_gdal_reads_kerchunks_references(tmp_path: Path) -> None:
+    paths, chance = [], np.random.default_rng(8)
+    for day in ("20240601", "20240606"):
+        path = tmp_path / band_path("B04", 10).replace("20240601", day)
+        path.parent.mkdir(parents=True)
+        pixels = chance.integers(0, 12000, (1, 250, 250), "uint16")
+        paths.append(gdalio.make_jp2(path, pixels, BLOCKXSIZE=128, BLOCKYSIZE=128, RESOLUTIONS=3))
+    vsitlm.index(paths, tmp_path / "tile.parquet")
+    references = vsitlm.kerchunk(tmp_path / "tile.parquet", bands="B04")
+    (tmp_path / "cube.json").write_text(json.dumps(references))
+    for time, path in enumerate(paths):
+        with rasterio.open(f'ZARR:"{tmp_path}/cube.json":/B04:{time}') as cube, rasterio.open(path) as file:
+            assert np.array_equal(cube.read(1), file.read(1))
+            assert np.array_equal(cube.read(1, window=((100, 200), (120, 250))), file.read(1)[100:200, 120:250])
+            assert (cube.crs, cube.transform, cube.shape) == (file.crs, file.transform, file.shape)
+    # A chunk that is cut is an error, not a tile of no data.
+    key = next(key for key, value in references["refs"].items() if key.startswith("B04/0.") and isinstance(value, list))
+    references["refs"][key][2] -= 1000
+    (tmp_path / "cut.json").write_text(json.dumps(references))
+    with rasterio.open(f'ZARR:"{tmp_path}/cut.json":/B04:0') as cube, pytest.raises(rasterio.errors.RasterioIOError):
+        cube.read(1)
 
 
 @pytest.mark.real_data

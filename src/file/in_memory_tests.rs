@@ -85,6 +85,13 @@ fn a_tile_by_itself_is_what_it_is_in_its_file() {
                     let whole = decode_tile(&bytes, None, k, None, 2).unwrap();
                     assert_eq!(bytes_of(&whole), right, "tile {tile} at 1/2^{k}");
                     let [_, height, width] = whole.shape;
+                    // Filled up with 0 where the image ends.
+                    let tile = WholeTile::new(&bytes, k).unwrap();
+                    let mut padded = vec![7; tile.bytes() as usize + 1];
+                    tile.decode(1, &mut padded[..tile.bytes() as usize]).unwrap();
+                    let (across, down) = (tile.size.0 as usize, tile.size.1 as usize);
+                    assert!(across >= width && down >= height && padded.pop() == Some(7));
+                    assert_eq!(padded, whole.rectangle((0, 0), (across, down)));
                     // A window that reaches beyond the tile has what the tile has.
                     let window = Window { x: 1, y: 2, width: u32::MAX, height: u32::MAX };
                     let part = decode_tile(&bytes, Some(&window), k, None, 1).unwrap();

@@ -23,7 +23,7 @@ mod window;
 
 pub(crate) use describe::{Description, describe};
 pub(crate) use empty::EmptyTile;
-pub(crate) use in_memory::{decode_bytes, decode_tile};
+pub(crate) use in_memory::{WholeTile, decode_bytes, decode_tile};
 pub(crate) use open::{at_hand, file_id, open, open_served, served_at_hand, unfolded, wants_side_cars, wants_tiff};
 pub(crate) use product::{bands, size};
 pub(crate) use read::Ahead;

@@ -37,26 +37,33 @@ pub(crate) enum Values {
 impl Samples {
     /// A rectangle of columns and rows from this column and row on, pixel by pixel, little-endian; 0 where it is outside.
     pub(crate) fn rectangle(&self, at: (usize, usize), size: (usize, usize)) -> Vec<u8> {
+        let mut out = vec![0; size.0 * size.1 * self.shape[0] * self.values.sample_bytes()];
+        self.copy_rectangle(at, size, &mut out);
+        out
+    }
+
+    /// The same, written to the beginning of `out`, which is 0.
+    pub(super) fn copy_rectangle(&self, at: (usize, usize), size: (usize, usize), out: &mut [u8]) {
         match &self.values {
-            Values::I8(values) => rectangle(values, self.shape, at, size, |value| value.to_le_bytes()),
-            Values::U8(values) => rectangle(values, self.shape, at, size, |value| value.to_le_bytes()),
-            Values::U16(values) => rectangle(values, self.shape, at, size, |value| value.to_le_bytes()),
-            Values::I16(values) => rectangle(values, self.shape, at, size, |value| value.to_le_bytes()),
-            Values::U32(values) => rectangle(values, self.shape, at, size, |value| value.to_le_bytes()),
-            Values::I32(values) => rectangle(values, self.shape, at, size, |value| value.to_le_bytes()),
+            Values::I8(values) => rectangle(values, self.shape, at, size, out, |value| value.to_le_bytes()),
+            Values::U8(values) => rectangle(values, self.shape, at, size, out, |value| value.to_le_bytes()),
+            Values::U16(values) => rectangle(values, self.shape, at, size, out, |value| value.to_le_bytes()),
+            Values::I16(values) => rectangle(values, self.shape, at, size, out, |value| value.to_le_bytes()),
+            Values::U32(values) => rectangle(values, self.shape, at, size, out, |value| value.to_le_bytes()),
+            Values::I32(values) => rectangle(values, self.shape, at, size, out, |value| value.to_le_bytes()),
         }
     }
 }
 
-/// See [`Samples::rectangle`].
+/// See [`Samples::copy_rectangle`].
 fn rectangle<T: Copy, const N: usize>(
     values: &[T],
     [bands, height, width]: [usize; 3],
     (x, y): (usize, usize),
     (across, down): (usize, usize),
+    out: &mut [u8],
     bytes: impl Fn(T) -> [u8; N],
-) -> Vec<u8> {
-    let mut out = vec![0; across * down * bands * N];
+) {
     let columns = across.min(width.saturating_sub(x));
     for band in 0..bands {
         for row in 0..down.min(height.saturating_sub(y)) {
@@ -70,10 +77,18 @@ fn rectangle<T: Copy, const N: usize>(
             }
         }
     }
-    out
 }
 
 impl Values {
+    /// The bytes of a sample.
+    fn sample_bytes(&self) -> usize {
+        match self {
+            Self::I8(_) | Self::U8(_) => 1,
+            Self::U16(_) | Self::I16(_) => 2,
+            Self::U32(_) | Self::I32(_) => 4,
+        }
+    }
+
     /// numpy's name for their type.
     pub(crate) fn dtype(&self) -> &'static str {
         match self {
