@@ -117,6 +117,10 @@ typedef void (*vsitlm_answer)(void *user, const char *json, struct vsitlm_sample
  *
  *   {"parts": [[0, 3231, 868352], [1, 871583, 860117]]}
  *
+ * For a reduced view, /vsitlm?overview=16&url=..., these are the parts that vsitlm_decode() needs of each tile for that
+ * level: of the tile-part with the last packet that is needed no more than that, where it is known where packets lie, and
+ * none of those behind it. Tiles that have no pixels there are left out.
+ *
  * rows: the rows that the index (VSITLM_INDEX) has for the file, the likeliest first; for the name of a product, the rows of
  * all its files. An index that cannot be read is a warning. origin, etag, file_size, last_modified (seconds since 1970),
  * tile_parts and overview_factor may be null.
@@ -148,7 +152,14 @@ int vsitlm_cancel(uint64_t question);
  *
  *   {"window": [0, 0, 256, 256], "reduce": 1, "bands": [1], "threads": 2}
  *
- * The image is decoded at 1/2^reduce, its window of column, row, width and height in pixels of that. */
+ * The image is decoded at 1/2^reduce, its window of column, row, width and height in pixels of that.
+ *
+ * With "tile": true the data is a main header, without the boxes of a JP2, and the tile-parts of one tile in their order, as
+ * the file has them; EOC may be missing. The tile's number is that of the SOT marker segments (T.800 A.4.2). The window is
+ * one of the tile at 1/2^reduce, from its first pixel on. The samples are those of its pixels that the tile has: it ends at
+ * the image's edge, and there may be none. Without "bands" it is the first band alone. The last tile-part may be cut behind
+ * the last packet of the resolutions that "reduce" needs: of a coarser image this may be a small part of it. Where one of
+ * these packets is missing or cut, that is an error of the kind Malformed. */
 void vsitlm_decode(const void *data, size_t size, const char *wanted, vsitlm_answer answer, void *user);
 
 /* Arrow's C stream interface (https://arrow.apache.org/docs/format/CStreamInterface.html). */

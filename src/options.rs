@@ -204,7 +204,7 @@ impl Options {
 }
 
 /// VSITLM_THREADS, else GDAL_NUM_THREADS, else as many as the process may use cores.
-fn threads(get: &dyn Fn(&str) -> Option<String>) -> Result<usize> {
+pub(crate) fn threads(get: &dyn Fn(&str) -> Option<String>) -> Result<usize> {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let expected = "a number from 1 to 1024, or ALL_CPUS";
     Ok(match text(get, "VSITLM_THREADS") {

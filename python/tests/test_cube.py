@@ -18,18 +18,12 @@ from cubes import BANDS, STEPS, Series, add, make
 
 pytest.importorskip("zarr")
 xarray = pytest.importorskip("xarray")
-import numcodecs  # noqa: E402
-import numcodecs.registry  # noqa: E402
 import rasterio  # noqa: E402
 import rasterio.warp  # noqa: E402
 import rioxarray  # noqa: E402, F401
 import zarr  # noqa: E402
-from measure import Codestream  # noqa: E402
 
 import vsitlm  # noqa: E402
-from vsitlm.cube._header import template_of  # noqa: E402
-from vsitlm.cube._tile import decode_tile  # noqa: E402
-from vsitlm.cube._zarr_codec import JP2Tile  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -221,67 +215,6 @@ def test_a_file_that_has_changed_is_an_error(tmp_path: Path) -> None:
         with pytest.raises(vsitlm.ChangedError):
             dataset["B01"].load()
         assert product in dataset.product_id.values[0]
-
-
-def test_the_codec_decodes_every_tile_at_every_level(series: Series) -> None:
-    for band in ("B04", "SCL", "B01"):
-        path = series.files[STEPS[0], band]
-        stream = Codestream.scan(path)
-        compare_tiles(path, stream, levels=[None, 0] if band != "B01" else [None])
-
-
-def compare_tiles(path: Path, stream: Codestream, levels: list[int | None]) -> None:
-    """Each tile by the codec is what rasterio reads there: whole, and a window of it by zarr's partial decoding."""
-    data = path.read_bytes()
-    header = template_of(data[: stream.first_sot + 12])
-    across = -(-stream.width // stream.tile_width)
-    for level in levels:
-        reduce = 0 if level is None else level + 1
-        with rasterio.open(path, **({} if level is None else {"overview_level": level})) as dataset:
-            right = dataset.read(1)
-        high, wide = -(-stream.tile_height >> reduce), -(-stream.tile_width >> reduce)
-        store = zarr.storage.MemoryStore()
-        codec = {"name": "vsitlm.jp2_tile", "configuration": {"header": header, "reduce": reduce}}
-        array = zarr.create_array(
-            store, shape=right.shape, chunks=(high, wide), dtype=right.dtype, serializer=JP2Tile.from_dict(codec),
-            compressors=None, fill_value=0,
-        )  # fmt: skip
-        assert json.loads(store._store_dict["zarr.json"].to_bytes())["codecs"] == [codec]
-        of_numcodecs = numcodecs.get_codec({"id": "vsitlm.jp2_tile", "header": header, "reduce": reduce})
-        whole = np.zeros((-(-right.shape[0] // high) * high, across * wide), right.dtype)
-        for tile, offset, length in stream.tile_parts:
-            row, column = divmod(tile, across)
-            part = data[offset : offset + length]
-            store._store_dict[f"c/{row}/{column}"] = zarr.core.buffer.default_buffer_prototype().buffer.from_bytes(part)
-            whole[row * high : (row + 1) * high, column * wide : (column + 1) * wide] = of_numcodecs.decode(part)
-        assert np.array_equal(array[:], right), (path, level)
-        assert np.array_equal(whole[: right.shape[0], : right.shape[1]], right), (path, level)
-        rows, columns = slice(high // 3, high + 5), slice(right.shape[1] - wide // 2, right.shape[1])
-        assert np.array_equal(array[rows, columns], right[rows, columns])
-        assert array[high // 2, wide // 3] == right[high // 2, wide // 3]
-
-
-def test_the_codec_refuses_what_it_cannot_decode(series: Series) -> None:
-    data = series.files[STEPS[0], "B01"].read_bytes()
-    stream = Codestream.scan(series.files[STEPS[0], "B01"])
-    header = template_of(data[: stream.first_sot + 12])
-    _, offset, length = stream.tile_parts[0]
-    for part in (b"", b"\0" * 100, data[offset : offset + length // 2]):
-        with pytest.raises(vsitlm.MalformedError):
-            decode_tile(header, 0, part)
-    with pytest.raises(vsitlm.MalformedError, match="no base64"):
-        decode_tile("?", 0, data[offset : offset + length])
-    with pytest.raises(NotImplementedError):
-        numcodecs.get_codec({"id": "vsitlm.jp2_tile", "header": header}).encode(b"")
-
-
-@pytest.mark.real_data
-def test_the_codec_on_real_files() -> None:
-    paths = list(realdata.find("S2A_MSIL2A_20221005*.SAFE/**/*.jp2"))
-    for path in [path for path in paths if "TCI" not in path.stem and "PVI" not in path.stem]:
-        with rasterio.open(path) as dataset:
-            levels = [None, *range(len(dataset.overviews(1)))]
-        compare_tiles(path, Codestream.scan(path), levels)
 
 
 @pytest.mark.real_data

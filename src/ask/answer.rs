@@ -194,10 +194,18 @@ fn describe(request: &Request, caller: &Caller<'_>) -> Result<Value> {
 }
 
 fn parts(request: &Request, caller: &Caller<'_>) -> Result<Value> {
-    let file = file::open(&request.with(View::Whole), caller)?;
-    let parts = file.tile_parts()?;
-    let parts: Vec<_> = parts.iter().map(|part| json!([part.tile, part.offset, part.length])).collect();
-    Ok(json!({"parts": parts}))
+    let whole = request.with(View::Whole);
+    let factor = match request.view {
+        View::Reduced(factor) => factor,
+        _ => 1,
+    };
+    let parts = || file::open(&whole, caller)?.parts_at(factor);
+    let parts = match parts() {
+        // The row is set aside by now: without it the file is a miss.
+        Err(error) if matches!(error.root(), Error::Row { .. } | Error::Changed { .. }) => parts(),
+        parts => parts,
+    };
+    Ok(json!({"parts": parts?}))
 }
 
 fn rows(request: &Request, caller: &Caller<'_>) -> Result<Value> {

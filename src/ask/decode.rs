@@ -12,12 +12,15 @@ use crate::path::Window;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wanted {
-    /// Column, row, width and height in pixels of the image at 1/2^reduce; all of it where there is none.
+    /// Whether the data is a main header and the tile-parts of one tile.
+    #[serde(default)]
+    tile: bool,
+    /// Column, row, width and height in pixels of the image, or of the tile, at 1/2^reduce; all of it where there is none.
     #[serde(default)]
     window: Option<(u32, u32, u32, u32)>,
     #[serde(default)]
     reduce: u8,
-    /// Numbers from 1 on; all of them where there are none.
+    /// Numbers from 1 on; where there are none, all bands of an image, and the first of a tile.
     #[serde(default)]
     bands: Option<Vec<u16>>,
     /// How many threads decode; as many as the process may use cores where it is not told.
@@ -25,7 +28,7 @@ struct Wanted {
     threads: Option<usize>,
 }
 
-/// Decodes a JP2 or a bare codestream on the calling thread, with others: the answer in JSON, and the samples where that
+/// Decodes a JP2, a bare codestream or a tile by itself on the calling thread, with others: the answer in JSON, and the samples where that
 /// worked.
 pub(crate) fn decode(bytes: &[u8], wanted: &str) -> (String, Option<Samples>) {
     let decode = || -> Result<Samples> {
@@ -33,7 +36,8 @@ pub(crate) fn decode(bytes: &[u8], wanted: &str) -> (String, Option<Samples>) {
             .map_err(|error| Error::Question { what: format!("it is not what decoding takes ({error})") })?;
         let window = wanted.window.map(|(x, y, width, height)| Window { x, y, width, height });
         let threads = wanted.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-        file::decode_bytes(bytes, window.as_ref(), wanted.reduce, wanted.bands.as_deref(), threads)
+        let decode = if wanted.tile { file::decode_tile } else { file::decode_bytes };
+        decode(bytes, window.as_ref(), wanted.reduce, wanted.bands.as_deref(), threads)
     };
     match decode() {
         Ok(samples) => {

@@ -135,6 +135,70 @@ fn rows_are_found_by_path_and_by_product() {
 }
 
 #[test]
+fn the_parts_of_a_level_decode_to_what_whole_tile_parts_decode_to() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, file) in [
+        ("parts", &include_bytes!("../../tests/data/packets/lrcp_parts.j2k")[..]),
+        ("layers", include_bytes!("../../tests/data/packets/lrcp_layers.j2k")),
+        ("offsets", include_bytes!("../../tests/data/packets/rpcl_offsets.j2k")),
+        ("styles", include_bytes!("../../tests/data/packets/rlcp_styles.j2k")),
+    ] {
+        let path = folder.path().join(format!("{name}.j2k")).to_str().unwrap().to_owned();
+        std::fs::write(&path, file).unwrap();
+        let mock = Mock::new(file);
+        let url = mock.url(&format!("/ask/{name}.j2k"));
+        let tiles = |view: &str, of: &str| {
+            let parts = answer("parts", &format!("/vsitlm?{view}url={of}"), &[])["parts"].clone();
+            let parts: Vec<(u16, usize, usize)> = serde_json::from_value(parts).unwrap();
+            let header = file[..file.windows(4).position(|four| four == [0xFF, 0x90, 0, 10]).unwrap()].to_vec();
+            let mut tiles = std::collections::BTreeMap::new();
+            for (tile, offset, length) in parts {
+                let bytes = tiles.entry(tile).or_insert_with(|| header.clone());
+                bytes.extend_from_slice(&file[offset..offset + length]);
+            }
+            tiles
+        };
+        let whole = tiles("", &path);
+        let levels = answer("describe", &format!("/vsitlm/{path}"), &[])["overviews"].as_array().unwrap().len();
+        assert!(levels > 0, "{name}");
+        for k in 1..=levels {
+            let view = format!("overview={}&", 1 << k);
+            let cut = tiles(&view, &path);
+            assert_eq!(cut.keys().collect::<Vec<_>>(), whole.keys().collect::<Vec<_>>());
+            assert_eq!(cut, tiles(&view, &url), "{name}: of a server");
+            for (bytes, all) in cut.values().zip(whole.values()) {
+                assert!(bytes.len() < all.len(), "{name} at 1/2^{k}");
+                let decoded = |bytes: &[u8]| {
+                    let (told, samples) = decode(bytes, &json!({"tile": true, "reduce": k}).to_string());
+                    let Some(samples) = samples else { panic!("{name} at 1/2^{k}: {told}") };
+                    samples.rectangle((0, 0), (samples.shape[2], samples.shape[1]))
+                };
+                assert_eq!(decoded(bytes), decoded(all));
+                let (told, _) = decode(&bytes[..bytes.len() - 1], &json!({"tile": true, "reduce": k}).to_string());
+                assert!(told.contains("Malformed"), "{told}");
+            }
+        }
+    }
+    // Whole tile-parts, where it is not known where packets lie.
+    let path = folder.path().join("untold.jp2").to_str().unwrap().to_owned();
+    std::fs::write(&path, made::File { plt: false, ..image() }.bytes()).unwrap();
+    let parts = |view: &str| answer("parts", &format!("/vsitlm?{view}url={path}"), &[]);
+    assert_eq!((parts("overview=2&"), parts("")["parts"].as_array().unwrap().len()), (parts(""), 6));
+    assert_eq!(parts("overview=8&")["error"]["kind"], "NoOverview");
+}
+
+#[test]
+fn the_parts_of_a_level_take_no_more_requests_than_the_level() {
+    let folder = tempfile::tempdir().unwrap();
+    let mock = Mock::new(&image().bytes());
+    let url = mock.url("/ask/level.jp2");
+    let index = index(folder.path(), &url);
+    let before = mock.count();
+    let parts = answer("parts", &format!("/vsitlm?overview=2&url={url}"), &[("VSITLM_INDEX", &index)]);
+    assert_eq!((parts["parts"].as_array().unwrap().len(), mock.count()), (6, before), "{parts}");
+}
+
+#[test]
 fn a_scan_is_what_the_command_line_tells() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.jp2").to_str().unwrap().to_owned();

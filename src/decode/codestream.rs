@@ -90,6 +90,54 @@ impl<'a> Codestream<'a> {
         Ok(Self { bytes, main, quantizations, parts })
     }
 
+    /// A tile by itself: a main header and the tile-parts of one tile in their order, EOC or not. The last of them may be cut:
+    /// packets that are missing are an error where they are needed. With the tile's number.
+    ///
+    /// # Errors
+    /// As [`Codestream::new`]; [`Error::Malformed`] where what follows the header is not that, from the tile's first part on.
+    pub(crate) fn of_tile(bytes: &'a [u8]) -> Result<(Self, u32)> {
+        // No packet ends so (B.10.1, C.2.1): it is not what is missing of one that is cut.
+        let bytes = bytes.strip_suffix(&EOC).unwrap_or(bytes);
+        let codestream = Self::new(bytes)?;
+        let tile = codestream.only_tile()?;
+        Ok((codestream, tile))
+    }
+
+    /// The number of the only tile whose tile-parts are there, all up to the last.
+    fn only_tile(&self) -> Result<u32> {
+        let refused = |at: usize, what: String| Err(Error::malformed(at as u64, "A.4.2", what));
+        let mut tiles = self.parts.iter();
+        let (Some((tile, parts)), other) = (tiles.next(), tiles.next()) else {
+            return refused(self.bytes.len(), "no tile-part".to_owned());
+        };
+        if let Some((other, _)) = other {
+            return refused(0, format!("tile-parts of tiles {tile} and {other} where those of one tile were expected"));
+        }
+        let count = self.main.siz.tiles();
+        if *tile >= count {
+            return refused(0, format!("a tile-part of tile {tile}, the image has {count} tiles"));
+        }
+        let mut end = 0;
+        for (number, part) in parts.iter().enumerate() {
+            let bytes = self.bytes.get(part.clone()).unwrap_or_default();
+            let sot = Sot::parse(bytes, part.start as u64)?;
+            // Packets of a part that is missing would be taken from the next one.
+            if usize::from(sot.part) != number {
+                return refused(part.start, format!("{sot} where tile-part {number} was expected"));
+            }
+            // A part that is cut has taken in those behind it: no packet has a marker of SOT (B.10.1, C.2.1).
+            let packets = bytes.get(SOT_LENGTH as usize..).unwrap_or_default();
+            if sot.length as usize != bytes.len() && packets.windows(2).any(|two| two == [0xFF, 0x90]) {
+                return refused(part.start, format!("{sot}, another tile-part begins before it ends"));
+            }
+            end = part.end;
+        }
+        match self.bytes.len() - end {
+            0 => Ok(*tile),
+            left => refused(end, format!("{left} bytes behind a tile-part that are none")),
+        }
+    }
+
     /// The main header.
     pub(crate) fn main(&self) -> &MainHeader {
         &self.main

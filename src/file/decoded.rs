@@ -310,7 +310,8 @@ impl DecodedTiff {
         for row in rows.clone() {
             for column in columns.clone() {
                 let at = |tiles: u32| (tiles * TILE) as usize;
-                let tile = samples.square((at(column - columns.start), at(row - rows.start)), TILE as usize);
+                let from = (at(column - columns.start), at(row - rows.start));
+                let tile = samples.rectangle(from, (TILE as usize, TILE as usize));
                 let number = u64::from(row) * u64::from(of.across) + u64::from(column);
                 out.insert((level, number), tile.into());
             }

@@ -6,6 +6,7 @@ mod describe;
 mod embedded;
 mod empty;
 mod fetch;
+mod in_memory;
 mod kept;
 mod known;
 mod open;
@@ -22,12 +23,13 @@ mod window;
 
 pub(crate) use describe::{Description, describe};
 pub(crate) use empty::EmptyTile;
+pub(crate) use in_memory::{WholeTile, decode_bytes, decode_tile};
 pub(crate) use open::{at_hand, file_id, open, open_served, served_at_hand, unfolded, wants_side_cars, wants_tiff};
 pub(crate) use product::{bands, size};
 pub(crate) use read::Ahead;
 pub(crate) use registry::{FileId, Lease};
 pub(crate) use rows::{rows, source_of};
-pub(crate) use samples::{Samples, Values, decode_bytes, left_out};
+pub(crate) use samples::{Samples, Values, left_out};
 pub(crate) use virtual_file::VirtualFile;
 
 #[cfg(test)]

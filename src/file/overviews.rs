@@ -6,7 +6,8 @@ use super::embedded::Embedded;
 use super::known::{Known, by_heads, is_untold};
 use super::view::is_small;
 use super::virtual_file::{Opened, VirtualFile};
-use crate::error::{Error, Result};
+use super::window::exponent;
+use crate::error::{Error, Result, ResultExt};
 use crate::index::{self, Record};
 use crate::jp2::{PartPackets, TilePart, no_factor};
 use crate::layout::{self, Layout, Level, build_overviews};
@@ -39,6 +40,26 @@ impl VirtualFile {
     pub(super) fn reduced_view(&self, known: &Known, factor: u32) -> Result<Self> {
         let layout = self.reduced(known, factor)?;
         Ok(Self { embedded: Embedded::of(known, factor), ..self.part(layout) })
+    }
+
+    /// The tile-parts that tiles decoded by themselves need at 1/factor, in the file's order: tile, offset and length in bytes.
+    /// The last one of a tile is cut behind the packets that are needed, where it is known where these lie.
+    ///
+    /// # Errors
+    /// [`Error::Undecoded`] where the file's structure is not known; [`Error::NoOverview`] for factors that it does not have;
+    /// [`Error::Row`] and [`Error::Changed`] as for a view.
+    pub(crate) fn parts_at(&self, factor: u32) -> Result<Vec<(u16, u64, u32)>> {
+        let parts = || {
+            let known = self.structure()?;
+            let k = exponent(factor, known.structure.main())?;
+            let whole = || Ok(known.structure.tile_parts.parts().iter().map(TilePart::place).collect());
+            match if k > 0 { self.packets(known) } else { return whole() } {
+                Ok(packets) => layout::needed_parts(&known.structure, &packets, k),
+                Err(Error::NoOverview { .. }) => whole(),
+                Err(error) => Err(error),
+            }
+        };
+        parts().inspect_err(|error| self.doubt_row(error)).in_file(&self.name)
     }
 
     /// Another file of this one's bytes.

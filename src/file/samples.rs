@@ -8,7 +8,7 @@ use super::window::exponent;
 use super::{Ahead, VirtualFile};
 use crate::decode::{self, Codestream, Kept, Sample, Target};
 use crate::error::{Error, Result, ResultExt};
-use crate::jp2::{Area, MainHeader, Progress, TilePart, overlap, parse_main_header, parse_tlm_segments};
+use crate::jp2::{Area, MainHeader, Progress, overlap, parse_main_header, parse_tlm_segments};
 use crate::layout::{DataType, data_type};
 use crate::path::Window;
 use crate::source::{SourceRange, fetch_units, peek, prefetch};
@@ -35,34 +35,41 @@ pub(crate) enum Values {
 }
 
 impl Samples {
-    /// A square of `side` samples from this column and row on, pixel by pixel, little-endian; 0 where it is outside.
-    pub(crate) fn square(&self, at: (usize, usize), side: usize) -> Vec<u8> {
+    /// A rectangle of columns and rows from this column and row on, pixel by pixel, little-endian; 0 where it is outside.
+    pub(crate) fn rectangle(&self, at: (usize, usize), size: (usize, usize)) -> Vec<u8> {
+        let mut out = vec![0; size.0 * size.1 * self.shape[0] * self.values.sample_bytes()];
+        self.copy_rectangle(at, size, &mut out);
+        out
+    }
+
+    /// The same, written to the beginning of `out`, which is 0.
+    pub(super) fn copy_rectangle(&self, at: (usize, usize), size: (usize, usize), out: &mut [u8]) {
         match &self.values {
-            Values::I8(values) => square(values, self.shape, at, side, |value| value.to_le_bytes()),
-            Values::U8(values) => square(values, self.shape, at, side, |value| value.to_le_bytes()),
-            Values::U16(values) => square(values, self.shape, at, side, |value| value.to_le_bytes()),
-            Values::I16(values) => square(values, self.shape, at, side, |value| value.to_le_bytes()),
-            Values::U32(values) => square(values, self.shape, at, side, |value| value.to_le_bytes()),
-            Values::I32(values) => square(values, self.shape, at, side, |value| value.to_le_bytes()),
+            Values::I8(values) => rectangle(values, self.shape, at, size, out, |value| value.to_le_bytes()),
+            Values::U8(values) => rectangle(values, self.shape, at, size, out, |value| value.to_le_bytes()),
+            Values::U16(values) => rectangle(values, self.shape, at, size, out, |value| value.to_le_bytes()),
+            Values::I16(values) => rectangle(values, self.shape, at, size, out, |value| value.to_le_bytes()),
+            Values::U32(values) => rectangle(values, self.shape, at, size, out, |value| value.to_le_bytes()),
+            Values::I32(values) => rectangle(values, self.shape, at, size, out, |value| value.to_le_bytes()),
         }
     }
 }
 
-/// See [`Samples::square`].
-fn square<T: Copy, const N: usize>(
+/// See [`Samples::copy_rectangle`].
+fn rectangle<T: Copy, const N: usize>(
     values: &[T],
     [bands, height, width]: [usize; 3],
     (x, y): (usize, usize),
-    side: usize,
+    (across, down): (usize, usize),
+    out: &mut [u8],
     bytes: impl Fn(T) -> [u8; N],
-) -> Vec<u8> {
-    let mut out = vec![0; side * side * bands * N];
-    let columns = side.min(width.saturating_sub(x));
+) {
+    let columns = across.min(width.saturating_sub(x));
     for band in 0..bands {
-        for row in 0..side.min(height.saturating_sub(y)) {
+        for row in 0..down.min(height.saturating_sub(y)) {
             let start = (band * height + y + row) * width + x;
             let from = values.get(start..start + columns).unwrap_or_default();
-            let to = out.get_mut(row * side * bands * N..).unwrap_or_default();
+            let to = out.get_mut(row * across * bands * N..).unwrap_or_default();
             for (to, from) in to.chunks_exact_mut(bands * N).zip(from) {
                 if let Some(to) = to.get_mut(band * N..band * N + N) {
                     to.copy_from_slice(&bytes(*from));
@@ -70,10 +77,18 @@ fn square<T: Copy, const N: usize>(
             }
         }
     }
-    out
 }
 
 impl Values {
+    /// The bytes of a sample.
+    fn sample_bytes(&self) -> usize {
+        match self {
+            Self::I8(_) | Self::U8(_) => 1,
+            Self::U16(_) | Self::I16(_) => 2,
+            Self::U32(_) | Self::I32(_) => 4,
+        }
+    }
+
     /// numpy's name for their type.
     pub(crate) fn dtype(&self) -> &'static str {
         match self {
@@ -271,15 +286,7 @@ impl VirtualFile {
     }
 
     fn wanted<'a>(&self, bands: Option<&'a [u16]>, k: u8, kept: Option<&'a dyn Kept>) -> Wanted<'a> {
-        Wanted { bands, types: Types::OfGdal, k, threads: self.options().threads, kept }
-    }
-
-    /// Its tile-parts, in the file's order.
-    ///
-    /// # Errors
-    /// [`Error::Undecoded`] where its structure is not known.
-    pub(crate) fn tile_parts(&self) -> Result<&[TilePart]> {
-        Ok(self.structure().in_file(&self.name)?.structure.tile_parts.parts())
+        Wanted { bands, types: Types::OfGdal, k, threads: self.options().threads, kept, may_be_empty: false }
     }
 
     pub(super) fn structure(&self) -> Result<&Known> {
@@ -332,7 +339,7 @@ pub(crate) fn left_out(main: &MainHeader) -> Option<String> {
 }
 
 /// A window in coordinates of the image that it is of.
-fn placed(window: &Window, image: &Area) -> Area {
+pub(super) fn placed(window: &Window, image: &Area) -> Area {
     let span = |origin: u32, start: u32, length: u32| {
         let start = origin.saturating_add(start);
         start..start.saturating_add(length)
@@ -347,49 +354,41 @@ fn zeros<T: Default + Clone>(count: usize) -> Result<Vec<T>> {
     Ok(values)
 }
 
-/// Decodes a file in memory, a JP2 or a bare codestream: a window of the image at 1/2^k, or all of it, in pixels of that.
-/// `bands` are numbered from 1; all of them where there are none.
-///
-/// # Errors
-/// As [`Codestream::decode`].
-pub(crate) fn decode_bytes(
-    bytes: &[u8],
-    window: Option<&Window>,
-    k: u8,
-    bands: Option<&[u16]>,
-    threads: usize,
-) -> Result<Samples> {
-    decode_window(bytes, &Wanted { bands, types: Types::Own, k, threads, kept: None }, |codestream| {
-        let image = codestream.area(0, k)?;
-        Some(window.map_or(image.clone(), |window| placed(window, &image)))
-    })
-}
-
 /// What type samples of at most 8 bits with a sign have: GDAL has none for them but Byte.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Types {
+pub(super) enum Types {
     OfGdal,
     Own,
 }
 
 /// What of a codestream is decoded, and how.
-struct Wanted<'a> {
+pub(super) struct Wanted<'a> {
     /// Numbered from 1; all of them where there are none.
-    bands: Option<&'a [u16]>,
-    types: Types,
+    pub(super) bands: Option<&'a [u16]>,
+    pub(super) types: Types,
     /// The image at 1/2^k.
-    k: u8,
-    threads: usize,
-    kept: Option<&'a dyn Kept>,
+    pub(super) k: u8,
+    pub(super) threads: usize,
+    pub(super) kept: Option<&'a dyn Kept>,
+    /// Whether a window of no samples is answered by none; else it is an error.
+    pub(super) may_be_empty: bool,
 }
 
 /// Decodes the codestream in `bytes`: the window that `window` gives, of the image at 1/2^k.
-fn decode_window(
+pub(super) fn decode_window(
     bytes: &[u8],
     wanted: &Wanted<'_>,
     window: impl FnOnce(&Codestream<'_>) -> Option<Area>,
 ) -> Result<Samples> {
-    let codestream = Codestream::new(bytes)?;
+    decode_codestream(&Codestream::new(bytes)?, wanted, window)
+}
+
+/// The same of a codestream that is understood.
+pub(super) fn decode_codestream(
+    codestream: &Codestream<'_>,
+    wanted: &Wanted<'_>,
+    window: impl FnOnce(&Codestream<'_>) -> Option<Area>,
+) -> Result<Samples> {
     let main = codestream.main();
     let count = main.siz.components.len();
     let components: Vec<u16> = match wanted.bands {
@@ -399,7 +398,7 @@ fn decode_window(
             .map(|band| band.checked_sub(1).ok_or(Error::Band { band: 0, count }))
             .collect::<Result<Vec<u16>>>()?,
     };
-    let window = window(&codestream).ok_or(Error::Band { band: 1, count })?;
+    let window = window(codestream).ok_or(Error::Band { band: 1, count })?;
     if let Some(what) = left_out(main) {
         return Err(Error::Undecoded { what });
     }
@@ -407,13 +406,13 @@ fn decode_window(
     let is_signed = main.siz.components.first().is_some_and(|component| component.depth & 0x80 != 0);
     let values = match data_type(main) {
         DataType::Byte if wanted.types == Types::Own && is_signed => {
-            Values::I8(values(&codestream, &window, &components, wanted)?)
+            Values::I8(values(codestream, &window, &components, wanted)?)
         }
-        DataType::Byte => Values::U8(values(&codestream, &window, &components, wanted)?),
-        DataType::Int16 => Values::I16(values(&codestream, &window, &components, wanted)?),
-        DataType::UInt16 => Values::U16(values(&codestream, &window, &components, wanted)?),
-        DataType::Int32 => Values::I32(values(&codestream, &window, &components, wanted)?),
-        DataType::UInt32 => Values::U32(values(&codestream, &window, &components, wanted)?),
+        DataType::Byte => Values::U8(values(codestream, &window, &components, wanted)?),
+        DataType::Int16 => Values::I16(values(codestream, &window, &components, wanted)?),
+        DataType::UInt16 => Values::U16(values(codestream, &window, &components, wanted)?),
+        DataType::Int32 => Values::I32(values(codestream, &window, &components, wanted)?),
+        DataType::UInt32 => Values::U32(values(codestream, &window, &components, wanted)?),
     };
     Ok(Samples { shape, values })
 }
@@ -427,7 +426,9 @@ fn values<T: Sample + Default>(
     let (width, height) = (window.0.len(), window.1.len());
     let all = width.checked_mul(height).and_then(|plane| plane.checked_mul(components.len()));
     let mut samples = zeros(all.ok_or_else(|| Error::read("more samples than there is memory for"))?)?;
-    let target = Target { samples: &mut samples, row: width, component: width * height };
-    codestream.decode(window, wanted.k, components, wanted.threads, wanted.kept, target)?;
+    if !(samples.is_empty() && wanted.may_be_empty) {
+        let target = Target { samples: &mut samples, row: width, component: width * height };
+        codestream.decode(window, wanted.k, components, wanted.threads, wanted.kept, target)?;
+    }
     Ok(samples)
 }

@@ -21,7 +21,7 @@ use bytes::Bytes;
 
 pub(crate) use bands::{DataType, colours, data_type, palette};
 pub(crate) use compose::{compose, compose_to_keep, pass, text};
-pub(crate) use reduced::{Level, check_palette, levels, listed_by_gdal, reduce};
+pub(crate) use reduced::{Level, check_palette, levels, listed_by_gdal, needed_parts, reduce};
 pub(crate) use vrt::build_overviews;
 pub(crate) use window::{Place, place, size_at, tile_at};
 

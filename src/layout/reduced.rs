@@ -1,6 +1,6 @@
 //! The reduced view: a JP2 of the image at 1/2^k, made of the packets that the original has for it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
 use super::Layout;
@@ -117,9 +117,7 @@ fn tiles(image: &Image<'_>, packets: &[PartPackets]) -> Result<(Tiles, Vec<Stret
     let main = structure.main();
     let parts = structure.tile_parts.parts();
     let numbers: HashMap<u16, u16> = grid.tiles.iter().zip(0..).map(|(tile, number)| (*tile, number)).collect();
-    if packets.len() != parts.len() {
-        return Err(Error::Row { what: format!("packets of {} of its {} tile-parts", packets.len(), parts.len()) });
-    }
+    check_count(parts, packets)?;
     let (mut tiles, mut stretches) = (Tiles::default(), Vec::new());
     for (index, (part, packets)) in parts.iter().zip(packets).enumerate() {
         let Some(number) = numbers.get(&part.tile) else { continue };
@@ -133,6 +131,37 @@ fn tiles(image: &Image<'_>, packets: &[PartPackets]) -> Result<(Tiles, Vec<Stret
         }
     }
     Ok((tiles, stretches))
+}
+
+/// The tile-parts that a tile decoded by itself needs at 1/2^k, in source order: tile, offset and length in bytes. Of each
+/// tile they are all up to the one with the last packet that is needed, which is cut behind that. Tiles that have no samples
+/// there have none.
+///
+/// # Errors
+/// [`Error::Row`] where `packets` contradicts the structure.
+pub(crate) fn needed_parts(structure: &Structure, packets: &[PartPackets], k: u8) -> Result<Vec<(u16, u64, u32)>> {
+    let parts = structure.tile_parts.parts();
+    check_count(parts, packets)?;
+    let (mut needed, mut seen) = (Vec::new(), BTreeSet::new());
+    for (part, packets) in parts.iter().zip(packets).rev() {
+        let (tile, offset, length) = part.place();
+        let end = pieces(part, packets, k)?.last().and_then(|last| u32::try_from(last.end - offset).ok());
+        if seen.contains(&tile) {
+            needed.push((tile, offset, length));
+        } else if let Some(end) = end {
+            seen.insert(tile);
+            needed.push((tile, offset, end));
+        }
+    }
+    needed.reverse();
+    Ok(needed)
+}
+
+fn check_count(parts: &[TilePart], packets: &[PartPackets]) -> Result<()> {
+    match packets.len() == parts.len() {
+        true => Ok(()),
+        false => Err(Error::Row { what: format!("packets of {} of its {} tile-parts", packets.len(), parts.len()) }),
+    }
 }
 
 /// The ranges of the source that hold the packets of a tile-part that 1/2^k needs.

@@ -228,11 +228,36 @@ fn boxes_tell_of_the_smaller_image() {
 }
 
 #[test]
+fn the_parts_of_a_level_end_with_its_last_packets() {
+    for made in made::File::many() {
+        let file = made.bytes();
+        let structure = structure(&file);
+        let packets = packets(&file, &structure);
+        let all = structure.tile_parts.parts();
+        for k in 0..=structure.main().coding.default.levels {
+            let parts = needed_parts(&structure, &packets, k).unwrap();
+            assert!(parts.is_sorted_by_key(|(_, offset, _)| *offset));
+            let needed = made.needed(k);
+            for tile in 0..structure.tile_parts.tiles() as u16 {
+                let of_tile: Vec<_> = parts.iter().filter(|part| part.0 == tile).collect();
+                let whole: Vec<_> = all.iter().filter(|part| part.tile == tile).map(TilePart::place).collect();
+                let last = needed.iter().filter(|(of, _)| *of == tile).map(|(_, range)| range.end as u64).next_back();
+                assert_eq!(of_tile.last().map(|(_, offset, length)| offset + u64::from(*length)), last, "1/2^{k}");
+                let Some(before) = of_tile.len().checked_sub(1) else { continue };
+                assert!(of_tile.iter().take(before).eq(whole.iter().take(before).collect::<Vec<_>>().iter()));
+                assert_eq!(of_tile[before].1, whole[before].1);
+            }
+        }
+    }
+}
+
+#[test]
 fn parts_that_contradict_the_structure_are_refused() {
     let file = made::File { plt: true, ..made::File::default() }.bytes();
     let structure = structure(&file);
     let good = packets(&file, &structure);
     assert!(matches!(reduce(&structure, &good[1..], 1, false, &[]), Err(Error::Row { .. })));
+    assert!(matches!(needed_parts(&structure, &good[1..], 1), Err(Error::Row { .. })));
     let mut longer = good.clone();
     longer[3].runs.last_mut().unwrap().length += 1;
     assert!(matches!(reduce(&structure, &longer, 1, false, &[]), Err(Error::Row { .. })));

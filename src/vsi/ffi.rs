@@ -7,9 +7,10 @@
 //! The types are a mirror of `cpl_vsi.h` rather than gdal-sys's, which needs GDAL's headers and library to build, and
 //! whose struct has the fields of that one version: this binary serves them all. A test compares the mirror with gdal-sys.
 //!
-//! Here are GDAL's callbacks; `exports` has the functions for programs. Every callback runs in [`guard`]: no panic crosses
+//! Here are the callbacks of GDAL's file systems; `codec` has those of a filter of its Zarr driver, `exports` has the functions for programs. Every callback runs in [`guard`]: no panic crosses
 //! into C, and what it has to say is said afterwards.
 
+mod codec;
 mod exports;
 mod gdal;
 mod library;

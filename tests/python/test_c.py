@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import subprocess
 from pathlib import Path
 
 import apart
+import numpy as np
 import pytest
 from conftest import Sample, only_once
+
+
+def config(option: str) -> list[str]:
+    """What gdal-config tells."""
+    return subprocess.run(["gdal-config", option], capture_output=True, text=True, check=True).stdout.split()
+
+
+def compiled(name: str, folder: Path) -> Path:
+    """A program of tests/c, with this machine's GDAL."""
+    if shutil.which("gdal-config") is None:
+        pytest.skip("no libgdal-dev")
+    flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", *config("--cflags")]
+    source = apart.ROOT / f"tests/c/{name}.c"
+    subprocess.run(["gcc", *flags, source, "-o", folder / name, *config("--libs"), "-ldl"], check=True)
+    return folder / name
 
 
 @only_once
@@ -17,15 +34,7 @@ from conftest import Sample, only_once
 def test_a_c_program_compiles_against_the_header_and_calls_the_plugin(
     small: Sample, tmp_path: Path, loaded_by_gdal: bool
 ) -> None:
-    if shutil.which("gdal-config") is None:
-        pytest.skip("no libgdal-dev")
-
-    def config(option: str) -> list[str]:
-        return subprocess.run(["gdal-config", option], capture_output=True, text=True, check=True).stdout.split()
-
-    program, source = tmp_path / "plugin", apart.ROOT / "tests/c/plugin.c"
-    flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE"]
-    subprocess.run(["gcc", *flags, *config("--cflags"), source, "-o", program, *config("--libs"), "-ldl"], check=True)
+    program = compiled("plugin", tmp_path)
     options = {} if loaded_by_gdal else {"GDAL_DRIVER_PATH": "disable"}
     done = subprocess.run(
         [program, apart.PLUGIN, f"/vsitlm/{small.path}"],
@@ -47,6 +56,24 @@ def test_a_c_program_compiles_against_the_header_and_calls_the_plugin(
     assert json.loads(refused)["error"]["kind"] == "Question"
     assert version == f"vsitlm {told['version']}"
     assert "--nonsense" in done.stderr
+
+
+@only_once
+def test_gdals_filter_decodes_whole_tiles(small: Sample, tmp_path: Path) -> None:
+    program, stream = compiled("filter", tmp_path), small.stream
+    data = small.path.read_bytes()
+    header = base64.b64encode(data[data.index(b"\xff\x4f\xff\x51") : stream.first_sot]).decode()
+    for tile, offset, length in stream.tile_parts:
+        (tmp_path / "chunk").write_bytes(data[offset : offset + length])
+        options = ["id=vsitlm.jp2_tile", f"header={header}", "reduce=0"]
+        command = [program, apart.PLUGIN, tmp_path / "chunk", str(64 * 64), tmp_path / "read", *options]
+        done = subprocess.run(command, env=apart.environment(), capture_output=True, text=True, timeout=apart.KILL_AFTER)
+        assert (done.returncode, done.stderr) == (0, "")
+        row, column = divmod(tile, -(-stream.width // 64))
+        expected = np.zeros((64, 64), "uint8")
+        there = small.pixels[0, row * 64 :, column * 64 :][:64, :64]
+        expected[: there.shape[0], : there.shape[1]] = there
+        assert np.array_equal(np.fromfile(tmp_path / "read", "uint8").reshape(64, 64), expected)
 
 
 OLD_GDAL = """

@@ -1,18 +1,16 @@
-"""A tile of a JP2 by itself, as references have it: the bytes of its tile-parts, and a template of the main header.
-
-The tile stays where it lies on the reference grid. Moved to the origin, as other packages do it, its code-blocks and
-precincts would be cut at other places (T.800 B.6, B.7), and give wrong pixels without an error.
-"""
+"""A tile of a JP2 by itself, as references have it: the bytes of its tile-parts, and a template of the main header."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import json
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from .._decode import decode
+from .. import _core
 from .._errors import MalformedError
+from .._read import array
 from ._header import Coding, coding_of
 
 if TYPE_CHECKING:
@@ -42,35 +40,20 @@ def decode_tile(
     template: str, reduce: int, parts: bytes, window: tuple[slice, slice] = (slice(None), slice(None))
 ) -> NDArray[Any]:
     """The pixels of a tile at 1/2^reduce, or those of them that lie in a window of rows and columns of a whole tile. A
-    tile at the image's edge ends there.
+    tile at the image's edge ends there. Of the last tile-part there need not be more than the packets of that level.
 
     Raises:
-        MalformedError: The bytes are no tile-parts of such a file.
+        MalformedError: The bytes are no tile-parts of one tile of such a file, or some that are needed are missing.
         UndecodedError: The file has what the decoder leaves out.
     """
-    header, coding = _understood(template)
-    (x0, y0), (tile_x0, tile_y0) = coding.origin, coding.tile_origin
-    if len(parts) < 12 or parts[:4] != b"\xff\x90\x00\x0a":
-        raise MalformedError("bytes that are no tile-part: they do not begin with an SOT marker segment (T.800 A.4.2)")
-    number = int.from_bytes(parts[4:6], "big")
-    (wide, high), (x1, y1) = coding.tile, (x0 + coding.width, y0 + coding.height)
-    row, column = divmod(number, -(-(x1 - tile_x0) // wide))
+    header, _ = _understood(template)
+    rows, columns = (part.indices(side)[:2] for part, side in zip(window, shape_of(template, reduce), strict=True))
+    wanted = {
+        "tile": True, "reduce": reduce, "threads": 1,
+        "window": (columns[0], rows[0], max(columns[1] - columns[0], 0), max(rows[1] - rows[0], 0)),
+    }  # fmt: skip
+    _core.require()
+    from .. import _vsitlm
 
-    def span(first: int, side: int, start: int, end: int, wanted: slice) -> tuple[int, int]:
-        """Where the tile's pixels that are wanted begin in the image at 1/2^reduce, and how many they are."""
-        begin, stop = (-(-max(min(at, end), start) >> reduce) for at in (first, first + side))
-        origin = -(-start >> reduce)
-        low, up, _ = wanted.indices(max(stop - begin, 0))
-        return begin - origin + low, max(up - low, 0)
-
-    y, rows = span(tile_y0 + row * high, high, y0, y1, window[0])
-    x, columns = span(tile_x0 + column * wide, wide, x0, x1, window[1])
-    if rows == 0 or columns == 0:
-        import numpy
-
-        return numpy.zeros((rows, columns), coding.dtype)
-    # A codestream of these tile-parts alone: a window needs no others.
-    pixels: NDArray[Any] = decode(
-        header + parts + b"\xff\xd9", (x, y, columns, rows), reduce=reduce, indexes=1, threads=1
-    )
-    return pixels
+    told, samples = _vsitlm.decode(header + parts, json.dumps(wanted))
+    return array(_core.answer(told), samples, 1)

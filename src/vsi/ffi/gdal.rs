@@ -76,6 +76,7 @@ gdal_functions! {
     debug: "CPLDebug", unsafe extern "C-unwind" fn(*const c_char, *const c_char, ...);
     config_option: "CPLGetConfigOption", unsafe extern "C" fn(*const c_char, *const c_char) -> *const c_char;
     calloc: "VSICalloc", unsafe extern "C" fn(usize, usize) -> *mut c_void;
+    free: "VSIFree", unsafe extern "C" fn(*mut c_void);
     strdup: "CPLStrdup", unsafe extern "C" fn(*const c_char) -> *mut c_char;
     fopen: "VSIFOpenL", unsafe extern "C" fn(*const c_char, *const c_char) -> *mut c_void;
     fseek: "VSIFSeekL", unsafe extern "C" fn(*mut c_void, u64, c_int) -> c_int;

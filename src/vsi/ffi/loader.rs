@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::gdal::{Functions, Gdal, borrow};
 use super::library::Library;
-use super::{Mount, install, tell};
+use super::{Mount, codec, install, tell};
 use crate::vsi::end;
 use crate::vsi::host::{Host, Severity};
 
@@ -160,6 +160,7 @@ fn serve(library: &Library) -> Result<&'static Gdal, String> {
             return Err(reason.to_owned());
         }
     }
+    codec::register(library, gdal);
     tell::listen(functions.debug);
     Ok(gdal)
 }

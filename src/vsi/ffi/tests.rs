@@ -196,6 +196,7 @@ fn gdal(version: u32) -> &'static Gdal {
         debug: unsafe { std::mem::transmute::<*const c_void, Debug>(fake_debug as *const c_void) },
         config_option: fake_option,
         calloc: fake_calloc,
+        free: libc::free,
         strdup: fake_strdup,
         fopen: fake_fopen,
         fseek: fake_fseek,
