@@ -113,9 +113,11 @@ typedef void (*vsitlm_answer)(void *user, const char *json, struct vsitlm_sample
  *
  *   {"shape": [1, 256, 256], "dtype": "uint16", "bytes": 868352, "requests": 1}
  *
- * parts: where the file's tile-parts lie, in its order: the tile's number, the offset and the length in bytes.
+ * parts: where the file's tile-parts lie, in its order: the tile's number, the offset and the length in bytes. location is
+ * where the file lies, without query string or credentials: for the name of a product it is the place that was found.
  *
- *   {"parts": [[0, 3231, 868352], [1, 871583, 860117]]}
+ *   {"location": "https://host/T31UDQ_20241016T105031_B03_10m.jp2",
+ *    "parts": [[0, 3231, 868352], [1, 871583, 860117]]}
  *
  * For a reduced view, /vsitlm?overview=16&url=..., these are the parts that vsitlm_decode() needs of each tile for that
  * level: of the tile-part with the last packet that is needed no more than that, where it is known where packets lie, and

@@ -199,13 +199,17 @@ fn parts(request: &Request, caller: &Caller<'_>) -> Result<Value> {
         View::Reduced(factor) => factor,
         _ => 1,
     };
-    let parts = || file::open(&whole, caller)?.parts_at(factor);
-    let parts = match parts() {
+    let parts = || -> Result<_> {
+        let file = file::open(&whole, caller)?;
+        Ok((file.parts_at(factor)?, file.found_at().unwrap_or(&request.location).display()))
+    };
+    let told = match parts() {
         // The row is set aside by now: without it the file is a miss.
         Err(error) if matches!(error.root(), Error::Row { .. } | Error::Changed { .. }) => parts(),
-        parts => parts,
+        told => told,
     };
-    Ok(json!({"parts": parts?}))
+    let (parts, location) = told?;
+    Ok(json!({"location": location, "parts": parts}))
 }
 
 fn rows(request: &Request, caller: &Caller<'_>) -> Result<Value> {

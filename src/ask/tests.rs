@@ -107,7 +107,11 @@ fn rows_are_found_by_path_and_by_product() {
     let index = index(folder.path(), folder.path().join(format!("{PRODUCT}.SAFE")).to_str().unwrap());
     let options = [("VSITLM_INDEX", index.as_str())];
     let path = images.join("T31UDQ_20241016T105031_B03_10m.jp2").display().to_string();
-    let parts = answer("parts", &format!("/vsitlm/{path}"), &options)["parts"].as_array().unwrap().clone();
+    let told = answer("parts", &format!("/vsitlm/{path}"), &options);
+    assert_eq!(told["location"], path);
+    let store = [("VSITLM_INDEX", index.as_str()), ("VSITLM_STORE", folder.path().to_str().unwrap())];
+    assert_eq!(answer("parts", &format!("/vsitlm/{PRODUCT}/B03"), &store), told);
+    let parts = told["parts"].as_array().unwrap().clone();
     assert_eq!(parts.iter().map(|part| part[0].as_u64().unwrap()).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
     assert!(parts.windows(2).all(|two| two[0][1].as_u64().unwrap() + two[0][2].as_u64().unwrap() == two[1][1]));
     let by_path = answer("rows", &format!("/vsitlm/{path}"), &options);

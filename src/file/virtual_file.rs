@@ -135,6 +135,11 @@ impl VirtualFile {
         self.last_modified
     }
 
+    /// Where it lies, if it was opened by its product's name.
+    pub(crate) fn found_at(&self) -> Option<&Location> {
+        self.place.as_ref()
+    }
+
     /// The options of the first open, which serve all handles while any is open.
     pub(crate) fn options(&self) -> &Options {
         &self.access.options

@@ -122,7 +122,7 @@ def _tiles(source: Source, settings: Mapping[str, str]) -> Iterator[tuple[int, C
     """The bytes of a file's tiles at the resolution that is wanted, each with its number."""
     file, overview = source.file, source.overview
     told = _core.ask("parts", address(file.path, overview=overview), settings)
-    url = told.get("location", file.url)
+    url = told["location"]
     # Another archive has states of its own.
     state = (file.etag, file.modified) if url == file.url else (None, None)
     tiles: dict[int, list[tuple[int, int]]] = {}
