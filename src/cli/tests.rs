@@ -216,6 +216,38 @@ fn packets_are_added_to_rows_merged_and_checked() {
 }
 
 #[test]
+fn the_cloud_cover_of_stac_items_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let files = ["T31UDQ_20241016T105031_B03_10m.jp2", "T31UDQ_20241016T105031_B04_10m.jp2"].map(path);
+    for file in &files {
+        std::fs::write(file, made::File { plt: true, ..made::File::default() }.bytes()).unwrap();
+    }
+    let item = serde_json::json!({"id": PRODUCT, "properties": {"eo:cloud_cover": 12.25}, "assets": {
+        "B04": {"href": text(&files[1]), "type": "image/jp2"},
+    }});
+    std::fs::write(path("item.json"), item.to_string()).unwrap();
+    let (index, merged) = (path("index.parquet"), path("merged.parquet"));
+    let clouds = |index: &std::path::Path| {
+        let file = crate::index::IndexFile::from_bytes("i", std::fs::read(index).unwrap().into()).unwrap();
+        let rows = crate::index::read_group(&file.into(), 0, &mut Vec::new()).unwrap();
+        rows.into_iter().map(|row| (row.key.band_id, row.cloud_cover)).collect::<Vec<_>>()
+    };
+    let add = |input: &std::path::Path| {
+        assert!(succeeds(&["index", text(input), "-o", text(&index)]));
+        clouds(&index)
+    };
+    let row = |band: &str, cover| (band.to_owned(), cover);
+    assert_eq!(add(&files[0]), [row("B03", None)]);
+    let both = [row("B04", Some(12.25)), row("B03", None)];
+    assert_eq!(add(&path("item.json")).iter().filter(|found| both.contains(found)).count(), 2);
+    assert_eq!(add(&files[0]).len(), 2, "what a row has it keeps");
+    assert!(succeeds(&["merge", text(&index), "-o", text(&merged)]));
+    assert_eq!(clouds(&merged), clouds(&index));
+    assert!(succeeds(&["validate", text(&merged)]));
+}
+
+#[test]
 fn lengths_of_packets_that_are_wrong_cost_the_overviews_alone() {
     let mut file = made::File { plt: true, ..made::File::default() }.bytes();
     let plt = file.windows(2).position(|two| two == [0xFF, 0x58]).unwrap();

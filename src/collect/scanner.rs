@@ -189,21 +189,24 @@ impl<'a> Scanner<'a> {
                 Err(why) => self.say(input, &format!("a row without overviews: {why}")),
             }
         }
-        Ok(StoredRow::from(&record))
+        Ok(StoredRow { cloud_cover: input.cloud_cover, ..StoredRow::from(&record) })
     }
 
     fn say(&self, input: &Input, text: &str) {
         self.report.say(&format!("{}: {text}", input.location.display()));
     }
 
-    /// Whether the file has a row already, with packets where they are asked for, and is still what it was then. A row of
-    /// the run before is taken at its word.
+    /// Whether the file has a row already, with packets where they are asked for and the cloud cover where it is known, and is
+    /// still what it was then. A row of the run before is taken at its word.
     fn is_known(&self, input: &Input, source: &dyn Source) -> Result<bool> {
         if self.options.checksums && input.checksum.is_some() {
             return Ok(false);
         }
-        let known = self.known.get(&hash(source.origin())).filter(|known| known.has_packets || !self.options.packets);
-        let Some(known) = known else { return Ok(false) };
+        let Some(known) = self.known.get(&hash(source.origin())) else { return Ok(false) };
+        let lacks_packets = self.options.packets && !known.has_packets;
+        if lacks_packets || (input.cloud_cover.is_some() && !known.has_cloud_cover) {
+            return Ok(false);
+        }
         if known.is_new && !source.is_cheap() {
             return Ok(true);
         }

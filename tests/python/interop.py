@@ -26,6 +26,7 @@ DEGREES = 1e-6
 """How far an outline may be off: a tenth of a metre."""
 STAC = pa.schema(
     [
+        ("eo:cloud_cover", pa.float64()),
         ("datetime", pa.timestamp("us", tz="UTC")),
         ("platform", pa.string()),
         ("processing_baseline", pa.string()),
@@ -57,7 +58,7 @@ def schema() -> None:
     """The columns are there, in their order, after those of a look-up, and can be null."""
     fields = pq.read_schema(INDEX)
     names = fields.names
-    first = names.index("datetime")
+    first = names.index("eo:cloud_cover")
     assert names[:4] == ["product_id", "band_id", "path", "index"] and names[first - 1] == "last_modified", names
     assert names[first : first + len(STAC)] == STAC.names, names
     for field in STAC:

@@ -19,6 +19,8 @@ pub(in crate::collect) struct Input {
     /// Size, ETag and date, where a listing, a look at the disk or a manifest has given them without a request. The file
     /// must have that size when it is scanned: a copy of a product that is not whole has others than its manifest says.
     pub(in crate::collect) seen: Option<Meta>,
+    /// The cloud cover of its tile in percent, where a STAC item tells it.
+    pub(in crate::collect) cloud_cover: Option<f64>,
     /// What its bytes must sum up to, where a manifest says so.
     pub(in crate::collect) checksum: Option<Checksum>,
 }
@@ -33,7 +35,7 @@ impl Input {
             }
             elsewhere => (crate::path::key_of(elsewhere), elsewhere.archive_path()),
         };
-        Self { location, key, path, seen: None, checksum: None }
+        Self { location, key, path, seen: None, cloud_cover: None, checksum: None }
     }
 
     /// The same as a file of the product `product`.

@@ -25,12 +25,22 @@ const MOST_BYTES: u64 = 256 << 20;
 /// The properties that may name the product, the best first.
 const NAMES: [&str; 2] = ["s2:product_uri", "s2:product_id"];
 
+/// The property of the cloud cover (https://github.com/stac-extensions/eo).
+const CLOUD_COVER: &str = "eo:cloud_cover";
+
+/// A cloud cover that can be one.
+fn percent(value: Option<f64>) -> Option<f64> {
+    value.filter(|value| (0.0..=100.0).contains(value))
+}
+
 /// What is needed of an item.
 #[derive(Debug, Default)]
 struct Item {
     id: String,
     /// Of the product, as far as properties name it.
     product: Option<String>,
+    /// Of its tile, in percent.
+    cloud_cover: Option<f64>,
     /// Where its JP2s lie.
     hrefs: Vec<String>,
 }
@@ -66,6 +76,7 @@ impl Item {
 
     /// A whole name in the file's own path is what a look-up by that path goes by; the item's is the next best.
     fn named(&self, input: Input) -> Input {
+        let input = Input { cloud_cover: self.cloud_cover, ..input };
         let is_whole = input.key.as_ref().is_some_and(|key| matches!(key.product, ProductName::Full(_)));
         match &self.product {
             Some(product) if !is_whole => input.of_product(product),
@@ -115,14 +126,16 @@ fn parse(bytes: &[u8]) -> Result<Vec<Item>> {
 fn json_item(item: &Value) -> Item {
     let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
     let id = text(item, "id").unwrap_or_else(|| "an item without an id".to_owned());
-    let property = |name: &&str| item.get("properties").and_then(|properties| properties.get(*name)?.as_str());
-    let product = Item::product_of(NAMES.iter().map(property).chain([Some(id.as_str())]));
+    let property = |name: &str| item.get("properties").and_then(|properties| properties.get(name));
+    let names = NAMES.iter().map(|name| property(name).and_then(Value::as_str));
+    let product = Item::product_of(names.chain([Some(id.as_str())]));
+    let cloud_cover = percent(property(CLOUD_COVER).and_then(Value::as_f64));
     let assets = item.get("assets").and_then(Value::as_object).into_iter().flat_map(serde_json::Map::values);
     let hrefs = assets.filter_map(|asset| {
         let href = text(asset, "href")?;
         is_jp2(asset.get("type").and_then(Value::as_str), &href).then_some(href)
     });
-    Item { hrefs: hrefs.collect(), product, id }
+    Item { hrefs: hrefs.collect(), product, cloud_cover, id }
 }
 
 /// What is wanted of the items in the stac-geoparquet at `location`. One that `vsitlm index` has written, or any other
@@ -153,11 +166,14 @@ pub(super) fn expand_parquet(location: &Location, selection: &Selection, caller:
         let values = |place: Option<usize>| table.values(group, place).in_file(&name);
         let ids = values(column("id"))?;
         let names = NAMES.iter().map(|name| values(column(name))).collect::<Result<Vec<_>>>()?;
+        let clouds = table.numbers(group, CLOUD_COVER).in_file(&name)?;
         let mut items: Vec<Item> = Vec::new();
         for (row, id) in ids.iter().enumerate() {
             let id = id.map_or_else(|| format!("row {row} of row group {group}"), str::to_owned);
             let named = names.iter().map(|column| column.is_valid(row).then(|| column.value(row)));
-            items.push(Item { product: Item::product_of(named.chain([Some(id.as_str())])), hrefs: Vec::new(), id });
+            let product = Item::product_of(named.chain([Some(id.as_str())]));
+            let cloud_cover = percent(clouds.get(row).copied().flatten());
+            items.push(Item { product, cloud_cover, hrefs: Vec::new(), id });
         }
         for (href, media_type) in &assets {
             let types = values(*media_type)?;

@@ -79,6 +79,17 @@ fn the_product_is_named_where_it_can_be() {
 }
 
 #[test]
+fn the_cloud_cover_of_an_item_is_that_of_its_files() {
+    let of = |cover: Value| {
+        let document =
+            item("x", json!({"eo:cloud_cover": cover}), json!({"a": asset("s3://b/x/B04.jp2", "image/jp2")}));
+        named("a.json", document.to_string().as_bytes(), &Selection::default()).0.remove(0).cloud_cover
+    };
+    assert_eq!([of(json!(12.25)), of(json!(0)), of(json!(100))], [Some(12.25), Some(0.0), Some(100.0)]);
+    assert_eq!([of(json!(-1)), of(json!(100.5)), of(json!("7")), of(Value::Null)], [None; 4]);
+}
+
+#[test]
 fn what_is_wrong_with_an_item_is_its_failure_alone() {
     let good = item("good", json!({}), json!({"a": asset("https://h/a.jp2", "image/jp2")}));
     let none = item("none", json!({}), json!({"a": asset("https://h/a.tif", "image/tiff")}));
@@ -107,6 +118,7 @@ fn items_are_read_from_stac_geoparquet() {
             optional group thumbnail { optional binary href (STRING); optional binary type (STRING); }
         }
         optional binary s2:product_uri (STRING);
+        optional double eo:cloud_cover;
     }";
     let (first, last) = ("https://h/tiles/31/U/DQ/2024/10/16/0/R10m/B04.jp2", "https://h/x/B04.jp2");
     let columns = [
@@ -116,6 +128,7 @@ fn items_are_read_from_stac_geoparquet() {
         (vec![3, 3, 3], vec!["https://h/t.jpg"; 3]),
         (vec![3, 3, 3], vec!["image/jpeg"; 3]),
         (vec![1, 1, 0], vec![PRODUCT, PRODUCT]),
+        (vec![1, 0, 1], vec!["12.25", "101"]),
     ];
     for codec in [Compression::SNAPPY, Compression::ZSTD(ZstdLevel::default())] {
         let table = made_table(schema, &columns, 2, codec);
@@ -123,6 +136,7 @@ fn items_are_read_from_stac_geoparquet() {
         assert_eq!(failures.iter().map(|(name, _)| name.ends_with(": two")).collect::<Vec<_>>(), [true]);
         assert_eq!(found.len(), 2);
         assert_eq!(found[0].key, full("B04", Some(10)));
+        assert_eq!((found[0].cloud_cover, found[1].cloud_cover), (Some(12.25), None));
         assert_eq!(found[1].key.as_ref().unwrap().product, ProductName::Unknown);
     }
     let table = made_table("message x { required binary id (STRING); }", &columns[..1], 2, Compression::SNAPPY);

@@ -68,6 +68,9 @@ pub(crate) fn check_index(file: &Arc<IndexFile>, folder: Option<&str>) -> Checke
             if folder.is_some_and(|folder| partition_of(&row.key).as_deref() != Some(folder)) {
                 checked.problem(format!("{at}: not of its folder's level, tile and year, so it is not found"));
             }
+            if let Some(cover) = row.cloud_cover.filter(|cover| !(0.0..=100.0).contains(cover)) {
+                checked.problem(format!("{at}: a cloud cover of {cover} %"));
+            }
             if let Err(error) = row.record().and_then(|record| check_record(&record)) {
                 checked.problem(format!("{at}: {}", error.chain()));
             }
@@ -153,8 +156,10 @@ pub(crate) fn describe_index(file: &Arc<IndexFile>, described: &mut Described) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::format::schema::Carried;
     use crate::index::lookup::find::tests::record;
-    use crate::index::row::write::build_index;
+    use crate::index::row::stored::StoredRow;
+    use crate::index::row::write::{build_index, build_index_of};
 
     const PRODUCT: &str = "S2A_MSIL2A_20241016T105031_N0511_R051_T31UDQ_20241016T151206";
 
@@ -188,6 +193,10 @@ mod tests {
         is(&[row("B02", 10), row("B02", 10)], None, "there twice");
         is(&[row("B02", 10)], Some("level=L2A/tile=31UDQ/year=2023"), "folder's");
         is(&[record(PRODUCT, "B02", 10)], None, "row 0 of row group 0");
+        let cloudy = StoredRow { cloud_cover: Some(120.0), ..StoredRow::from(&row("B02", 10)) };
+        let bytes = build_index_of(std::iter::once(Ok(cloudy)), Carried::default()).unwrap();
+        let file = IndexFile::from_bytes("x", bytes.into()).unwrap();
+        assert!(check_index(&file.into(), None).problems[0].contains("a cloud cover of 120 %"));
         let mut beyond = row("B02", 10);
         beyond.file_size = Some(1000);
         is(&[beyond], None, "runs past the end");

@@ -22,7 +22,7 @@ use crate::process::lock;
 use crate::source::{Source, SourceOffset, SourceRange};
 
 /// What a journal begins with: its format's version.
-const MAGIC: &[u8] = b"vsitlm journal 3\n";
+const MAGIC: &[u8] = b"vsitlm journal 4\n";
 /// Both lengths, and the checksum of what follows.
 const FRAME: u64 = 16;
 /// The longest row and the longest overviews.
@@ -278,13 +278,14 @@ mod tests {
         let row = StoredRow {
             packets: Some(PacketLengths::of_bytes(9, vec![1, 2].into())),
             overviews: Some(EmbeddedOverviews::of_bytes(3, vec![1, 3, 7, 8].into())),
+            cloud_cover: Some(12.5),
             ..rows().remove(0)
         };
         journal.append(&row).unwrap();
         journal.append(&StoredRow { packets: None, ..row.clone() }).unwrap();
         journal.append(&StoredRow { overviews: None, ..row.clone() }).unwrap();
         let kept = journal.get(0).unwrap();
-        assert_eq!(kept.packets, row.packets);
+        assert_eq!((&kept.packets, kept.cloud_cover), (&row.packets, Some(12.5)));
         let overviews = kept.overviews.unwrap();
         assert_eq!((overviews.k(), &overviews.value().unwrap()[..]), (3, &[1, 3, 7, 8][..]));
         assert!(journal.get(1).unwrap().packets.is_none() && journal.get(1).unwrap().overviews.is_some());

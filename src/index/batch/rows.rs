@@ -25,6 +25,8 @@ pub(crate) struct KnownFile {
     pub(crate) last_modified: Option<i64>,
     /// Whether the row records how long its packets are.
     pub(crate) has_packets: bool,
+    /// Whether the row has the cloud cover.
+    pub(crate) has_cloud_cover: bool,
     /// Whether the row is not in the output yet.
     pub(crate) is_new: bool,
 }
@@ -46,6 +48,7 @@ impl KnownFile {
             etag: row.etag.as_deref().map(hash_of_etag),
             last_modified: row.last_modified,
             has_packets: row.packets.is_some(),
+            has_cloud_cover: row.cloud_cover.is_some(),
             is_new,
         }
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parquet::basic::{LogicalType, TimeUnit, Type};
 use parquet::column::reader::{ColumnReaderImpl, get_column_reader, get_typed_column_reader};
-use parquet::data_type::{ByteArrayType, DataType, Int32Type, Int64Type};
+use parquet::data_type::{ByteArrayType, DataType, DoubleType, FloatType, Int32Type, Int64Type};
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::serialized_reader::SerializedPageReader;
 
@@ -78,6 +78,20 @@ impl<'a> Chunks<'a> {
                     values.into_iter().map(|value| value.map(i64::from)).collect()
                 }
                 _ => Values::<Int64Type>::at(self, group, column, rows)?,
+            })
+        })
+    }
+
+    /// The values of a column of real numbers.
+    pub(crate) fn reals(&self, group: usize, column: Column, rows: &[usize]) -> Result<Vec<Option<f64>>> {
+        let Some(described) = self.groups.column(column) else { return Ok(vec![None; rows.len()]) };
+        guarded(self.name, || {
+            Ok(match described.physical_type() {
+                Type::FLOAT => {
+                    let values = Values::<FloatType>::at(self, group, column, rows)?;
+                    values.into_iter().map(|value| value.map(f64::from)).collect()
+                }
+                _ => Values::<DoubleType>::at(self, group, column, rows)?,
             })
         })
     }

@@ -192,7 +192,7 @@ fn parse_columns(rest: &mut &[u8]) -> Option<(Columns, Vec<Compression>)> {
 }
 
 fn described(column: Column, kind: u8, nullable: u8, unit: u8) -> Option<ColumnDescPtr> {
-    let physical = [Type::INT32, Type::INT64, Type::BYTE_ARRAY]
+    let physical = [Type::INT32, Type::INT64, Type::FLOAT, Type::DOUBLE, Type::BYTE_ARRAY]
         .into_iter()
         .find(|physical| physical_number(*physical) == Some(kind) && fits(column, *physical))?;
     let (repetition, level) = match nullable {
@@ -218,6 +218,8 @@ fn physical_number(physical: Type) -> Option<u8> {
     match physical {
         Type::INT32 => Some(1),
         Type::INT64 => Some(2),
+        Type::FLOAT => Some(4),
+        Type::DOUBLE => Some(5),
         Type::BYTE_ARRAY => Some(6),
         _ => None,
     }

@@ -44,7 +44,7 @@ fn a_stream_has_every_column_of_every_row_and_reads_a_row_group_at_a_time() {
     let file = memory(build_index(&rows).unwrap());
     let mut stream = stream(std::slice::from_ref(&file)).unwrap();
     let names: Vec<_> = stream.schema().fields().iter().map(|field| field.name().clone()).collect();
-    assert_eq!((names.len(), &names[..4]), (21, &["product_id", "band_id", "path", "index"].map(str::to_owned)[..]));
+    assert_eq!((names.len(), &names[..4]), (22, &["product_id", "band_id", "path", "index"].map(str::to_owned)[..]));
     let opened = file.cost().0;
     let first = stream.next().unwrap().unwrap();
     assert_eq!((first.num_rows(), file.cost().0 - opened), (256, 1));

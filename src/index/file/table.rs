@@ -1,4 +1,4 @@
-//! Text columns of any parquet file, at any depth of its groups: a table that others have made, such as a
+//! Columns of any parquet file, of text at any depth of its groups and of numbers: a table that others have made, such as a
 //! stac-geoparquet, of which an index is to be made.
 //!
 //! Like an index it is untrusted: see [`super::read`]. Text is read as views into the pages, so that a dictionary whose
@@ -9,13 +9,15 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, StringViewArray};
+use arrow_array::types::{ArrowPrimitiveType, Float32Type, Float64Type, Int32Type, Int64Type};
+use arrow_array::{Array, ArrayRef, StringViewArray};
 use arrow_schema::{DataType, Fields, Schema};
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::basic::Type;
 use parquet::file::metadata::RowGroupMetaData;
+use parquet::schema::types::ColumnDescPtr;
 
 use super::groups::{check_codec, chunk_span};
 use super::guard::guarded;
@@ -90,23 +92,58 @@ impl Table {
     pub(crate) fn values(&self, group: usize, column: Option<usize>) -> Result<StringViewArray> {
         let rows = self.rows(group);
         let Some(column) = column else { return Ok(StringViewArray::new_null(rows)) };
+        let values = self.array(group, column)?;
+        let values = values.as_string_view_opt().ok_or_else(|| self.of_column(group, column, "it is no text"))?;
+        if values.iter().flatten().map(str::len).sum::<usize>() > MOST_TEXT {
+            let what = format!("a row group has more than {MOST_TEXT} bytes of it");
+            return Err(self.of_column(group, column, &what));
+        }
+        Ok(values.clone())
+    }
+
+    /// The values of the column of numbers called `name`, which is in no group, in a row group; none where there is no such
+    /// column.
+    ///
+    /// # Errors
+    /// As for text.
+    pub(crate) fn numbers(&self, group: usize, name: &str) -> Result<Vec<Option<f64>>> {
+        let is_it = |column: &ColumnDescPtr| {
+            let is_number = matches!(column.physical_type(), Type::INT32 | Type::INT64 | Type::FLOAT | Type::DOUBLE);
+            is_number && column.path().parts() == [name] && column.max_rep_level() == 0
+        };
+        let columns = self.metadata.parquet_schema().columns();
+        let Some(column) = columns.iter().position(is_it) else { return Ok(Vec::new()) };
+        let array = self.array(group, column)?;
+        fn all<T: ArrowPrimitiveType>(array: &ArrayRef, real: fn(T::Native) -> f64) -> Option<Vec<Option<f64>>> {
+            Some(array.as_primitive_opt::<T>()?.iter().map(|value| value.map(real)).collect())
+        }
+        let values = all::<Float64Type>(&array, |value| value)
+            .or_else(|| all::<Float32Type>(&array, f64::from))
+            .or_else(|| all::<Int32Type>(&array, f64::from))
+            .or_else(|| all::<Int64Type>(&array, |value| value as f64));
+        Ok(values.unwrap_or_default())
+    }
+
+    /// The values of a column in a row group, as many as that has rows.
+    fn array(&self, group: usize, column: usize) -> Result<ArrayRef> {
+        let rows = self.rows(group);
         let chunk = self.metadata.metadata().row_group(group).column(column);
         let pages = chunk_span(chunk).and_then(|range| slice(&self.bytes, range));
         let pages = pages.ok_or_else(|| bad("a column lies outside the file".into()))?;
         check_codec(chunk.compression()).map_err(bad)?;
-        let of_column = |what: String| bad(format!("the column {}: {what}", chunk.column_path().string()));
-        check_pages(&pages).map_err(of_column)?;
+        check_pages(&pages).map_err(|what| self.of_column(group, column, &what))?;
         let values = decoded(&self.name, || self.decode(group, column))?;
         let count = values.as_ref().map_or(0, Array::len);
         let values = values.filter(|_| count == rows);
-        let values = values.ok_or_else(|| of_column(format!("it ends after {count} of {rows} rows, or is no text")))?;
-        if values.iter().flatten().map(str::len).sum::<usize>() > MOST_TEXT {
-            return Err(of_column(format!("a row group has more than {MOST_TEXT} bytes of it")));
-        }
-        Ok(values)
+        values.ok_or_else(|| self.of_column(group, column, &format!("it ends after {count} of {rows} rows")))
     }
 
-    fn decode(&self, group: usize, column: usize) -> Result<Option<StringViewArray>> {
+    fn of_column(&self, group: usize, column: usize, what: &str) -> Error {
+        let path = self.metadata.metadata().row_group(group).column(column).column_path().string();
+        bad(format!("the column {path}: {what}"))
+    }
+
+    fn decode(&self, group: usize, column: usize) -> Result<Option<ArrayRef>> {
         let mut batches = ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), self.metadata.clone())
             .with_projection(ProjectionMask::leaves(self.metadata.parquet_schema(), [column]))
             .with_row_groups(vec![group])
@@ -118,7 +155,7 @@ impl Table {
         while let Some(group) = array.as_struct_opt() {
             array = group.column(0);
         }
-        Ok(array.as_string_view_opt().cloned())
+        Ok(Some(array.clone()))
     }
 }
 

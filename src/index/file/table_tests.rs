@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::data_type::{ByteArray, ByteArrayType};
+use parquet::column::writer::ColumnWriter;
+use parquet::data_type::ByteArray;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
@@ -23,10 +24,23 @@ pub(crate) fn made(schema: &str, columns: &[(Vec<i16>, Vec<&str>)], rows: usize,
             let most = *levels.iter().max().unwrap();
             let valued = |levels: &[i16]| levels.iter().filter(|level| **level == most).count();
             let (first, count) = (valued(&levels[..start]), valued(&levels[start..end]));
-            let values: Vec<ByteArray> =
-                values[first..first + count].iter().map(|text| ByteArray::from(*text)).collect();
+            let (values, levels) = (&values[first..first + count], Some(&levels[start..end]));
             let mut column = group.next_column().unwrap().unwrap();
-            column.typed::<ByteArrayType>().write_batch(&values, Some(&levels[start..end]), None).unwrap();
+            fn parsed<T: std::str::FromStr<Err: std::fmt::Debug>>(values: &[&str]) -> Vec<T> {
+                values.iter().map(|text| text.parse().unwrap()).collect()
+            }
+            match column.untyped() {
+                ColumnWriter::Int32ColumnWriter(column) => column.write_batch(&parsed(values), levels, None),
+                ColumnWriter::Int64ColumnWriter(column) => column.write_batch(&parsed(values), levels, None),
+                ColumnWriter::FloatColumnWriter(column) => column.write_batch(&parsed(values), levels, None),
+                ColumnWriter::DoubleColumnWriter(column) => column.write_batch(&parsed(values), levels, None),
+                ColumnWriter::ByteArrayColumnWriter(column) => {
+                    let values: Vec<ByteArray> = values.iter().map(|text| ByteArray::from(*text)).collect();
+                    column.write_batch(&values, levels, None)
+                }
+                _ => panic!("a column of another type"),
+            }
+            .unwrap();
             column.close().unwrap();
         }
         group.close().unwrap();
@@ -41,6 +55,21 @@ const SCHEMA: &str = "message x {
 
 fn columns() -> Vec<(Vec<i16>, Vec<&'static str>)> {
     vec![(vec![0, 0, 0, 0, 0], vec!["1", "2", "3", "4", "5"]), (vec![3, 0, 1, 2, 3], vec!["first", "last"])]
+}
+
+#[test]
+fn numbers_of_any_type_are_read() {
+    for (kind, second) in [("double", "99.5"), ("float", "99.5"), ("int32", "99"), ("int64", "99")] {
+        let schema = format!("message x {{ optional binary a; optional {kind} eo:cloud_cover; }}");
+        let columns = [(vec![1; 3], vec!["1", "2", "3"]), (vec![1, 0, 1], vec!["7", second])];
+        let table = Table::new("x", made(&schema, &columns, 2, Compression::SNAPPY).into()).unwrap();
+        let read = |group, name| table.numbers(group, name).unwrap();
+        assert_eq!(
+            (read(0, "eo:cloud_cover"), read(1, "eo:cloud_cover")),
+            (vec![Some(7.0), None], vec![second.parse().ok()])
+        );
+        assert!(read(0, "a").is_empty() && read(0, "cloud_cover").is_empty());
+    }
 }
 
 #[test]

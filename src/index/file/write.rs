@@ -71,8 +71,8 @@ fn properties(carried: Carried) -> Result<WriterProperties, ParquetError> {
     let bounds = ["xmin", "ymin", "xmax", "ymax"].map(|edge| vec!["bbox", edge]);
     let list = |name| vec![name, "list", "element"];
     let keys = [vec!["product_id"], vec!["band_id"], vec!["mgrs_tile"], vec!["resolution"], vec!["datetime"]];
-    let repeated =
-        [vec!["platform"], vec!["processing_baseline"], vec!["relative_orbit"], vec!["epsg"], vec!["geometry"]];
+    let repeated = ["eo:cloud_cover", "platform", "processing_baseline", "relative_orbit", "epsg", "geometry"]
+        .map(|name| vec![name]);
     let path = |parts: Vec<&str>| ColumnPath::new(parts.into_iter().map(str::to_owned).collect());
     for name in keys.into_iter().chain(bounds).map(path) {
         builder = builder

@@ -20,10 +20,11 @@ pub(crate) enum Column {
     LastModified,
     OverviewFactor,
     PacketCount,
+    CloudCover,
 }
 
 /// How many they are.
-pub(crate) const COUNT: usize = 14;
+pub(crate) const COUNT: usize = 15;
 
 /// In the order of [`Column`]: what each is called, and whether an index must have it: v1 files have just those.
 pub(crate) const COLUMNS: [(Column, &str, bool); COUNT] = [
@@ -41,6 +42,7 @@ pub(crate) const COLUMNS: [(Column, &str, bool); COUNT] = [
     (Column::LastModified, "last_modified", false),
     (Column::OverviewFactor, "overview_factor", false),
     (Column::PacketCount, "packet_count", false),
+    (Column::CloudCover, "eo:cloud_cover", false),
 ];
 
 impl Column {
@@ -83,11 +85,12 @@ pub(crate) const MOST_VALUE: u64 = MOST_PAGE - 1024;
 
 /// Whether a column can have this type.
 pub(crate) fn fits(column: Column, physical: Type) -> bool {
-    use Column::{FileSize, LastModified, OverviewFactor, PacketCount, Resolution};
+    use Column::{CloudCover, FileSize, LastModified, OverviewFactor, PacketCount, Resolution};
     match column {
         Resolution | FileSize | LastModified | OverviewFactor | PacketCount => {
             matches!(physical, Type::INT32 | Type::INT64)
         }
+        CloudCover => matches!(physical, Type::FLOAT | Type::DOUBLE),
         _ => physical == Type::BYTE_ARRAY,
     }
 }

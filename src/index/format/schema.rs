@@ -37,7 +37,7 @@ impl Carried {
 pub(crate) fn message(carried: Carried) -> String {
     let (factor, overviews) = if carried.overviews { (FACTOR_COLUMN, OVERVIEWS_COLUMN) } else { ("", "") };
     let (count, packets) = if carried.packets { (COUNT_COLUMN, PACKETS_COLUMN) } else { ("", "") };
-    format!("message vsitlm {{{COLUMNS}{factor}{count}{STAC_COLUMNS}{packets}{overviews}}}")
+    format!("message vsitlm {{{COLUMNS}{factor}{count}{CLOUD_COLUMN}{STAC_COLUMNS}{packets}{overviews}}}")
 }
 
 const COLUMNS: &str = "
@@ -61,6 +61,10 @@ const FACTOR_COLUMN: &str = "
 /// In a file in which a row has packets, likewise.
 const COUNT_COLUMN: &str = "
     optional int64 packet_count;
+";
+/// As STAC has it: what neither the file nor its name tells.
+const CLOUD_COLUMN: &str = "
+    optional double eo:cloud_cover;
 ";
 const STAC_COLUMNS: &str = "
     optional int64 datetime (TIMESTAMP(MICROS,true));

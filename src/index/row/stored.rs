@@ -30,6 +30,8 @@ pub(crate) struct StoredRow {
     pub(crate) origin: Option<String>,
     pub(crate) etag: Option<String>,
     pub(crate) last_modified: Option<i64>,
+    /// The cloud cover of the product's tile in percent, where an item of STAC told it.
+    pub(crate) cloud_cover: Option<f64>,
     #[serde(skip)]
     pub(crate) packets: Option<PacketLengths>,
     #[serde(skip)]
@@ -52,6 +54,7 @@ impl From<&Record> for StoredRow {
             origin: record.origin.clone(),
             etag: record.etag.clone(),
             last_modified: record.last_modified,
+            cloud_cover: None,
             packets: record.packets.clone(),
             overviews: record.overviews.clone(),
         }
@@ -87,6 +90,7 @@ impl StoredRow {
         let mut headers = chunks.bytes(group, Column::Header, rows)?;
         let mut ends = chunks.bytes(group, Column::ResolutionEnds, rows)?;
         let factors = chunks.numbers(group, Column::OverviewFactor, rows)?;
+        let clouds = chunks.reals(group, Column::CloudCover, rows)?;
         let counts = chunks.numbers(group, Column::PacketCount, rows)?;
         let row = |(n, row): (usize, &usize)| {
             let packets = counts[n].map(|count| PacketLengths::of_row(file, group, *row, count)).transpose();
@@ -114,6 +118,7 @@ impl StoredRow {
                 origin: origins[n].take(),
                 etag: etags[n].take(),
                 last_modified: modified[n],
+                cloud_cover: clouds[n],
                 packets,
                 overviews,
             }
