@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, SITE, Site, band_path, run
-from cubes import BANDS, STEPS, Series, add, make
+from conftest import ROOT, Site, band_path, run
+from cubes import STEPS, Series, add, make
 
 pytest.importorskip("zarr")
 pytest.importorskip("icechunk")
@@ -21,7 +21,6 @@ import icechunk  # noqa: E402
 import rasterio  # noqa: E402
 import rioxarray  # noqa: E402, F401
 import servers  # noqa: E402
-import zarr  # noqa: E402
 
 import vsitlm  # noqa: E402
 from vsitlm.cube._check import faults  # noqa: E402
@@ -347,7 +346,8 @@ class CubeReader(Reader):
 app = FastAPI()
 app.include_router(TilerFactory(reader=CubeReader).router)
 place, x, y, z = sys.argv[1:]
-answer = TestClient(app).get(f"/tiles/WebMercatorQuad/{z}/{x}/{y}.npy", params={"url": place, "variable": "B04", "bidx": 1})
+params = {"url": place, "variable": "B04", "bidx": 1}
+answer = TestClient(app).get(f"/tiles/WebMercatorQuad/{z}/{x}/{y}.npy", params=params)
 print(answer.status_code, answer.headers["content-type"], answer.text[:500] if answer.status_code != 200 else "")
 import io, numpy
 numpy.save(place + ".npy", numpy.load(io.BytesIO(answer.content)))

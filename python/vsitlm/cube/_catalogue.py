@@ -298,7 +298,7 @@ def _steps(rows: Sequence[Mapping[str, Any]], store: str | None) -> list[Step]:
 
 
 def _readable(origin: str) -> str:
-    """Where a row was made, as paths have it: of an object of a cloud the row names the host, too, which options name."""
+    """Where a row was made, as paths have it. Of a cloud's object the row names the host, too; options name that."""
     cloud = re.fullmatch(r"(s3|gs|az)://[^/]+/(.+)", origin)
     return "://".join(cloud.groups()) if cloud else origin
 

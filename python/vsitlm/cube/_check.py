@@ -24,8 +24,8 @@ class Described:
     times: tuple[str, ...]
     """ISO 8601, UTC."""
     arrays: dict[str, dict[str, Any]]
-    """Of each array of a band its shape, the shape of its chunks, its type, how often it is halved, and how many chunks it
-    has."""
+    """Of each array of a band its shape, the shape of its chunks, its type, how often it is halved, and how many chunks
+    it has."""
     files: int
     """Files that chunks lie in."""
     bytes: int
@@ -61,8 +61,8 @@ def describe(out: str, options: Mapping[str, str]) -> Described:
 
 
 def faults(out: str, options: Mapping[str, str]) -> list[str]:
-    """What is wrong with an exported cube: its metadata by the conventions of GeoZarr, ranges that end outside files, files
-    that have changed, where the format knows their state, and a chunk of each array that cannot be decoded.
+    """What is wrong with an exported cube: its metadata by the conventions of GeoZarr, ranges that end outside files,
+    files that have changed, where the format knows their state, and a chunk of each array that cannot be decoded.
 
     Raises:
         CubeError: There is none.

@@ -62,9 +62,8 @@ def _export(arguments: Sequence[str]) -> int:
         given.resolution, format=given.format, append=given.append, duplicates=given.duplicates, masks=given.masks,
         level=given.level, archive=given.store,
     )  # fmt: skip
-    print(
-        f"{given.output}: {made.times} times, {made.added} of them new, {made.arrays} arrays, {made.references} references"
-    )
+    times = f"{made.times} times, {made.added} of them new"
+    print(f"{given.output}: {times}, {made.arrays} arrays, {made.references} references")
     if made.without_state:
         print(f"{made.without_state} references are of files whose state is not known", file=sys.stderr)
     return 0

@@ -57,9 +57,9 @@ def export(
 ) -> Exported:
     """Writes a cube of references to the archive's files, which others read without this package's store.
 
-    Their readers need the codec `vsitlm.jp2_tile`, which is registered where this package is installed, and nothing else of
-    it. A chunk is a tile of a JP2; at a lower resolution it is those of its bytes that hold that, where the file's packets
-    lie so. Values are the digital numbers, with `boa_add_offset(time)`.
+    Their readers need the codec `vsitlm.jp2_tile`, which is registered where this package is installed, and nothing
+    else of it. A chunk is a tile of a JP2; at a lower resolution it is those of its bytes that hold that, where the
+    file's packets lie so. Values are the digital numbers, with `boa_add_offset(time)`.
 
     Args:
         index: See `store`.
@@ -74,12 +74,14 @@ def export(
         duplicates: See `store`.
         masks: See `store`.
         level: See `store`.
-        archive: Where the files lie, as `VSITLM_STORE` has it; None: where their rows were made. States are known of these.
-        **options: Configuration options of GDAL's and of `/vsitlm/`; those that name an endpoint of S3 hold for `out` too.
+        archive: Where the files lie, as `VSITLM_STORE` has it; None: where their rows were made. States are known of
+            these.
+        **options: Configuration options of GDAL's and of `/vsitlm/`; those that name an endpoint of S3 hold for `out`,
+            too.
 
     Raises:
-        CubeError: What is asked for is not there, the files of a band are coded in unlike ways, or `out` is there already
-            or is another cube.
+        CubeError: What is asked for is not there, the files of a band are coded in unlike ways, or `out` is there
+            already or is another cube.
         ImportError: What the format needs is missing.
     """
     if format not in FORMATS:

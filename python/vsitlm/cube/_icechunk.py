@@ -40,7 +40,8 @@ def read(out: str, options: Mapping[str, str]) -> References:
     Raises:
         CubeError: There is none.
     """
-    return sync(_read(open_store(out, options)))
+    found: References = sync(_read(open_store(out, options)))
+    return found
 
 
 def write(out: str, new: References, options: Mapping[str, str], message: str, *, create: bool) -> str:

@@ -95,7 +95,7 @@ def _row(value: Any) -> dict[str, Any]:
 def _records(array: Mapping[str, Any]) -> Iterator[tuple[int, list[str]]]:
     """The names of an array's chunks by file, each with the number of its first."""
     counts = [-(-side // part) for side, part in zip(array["shape"], array["chunks"], strict=True)] or [1]
-    names = [".".join(map(str, place)) for place in product(*map(range, counts))]
+    names = [".".join(map(str, numbers)) for numbers in product(*map(range, counts))]
     for first in range(0, len(names), RECORDS):
         yield first, names[first : first + RECORDS]
 
@@ -130,8 +130,8 @@ def _refs(references: References) -> dict[str, Any]:
         path, is_chunk, place = key.partition("/c")
         if is_chunk and not key.endswith("zarr.json"):
             refs[f"{path}/{place[1:].replace('/', '.') or '0'}"] = f"base64:{base64.b64encode(data).decode()}"
-    for path, place, chunk in places(references):
-        refs[f"{path}/{'.'.join(map(str, place))}"] = [chunk.url, chunk.offset, chunk.length]
+    for path, numbers, chunk in places(references):
+        refs[f"{path}/{'.'.join(map(str, numbers))}"] = [chunk.url, chunk.offset, chunk.length]
     return refs
 
 
@@ -191,6 +191,7 @@ def _of_refs(refs: Mapping[str, Any]) -> References:
             time, row, column = map(int, name.split("."))
             chunks.setdefault(path, {})[time, row, column] = Chunk(*value)
         elif not name.startswith(".z"):
-            place = f"/c/{name.replace('.', '/')}" if json.loads(refs[f"{path}/.zarray"])["shape"] else "/c"
-            documents[f"{path}{place}"] = base64.b64decode(value.removeprefix("base64:"))
+            is_scalar = not json.loads(refs[f"{path}/.zarray"])["shape"]
+            key = f"{path}/c" if is_scalar else f"{path}/c/{name.replace('.', '/')}"
+            documents[key] = base64.b64decode(value.removeprefix("base64:"))
     return References(documents, chunks)

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class JP2Parser:
-    """Parses JP2s that an index has: `virtualizarr.open_virtual_dataset(url, registry=registry, parser=JP2Parser(index))`.
+    """Parses JP2s that an index has: `virtualizarr.open_virtual_dataset(url, registry, parser=JP2Parser(index))`.
 
-    The file's band is a variable (time, y, x) of one time, so that files of a series can be put together along it. The file
-    itself is not read: the index records where its tiles lie.
+    The file's band is a variable (time, y, x) of one time, so that files of a series can be put together along it. The
+    file itself is not read: the index records where its tiles lie.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class JP2Parser:
         self._settings = elsewhere({"VSITLM_INDEX": ";".join(self._paths), **options})
 
     def __call__(self, url: str, registry: ObjectStoreRegistry) -> ManifestStore:
-        """The references of a file, by the URL at which its row was made, or by its product and band in another archive.
+        """The references of a file, by the URL where its row was made, or by its product and band in another archive.
 
         Raises:
             CubeError: The index does not have it.

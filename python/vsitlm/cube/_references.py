@@ -1,4 +1,4 @@
-"""References: a cube whose chunks are the bytes of tiles in the archive's files, for readers that have no store of ours."""
+"""References: a cube whose chunks are bytes of the archive's files, for readers that have no store of ours."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def references_of(
     *,
     masks: bool = False,
 ) -> References:
-    """The references of a catalogue's files; `resolution` None makes a tree, 0 stands for the coarsest of the bands' own.
+    """The references of a catalogue's files. `resolution` None makes a tree; 0 is the coarsest of the bands' own.
 
     Raises:
         CubeError: What is asked for is not there, files of a band are coded in unlike ways, or lack a tile.
@@ -155,8 +155,8 @@ def without(found: Catalogue, old: References | None) -> Catalogue:
 
 
 def appended(old: References, new: References) -> References:
-    """What is to be written for a cube to which the times of another are put: the documents that change, and the chunks that
-    are new. What the other lacks is no data.
+    """What is to be written for a cube to which the times of another are put: the documents that change, and the chunks
+    that are new. What the other lacks is no data.
 
     Raises:
         CubeError: The other has arrays that the cube has not, or codes them in another way.
