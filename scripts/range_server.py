@@ -268,12 +268,13 @@ class RangeServer:
                 chunk = source.read(min(length - sent, CHUNK))
                 if not chunk:
                     raise ConnectionError(f"{file} became shorter")
+                sent += len(chunk)
+                if self.mbps:
+                    # Before the bytes are sent: a client that has them all may ask for more at once.
+                    await asyncio.sleep(start + sent * 8 / self.mbps / 1e6 - loop.time())
                 writer.write(chunk)
                 await writer.drain()
-                sent += len(chunk)
                 self.stats.bytes += len(chunk)
-                if self.mbps:
-                    await asyncio.sleep(start + sent * 8 / self.mbps / 1e6 - loop.time())
 
     def fault(self, method: str, path: str, low: int, high: int) -> Fault | None:
         """The first fault that strikes this request; each one that the request matches counts it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import sys
 from collections.abc import Iterator
@@ -62,6 +63,12 @@ def test_a_tile_part_is_asked_for_once_and_what_is_not_there_never(series: Serie
     dataset["B04"].load()
     # Nine tiles of 512 px.
     assert series.site.stats()["requests"] <= 9
+    # A small file is fetched whole, without looking first at what of its tiles is wanted.
+    area = (405000.0, 5395000.0, 408000.0, 5397000.0)
+    day, gap = "2024-06-06/2024-06-06", 1_000_000
+    dataset = vsitlm.open_cube(series.index, bands=["SCL"], datetime=day, area=area, VSITLM_MERGE_GAP=gap)
+    dataset["SCL"].load()
+    assert series.site.stats()["requests"] == 1
 
 
 @pytest.mark.parametrize(("band", "resolution"), [("B04", 20), ("B04", 80), ("B05", 20), ("B05", 160), ("B01", 120)])
@@ -146,6 +153,34 @@ def test_dask_reads_it_by_threads_and_processes(series: Series) -> None:
     assert np.array_equal(dataset["B04"].compute(scheduler="threads").values, right)
     assert dataset["B04"].mean().compute(scheduler="processes").item() == pytest.approx(right.mean())
     assert np.array_equal(pickle.loads(pickle.dumps(dataset))["B04"][1].values, right[1])
+
+
+def test_workers_of_distributed_read_it(series: Series) -> None:
+    from dask.distributed import Client, LocalCluster
+
+    dataset = vsitlm.open_cube(series.index, bands=["B04", "SCL"], resolution=20, chunks={})
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "host": "127.0.0.1"}
+    with LocalCluster(**options) as cluster, Client(cluster):
+        largest, scl = dataset["B04"].max("time").compute(), dataset["SCL"].compute()
+    right = np.stack([series.pixels(product, "B04", 0) for product in STEPS])
+    assert np.array_equal(largest, right.max(0))
+    assert all(np.array_equal(scl[number], series.pixels(product, "SCL")) for number, product in enumerate(STEPS))
+
+
+def test_cloud_cover_is_that_of_stac_items(series: Series, tmp_path: Path) -> None:
+    items = []
+    for step, cover in zip(STEPS[:3], (12.5, None, 99.0), strict=True):
+        (url,) = (url for url in series.urls if step in url and "B04" in url)
+        properties = {} if cover is None else {"eo:cloud_cover": cover}
+        item = {"type": "Feature", "stac_version": "1.0.0", "id": step, "properties": properties}
+        item["assets"] = {"red": {"href": url}}
+        (tmp_path / f"{step}.json").write_text(json.dumps(item))
+        items.append(tmp_path / f"{step}.json")
+    vsitlm.index(items, tmp_path / "tiles.parquet")
+    dataset = vsitlm.open_cube(tmp_path / "tiles.parquet")
+    assert np.array_equal(dataset.cloud_cover.values, [12.5, np.nan, 99.0], equal_nan=True)
+    assert dataset["B04"][dataset.cloud_cover.argmin("time").item()].product_id == STEPS[0]
+    assert "cloud_cover" not in vsitlm.open_cube(series.index, bands=["B04"]).coords
 
 
 def test_another_process_opens_a_pickled_dataset(series: Series, tmp_path: Path) -> None:

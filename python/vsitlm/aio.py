@@ -214,18 +214,18 @@ async def _answer(question: str) -> Answer:
         raise
 
 
-_rooms: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = {}
+_rooms: dict[tuple[asyncio.AbstractEventLoop, int], asyncio.Semaphore] = {}
 
 
-def room() -> asyncio.Semaphore:
-    """What a read of this loop holds while it is under way."""
+def room(at_once: int = AT_ONCE) -> asyncio.Semaphore:
+    """What a read of this loop holds while it is under way: `at_once` reads can hold it at the same time."""
     loop = asyncio.get_running_loop()
-    if loop not in _rooms:
+    if (loop, at_once) not in _rooms:
         for other in [*_rooms]:
-            if other.is_closed():
+            if other[0].is_closed():
                 _rooms.pop(other, None)
-        _rooms[loop] = asyncio.Semaphore(AT_ONCE)
-    return _rooms[loop]
+        _rooms[loop, at_once] = asyncio.Semaphore(at_once)
+    return _rooms[loop, at_once]
 
 
 @functools.cache

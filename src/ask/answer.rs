@@ -95,6 +95,7 @@ async fn make_ready(asked: &Asked) -> Result<Ready> {
     let (mut fetched, mut view) = (Fetched { bytes: 0, requests: 0 }, view);
     if view.is_none()
         && whole.needs_headers(factor, &window).unwrap_or(false)
+        && !whole.is_fetched_whole()
         && !whole.is_most_of_its_tiles(factor, &window)?
     {
         // Fetched by this task, so that no thread waits for them.

@@ -40,6 +40,12 @@ enum Command {
     Info(info::Arguments),
     /// Write a JP2 with the TLM marker that it lacks, or that marker alone
     Inject(inject::Arguments),
+    /// Write a cube of references to the files of an index, show one, or check one: by the Python package alone
+    #[command(disable_help_flag = true)]
+    Cube {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 /// Runs the command line with these arguments, the program's name first.
@@ -63,6 +69,11 @@ pub(crate) fn exit_code(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Validate(arguments) => validate::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),
         Command::Inject(arguments) => inject::run(&arguments),
+        // The package answers it before it comes here.
+        Command::Cube { .. } => {
+            complain("cubes are written by the Python package: pip install 'vsitlm[export]', and run its vsitlm");
+            return 2;
+        }
     };
     match outcome {
         Ok(true) => 0,

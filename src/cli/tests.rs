@@ -47,6 +47,13 @@ fn a_product_is_indexed_and_its_files_are_found() {
 }
 
 #[test]
+fn cubes_are_for_the_python_package() {
+    for arguments in [&["cube", "--help"][..], &["cube", "index.parquet", "-o", "out", "--tile", "31UDQ"]] {
+        assert_eq!(exit_code(std::iter::once("vsitlm").chain(arguments.iter().copied()).map(OsString::from)), 2);
+    }
+}
+
+#[test]
 fn what_fails_is_reported_and_the_rest_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);

@@ -49,6 +49,11 @@ impl VirtualFile {
         units
     }
 
+    /// Whether the first read fetches the file whole, so that there is no need to find out what of it is wanted.
+    pub(crate) fn is_fetched_whole(&self) -> bool {
+        self.small_file().is_some()
+    }
+
     /// Brings into the cache the headers of tile-parts that [`VirtualFile::packets_of`] reads, under the same terms as
     /// [`VirtualFile::fetch_all`].
     ///
@@ -86,18 +91,7 @@ impl VirtualFile {
     /// # Errors
     /// As [`VirtualFile::samples_of_tiles`].
     pub(crate) async fn fetch_tiles(self: &Arc<Self>, factor: u32, window: &Window) -> Result<Fetched> {
-        let numbers = self.touched(factor, window).in_file(&self.name)?;
-        if self.source.is_cheap() {
-            return Ok(Fetched { bytes: 0, requests: 0 });
-        }
-        let ranges: Vec<SourceRange> = numbers.iter().map(|number| self.unit_range(*number)).collect();
-        let file = self.clone();
-        let check = move |index: usize, bytes: &Bytes| {
-            file.confirm()?;
-            numbers.get(index).map_or(Ok(()), |number| file.check_sot(*number, bytes))
-        };
-        let fetched = fetch_units_async(&self.source, &ranges, &self.access.options, check).await;
-        fetched.inspect_err(|error| self.doubt_row(error)).in_file(&self.name)
+        self.fetch_units(self.touched(factor, window).in_file(&self.name)?).await
     }
 
     async fn fetch_units(self: &Arc<Self>, numbers: Vec<usize>) -> Result<Fetched> {

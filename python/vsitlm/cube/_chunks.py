@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from .._read import Decoding, Terms
-from ..aio import outcome, room
+from ..aio import AT_ONCE, outcome, room
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 Offset: TypeAlias = "Literal['keep', 'harmonise']"
 """What becomes of values since baseline 04.00, which are higher by 1000: they stay, or are brought to the scale of
 before."""
+
+
+PIXELS_AT_ONCE, LEAST_AT_ONCE = 1 << 24, 4
+"""Pixels of chunks that are under way at the same time, but at least as many chunks: what was fetched of them has to be
+in the core's cache until it is decoded, and larger chunks touch more tiles."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,8 @@ async def _read(source: Source, window: tuple[int, int, int, int], settings: Map
     import numpy
 
     terms = Terms(source.overview, None, 1, False, 0, settings)
-    async with room():
+    pixels = window[2] * window[3]
+    async with room(min(max(PIXELS_AT_ONCE // pixels, LEAST_AT_ONCE), AT_ONCE)):
         step = await outcome(terms, source.file.path, window)
     if isinstance(step, Decoding):
         raise step.why
