@@ -321,14 +321,26 @@ impl VirtualFile {
             }
             return Ok(bytes);
         }
-        let fetched = fetch_units(&self.source, &ranges, &self.access.options)?;
+        let whole = if self.are_at_hand(&ranges) { None } else { self.small_file() };
+        let fetched =
+            fetch_units(&self.source, whole.as_ref().map_or(&ranges[..], std::slice::from_ref), &self.access.options)?;
         self.confirm()?;
-        for (number, part) in numbers.iter().zip(&fetched) {
+        let part_of = |place: usize, range: &SourceRange| match &whole {
+            None => fetched.get(place).map(|part| &part[..]),
+            Some(_) => fetched.first().and_then(|file| within(file, range)),
+        };
+        for (place, (number, range)) in numbers.iter().zip(&ranges).enumerate() {
+            let part = part_of(place, range).unwrap_or_default();
             self.check_sot(*number, part)?;
             bytes.extend_from_slice(part);
         }
         Ok(bytes)
     }
+}
+
+/// A range of a file that is at hand.
+fn within<'a>(file: &'a [u8], range: &SourceRange) -> Option<&'a [u8]> {
+    file.get(usize::try_from(range.start.0).ok()?..usize::try_from(range.end.0).ok()?)
 }
 
 /// What of an image with this main header is left to GDAL; `None` where it is decoded here.
