@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gdalio
 import numpy as np
@@ -80,3 +81,35 @@ STEPS = [
     PRODUCT.format("20240616", "0511", "150000"),
 ]  # fmt: skip
 """The newest of each datatake, and parts by themselves."""
+
+REAL = "S2A_MSIL2A_20221005*.SAFE/**/*.jp2"
+"""The files of a real product, of which tests have some."""
+
+
+def compare_tree(tree: Any, paths: list[Path]) -> None:
+    """Each file of one component is what the tree has at its place, at every level that GDAL shows."""
+    from vsitlm.cube._layout import REFLECTANCE, _place_of
+
+    stems = {path.stem for path in paths}
+    compared = 0
+    for path in paths:
+        band, _, end = path.stem.removesuffix("m").rpartition("_")
+        band = band if band.startswith("MSK") else band.rpartition("_")[2]
+        if path.stem.startswith("MSK_") and not end.isdecimal():
+            band = path.stem
+        with rasterio.open(path) as file:
+            levels, own, count = [None, *range(len(file.overviews(1)))], round(file.res[0]), file.count
+        group, name = _place_of(band)
+        if count > 1 or group is None:
+            continue
+        for level in levels:
+            resolution = own << (0 if level is None else level + 1)
+            is_of_another = any(stem != path.stem and stem.endswith(f"{band}_{resolution}m") for stem in stems)
+            if resolution > own and is_of_another:
+                break  # a file of its own, and levels of that
+            of_level = f"{group}_10m" if (group, own) == (REFLECTANCE, 10) and resolution > own else group
+            with rasterio.open(path, **({} if level is None else {"overview_level": level})) as file:
+                right = file.read(1)
+            assert np.array_equal(tree[f"{of_level}/r{resolution}m/{name}"][0].values, right), (path.name, level)
+            compared += 1
+    assert compared > len(paths), f"{compared} images of {len(paths)} files"

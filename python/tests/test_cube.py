@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import realdata
 from conftest import Site, run
-from cubes import BANDS, STEPS, Series, add, make
+from cubes import BANDS, REAL, STEPS, Series, add, compare_tree, make
 
 pytest.importorskip("zarr")
 xarray = pytest.importorskip("xarray")
@@ -254,27 +254,7 @@ def test_a_file_that_has_changed_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.real_data
 def test_real_files(tmp_path: Path) -> None:
-    paths = list(realdata.find("S2A_MSIL2A_20221005*.SAFE/**/*.jp2"))
+    paths = realdata.find(REAL)
     vsitlm.index(paths, tmp_path / "real.parquet", all_resolutions=True, masks=True)
     tree = xarray.open_datatree(vsitlm.store(tmp_path / "real.parquet", masks=True), engine="zarr")
-    compared = 0
-    for place, file in {
-        "measurements/reflectance/r60m/b02": "B02_60m",
-        "measurements/reflectance/r60m/b04": "B04_60m",
-        "quality/atmosphere/r10m/aot": "AOT_10m",
-        "conditions/mask/l2a_classification/r20m/scl": "SCL_20m",
-        "conditions/mask/probability/r20m/cld": "MSK_CLDPRB_20m",
-    }.items():
-        (path,) = [path for path in paths if path.stem.endswith(file)]
-        finest, group = int(place.split("/")[-2][1:-1]), place.split("/")
-        with rasterio.open(path) as dataset:
-            levels = [None, *range(len(dataset.overviews(1)))]
-        for level in levels:
-            resolution = finest << (0 if level is None else level + 1)
-            if resolution > finest and any(p.stem.endswith(f"{file.split('_')[0]}_{resolution}m") for p in paths):
-                break  # a file of its own, and levels of that
-            group[-2] = f"r{resolution}m"
-            with rasterio.open(path, **({} if level is None else {"overview_level": level})) as dataset:
-                assert np.array_equal(tree["/".join(group)][0].values, dataset.read(1)), (file, level)
-                compared += 1
-    assert compared >= 15
+    compare_tree(tree, paths)

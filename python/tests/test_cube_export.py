@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import realdata
 from conftest import ROOT, Site, band_path, run
-from cubes import STEPS, Series, add, make
+from cubes import REAL, STEPS, Series, add, compare_tree, make
 
 pytest.importorskip("zarr")
 pytest.importorskip("icechunk")
@@ -355,3 +356,25 @@ numpy.save(place + ".npy", numpy.load(io.BytesIO(answer.content)))
     done = run(code, out, str(tile.x), str(tile.y), "14", python=sys.executable)
     assert done.stdout.startswith("200 application/x-binary"), done.stdout
     assert np.array_equal(np.load(f"{out}.npy")[0], right)
+
+
+def test_the_archive_may_be_another(series: Series, tmp_path: Path) -> None:
+    site = Site(series.site.folder)
+    terms: dict[str, Any] = {"bands": ["B05"], "resolution": 20, "datetime": "2024-06-01"}
+    with site.server:
+        made = vsitlm.export(series.index, tmp_path / "cube", archive=site.server.url, **terms)
+        shown = xarray.open_zarr(open_store(str(tmp_path / "cube"), {}), consolidated=False)
+        assert np.array_equal(shown["B05"][0].values, series.pixels(STEPS[0], "B05"))
+        assert site.stats()["requests"] >= 4
+    # Nothing is known of the state of files there.
+    assert made.references == made.without_state == 4
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("format", ["icechunk", "kerchunk"])
+def test_real_files(format: Any, tmp_path: Path) -> None:
+    paths = realdata.find(REAL)
+    vsitlm.index(paths, tmp_path / "real.parquet", all_resolutions=True, masks=True)
+    vsitlm.export(tmp_path / "real.parquet", tmp_path / name_of(format), format=format, masks=True)
+    compare_tree(tree(tmp_path / name_of(format)), paths)
+    assert faults(str(tmp_path / name_of(format)), {}) == []
