@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from urllib.parse import quote, urlsplit
 
 from .._errors import CubeError
-from ._references import Chunk, Place, References, places
+from ._references import END, Chunk, Place, References, places
 
 try:
     import icechunk
@@ -31,7 +33,8 @@ def open_store(out: str, options: Mapping[str, str]) -> icechunk.IcechunkStore:
     Raises:
         CubeError: There is none.
     """
-    return _repository(out, options).readonly_session(BRANCH).store
+    with _told(out):
+        return _repository(out, options).readonly_session(BRANCH).store
 
 
 def read(out: str, options: Mapping[str, str]) -> References:
@@ -40,25 +43,35 @@ def read(out: str, options: Mapping[str, str]) -> References:
     Raises:
         CubeError: There is none.
     """
-    found: References = sync(_read(open_store(out, options)))
+    store = open_store(out, options)
+    with _told(out):
+        found: References = sync(_read(out, store))
     return found
 
 
-def write(out: str, new: References, options: Mapping[str, str], message: str, *, create: bool) -> str:
-    """Writes documents and chunks as one commit, and gives its name. Of a repository that there is, what is not written
-    stays as it is.
+def write(out: str, new: References, options: Mapping[str, str], message: str, *, create: bool) -> None:
+    """Writes documents and chunks as one commit. Of a repository that there is, what is not written stays as it is.
 
     Raises:
-        CubeError: There is a repository already, or none.
+        CubeError: There is a repository already, or none, or another has written to it meanwhile.
     """
     prefixes = sorted({_prefix(chunk.url) for _, _, chunk in places(new)})
-    repository = _create(out, prefixes, options) if create else _repository(out, options, prefixes)
-    containers = repository.config.virtual_chunk_containers or {}
-    names = {prefix: container.name for prefix, container in containers.items()}
-    session = repository.writable_session(BRANCH)
-    sync(_write(session.store, new, names))
-    commit: str = session.commit(message)
-    return commit
+    with _told(out):
+        repository = _create(out, prefixes, options) if create else _repository(out, options, prefixes)
+        containers = repository.config.virtual_chunk_containers or {}
+        names = {prefix: container.name for prefix, container in containers.items()}
+        session = repository.writable_session(BRANCH)
+        sync(_write(session.store, new, names))
+        session.commit(message)
+
+
+@contextmanager
+def _told(out: str) -> Iterator[None]:
+    """What Icechunk fails with, as an error of this package."""
+    try:
+        yield
+    except icechunk.IcechunkError as error:
+        raise CubeError(f"the Icechunk repository {out}: {error}") from error
 
 
 async def _write(store: icechunk.IcechunkStore, new: References, names: Mapping[str, str | None]) -> None:
@@ -91,25 +104,30 @@ def _spec(place: Place, chunk: Chunk, names: Mapping[str, str | None]) -> icechu
     )  # fmt: skip
 
 
-async def _read(store: icechunk.IcechunkStore) -> References:
+async def _read(out: str, store: icechunk.IcechunkStore) -> References:
     prototype = default_buffer_prototype()
-    keys = [key async for key in store.list()]
-    documents = {
-        key: data.to_bytes() for key in keys if key.endswith("zarr.json") and (data := await store.get(key, prototype))
-    }
+
+    async def document(key: str) -> bytes:
+        data = await store.get(key, prototype)
+        if data is None:
+            raise CubeError(f"{out} is no cube that vsitlm has made: it has no {key}")
+        held: bytes = data.to_bytes()
+        return held
+
+    documents = {"zarr.json": await document("zarr.json")}
+    paths = json.loads(documents["zarr.json"]).get("consolidated_metadata", {}).get("metadata", {})
+    documents |= {key: await document(key) for key in (f"{path}{END}" for path in paths)}
     found = References(documents)
-    for path in found.arrays:
+    for path, array in found.arrays.items():
         if found.codec(path) is None:
-            for key in [key for key in keys if key == f"{path}/c" or key.startswith(f"{path}/c/")]:
-                data = await store.get(key, prototype)
-                documents[key] = data.to_bytes()
+            key = f"{path}/c" + "/0" * len(array["shape"])
+            documents[key] = await document(key)
             continue
         chunks: dict[Place, Chunk] = {}
-        async for places_, kinds, urls, offsets, lengths, _ in store.array_chunk_iterator(f"/{path}"):
-            for place, kind, url, offset, length in zip(places_, kinds, urls, offsets, lengths, strict=True):
-                if kind == int(icechunk.ChunkType.virtual):
-                    time, row, column = map(int, place)
-                    chunks[time, row, column] = Chunk(url, int(offset), int(length))
+        async for batch in store.array_chunk_iterator(f"/{path}"):
+            for numbers, _, url, offset, length in zip(*batch[:5], strict=True):
+                time, row, column = map(int, numbers)
+                chunks[time, row, column] = Chunk(url, int(offset), int(length))
         found.chunks[path] = chunks
     return found
 

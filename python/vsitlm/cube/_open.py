@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     AnyPath = str | os.PathLike[str]
 
+CACHE_SIZE = str(128 << 20)
+"""Bytes of the core's cache while a cube is read, where nobody has set them: most tiles are read once."""
+
 
 def store(
     index: AnyPath | Iterable[AnyPath],
@@ -79,8 +82,10 @@ def store(
     found = catalogue(paths, tile, datetime, level=level, store=archive, duplicates=duplicates, groupby=groupby)
     terms = Terms(area, chunk, offset)
     made = tree(found, bands, masks, terms) if resolution is None else flat(found, bands, resolution, terms)
+    # What is set elsewhere goes before.
+    cache = {} if "VSITLM_CACHE_SIZE" in os.environ else {"VSITLM_CACHE_SIZE": CACHE_SIZE}
     settings = elsewhere({"VSITLM_INDEX": ";".join(paths), "VSITLM_STORE": archive, **options})
-    return CubeStore(made, settings)
+    return CubeStore(made, cache | settings)
 
 
 def open_cube(
