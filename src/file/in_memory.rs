@@ -64,7 +64,7 @@ impl<'a> WholeTile<'a> {
     /// See [`Codestream::of_tile`].
     ///
     /// # Errors
-    /// As that; [`Error::NoOverview`] where the image is not halved so often.
+    /// As that; [`crate::error::Error::NoOverview`] where the image is not halved so often.
     pub(crate) fn new(bytes: &'a [u8], k: u8) -> Result<Self> {
         let (codestream, tile) = Codestream::of_tile(bytes)?;
         let Siz { tile_width, tile_height, .. } = codestream.main().siz;

@@ -25,7 +25,7 @@ const MOST_BYTES: u64 = 256 << 20;
 /// The properties that may name the product, the best first.
 const NAMES: [&str; 2] = ["s2:product_uri", "s2:product_id"];
 
-/// The property of the cloud cover (https://github.com/stac-extensions/eo).
+/// The property of the cloud cover (<https://github.com/stac-extensions/eo>).
 const CLOUD_COVER: &str = "eo:cloud_cover";
 
 /// A cloud cover that can be one.
