@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from ._open import open as open
     from ._path import path as path
     from ._read import read as read
+    from .areas._load import load as load
+    from .areas._sample import sample as sample
+    from .areas._search import Result as Result, search as search
     from .cube._export import Exported as Exported, export as export
     from .cube._open import open_cube as open_cube, reflectance as reflectance, store as store
     from .cube._parser import JP2Parser as JP2Parser
@@ -65,6 +68,9 @@ _NAMES = {
     "cube._export": "Exported export",
     "cube._open": "open_cube reflectance store",
     "cube._parser": "JP2Parser",
+    "areas._load": "load",
+    "areas._sample": "sample",
+    "areas._search": "Result search",
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 """In which module each public name stands: it is imported when the name is first used."""

@@ -11,10 +11,15 @@ from ._errors import UnsupportedError
 
 def main() -> None:
     """Runs the command line with the arguments of the process, and ends the process with its exit code."""
-    if sys.argv[1:2] == ["cube"]:
-        from .cube._command import run
+    what = sys.argv[1] if len(sys.argv) > 1 else ""
+    if what == "cube":
+        from .cube._command import run as run_cube
 
-        sys.exit(run(sys.argv[2:]))
+        sys.exit(run_cube(sys.argv[2:]))
+    if what in ("search", "load"):
+        from .areas._command import run
+
+        sys.exit(run(what, sys.argv[2:]))
     # The command runs without Python's interpreter, which could not answer to Ctrl-C before it ends.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:

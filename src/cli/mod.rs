@@ -42,10 +42,20 @@ enum Command {
     Inject(inject::Arguments),
     /// Write a cube of references to the files of an index, show one, or check one: by the Python package alone
     #[command(disable_help_flag = true)]
-    Cube {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-        arguments: Vec<OsString>,
-    },
+    Cube(OfPackage),
+    /// List the files of an area, a span of time and some bands: by the Python package alone
+    #[command(disable_help_flag = true)]
+    Search(OfPackage),
+    /// Read the pixels of an area, a span of time and some bands: by the Python package alone
+    #[command(disable_help_flag = true)]
+    Load(OfPackage),
+}
+
+/// What the Python package answers before it comes here.
+#[derive(Debug, clap::Args)]
+struct OfPackage {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    arguments: Vec<OsString>,
 }
 
 /// Runs the command line with these arguments, the program's name first.
@@ -69,9 +79,8 @@ pub(crate) fn exit_code(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Validate(arguments) => validate::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),
         Command::Inject(arguments) => inject::run(&arguments),
-        // The package answers it before it comes here.
-        Command::Cube { .. } => {
-            complain("cubes are written by the Python package: pip install 'vsitlm[export]', and run its vsitlm");
+        Command::Cube(_) | Command::Search(_) | Command::Load(_) => {
+            complain("that is a command of the Python package alone: pip install 'vsitlm[load,export]', and run its vsitlm");
             return 2;
         }
     };

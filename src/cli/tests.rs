@@ -47,8 +47,8 @@ fn a_product_is_indexed_and_its_files_are_found() {
 }
 
 #[test]
-fn cubes_are_for_the_python_package() {
-    for arguments in [&["cube", "--help"][..], &["cube", "index.parquet", "-o", "out", "--tile", "31UDQ"]] {
+fn some_commands_are_of_the_python_package_alone() {
+    for arguments in [&["cube", "--help"][..], &["search", "i"], &["load", "index.parquet", "-o", "out", "--area", "a"]] {
         assert_eq!(exit_code(std::iter::once("vsitlm").chain(arguments.iter().copied()).map(OsString::from)), 2);
     }
 }

@@ -43,6 +43,12 @@ class Grid:
         """From columns and rows to coordinates, as rasterio and `proj:transform` have it."""
         return (self.resolution, 0.0, self.west, 0.0, -self.resolution, self.north)
 
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """West, south, east and north."""
+        east, south = self.west + self.width * self.resolution, self.north - self.height * self.resolution
+        return self.west, south, east, self.north
+
     def coarser(self, resolution: float) -> Grid:
         """The grid of the same image at a multiple of the resolution: a JP2's reduced image has a pixel for each group
         that it begins (T.800 B-15)."""
@@ -70,11 +76,9 @@ class Grid:
         right, bottom = (max(math.ceil(end), math.floor(start) + 1) for start, end in zip(first, last, strict=True))
         right, bottom = min(right, self.width), min(bottom, self.height)
         if right <= left or bottom <= top:
-            east, south = self.west + self.width * self.resolution, self.north - self.height * self.resolution
-            own = (self.west, south, east, self.north)
             raise CubeError(
                 f"the area {tuple(round(value, 3) for value in bounds)} is outside the tile, "
-                f"which is {own} in EPSG:{self.epsg}"
+                f"which is {self.bounds} in EPSG:{self.epsg}"
             )
         return left, top, right - left, bottom - top
 

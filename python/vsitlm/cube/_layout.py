@@ -346,14 +346,13 @@ def _spatial_ref(grid: Grid) -> dict[str, Any]:
 
 def _georeferenced(grid: Grid) -> dict[str, Any]:
     """Where a group or array lies, by the conventions of Zarr."""
-    south, east = grid.north - grid.height * grid.resolution, grid.west + grid.width * grid.resolution
     return {
         "zarr_conventions": CONVENTIONS,
         "proj:code": f"EPSG:{grid.epsg}",
         "spatial:dimensions": ["y", "x"],
         "spatial:transform": list(grid.transform),
         "spatial:shape": [grid.height, grid.width],
-        "spatial:bbox": [grid.west, south, east, grid.north],
+        "spatial:bbox": list(grid.bounds),
         "spatial:registration": "pixel",
     }
 
