@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .. import _core
 from .._errors import CubeError
 from .._many import read_many
 from ..cube._catalogue import Span
 from ..cube._chunks import Offset
+from ._block import Terms, at_one_scale
 from ._files import File, canonical
-from ._load import Terms, _at_one_scale, _looked_at, _texts
+from ._plan import looked_at
 from ._search import Result, search
 from ._steps import steps_of
 
@@ -86,9 +88,9 @@ def sample(
         more: dict[str, Any] = dict(options)
         found = search(found, bounds, datetime, bands, **more)
     names = found.bands if bands is None else (bands,) if isinstance(bands, str) else tuple(bands)
-    terms = Terms("nearest", 0, offset, fail_on_error, {**found.settings, **_texts(options)})
+    terms = Terms("nearest", 0, offset, fail_on_error, {**found.settings, **_core.texts(options)})
     wanted = {canonical(name) for name in names}
-    files, _ = _looked_at([file for file in found.files if file.band in wanted], terms)
+    files, _ = looked_at([file for file in found.files if file.band in wanted], terms)
     if not files:
         raise CubeError(f"there are no files of {', '.join(names)} to sample")
     steps = steps_of(files, "product", 0)
@@ -109,7 +111,7 @@ def sample(
                 raise chip.error
             continue
         left, top, _, _ = group.window
-        read = _at_one_scale(chip.pixels, group.file, terms)[group.rows - top, group.columns - left]
+        read = at_one_scale(chip.pixels, group.file, terms)[group.rows - top, group.columns - left]
         if key not in values:
             values[key] = numpy.zeros(len(longitudes), read.dtype)
             valid[key] = numpy.zeros(len(longitudes), bool)

@@ -314,7 +314,7 @@ def _coordinates(made: Layout, group: str, steps: Sequence[Step], grid: Grid, of
         ("x", "float64", struct.pack(f"<{len(xs)}d", *xs), ["x"], across),
         ("y", "float64", struct.pack(f"<{len(ys)}d", *ys), ["y"], down),
         ("time", "int64", struct.pack(f"<{len(steps)}q", *seconds), ["time"], times),
-        ("spatial_ref", "int64", struct.pack("<q", 0), [], _spatial_ref(grid)),
+        ("spatial_ref", "int64", struct.pack("<q", 0), [], spatial_ref(grid)),
         ("product_id", "string", _texts([step.name for step in steps]), ["time"], {}),
         ("processing_baseline", "string", _texts([step.baseline for step in steps]), ["time"], {}),
     ]
@@ -334,7 +334,7 @@ def _coordinates(made: Layout, group: str, steps: Sequence[Step], grid: Grid, of
     return metadata
 
 
-def _spatial_ref(grid: Grid) -> dict[str, Any]:
+def spatial_ref(grid: Grid) -> dict[str, Any]:
     """CF's grid mapping, with what GDAL and rioxarray add to it."""
     from pyproj import CRS
 

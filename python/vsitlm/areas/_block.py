@@ -1,0 +1,193 @@
+"""Parts of a result: what is read for them, now or by dask, and how it is put together."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from .._errors import CubeError, VsitlmWarning
+from .._many import Chip, read_many
+from .._path import address
+from ..cube._catalogue import REFLECTANCES
+from ..cube._chunks import Offset
+from ..cube._grid import Grid
+from ._files import File
+from ._grids import Read, read_of
+from ._steps import Step, offset_of
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from numpy.typing import NDArray
+
+AHEAD = 16
+"""Windows that are fetched or decoded at a time."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How pixels are made; picklable, for dask."""
+
+    resampling: str
+    nodata: float
+    offset: Offset
+    fail_on_error: bool
+    settings: Mapping[str, Any]
+
+
+Job: TypeAlias = "tuple[str | None, int, Read]"
+"""A variable, or None for the mask, the number of a time, and what of a file is read for them."""
+
+
+def request_of(job: Job) -> tuple[str, tuple[int, int, int, int]]:
+    """A job as `read_many` takes it."""
+    _, _, read = job
+    return address(read.file.path, overview=read.factor), read.window
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part of a result, or all of it."""
+
+    bands: Mapping[str, str]
+    """By the names of variables."""
+    grid: Grid
+    steps: tuple[Step, ...]
+    terms: Terms
+    keep: tuple[int, ...] | None
+    """Classes of SCL; None where nothing is masked."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Times, rows and columns."""
+        return len(self.steps), self.grid.height, self.grid.width
+
+    def dtype(self, band: str) -> str:
+        """That of a band's files.
+
+        Raises:
+            CubeError: They have several.
+        """
+        found = {file.dtype for step in self.steps for file in step.files if file.band == band}
+        if len(found) > 1:
+            raise CubeError(f"the files of {band} have several types of samples: {', '.join(sorted(found))}")
+        return found.pop() if found else "uint8"
+
+    def jobs(self) -> list[Job]:
+        """What is read for it, in the order in which it counts."""
+        wanted: dict[str | None, str] = {None: "SCL"} if self.keep is not None else {}
+        wanted.update(self.bands)
+        return [
+            (name, time, read)
+            for time, step in enumerate(self.steps)
+            for name, band in wanted.items()
+            for read in _reads(step, band, self.grid)
+        ]
+
+    def load(self, failed: list[str], progress: bool = False) -> dict[str, NDArray[Any]]:
+        """Its pixels, by the names of variables."""
+        jobs, options = self.jobs(), dict[str, Any](self.terms.settings)
+        chips = read_many(map(request_of, jobs), indexes=1, ahead=AHEAD, progress=progress, **options)
+        return self.made_of(jobs, chips, failed)
+
+    def made_of(self, jobs: Sequence[Job], chips: Iterator[Chip], failed: list[str]) -> dict[str, NDArray[Any]]:
+        """The same of what was read for its jobs, of which no more is taken from `chips`.
+
+        Raises:
+            Error: A file could not be read, and that is an error.
+        """
+        import numpy
+
+        nodata = self.terms.nodata
+        made: dict[str | None, NDArray[Any]] = {
+            name: numpy.full(self.shape, nodata, self.dtype(band)) for name, band in self.bands.items()
+        }
+        if self.keep is not None:
+            made[None] = numpy.zeros(self.shape, "uint8")
+        for (name, time, read), chip in zip(jobs, islice(chips, len(jobs)), strict=True):
+            if chip.error is not None:
+                if self.terms.fail_on_error:
+                    raise chip.error
+                failed.append(f"{read.file.url}: {chip.error}")
+                continue
+            pixels = at_one_scale(chip.pixels, read.file, self.terms)
+            resampling = self.terms.resampling if read.file.band in REFLECTANCES else "nearest"
+            where, placed = read.put(pixels, self.grid, resampling, nodata)
+            target = made[name][time][where]
+            # The first valid one counts.
+            numpy.copyto(target, placed, where=target == nodata)
+        if self.keep is not None:
+            hidden = ~numpy.isin(made.pop(None), self.keep)
+            for name, band in self.bands.items():
+                if band != "SCL":
+                    made[name][hidden] = nodata
+        return {name: array for name, array in made.items() if name is not None}
+
+    def lazy(self, chunks: Mapping[str, int]) -> dict[str, Any]:
+        """The same as arrays of dask."""
+        try:
+            import dask
+            import dask.array
+        except ImportError as error:
+            raise ImportError("chunks= needs dask: pip install dask") from error
+        sizes = dict(zip(("time", "y", "x"), self.shape, strict=True))
+        parts = [range(0, sizes[name], max(_side(chunks, name, sizes[name]), 1)) for name in ("time", "y", "x")]
+
+        def part(name: str, time: int, row: int, column: int) -> Any:
+            times, rows, columns = (
+                min(step.step, step.stop - start) for step, start in zip(parts, (time, row, column), strict=True)
+            )
+            steps, window = self.steps[time : time + times], self.grid.window(column, row, columns, rows)
+            inner = replace(self, bands={name: self.bands[name]}, grid=window, steps=steps)
+            made = dask.delayed(_load_one, pure=True)(inner, name)
+            return dask.array.from_delayed(made, inner.shape, self.dtype(self.bands[name]))
+
+        return {
+            name: dask.array.block(
+                [[[part(name, time, row, column) for column in parts[2]] for row in parts[1]] for time in parts[0]]
+            )
+            for name in self.bands
+        }
+
+
+def _side(chunks: Mapping[str, int], name: str, size: int) -> int:
+    """The side of chunks along a dimension; all of it where nothing, or -1, is said."""
+    side = chunks.get(name, 1 if name == "time" else 2048)
+    return size if side == -1 else side
+
+
+def _load_one(block: Block, name: str) -> Any:
+    """A chunk of a lazy array."""
+    failed: list[str] = []
+    pixels = block.load(failed)[name]
+    for one in failed:
+        warnings.warn(f"no data of {one}", VsitlmWarning, stacklevel=2)
+    return pixels
+
+
+def _reads(step: Step, band: str, grid: Grid) -> list[Read]:
+    """What of a step's files is read for a band: of a product that has it at several resolutions the one that gives the
+    grid's pixels as they are, else the one of the fewest bytes.
+    """
+    of_products: dict[str, list[Read]] = {}
+    for file in step.files:
+        if file.band == band and (read := read_of(file, grid)) is not None:
+            of_products.setdefault(file.product, []).append(read)
+
+    def cost(read: Read) -> tuple[bool, int, int]:
+        return read.at is None, read.window[2] * read.window[3] * (1 if read.at is None else 0), read.factor
+
+    return [min(several, key=cost) for several in of_products.values()]
+
+
+def at_one_scale(pixels: NDArray[Any], file: File, terms: Terms) -> NDArray[Any]:
+    """Digital numbers with what their baseline adds taken away, where that is wanted."""
+    import numpy
+
+    if terms.offset != "harmonise" or file.band not in REFLECTANCES or not offset_of(file):
+        return pixels
+    shifted = numpy.maximum(pixels.astype("int32") + offset_of(file), 1)
+    return numpy.where(pixels == 0, 0, shifted).astype(pixels.dtype)

@@ -1,0 +1,113 @@
+"""What is to be loaded: of what was found the files of some bands, with their grids and times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .. import _core
+from .._errors import CubeError
+from ..cube._catalogue import Span
+from ..cube._grid import Area, Grid
+from ._block import Block, Terms
+from ._files import File, canonical, with_grids
+from ._grids import grid_of
+from ._search import Result, search
+from ._steps import GroupBy, Step, steps_of
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is loaded, but for its grid."""
+
+    bands: Mapping[str, str]
+    files: Sequence[File]
+    area: Area | None
+    groupby: GroupBy
+    terms: Terms
+    keep: tuple[int, ...] | None
+    failed: tuple[str, ...]
+
+    @property
+    def own(self) -> float:
+        """The coarsest of the bands' own resolutions, in metres."""
+        return max(_finest(self.files, band) for band in self.bands.values())
+
+    def block(self, resolution: float | None, crs: Any) -> Block:
+        """All of it, on a grid."""
+        grid = grid_of(self.files, self.area, resolution, crs, self.own)
+        return Block(self.bands, grid, self.steps(_longitude(grid)), self.terms, self.keep)
+
+    def steps(self, longitude: float) -> tuple[Step, ...]:
+        """The times that have one of the bands."""
+        shown = set(self.bands.values())
+        steps = steps_of(self.files, self.groupby, longitude)
+        return tuple(step for step in steps if any(file.band in shown for file in step.files))
+
+
+def planned(
+    found: Any,
+    bands: Sequence[str] | str | None,
+    area: Area | None,
+    datetime: Span,
+    terms: Terms,
+    groupby: GroupBy,
+    mask: str | None,
+    keep: Sequence[int],
+) -> Plan:
+    """What `load` and `chips` load; their options come with `terms`, to which those of the search are put.
+
+    Raises:
+        CubeError: There are no files of a band.
+    """
+    if not isinstance(found, Result):
+        more: dict[str, Any] = dict(terms.settings)
+        found = search(found, area, datetime, bands if mask is None else None, **more)
+    if mask not in (None, "scl"):
+        raise CubeError(f"mask is 'scl' or None, not {mask!r}")
+    names = found.bands if bands is None else (bands,) if isinstance(bands, str) else tuple(bands)
+    terms = replace(terms, settings={**found.settings, **_core.texts(terms.settings)})
+    wanted = {canonical(name) for name in names} | ({"SCL"} if mask else set())
+    files, failed = looked_at([file for file in found.files if file.band in wanted], terms)
+    if not files:
+        has = ", ".join(sorted({file.band for file in found.files})) or "nothing"
+        raise CubeError(f"there are no files of {', '.join(names)} to load: the search found {has}")
+    for name in names:
+        if not any(file.band == canonical(name) for file in files):
+            has = ", ".join(sorted({file.band for file in files}))
+            raise CubeError(f"no product that was found has the band {name}: they have {has}")
+    kept = tuple(keep) if mask else None
+    shown = {name: canonical(name) for name in names}
+    return Plan(shown, files, found.area if area is None else area, groupby, terms, kept, tuple(failed))
+
+
+def looked_at(files: Sequence[File], terms: Terms) -> tuple[list[File], list[str]]:
+    """Files with their grids, and what was wrong with others.
+
+    Raises:
+        Error: One cannot be opened, and that is an error.
+    """
+    there, failed = [], []
+    for file, seen in zip(files, with_grids(files, terms.settings), strict=True):
+        if isinstance(seen, Exception):
+            if terms.fail_on_error:
+                raise seen
+            failed.append(f"{file.url}: {seen}")
+        else:
+            there.append(seen)
+    return there, failed
+
+
+def _finest(files: Sequence[File], band: str) -> float:
+    """The finest pixels of a band's files, in metres."""
+    return min(file.grid.resolution for file in files if file.band == band and file.grid is not None)
+
+
+def _longitude(grid: Grid) -> float:
+    """That of a grid's middle."""
+    from pyproj import Transformer
+
+    west, south, east, north = grid.bounds
+    transformer = Transformer.from_crs(grid.epsg, "OGC:CRS84", always_xy=True)
+    return float(transformer.transform((west + east) / 2, (south + north) / 2)[0])
