@@ -176,7 +176,8 @@ def run(python: Path, job: dict[str, Any], limit: float, **options: str) -> dict
     environment = {**kept, "VSITLM_CACHE_DIR": "NO", "NO_PROXY": "*", "no_proxy": "*", **options}
     try:
         done = subprocess.run(
-            [str(python), __file__, json.dumps(job)],
+            # The script that runs: others add ways to this one's.
+            [str(python), sys.argv[0], json.dumps(job)],
             env=environment, capture_output=True, text=True, timeout=limit, stdin=subprocess.DEVNULL,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
@@ -316,26 +317,35 @@ class Bench:
                     report.wrong.append(what)
 
 
+def made_band() -> Path:
+    """The made 10 m band."""
+    command = [str(SAMPLE_PYTHON), str(ROOT / "scripts/sample.py"), str(ROOT / "target/sample"), "--no-cog"]
+    made = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True)
+    return Path(made.stdout.splitlines()[0]).resolve()
+
+
+def described() -> str:
+    """Where it was measured."""
+    return (
+        f"{os.cpu_count()} CPUs ({platform.machine()}), 4 connections of {MBPS // 8} MB/s each, round trips of 50 ms, "
+        f"Python {platform.python_version()}"
+    )
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="measures cubes")
     parser.add_argument("--limit", type=float, default=600, help="seconds after which a way is stopped")
     parser.add_argument("--write", type=Path, help="file to put the table into, between its marker lines")
     arguments = parser.parse_args()
-    command = [str(SAMPLE_PYTHON), str(ROOT / "scripts/sample.py"), str(ROOT / "target/sample"), "--no-cog"]
-    made = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True)
     folder = Path(tempfile.mkdtemp(prefix="vsitlm-cube-"))
     try:
-        bench = Bench(folder, Path(made.stdout.splitlines()[0]).resolve(), arguments.limit)
+        bench = Bench(folder, made_band(), arguments.limit)
         bench.make()
         bench.measure()
     finally:
         shutil.rmtree(folder)
-    described = (
-        f"{os.cpu_count()} CPUs ({platform.machine()}), 4 connections of {MBPS // 8} MB/s each, round trips of 50 ms, "
-        f"Python {platform.python_version()}"
-    )
-    text = bench.report.markdown("make bench-cube", 1, described)
+    text = bench.report.markdown("make bench-cube", 1, described())
     print(text)
     if arguments.write:
         from bench import replace_section

@@ -297,6 +297,38 @@ def test_points_have_the_values_of_their_pixels(count: int, tiles: Tiles, index:
     assert compared or count == 1
 
 
+def test_chips_of_an_area_are_parts_of_what_is_loaded(tiles: Tiles, index: Path) -> None:
+    terms: dict[str, Any] = {"area": tiles.degrees, "datetime": "2024-06", "resolution": 10}
+    whole = vsitlm.load(index, ["B04", "SCL"], **terms)
+    count, covered = 0, np.zeros(whole["B04"].shape[1:], bool)
+    for chip in vsitlm.chips(index, ["B04", "SCL"], 100, stride=90, **terms):
+        column = round((chip.grid.west + 5 - float(whole.x[0])) / 10)
+        row = round((float(whole.y[0]) - chip.grid.north + 5) / 10)
+        inner = (slice(row, min(row + 100, whole.sizes["y"])), slice(column, min(column + 100, whole.sizes["x"])))
+        for time, moment in enumerate(chip.times):
+            number = [str(day)[:10] for day in whole.time.values].index(f"{moment:%Y-%m-%d}")
+            for name in ("B04", "SCL"):
+                right = whole[name][number].values[inner]
+                assert np.array_equal(chip.pixels[name][time][: right.shape[0], : right.shape[1]], right), (name, row)
+        covered[inner] = True
+        count += 1
+        assert chip.stack().shape == (len(chip.times), 2, 100, 100)
+    assert covered.all() and count > 10
+
+
+def test_chips_around_points(tiles: Tiles, index: Path) -> None:
+    (xs, ys) = warp_points(32631, "OGC:CRS84", [500005.0, 503005.0, 900000.0], [5397995.0, 5395995.0, 5398000.0])[:2]
+    points = list(zip(xs, ys, strict=True))
+    found = list(vsitlm.chips(index, "B04", 64, centers=points, datetime="2024-06-11"))
+    assert [len(chip.times) for chip in found] == [1] and found[0].products[0].startswith("S2B_MSIL2A_20240611")
+    with rasterio.open(tiles.files["20240611", "31UDQ", "B04"]) as file:
+        row, column = file.index(500005.0, 5397995.0)
+        right = file.read(1)[row - 32 : row + 32, column - 32 : column + 32]
+    assert np.array_equal(found[0].pixels["B04"][0], right)
+    with pytest.raises(vsitlm.CubeError, match="at least 1"):
+        vsitlm.chips(index, "B04", 0)
+
+
 def test_points_that_are_none(index: Path) -> None:
     for points in ([], [(48.8, 102.0)], [(1.0, 2.0, 3.0)]):
         with pytest.raises(vsitlm.CubeError, match="longitude and latitude"):

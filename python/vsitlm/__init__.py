@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from ._open import open as open
     from ._path import path as path
     from ._read import read as read
+    from .areas._chips import AreaChip as AreaChip, chips as chips
     from .areas._load import load as load
     from .areas._sample import sample as sample
     from .areas._search import Result as Result, search as search
@@ -69,6 +70,7 @@ _NAMES = {
     "cube._open": "open_cube reflectance store",
     "cube._parser": "JP2Parser",
     "areas._load": "load",
+    "areas._chips": "AreaChip chips",
     "areas._sample": "sample",
     "areas._search": "Result search",
 }

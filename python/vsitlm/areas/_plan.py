@@ -34,10 +34,15 @@ class Plan:
         """The coarsest of the bands' own resolutions, in metres."""
         return max(_finest(self.files, band) for band in self.bands.values())
 
+    @property
+    def finest(self) -> float:
+        """The finest of the bands' own resolutions, in metres."""
+        return min(_finest(self.files, band) for band in self.bands.values())
+
     def block(self, resolution: float | None, crs: Any) -> Block:
         """All of it, on a grid."""
         grid = grid_of(self.files, self.area, resolution, crs, self.own)
-        return Block(self.bands, grid, self.steps(_longitude(grid)), self.terms, self.keep)
+        return Block(self.bands, grid, self.steps(longitude_of(grid)), self.terms, self.keep)
 
     def steps(self, longitude: float) -> tuple[Step, ...]:
         """The times that have one of the bands."""
@@ -104,7 +109,7 @@ def _finest(files: Sequence[File], band: str) -> float:
     return min(file.grid.resolution for file in files if file.band == band and file.grid is not None)
 
 
-def _longitude(grid: Grid) -> float:
+def longitude_of(grid: Grid) -> float:
     """That of a grid's middle."""
     from pyproj import Transformer
 

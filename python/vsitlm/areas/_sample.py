@@ -82,7 +82,7 @@ def sample(
     import numpy
     import pyarrow
 
-    longitudes, latitudes = _degrees(points)
+    longitudes, latitudes = degrees_of(points)
     if not isinstance(found, Result):
         bounds = tuple(float(end) for end in (longitudes.min(), latitudes.min(), longitudes.max(), latitudes.max()))
         more: dict[str, Any] = dict(options)
@@ -140,7 +140,7 @@ def _table(number: int, step: Any, names: Sequence[str], values: Any, valid: Any
     return pyarrow.table(columns)
 
 
-def _degrees(points: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+def degrees_of(points: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     """Longitudes and latitudes.
 
     Raises:
