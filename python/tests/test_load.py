@@ -335,6 +335,40 @@ def test_points_that_are_none(index: Path) -> None:
             vsitlm.sample(points, index, "B04")
 
 
+def test_the_newest_baseline_of_a_datatake_is_taken_and_its_offset_is_the_products(tiles: Tiles) -> None:
+    lying = {"earthsearch:boa_offset_applied": True, "s2:processing_baseline": "02.00"}
+    older = tiles.item("20240611", "31UDQ")
+    newer = json.loads(json.dumps(tiles.item("20240601", "31UDQ", **lying)))
+    # The same sensing as that of the older one, by name; the file stays where it is.
+    newer["properties"]["s2:product_uri"] = "S2B_MSIL2A_20240611T105031_N0510_R051_T31UDQ_20240701T000000.SAFE"
+    loaded = vsitlm.load([older, newer], "red", tiles.degrees)
+    assert loaded.sizes["time"] == 1 and loaded.boa_add_offset.values.tolist() == [-1000]
+    right = vsitlm.load([tiles.item("20240601", "31UDQ")], "red", tiles.degrees)
+    assert np.array_equal(loaded["red"].values, right["red"].values)
+
+
+def test_an_area_over_two_zones_needs_a_reference_system(tmp_path: Path) -> None:
+    right, transformers = {}, {"31UGR": (32631, 700000.0), "32ULB": (32632, 300000.0)}
+    for number, (tile, (epsg, west)) in enumerate(transformers.items()):
+        product = f"S2B_MSIL2A_20240601T105031_N0510_R051_T{tile}_20240601T140000"
+        path = tmp_path / f"{product}.SAFE/GRANULE/L2A_T{tile}_A1_2/IMG_DATA/R60m/T{tile}_20240601T105031_B01_60m.jp2"
+        pixels = np.random.default_rng(number).integers(1, 9000, (1, 500, 500), "uint16")
+        right[tile] = gdalio.make_jp2(path, pixels, epsg, (west, 5600000.0), 60)
+    vsitlm.index(list(right.values()), tmp_path / "tiles.parquet")
+    with pytest.raises(vsitlm.CubeError, match="EPSG:32631, EPSG:32632: name one"):
+        vsitlm.load(tmp_path / "tiles.parquet", "B01")
+    loaded = vsitlm.load(tmp_path / "tiles.parquet", "B01", crs=32631)
+    assert loaded.sizes["time"] == 1 and loaded.product_id.values[0].count("; ") == 1
+    with rasterio.open(right["31UGR"]) as file:
+        pixels = file.read(1)
+    column, row = (
+        round(abs(700000.0 - float(loaded.x[0]) + 30) / 60),
+        round((float(loaded.y[0]) + 30 - 5600000.0) / 60),
+    )
+    assert np.array_equal(loaded["B01"][0].values[row : row + 500, column : column + 500], pixels)
+    assert (loaded["B01"][0].values[:, column + 500 :] > 0).sum() > 200_000, "the other one, warped"
+
+
 def test_a_mask_keeps_classes(tiles: Tiles, index: Path) -> None:
     terms: dict[str, Any] = {"area": tiles.degrees, "datetime": "2024-06-11", "resolution": 20}
     plain = vsitlm.load(index, ["B04", "SCL"], **terms)
