@@ -34,7 +34,9 @@ def load(job: dict[str, Any], clock: Clock) -> Any:
     to_degrees = pyproj.Transformer.from_crs(32631, "OGC:CRS84", always_xy=True)
     # Half a pixel within the box at its corners, and more where its edges bend.
     area = to_degrees.transform_bounds(west, south, east, north)
-    loaded = vsitlm.load(job["items"], job["bands"], area, groupby=None, VSITLM_INDEX=job["index"], **CDSE)
+    # The made files do not lie where tiles of their name do.
+    found = vsitlm.search(job["items"], bands=job["bands"], VSITLM_INDEX=job["index"], **CDSE)
+    loaded = vsitlm.load(found, area=area, groupby=None)
     inside = loaded.sel(x=slice(west, east), y=slice(north, south))
     return [inside[band].values for band in job["bands"]]
 
@@ -46,7 +48,8 @@ def sample(job: dict[str, Any], clock: Clock) -> Any:
 
     points = numpy.array(job["points"])
     clock.mark()
-    table = vsitlm.sample(points, job["index"], job["bands"], **CDSE)
+    found = vsitlm.search(job["index"], bands=job["bands"], **CDSE)
+    table = vsitlm.sample(points, found)
     return [table.column(job["bands"][0]).to_numpy(zero_copy_only=False)]
 
 
