@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build wheel demo test test-all bench bench-python bench-decode bench-decoded bench-cube bench-load lint deny msrv fuzz sanitize soak test-docker test-qgis clean
+.PHONY: build wheel demo test test-all bench bench-python bench-decode bench-decoded bench-cube lint deny msrv fuzz sanitize soak test-docker test-qgis clean
 
 PLUGIN := target/plugin/gdal_vsitlm.so
 PYTHON := target/py/r144/bin/python
@@ -54,15 +54,15 @@ bench-decoded:
 	$(MAKE) --no-print-directory build
 	$(PYTHON) scripts/bench_decoded.py $(if $(REPEAT),--repeat $(REPEAT)) $(if $(WRITE),--write $(WRITE))
 
-# LIMIT=120 stops a way of reading after as many seconds; `bench-load` measures areas and points instead of cubes.
-bench-cube bench-load:
+# LIMIT=120 stops a way of reading after as many seconds.
+bench-cube:
 	scripts/setup bench
 	scripts/setup test-all
 	scripts/wheel
 	rm -rf target/wheels/site && python3 -m zipfile -e target/wheels/vsitlm-*.whl target/wheels/site
 	target/py/uv/bin/uv --quiet --no-cache --offline pip install --python target/py/cube/bin/python --no-deps --reinstall \
 		target/wheels/vsitlm-*.whl
-	target/py/cube/bin/python scripts/$(subst -,_,$@).py $(if $(LIMIT),--limit $(LIMIT)) $(if $(WRITE),--write $(WRITE))
+	target/py/cube/bin/python scripts/bench_cube.py $(if $(LIMIT),--limit $(LIMIT)) $(if $(WRITE),--write $(WRITE))
 
 # The decoder against OpenJPEG. DATA=/path/to/products measures real files, too.
 bench-decode:

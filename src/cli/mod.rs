@@ -80,7 +80,9 @@ pub(crate) fn exit_code(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Info(arguments) => info::run(&arguments),
         Command::Inject(arguments) => inject::run(&arguments),
         Command::Cube(_) | Command::Search(_) | Command::Load(_) => {
-            complain("that is a command of the Python package alone: pip install 'vsitlm[load,export]', and run its vsitlm");
+            complain(
+                "that is a command of the Python package alone: pip install 'vsitlm[load,export]', and run its vsitlm",
+            );
             return 2;
         }
     };

@@ -48,7 +48,8 @@ fn a_product_is_indexed_and_its_files_are_found() {
 
 #[test]
 fn some_commands_are_of_the_python_package_alone() {
-    for arguments in [&["cube", "--help"][..], &["search", "i"], &["load", "index.parquet", "-o", "out", "--area", "a"]] {
+    for arguments in [&["cube", "--help"][..], &["search", "i"], &["load", "index.parquet", "-o", "out", "--area", "a"]]
+    {
         assert_eq!(exit_code(std::iter::once("vsitlm").chain(arguments.iter().copied()).map(OsString::from)), 2);
     }
 }
