@@ -140,3 +140,13 @@ def index(tmp_path_factory: pytest.TempPathFactory, url: str) -> Path:
     file = tmp_path_factory.mktemp("index") / "tiles.parquet"
     assert vsitlm.index([url], file).rows == 1
     return file
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """See `cubes.make`."""
+    from cubes import make
+
+    site = Site(tmp_path_factory.mktemp("series-served"))
+    with site.server:
+        yield make(tmp_path_factory.mktemp("series"), site)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 import sys
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 import realdata
 from conftest import Site, run
-from cubes import BANDS, REAL, STEPS, Series, add, compare_tree, make
+from cubes import BANDS, REAL, STEPS, Series, add, compare_tree
 
 pytest.importorskip("zarr")
 xarray = pytest.importorskip("xarray")
@@ -24,14 +23,6 @@ import rioxarray  # noqa: E402, F401
 import zarr  # noqa: E402
 
 import vsitlm  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def series(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Series]:
-    """See `cubes.make`."""
-    site = Site(tmp_path_factory.mktemp("cube-served"))
-    with site.server:
-        yield make(tmp_path_factory.mktemp("cube"), site)
 
 
 def test_a_series_is_what_its_files_are(series: Series) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import realdata
 from conftest import ROOT, Site, band_path, run
-from cubes import REAL, STEPS, Series, add, compare_tree, make
+from cubes import REAL, STEPS, Series, add, compare_tree
 
 pytest.importorskip("zarr")
 pytest.importorskip("icechunk")
@@ -40,14 +40,6 @@ PLACES = {
 """Arrays of a tree, each with its band and rasterio's number of the level."""
 
 GEOZARR_PYTHON = ROOT / "target/py/geozarr/bin/python"
-
-
-@pytest.fixture(scope="module")
-def series(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Series]:
-    """See `cubes.make`."""
-    site = Site(tmp_path_factory.mktemp("export-served"))
-    with site.server:
-        yield make(tmp_path_factory.mktemp("export"), site)
 
 
 def name_of(format: str) -> str:

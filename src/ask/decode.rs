@@ -28,8 +28,8 @@ struct Wanted {
     threads: Option<usize>,
 }
 
-/// Decodes a JP2, a bare codestream or a tile by itself on the calling thread, with others: the answer in JSON, and the samples where that
-/// worked.
+/// Decodes a JP2, a bare codestream or a tile by itself on the calling thread, with others: the answer in JSON, and the
+/// samples where that worked.
 pub(crate) fn decode(bytes: &[u8], wanted: &str) -> (String, Option<Samples>) {
     let decode = || -> Result<Samples> {
         let wanted: Wanted = serde_json::from_str(wanted)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from .._errors import CubeError, VsitlmWarning
 from .._many import Chip, read_many
 from .._path import address
-from ..cube._catalogue import REFLECTANCES
-from ..cube._chunks import Offset
+from ..cube._catalogue import REFLECTANCES, offset_of
+from ..cube._chunks import Offset, shifted
 from ..cube._grid import Grid
 from ._files import File
 from ._grids import Read, read_of
-from ._steps import Step, offset_of
+from ._steps import Step
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -185,9 +185,5 @@ def _reads(step: Step, band: str, grid: Grid) -> list[Read]:
 
 def at_one_scale(pixels: NDArray[Any], file: File, terms: Terms) -> NDArray[Any]:
     """Digital numbers with what their baseline adds taken away, where that is wanted."""
-    import numpy
-
-    if terms.offset != "harmonise" or file.band not in REFLECTANCES or not offset_of(file):
-        return pixels
-    shifted = numpy.maximum(pixels.astype("int32") + offset_of(file), 1)
-    return numpy.where(pixels == 0, 0, shifted).astype(pixels.dtype)
+    is_moved = terms.offset == "harmonise" and file.band in REFLECTANCES
+    return shifted(pixels, offset_of(file.baseline)) if is_moved else pixels

@@ -102,10 +102,13 @@ def _stream(plan: Plan, grids: Iterable[Grid]) -> Iterator[AreaChip]:
     def requests() -> Iterator[Any]:
         for grid in grids:
             steps = plan.steps(longitude_of(grid))
-            block = Block(plan.bands, grid, steps, plan.terms, plan.keep)
-            times = {time for name, time, _ in block.jobs() if name is not None}
-            block = Block(plan.bands, grid, tuple(steps[time] for time in sorted(times)), plan.terms, plan.keep)
-            if jobs := block.jobs():
+            jobs = Block(plan.bands, grid, steps, plan.terms, plan.keep).jobs()
+            # Of the times that have no data here none is left.
+            times = sorted({time for name, time, _ in jobs if name is not None})
+            places = {time: place for place, time in enumerate(times)}
+            jobs = [(name, places[time], read) for name, time, read in jobs if time in places]
+            if jobs:
+                block = Block(plan.bands, grid, tuple(steps[time] for time in times), plan.terms, plan.keep)
                 under_way.append((block, jobs))
                 yield from map(request_of, jobs)
 

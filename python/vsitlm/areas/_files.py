@@ -14,7 +14,7 @@ from typing import Any
 from .. import _core
 from .._errors import CubeError
 from .._path import address
-from ..cube._catalogue import _readable
+from ..cube._catalogue import band_of, readable
 from ..cube._grid import Grid
 from ..cube._header import coding_of
 
@@ -74,10 +74,9 @@ def of_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[File]:
         height, width = row["shape"]
         grid = Grid(row["epsg"], c, f, round(a), width, height)
         coding = coding_of(row["header"])
-        band = row["band_id"] if row["band_id"].startswith("MSK_") else row["band_id"].partition("_")[0]
         yield File(
-            row["product_id"], row["mgrs_tile"], row["datetime"], re.sub(r"_\d+m$", "", band),
-            row["processing_baseline"] or "", row.get("eo:cloud_cover"), _readable(row["origin"] or row["path"]), grid,
+            row["product_id"], row["mgrs_tile"], row["datetime"], band_of(row["band_id"]),
+            row["processing_baseline"] or "", row.get("eo:cloud_cover"), readable(row["origin"] or row["path"]), grid,
             tuple(1 << level for level in range(1, coding.levels + 1)), coding.dtype,
             coding.tile,
         )  # fmt: skip

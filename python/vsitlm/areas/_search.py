@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .._errors import CubeError, NotFoundError
 from .._index import Index
 from .._read import elsewhere
-from ..cube._catalogue import NO_HEADERS, Span, _rows, parse_span
+from ..cube._catalogue import NO_HEADERS, Span, parse_span, rows_of
 from ..cube._grid import Area, bounds_of
 from ._files import File, canonical, items_in, of_items, of_rows, read_text
 from ._grids import unwrapped
@@ -241,7 +241,7 @@ def _of_index(path: str, terms: _Terms, indexes: list[str]) -> Iterator[File]:
     tiles: Sequence[str | None] = sorted(terms.tiles) if by_shards and terms.tiles is not None else [None]
     for tile in tiles:
         try:
-            rows = _rows([path], tile, begin, end, terms.level)
+            rows = rows_of([path], tile, begin, end, terms.level)
         except NotFoundError:
             if tile is None:
                 raise

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from .._errors import CubeError
+from ..cube._catalogue import offset_of
 from ._files import File
 
 if TYPE_CHECKING:
@@ -36,12 +37,7 @@ class Step:
         """What is added to reflectances, in digital numbers, by the processing baseline. What catalogues say of it is
         not taken: an item's `boa_offset_applied` may be that of its COGs; the archive's JP2s are as they were made.
         """
-        return offset_of(self.files[0])
-
-
-def offset_of(file: File) -> int:
-    """See `Step.offset`."""
-    return -1000 if file.baseline >= "04.00" else 0
+        return offset_of(self.files[0].baseline)
 
 
 def steps_of(files: Sequence[File], groupby: GroupBy, longitude: float) -> list[Step]:
@@ -62,7 +58,7 @@ def steps_of(files: Sequence[File], groupby: GroupBy, longitude: float) -> list[
         raise CubeError(f"groupby is 'solar_day', 'time', 'product' or None, not {groupby!r}")
     groups: dict[Any, list[File]] = defaultdict(list)
     for file in _newest(files):
-        groups[key(file), offset_of(file)].append(file)
+        groups[key(file), offset_of(file.baseline)].append(file)
     steps = [Step(several[0].time, tuple(several)) for several in groups.values()]
     return sorted(steps, key=lambda step: (step.time, step.products))
 

@@ -39,6 +39,19 @@ REFLECTANCES = frozenset(f"B{band}" for band in [*(f"{number:02}" for number in 
 """Bands whose values are reflectances, to which offsets apply."""
 
 
+def offset_of(baseline: str) -> int:
+    """What is added to reflectances, in digital numbers: BOA_ADD_OFFSET, from baseline 04.00 on. The date does not
+    tell: archives were reprocessed."""
+    return -1000 if baseline >= "04.00" else 0
+
+
+def band_of(band_id: str) -> str:
+    """The band of what a row calls its file: `B04` of `B04_20m`, `MSK_DETFOO_B02` as it is."""
+    if band_id.startswith("MSK_"):
+        return band_id.rpartition("_")[0] if band_id.endswith("m") else band_id
+    return band_id.partition("_")[0]
+
+
 @dataclass(frozen=True)
 class File:
     """A file that has a band."""
@@ -86,9 +99,8 @@ class Step:
 
     @property
     def offset(self) -> int:
-        """What is added to reflectances, in digital numbers: BOA_ADD_OFFSET, from baseline 04.00 on. The date does not
-        tell: archives were reprocessed."""
-        return -1000 if self.baseline >= "04.00" else 0
+        """See `offset_of`."""
+        return offset_of(self.baseline)
 
 
 @dataclass(frozen=True)
@@ -148,7 +160,7 @@ def catalogue(
         raise CubeError(f"groupby is 'solar_day' or None, not {groupby!r}")
     tile = None if tile is None else tile.upper().removeprefix("T")
     begin, end = parse_span(span)
-    rows = [row for row in _rows(paths, tile, begin, end, level) if f"_MSI{level}_" in row["product_id"]]
+    rows = [row for row in rows_of(paths, tile, begin, end, level) if f"_MSI{level}_" in row["product_id"]]
     tiles = sorted({row["mgrs_tile"] for row in rows})
     if tile is None and len(tiles) > 1:
         raise CubeError(f"the index has several tiles, name one of them: tile= {', '.join(tiles)}")
@@ -183,7 +195,9 @@ def catalogue_of_file(paths: Sequence[str], url: str) -> Catalogue:
     key, (level, year) = (asked[0].product_id, asked[0].band_id), named.groups()
     begin, end = parse_span(year)
     rows = [
-        row for row in _rows(paths, asked[0].mgrs_tile, begin, end, level) if (row["product_id"], row["band_id"]) == key
+        row
+        for row in rows_of(paths, asked[0].mgrs_tile, begin, end, level)
+        if (row["product_id"], row["band_id"]) == key
     ]
     if not rows or rows[0]["header"] is None:
         raise IndexFileError(NO_HEADERS)
@@ -231,7 +245,7 @@ def _moment(end: Any, span: Span) -> tuple[dt.datetime, dt.datetime]:
     return moment, moment + dt.timedelta(microseconds=1)
 
 
-def _rows(
+def rows_of(
     paths: Sequence[str], tile: str | None, begin: dt.datetime, end: dt.datetime, level: str
 ) -> list[dict[str, Any]]:
     """The rows of indexes. Of the partition layout only the shards of the tile and the years are read."""
@@ -284,10 +298,8 @@ def _steps(rows: Sequence[Mapping[str, Any]], store: str | None) -> list[Step]:
         product = row["product_id"]
         baseline, cloud_cover = row["processing_baseline"] or "", row.get("eo:cloud_cover")
         step = steps.setdefault(product, Step(row["datetime"], [product], baseline, cloud_cover))
-        band = row["band_id"].partition("_")[0]
-        if row["band_id"].startswith("MSK_"):
-            band = row["band_id"].rpartition("_")[0] if row["band_id"].endswith("m") else row["band_id"]
-        origin = _readable(row["origin"] or row["path"])
+        band = band_of(row["band_id"])
+        origin = readable(row["origin"] or row["path"])
         given = address(product, row["band_id"]) if store else address(origin)
         files = step.files[band] = step.files.get(band) or [[]]
         template, coding = template_of(row["header"]), coding_of(row["header"])
@@ -297,7 +309,7 @@ def _steps(rows: Sequence[Mapping[str, Any]], store: str | None) -> list[Step]:
     return sorted(steps.values(), key=lambda step: (step.time, step.products))
 
 
-def _readable(origin: str) -> str:
+def readable(origin: str) -> str:
     """Where a row was made, as paths have it. Of a cloud's object the row names the host, too; options name that."""
     cloud = re.fullmatch(r"(s3|gs|az)://[^/]+/(.+)", origin)
     return "://".join(cloud.groups()) if cloud else origin

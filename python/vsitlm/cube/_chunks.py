@@ -91,16 +91,20 @@ class Variable:
 
 async def _read(source: Source, window: tuple[int, int, int, int], settings: Mapping[str, str]) -> NDArray[Any]:
     """A window of a file, its values brought to one scale."""
-    import numpy
-
     terms = Terms(source.overview, None, 1, False, 0, settings)
     pixels = window[2] * window[3]
     async with room(min(max(PIXELS_AT_ONCE // pixels, LEAST_AT_ONCE), AT_ONCE)):
         step = await outcome(terms, source.file.path, window)
     if isinstance(step, Decoding):
         raise step.why
-    if source.offset == 0:
-        return step
-    # A pixel that is valid stays so: 0 says that there is none.
-    shifted = numpy.maximum(step.astype("int32") + source.offset, 1)
-    return numpy.where(step == 0, 0, shifted).astype(step.dtype)
+    return shifted(step, source.offset)
+
+
+def shifted(pixels: NDArray[Any], offset: int) -> NDArray[Any]:
+    """Values with an offset added. A pixel that is valid stays so: 0 says that there is none."""
+    import numpy
+
+    if offset == 0:
+        return pixels
+    moved = numpy.maximum(pixels.astype("int32") + offset, 1)
+    return numpy.where(pixels == 0, 0, moved).astype(pixels.dtype)

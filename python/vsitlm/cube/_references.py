@@ -74,7 +74,7 @@ class References:
 
     def codec(self, path: str) -> dict[str, Any] | None:
         """The configuration of the codec of an array's tiles; None where its chunks are plain bytes."""
-        (codec,) = self.arrays[path]["codecs"]
+        (codec,) = json.loads(self.documents[f"{path}{END}"])["codecs"]
         found: dict[str, Any] | None = codec["configuration"] if codec["name"] == CODEC else None
         return found
 
