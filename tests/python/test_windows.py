@@ -252,6 +252,9 @@ def test_a_window_that_could_not_be_read_is_never_zeros(
     path, pixels = precincts
     url = site.put(path)
     options = NO_RETRY | {"VSITLM_INDEX": str(make_index(tmp_path / "index.parquet", url))}
+    # A part that nobody can read, since a client may ask again on its own for what an idle connection has lost.
+    middle = path.stat().st_size // 2
+    site.control(fail_path="*", fail_range=f"{middle}-{middle + 20_000}", **fault)
     site.control(fail_path="*", every=every, **fault)
     tries = apart.call(jobs.try_windows, [(window_path(url, window), window) for window in CHANCES], 3, options=options)
     outcomes = [outcome for each in tries for outcome in each]
@@ -263,8 +266,7 @@ def test_a_window_that_could_not_be_read_is_never_zeros(
         and not np.array_equal(outcome, pixels[:, window[1] : window[1] + 40, window[0] : window[0] + 40])
     ]
     assert not wrong
-    # Of four requests in a row three are well, and GDAL asks three times.
-    assert every > 3 or any(isinstance(outcome, gdalio.Failed) for outcome in outcomes)
+    assert any(isinstance(outcome, gdalio.Failed) for outcome in outcomes)
     assert sum(isinstance(outcome, np.ndarray) for outcome in outcomes) > len(CHANCES) / 2
 
 
