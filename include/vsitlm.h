@@ -113,6 +113,14 @@ typedef void (*vsitlm_answer)(void *user, const char *json, struct vsitlm_sample
  *
  *   {"shape": [1, 256, 256], "dtype": "uint16", "bytes": 868352, "requests": 1}
  *
+ * "squares" of a whole or reduced image, in place of a window, are squares of "side" pixels that begin at the columns and
+ * rows "at". They are fetched and decoded together: name those of a tile or so at once. Their samples come one below the
+ * other: shape is bands, the number of squares times their side, and the side.
+ *
+ *   {"ask": "read", "path": "/vsitlm/...", "squares": {"side": 1, "at": [[10, 20], [700, 3]]}}
+ *
+ *   {"shape": [1, 2, 1], "dtype": "uint16", "bytes": 151211, "requests": 4}
+ *
  * parts: where the file's tile-parts lie, in its order: the tile's number, the offset and the length in bytes. location is
  * where the file lies, without query string or credentials: for the name of a product it is the place that was found.
  *

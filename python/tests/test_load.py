@@ -297,6 +297,74 @@ def test_points_have_the_values_of_their_pixels(count: int, tiles: Tiles, index:
     assert compared or count == 1
 
 
+@pytest.mark.parametrize("size", [1, 4, 33])
+def test_squares_around_points_are_those_of_the_files(size: int, tiles: Tiles, index: Path) -> None:
+    west, south, east, north = transform_bounds(32631, 4326, WEST["31UDQ"], NORTH - SIDE, WEST["31UDQ"] + SIDE, NORTH)
+    chance = np.random.default_rng(size)
+    points = np.stack([chance.uniform(west, east, 300), chance.uniform(south, north, 300)], 1)
+    found = vsitlm.search(index, datetime="2024-06", bands=["red", "SCL"])
+    squares = vsitlm.sample(points, found, size=size)
+    assert squares["red"].shape == (squares.sizes["sample"], size, size) and squares["red"].dtype == "uint16"
+    got = {
+        (str(product), int(point), name): squares[name].values[number]
+        for number, (product, point) in enumerate(zip(squares["product"].values, squares["point"].values, strict=True))
+        for name in ("red", "SCL")
+    }
+    for (day, tile, band), path in tiles.files.items():
+        product = next(name for name, *_ in got if f"_{day}T" in name and tile in name)
+        with rasterio.open(path) as file:
+            pixels, (high, wide) = file.read(1), file.shape
+            xs, ys = warp_points("OGC:CRS84", file.crs, *points.T)
+            places = [file.index(x, y) for x, y in zip(xs, ys, strict=True)]
+        around = np.pad(pixels, size)
+        for number, (row, column) in enumerate(places):
+            if not (0 <= row < high and 0 <= column < wide):
+                continue
+            top, left = row - size // 2 + size, column - size // 2 + size
+            right = around[top : top + size, left : left + size]
+            mine = got.get((product, number, {"B04": "red"}.get(band, band)))
+            assert np.array_equal(mine, right) if mine is not None else not right.any(), (day, tile, band, number)
+
+
+def test_points_of_a_tile_share_its_requests(tiles: Tiles, tmp_path: Path) -> None:
+    urls = [url for (day, _, band), url in tiles.urls.items() if (day, band) == ("20240611", "B04")]
+    vsitlm.index(urls, tmp_path / "packets.parquet", packets=True)
+    west, south, east, north = transform_bounds(32631, 4326, *AREA)
+    chance = np.random.default_rng(3)
+    points = np.stack([chance.uniform(west, east, 2000), chance.uniform(south, north, 2000)], 1)
+    tiles.site.stats()
+    table = vsitlm.sample(points, tmp_path / "packets.parquet", "B04", datetime="2024-06", VSITLM_MERGE_GAP=0)
+    asked = tiles.site.stats()
+    assert len(table) > 500 and asked["requests"] <= 4 * 9
+    assert asked["bytes"] <= tiles.files["20240611", "31UDQ", "B04"].stat().st_size
+
+
+def test_a_hundred_thousand_points(tiles: Tiles, index: Path) -> None:
+    west, south, east, north = transform_bounds(32631, 4326, *AREA)
+    chance = np.random.default_rng(5)
+    points = np.stack([chance.uniform(west, east, 100_000), chance.uniform(south, north, 100_000)], 1)
+    tiles.site.stats()
+    table = vsitlm.sample(points, index, "red", datetime="2024-06")
+    # Nine tiles of 256 px are touched in each file at most.
+    assert tiles.site.stats()["requests"] <= 5 * 9
+    for (day, tile, band), path in tiles.files.items():
+        if band != "B04":
+            continue
+        with rasterio.open(path) as file:
+            xs, ys = warp_points("OGC:CRS84", file.crs, *points.T)
+            columns = np.floor((np.array(xs) - file.transform.c) / 10).astype(int)
+            rows = np.floor((file.transform.f - np.array(ys)) / 10).astype(int)
+            pixels = file.read(1)
+        inside = (columns >= 0) & (columns < 600) & (rows >= 0) & (rows < 600)
+        right = np.zeros(len(points), "uint16")
+        right[inside] = pixels[rows[inside], columns[inside]]
+        names = table.column("product").to_numpy(zero_copy_only=False)
+        mine = np.array([f"_{day}T" in name and tile in name for name in names])
+        values = np.zeros(len(points), "uint16")
+        values[table.column("point").to_numpy()[mine]] = table.column("red").to_numpy(zero_copy_only=False)[mine]
+        assert np.array_equal(values, right), (day, tile)
+
+
 def test_chips_of_an_area_are_parts_of_what_is_loaded(tiles: Tiles, index: Path) -> None:
     terms: dict[str, Any] = {"area": tiles.degrees, "datetime": "2024-06", "resolution": 10}
     whole = vsitlm.load(index, ["B04", "SCL"], **terms)

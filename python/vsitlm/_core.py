@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ._errors import UnsupportedError, VsitlmWarning, error_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 PLUGIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "plugin", "gdal_vsitlm.so")
 """The package's own copy; nothing else lies in its folder, so that GDAL can be told to look there."""
@@ -93,14 +93,14 @@ def texts(options: Mapping[str, object]) -> dict[str, str]:
     }
 
 
-def question(kind: str, path: str, options: Mapping[str, str] | None = None, bands: Sequence[int] | None = None) -> str:
-    """A question to the core about a GDAL path, as it is asked; `options` go before those of the thread that asks."""
+def question(kind: str, path: str, options: Mapping[str, str] | None = None, **more: object) -> str:
+    """A question to the core about a GDAL path, as it is asked; `options` go before those of the thread that asks.
+    Members of `more` that are None are left out.
+    """
     import json
 
-    asked: dict[str, object] = {"ask": kind, "path": path, "options": options or {}}
-    if bands is not None:
-        asked["bands"] = bands
-    return json.dumps(asked)
+    told = {name: value for name, value in more.items() if value is not None}
+    return json.dumps({"ask": kind, "path": path, "options": options or {}, **told})
 
 
 def answer(told: str) -> dict[str, Any]:

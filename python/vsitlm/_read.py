@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from . import _core
 from ._errors import Error, ReadError, UndecodedError, WindowError
 from ._path import address, without_query
-from ._window import Area, Window, area
+from ._window import Area, Squares, Window, area
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -124,8 +124,8 @@ def elsewhere(options: Mapping[str, object]) -> dict[str, str]:
     return {**_core.texts(around), **_core.texts(options)}
 
 
-def questions(terms: Terms, given: str | os.PathLike[str], window: Window | None) -> Questions:
-    """What reading a window asks the core; None is the whole image.
+def questions(terms: Terms, given: str | os.PathLike[str], window: Window | Squares | None) -> Questions:
+    """What reading a window asks the core; None is the whole image. Squares come one below the other.
 
     Raises:
         PathError: See `path`.
@@ -133,6 +133,8 @@ def questions(terms: Terms, given: str | os.PathLike[str], window: Window | None
     """
     if window is None:
         return (yield from _pixels(terms, given, None, None))
+    if isinstance(window, Squares):
+        return (yield from _pixels(terms, given, window, None))
     wanted, frame = area(window), None
     # Otherwise the core checks it against the image's size.
     if terms.boundless or not wanted.may_be_inside:
@@ -153,13 +155,16 @@ def questions(terms: Terms, given: str | os.PathLike[str], window: Window | None
     return (yield from _pixels(terms, given, wanted, frame))
 
 
-def _pixels(terms: Terms, given: str | os.PathLike[str], wanted: Area | None, frame: Frame | None) -> Questions:
-    """The pixels of a window within an image, or of all of it."""
-    name = address(given, terms.band, terms.overview, wanted)
+def _pixels(
+    terms: Terms, given: str | os.PathLike[str], wanted: Area | Squares | None, frame: Frame | None
+) -> Questions:
+    """The pixels of a window within an image, of squares, or of all of it."""
+    squares = wanted.question() if isinstance(wanted, Squares) else None
+    name = address(given, terms.band, terms.overview, None if isinstance(wanted, Squares) else wanted)
     indexes = terms.indexes
     bands = None if indexes is None else [int(band) for band in ([indexes] if isinstance(indexes, int) else indexes)]
     try:
-        about, samples = yield _core.question("read", name, terms.settings, bands)
+        about, samples = yield _core.question("read", name, terms.settings, bands=bands, squares=squares)
     except UndecodedError as error:
         whole = address(given, terms.band, terms.overview, form="jp2")
         return Decoding(whole, wanted, terms, frame, error)
@@ -226,7 +231,7 @@ class Decoding:
 
     name: str
     """Its path."""
-    wanted: Area | None
+    wanted: Area | Squares | None
     """What of it is read; all of it where None."""
     terms: Terms
     frame: Frame | None
@@ -258,11 +263,12 @@ class Decoding:
 
         from ._open import failure
 
-        window = None if self.wanted is None else RasterioWindow(*self.wanted)
+        wanted = self.wanted.around if isinstance(self.wanted, Squares) else self.wanted
+        window = None if wanted is None else RasterioWindow(*wanted)
         try:
             with rasterio.open(self.name) as dataset:
                 pixels: NDArray[Any] = dataset.read(self.terms.indexes, window=window)
-                return pixels
+                return self.wanted.cut(pixels) if isinstance(self.wanted, Squares) else pixels
         except RasterioIOError as error:
             raise failure(self.name, {}) or ReadError(str(error.__cause__ or error)) from error
         except IndexError as error:

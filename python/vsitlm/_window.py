@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._errors import WindowError
 from ._path import whole
 
 if TYPE_CHECKING:
     from typing import TypeAlias
+
+    from numpy.typing import NDArray
 
     from ._path import AnyWindow
 
@@ -45,6 +48,39 @@ class Area(NamedTuple):
     def may_be_inside(self) -> bool:
         """Whether there can be an image that has all of it."""
         return not self.is_empty and min(self) >= 0 and max(self.x + self.width, self.y + self.height) <= _MOST
+
+
+@dataclass(frozen=True, eq=False)
+class Squares:
+    """Squares of pixels within an image, in place of a window: they are fetched and decoded together."""
+
+    side: int
+    columns: NDArray[Any]
+    """The first of each."""
+    rows: NDArray[Any]
+
+    @property
+    def around(self) -> Area:
+        """The window that holds them all."""
+        left, top = int(self.columns.min()), int(self.rows.min())
+        width, height = int(self.columns.max()) - left + self.side, int(self.rows.max()) - top + self.side
+        return Area(left, top, width, height)
+
+    def question(self) -> dict[str, Any]:
+        """As the core is asked for them."""
+        at = [list(pair) for pair in zip(self.columns.tolist(), self.rows.tolist(), strict=True)]
+        return {"side": self.side, "at": at}
+
+    def cut(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """They as the core gives them, of the pixels around them: one below the other."""
+        import numpy
+
+        left, top, _, _ = self.around
+        steps = numpy.arange(self.side)
+        rows = (self.rows - top)[:, None, None] + steps[:, None]
+        columns = (self.columns - left)[:, None, None] + steps
+        cut: NDArray[Any] = pixels[..., rows, columns].reshape(*pixels.shape[:-2], -1, self.side)
+        return cut
 
 
 def area(window: Window, columns: int = 0, rows: int = 0) -> Area:

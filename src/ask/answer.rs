@@ -9,7 +9,7 @@ use super::question::{Kind, Question};
 use super::state::STATE;
 use crate::collect::scan_jp2;
 use crate::error::{Error, Result};
-use crate::file::{self, Description, Lease, Samples, VirtualFile};
+use crate::file::{self, Description, Lease, Samples, Selection, VirtualFile};
 use crate::index::{FoundRows, Record};
 use crate::path::{Request, View, Window};
 use crate::process::lock;
@@ -50,11 +50,11 @@ async fn read(asked: &Asked) -> Result<((Value, Vec<String>), Samples)> {
     let Ready { file, what, fetched: Fetched { bytes, requests }, warnings, _lease } = make_ready(asked).await?;
     let (question, threads) = (asked.question.clone(), file.options().threads);
     let decode = move || {
-        let bands = question.bands.as_deref();
+        let of = Selection { bands: question.bands.as_deref(), squares: question.squares.as_ref() };
         match what {
-            What::All => file.samples(bands),
-            What::View(factor, window) => file.samples_of_view(factor, &window, bands, None, false),
-            What::Tiles(factor, window) => file.samples_of_tiles(factor, &window, bands, None),
+            What::All => file.samples(of),
+            What::View(factor, window) => file.samples_of_view(factor, &window, of, None, false),
+            What::Tiles(factor, window) => file.samples_of_tiles(factor, &window, of, None),
         }
     };
     let samples = STATE.get().decoders.run_on(threads, decode).await??;
@@ -90,18 +90,24 @@ async fn make_ready(asked: &Asked) -> Result<Ready> {
         let fetched = file.fetch_all().await?;
         return Ok(Ready { file, what: What::All, fetched, warnings, _lease: lease });
     };
-    let ((lease, view), warnings) = asked.block_on(request.clone(), open_window).await?;
+    let windows: Arc<[Window]> = match &asked.question.squares {
+        Some(squares) => squares.windows().into(),
+        None => [window].into(),
+    };
+    let wanted = windows.clone();
+    let open = move |request: &Request, caller: &Caller<'_>| open_windows(request, factor, &wanted, caller);
+    let ((lease, view), warnings) = asked.block_on(request.clone(), open).await?;
     let whole = lease.file();
     let (mut fetched, mut view) = (Fetched { bytes: 0, requests: 0 }, view);
     if view.is_none()
-        && whole.needs_headers(factor, &window).unwrap_or(false)
+        && whole.needs_headers(factor, &windows).unwrap_or(false)
         && !whole.is_fetched_whole()
-        && !whole.is_most_of_its_tiles(factor, &window)?
+        && !whole.are_most_of_their_tiles(factor, &windows)?
     {
         // Fetched by this task, so that no thread waits for them.
-        fetched = whole.fetch_headers(factor, &window).await?;
+        fetched = whole.fetch_headers(factor, &windows).await?;
         let file = whole.clone();
-        view = STATE.get().openers.run(move || file.packets_of(factor, &window)).await??.map(Arc::new);
+        view = STATE.get().openers.run(move || file.packets_worth_it(factor, &windows)).await??.map(Arc::new);
     }
     let (file, what) = match view {
         Some(view) => (view, What::View(factor, window)),
@@ -126,9 +132,6 @@ fn with_warnings(mut answer: Value, warnings: Vec<String>) -> Value {
     answer
 }
 
-/// What is done for a caller.
-type Work<T> = fn(&Request, &Caller<'_>) -> Result<T>;
-
 /// A question and who has asked it.
 struct Asked {
     question: Arc<Question>,
@@ -136,13 +139,20 @@ struct Asked {
 }
 
 impl Asked {
-    /// Does `work`, which may block, on a thread for that: what it gives, and the warnings.
-    async fn block<T: Send + 'static>(&self, work: Work<T>) -> Result<(T, Vec<String>)> {
+    /// Does `work` for the caller, which may block, on a thread for that: what it gives, and the warnings.
+    async fn block<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&Request, &Caller<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<(T, Vec<String>)> {
         self.block_on(self.question.request.clone(), work).await
     }
 
     /// The same for another view of the question's file.
-    async fn block_on<T: Send + 'static>(&self, request: Request, work: Work<T>) -> Result<(T, Vec<String>)> {
+    async fn block_on<T: Send + 'static>(
+        &self,
+        request: Request,
+        mut work: impl FnMut(&Request, &Caller<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<(T, Vec<String>)> {
         let (question, asker) = (self.question.clone(), self.asker.clone());
         let run = move || {
             let warnings = Mutex::<Vec<String>>::default();
@@ -161,15 +171,19 @@ fn open(request: &Request, caller: &Caller<'_>) -> Result<Arc<Lease>> {
     Ok(file)
 }
 
-/// The file that a window is of, and what has it in fewer bytes, where that is known without a request: the packets that
-/// it needs, or the reduced image.
-fn open_window(request: &Request, caller: &Caller<'_>) -> Result<(Arc<Lease>, Option<Arc<VirtualFile>>)> {
+/// The file that windows of the image at 1/factor are of, and what has them in fewer bytes, where that is known without a
+/// request: the packets that they need, or the reduced image.
+fn open_windows(
+    request: &Request,
+    factor: u32,
+    windows: &[Window],
+    caller: &Caller<'_>,
+) -> Result<(Arc<Lease>, Option<Arc<VirtualFile>>)> {
     let whole = request.with(View::Whole);
-    let View::Window(factor, window) = request.view else { return Ok((open(&whole, caller)?, None)) };
     let opened = || -> Result<_> {
         let file = open(&whole, caller)?;
-        let is_known = !file.needs_headers(factor, &window).unwrap_or(true);
-        let packets = if is_known { file.packets_worth_it(factor, &window)? } else { None };
+        let is_known = !file.needs_headers(factor, windows).unwrap_or(true);
+        let packets = if is_known { file.packets_worth_it(factor, windows)? } else { None };
         let view = match packets {
             None if factor > 1 && file.has_resolutions() => {
                 open(&request.with(View::Reduced(factor)), caller).ok().map(|reduced| reduced.file())

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+use crate::file::Squares;
 use crate::path::{self, Form, Request, View};
 
 /// What is asked of a file.
@@ -29,8 +30,18 @@ pub(super) struct Question {
     pub(super) request: Request,
     /// The bands whose samples are wanted, from 1 on; all of them where it is `None`.
     pub(super) bands: Option<Vec<u16>>,
+    /// Squares of pixels that are wanted in place of all of the window around them, which the request names.
+    pub(super) squares: Option<Squares>,
     /// Options that go before those that hold otherwise.
     pub(super) options: Vec<(String, String)>,
+}
+
+/// "squares" of a question.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    side: u32,
+    at: Vec<(u32, u32)>,
 }
 
 fn bad<T>(what: impl Into<String>) -> Result<T> {
@@ -74,10 +85,25 @@ impl Question {
                 _ => return bad("\"bands\" is a list of numbers, of a question \"read\""),
             },
         };
+        let squares = match members.remove("squares") {
+            None | Some(Value::Null) => None,
+            Some(squares) => match serde_json::from_value::<Wanted>(squares) {
+                Ok(Wanted { side, at }) if kind == Kind::Read => Some(Squares::new(side, &at)?),
+                _ => return bad("\"squares\" has a \"side\", and columns and rows \"at\", of a question \"read\""),
+            },
+        };
         if let Some(name) = members.keys().next() {
             return bad(format!("\"{name}\" is not known"));
         }
-        Ok(Self { kind, request: parse_path(&path)?, bands, options })
+        let mut request = parse_path(&path)?;
+        if let Some(squares) = &squares {
+            request = match request.view {
+                View::Whole => request.with(View::Window(1, squares.around())),
+                View::Reduced(factor) => request.with(View::Window(factor, squares.around())),
+                _ => return bad("\"squares\" are of a whole image, or of a reduced one"),
+            };
+        }
+        Ok(Self { kind, request, bands, squares, options })
     }
 }
 
@@ -136,6 +162,18 @@ mod tests {
             (r#"{"ask": "rows", "path": 7}"#, "Question", "\"path\""),
             (r#"{"ask": "read", "path": "/vsitlm/a.jp2", "bands": [-1]}"#, "Question", "bands"),
             (r#"{"ask": "rows", "path": "/vsitlm/a.jp2", "bands": [1]}"#, "Question", "bands"),
+            (r#"{"ask": "read", "path": "/vsitlm/a.jp2", "squares": {"side": 1}}"#, "Question", "squares"),
+            (r#"{"ask": "read", "path": "/vsitlm/a.jp2", "squares": {"side": 1, "at": []}}"#, "Question", "squares"),
+            (
+                r#"{"ask": "rows", "path": "/vsitlm/a.jp2", "squares": {"side": 1, "at": [[0, 0]]}}"#,
+                "Question",
+                "squares",
+            ),
+            (
+                r#"{"ask": "read", "path": "/vsitlm?window=0,0,1,1&url=a.jp2", "squares": {"side": 1, "at": [[0, 0]]}}"#,
+                "Question",
+                "whole image",
+            ),
             (r#"{"ask": "rows", "path": "/vsitlm/a.jp2", "options": []}"#, "Question", "options"),
             (r#"{"ask": "rows", "path": "/vsitlm/a.jp2", "options": {"A": 1}}"#, "Question", "\"A\""),
             (r#"{"ask": "rows", "path": "/vsitlm/a.jp2", "options": {"A=B": "1"}}"#, "Question", "\"A=B\""),

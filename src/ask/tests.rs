@@ -5,6 +5,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::*;
+use crate::file::{Samples, Values};
 use crate::jp2::made;
 use crate::source::Caller;
 use crate::source::mock::{Fault, Mock};
@@ -286,6 +287,75 @@ fn a_windows_packets_are_fetched_once_and_read_without_another_request() {
         (&described["width"], &described["transform"][2], &described["overviews"]),
         (&json!(2), &json!(500_010.), &json!([]))
     );
+}
+
+/// The answer to a question "read", and its samples.
+fn read(question: &Value, options: &[(&'static str, &str)]) -> (Value, Vec<u8>) {
+    let (sender, answer) = mpsc::channel();
+    let fixed = [("VSITLM_CACHE_DIR", "NO"), ("VSITLM_MERGE_GAP", "0"), ALL];
+    let options = fixed.iter().chain(options).map(|(name, value)| (*name, (*value).to_owned())).collect();
+    let told = move |text: String, samples: Option<Samples>| {
+        let Values::U8(values) = samples.unwrap_or_else(|| panic!("{text}")).values else { panic!("{text}") };
+        sender.send((serde_json::from_str(&text).unwrap(), values)).unwrap();
+    };
+    ask(&question.to_string(), Arc::new(Fixed(options)), Box::new(told));
+    answer.recv_timeout(Duration::from_secs(20)).unwrap()
+}
+
+#[test]
+fn squares_are_those_of_their_windows_and_share_requests() {
+    let file = include_bytes!("../../tests/data/packets/rpcl_offsets.j2k");
+    let mock = Mock::new(file);
+    let folder = tempfile::tempdir().unwrap();
+    let local = folder.path().join("a.j2k").to_str().unwrap().to_owned();
+    std::fs::write(&local, file).unwrap();
+    let about = answer("describe", &format!("/vsitlm/{local}"), &[]);
+    let bands = about["count"].as_u64().unwrap() as usize;
+    let side = |name: &str, factor: u32| about[name].as_u64().unwrap() as u32 / factor;
+    for (number, packets) in [false, true].into_iter().enumerate() {
+        let url = mock.url(&format!("/ask/squares-{number}.j2k"));
+        let index = folder.path().join(format!("{packets}.parquet")).to_str().unwrap().to_owned();
+        let mut arguments = ["vsitlm", "index", &url, "-o", &index].map(std::ffi::OsString::from).to_vec();
+        arguments.extend(packets.then(|| "--packets".into()));
+        assert_eq!(crate::cli::exit_code(arguments), 0);
+        let options = [("VSITLM_INDEX", index.as_str()), ("VSITLM_MERGE_GAP", "0")];
+        for (factor, square, place) in [1, 2]
+            .into_iter()
+            .flat_map(|factor| [(1, &local), (1, &url), (5, &url)].map(move |(square, place)| (factor, square, place)))
+        {
+            let (wide, high) = (side("width", factor), side("height", factor));
+            let at: Vec<(u32, u32)> = (0..40)
+                .map(|step| (step * 71 % (wide - square + 1), step * 37 % (high - square + 1)))
+                .chain([(0, 0), (wide - square, high - square)])
+                .collect();
+            let of = if factor > 1 { format!("overview={factor}&") } else { String::new() };
+            let path = format!("/vsitlm?{of}url={place}");
+            let before = mock.count();
+            let squares = json!({"side": square, "at": at});
+            let (told, samples) = read(&json!({"ask": "read", "path": path, "squares": squares}), &options);
+            let asked = mock.count() - before;
+            assert_eq!(told["shape"], json!([bands, at.len() * square as usize, square]), "{told}");
+            assert!(asked as u64 == told["requests"].as_u64().unwrap() && asked <= 2 * 4 * 16, "{asked} requests");
+            let area = (square * square) as usize;
+            for (number, (x, y)) in at.iter().enumerate() {
+                let view = if factor > 1 { format!("overview={factor}&") } else { String::new() };
+                let path = format!("/vsitlm?{view}window={x},{y},{square},{square}&url={local}");
+                let (_, right) = read(&json!({"ask": "read", "path": path}), &options);
+                for band in 0..bands {
+                    let start = (band * at.len() + number) * area;
+                    let mine = &samples[start..start + area];
+                    assert_eq!(mine, &right[band * area..(band + 1) * area], "{path}, band {band}");
+                }
+            }
+            let outside = json!({"side": square, "at": [[wide - square + 1, 0]]});
+            let question = json!({"ask": "read", "path": path, "squares": outside}).to_string();
+            let (sender, told) = mpsc::channel();
+            let all = Fixed(vec![(ALL.0, ALL.1.to_owned())]);
+            ask(&question, Arc::new(all), Box::new(move |text, _| sender.send(text).unwrap()));
+            let told = told.recv_timeout(Duration::from_secs(20)).unwrap();
+            assert!(told.contains("\"Window\""), "{told}");
+        }
+    }
 }
 
 #[test]

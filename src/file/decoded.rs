@@ -143,7 +143,7 @@ impl DecodedTiff {
         }
         // A failure to read is not kept.
         let view = match &self.window {
-            Some(window) => self.whole.packets_of(1 << level.k, window)?,
+            Some(window) => self.whole.packets_of(1 << level.k, std::slice::from_ref(window))?,
             None => match self.whole.reduced_view(known, 1 << level.k) {
                 Err(Error::NoOverview { .. }) => None,
                 view => Some(view?),

@@ -165,7 +165,7 @@ mod tests {
         };
         let case = case_of("empty-window", &made);
         let window = Window { x: 40, y: 50, width: 50, height: 30 };
-        let view = case.file.packets_of(1, &window).unwrap().unwrap();
+        let view = case.file.packets_of(1, &[window]).unwrap().unwrap();
         let bytes = super::super::tests::materialise(&view, &made.bytes());
         let sots: Vec<_> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(&SOT)).collect();
         assert_eq!(sots.len(), 4);

@@ -59,8 +59,8 @@ impl VirtualFile {
     ///
     /// # Errors
     /// As those of [`VirtualFile::needs_headers`] and [`VirtualFile::read_at`].
-    pub(crate) async fn fetch_headers(self: &Arc<Self>, factor: u32, window: &Window) -> Result<Fetched> {
-        let headers = self.missing_headers(factor, window).in_file(&self.name)?;
+    pub(crate) async fn fetch_headers(self: &Arc<Self>, factor: u32, windows: &[Window]) -> Result<Fetched> {
+        let headers = self.missing_headers(factor, windows).in_file(&self.name)?;
         let file = self.clone();
         let check = move |_: usize, _: &Bytes| file.confirm();
         let fetched = fetch_units_async(&self.source, &headers, &self.access.options, check).await;

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::samples::{Samples, Types, Wanted, decode_codestream, decode_window, placed};
+use super::samples::{Samples, Selection, Types, Wanted, decode_codestream, decode_window, placed};
 use crate::decode::Codestream;
 use crate::error::Result;
 use crate::jp2::{Area, Siz, no_factor};
@@ -13,7 +13,7 @@ use crate::layout::data_type;
 use crate::path::Window;
 
 fn wanted(bands: Option<&[u16]>, k: u8, threads: usize) -> Wanted<'_> {
-    Wanted { bands, types: Types::Own, k, threads, kept: None, may_be_empty: false }
+    Wanted { of: Selection { bands, squares: None }, types: Types::Own, k, threads, kept: None, may_be_empty: false }
 }
 
 /// Decodes a file in memory, a JP2 or a bare codestream: a window of the image at 1/2^k, or all of it, in pixels of that.

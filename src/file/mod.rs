@@ -16,6 +16,7 @@ mod read;
 mod registry;
 mod rows;
 mod samples;
+mod squares;
 mod trailing;
 mod view;
 mod virtual_file;
@@ -29,7 +30,8 @@ pub(crate) use product::{bands, size};
 pub(crate) use read::Ahead;
 pub(crate) use registry::{FileId, Lease};
 pub(crate) use rows::{rows, source_of};
-pub(crate) use samples::{Samples, Values, left_out};
+pub(crate) use samples::{Samples, Selection, Values, left_out};
+pub(crate) use squares::Squares;
 pub(crate) use virtual_file::VirtualFile;
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::kept::KeptOfFile;
 use super::known::Known;
+use super::squares::{Shared, Squares};
 use super::window::exponent;
 use super::{Ahead, VirtualFile};
 use crate::decode::{self, Codestream, Kept, Sample, Target};
@@ -16,6 +17,18 @@ use crate::source::{SourceRange, fetch_units, peek, prefetch};
 /// For a window of this part of its tiles, or a greater one, finding out the lengths of packets costs more than it saves: a
 /// request for each tile before the others, and several ranges in place of one.
 const SMALL_PART: u64 = 16;
+
+/// What of an image is decoded.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Selection<'a> {
+    /// Numbered from 1; all of them where there are none.
+    pub(crate) bands: Option<&'a [u16]>,
+    /// In place of all of the window around them.
+    pub(crate) squares: Option<&'a Squares>,
+}
+
+/// The most bytes of code-blocks that the squares of a read share.
+const SHARED: u64 = 32 << 20;
 
 /// Samples as they were decoded: component by component, row by row.
 pub(crate) struct Samples {
@@ -103,17 +116,17 @@ impl Values {
 }
 
 impl VirtualFile {
-    /// The samples of this file, a whole or a reduced one. `bands` are numbered from 1; all of them where there are none.
+    /// The samples of this file, a whole or a reduced one.
     ///
     /// # Errors
     /// As [`super::VirtualFile::read_at`] and [`Codestream::decode`].
-    pub(crate) fn samples(&self, bands: Option<&[u16]>) -> Result<Samples> {
+    pub(crate) fn samples(&self, of: Selection<'_>) -> Result<Samples> {
         let size =
             usize::try_from(self.size()).map_err(|_| Error::read("a file of more bytes than there is memory"))?;
         let mut bytes = zeros(size)?;
         let read = self.read_at(0, &mut bytes, &mut Ahead::default())?;
         bytes.truncate(read);
-        decode_window(&bytes, &self.wanted(bands, 0, None), |codestream| codestream.area(0, 0)).in_file(&self.name)
+        decode_window(&bytes, &self.wanted(of, 0, None), |codestream| codestream.area(0, 0)).in_file(&self.name)
     }
 
     /// The samples of `window` of the image at 1/factor, of this whole file, by the tile-parts that it touches. Code-blocks
@@ -125,16 +138,14 @@ impl VirtualFile {
         &self,
         factor: u32,
         window: &Window,
-        bands: Option<&[u16]>,
+        of: Selection<'_>,
         kept: Option<&dyn Kept>,
     ) -> Result<Samples> {
         let decode = || {
             let known = self.structure()?;
             let k = exponent(factor, known.structure.main())?;
             let bytes = self.tiles(known, &self.touched(factor, window)?)?;
-            decode_window(&bytes, &self.wanted(bands, k, kept), |codestream| {
-                Some(placed(window, &codestream.area(0, k)?))
-            })
+            decode_window(&bytes, &self.wanted(of, k, kept), |codestream| Some(placed(window, &codestream.area(0, k)?)))
         };
         decode().inspect_err(|error| self.doubt_row(error)).in_file(&self.name)
     }
@@ -152,30 +163,32 @@ impl VirtualFile {
         view: Option<&VirtualFile>,
         kept: &KeptOfFile,
     ) -> Result<Samples> {
-        let factor = 1 << k;
+        let (factor, all) = (1 << k, Selection::default());
         let tile_parts = self.touched_ranges(factor, window)?;
         if self.are_at_hand(&tile_parts) {
-            return self.samples_of_tiles(factor, window, None, Some(&kept.blocks(0)));
+            return self.samples_of_tiles(factor, window, all, Some(&kept.blocks(0)));
         }
         if let Some(view) = view {
-            return view.samples_of_view(factor, window, None, Some(&kept.blocks(k)), true);
+            return view.samples_of_view(factor, window, all, Some(&kept.blocks(k)), true);
         }
-        if !self.needs_headers(factor, window).unwrap_or(true)
-            && let Some(packets) = self.packets_worth_it(factor, window)?
+        let windows = std::slice::from_ref(window);
+        if !self.needs_headers(factor, windows).unwrap_or(true)
+            && let Some(packets) = self.packets_worth_it(factor, windows)?
         {
-            return packets.samples_of_view(factor, window, None, None, false);
+            return packets.samples_of_view(factor, window, all, None, false);
         }
-        self.samples_of_tiles(factor, window, None, Some(&kept.blocks(0)))
+        self.samples_of_tiles(factor, window, all, Some(&kept.blocks(0)))
     }
 
-    /// [`VirtualFile::packets_of`] a window, where they are less than half of the tile-parts that it touches: more are not
-    /// worth several requests in place of one.
+    /// [`VirtualFile::packets_of`] windows, where they are less than half of the tile-parts that the window around them
+    /// touches: more are not worth several requests in place of one.
     ///
     /// # Errors
     /// As [`VirtualFile::packets_of`].
-    pub(crate) fn packets_worth_it(&self, factor: u32, window: &Window) -> Result<Option<VirtualFile>> {
-        let whole: u64 = self.touched_ranges(factor, window)?.iter().map(|range| range.end.0 - range.start.0).sum();
-        Ok(self.packets_of(factor, window)?.filter(|packets| packets.layout.unit_bytes() < whole / 2))
+    pub(crate) fn packets_worth_it(&self, factor: u32, windows: &[Window]) -> Result<Option<VirtualFile>> {
+        let Some(around) = Window::around(windows) else { return Ok(None) };
+        let whole: u64 = self.touched_ranges(factor, &around)?.iter().map(|range| range.end.0 - range.start.0).sum();
+        Ok(self.packets_of(factor, windows)?.filter(|packets| packets.layout.unit_bytes() < whole / 2))
     }
 
     /// Begins to fetch what [`VirtualFile::samples_of_window`] reads.
@@ -207,8 +220,7 @@ impl VirtualFile {
     }
 
     /// The samples of `window` of the image at 1/factor, of this view, which has that within the window: by the tiles that
-    /// it touches. `bands` are numbered from 1; all of them where there are none. Where others are probably read after it,
-    /// `ahead`, they are fetched with it.
+    /// it touches. Where others are probably read after it, `ahead`, they are fetched with it.
     ///
     /// # Errors
     /// As [`VirtualFile::samples`].
@@ -216,7 +228,7 @@ impl VirtualFile {
         &self,
         factor: u32,
         window: &Window,
-        bands: Option<&[u16]>,
+        of: Selection<'_>,
         kept: Option<&dyn Kept>,
         ahead: bool,
     ) -> Result<Samples> {
@@ -235,7 +247,7 @@ impl VirtualFile {
                 let read = self.read_at(range.start, part, &mut ahead)?;
                 bytes.truncate(from + read);
             }
-            decode_window(&bytes, &self.wanted(bands, 0, kept), |_| Some(window))
+            decode_window(&bytes, &self.wanted(of, 0, kept), |_| Some(window))
         };
         decode().in_file(&self.name)
     }
@@ -245,22 +257,28 @@ impl VirtualFile {
         Ok(self.tiles_of_view(&self.placed(factor, window)?)?.1)
     }
 
-    /// Whether a window is so large a part of the tiles that it touches that their tile-parts are read whole, where the
+    /// Whether windows are so large a part of the tiles that they touch that their tile-parts are read whole, where the
     /// lengths of packets are not known: finding these takes a request more for each, and most packets are needed.
-    pub(crate) fn is_most_of_its_tiles(&self, factor: u32, window: &Window) -> Result<bool> {
+    pub(crate) fn are_most_of_their_tiles(&self, factor: u32, windows: &[Window]) -> Result<bool> {
         let siz = &self.structure()?.structure.main().siz;
         let k = exponent(factor, self.structure()?.structure.main())?;
-        let area = self.placed(factor, window)?;
+        let Some(around) = Window::around(windows) else { return Ok(false) };
+        let around = self.placed(factor, &around)?;
         let tiles = (0..siz.tiles()).filter_map(|tile| siz.tile_area(tile, 0, k));
         let size = |area: &Area| area.0.len() as u64 * area.1.len() as u64;
-        let touched: u64 = tiles.filter(|tile| overlap(tile, &area)).map(|tile| size(&tile)).sum();
-        Ok(size(&area) >= touched / SMALL_PART)
+        let touched: u64 = tiles.filter(|tile| overlap(tile, &around)).map(|tile| size(&tile)).sum();
+        let wanted: u64 = windows.iter().map(|window| u64::from(window.width) * u64::from(window.height)).sum();
+        Ok(wanted >= touched / SMALL_PART)
     }
 
     /// A window of the image at 1/factor in coordinates of that. A view may lack tiles at the image's edges.
+    ///
+    /// # Errors
+    /// [`Error::Window`] where the image does not have it.
     fn placed(&self, factor: u32, window: &Window) -> Result<Area> {
         let header = self.header.as_deref().ok_or_else(|| Error::read("a view without its header"))?;
         let image = header.main.siz.component_area(0, exponent(factor, &header.main)?).unwrap_or_default();
+        window.check((image.0.end - image.0.start, image.1.end - image.1.start))?;
         Ok(placed(window, &image))
     }
 
@@ -285,8 +303,8 @@ impl VirtualFile {
         Ok((bytes, wanted))
     }
 
-    fn wanted<'a>(&self, bands: Option<&'a [u16]>, k: u8, kept: Option<&'a dyn Kept>) -> Wanted<'a> {
-        Wanted { bands, types: Types::OfGdal, k, threads: self.options().threads, kept, may_be_empty: false }
+    fn wanted<'a>(&self, of: Selection<'a>, k: u8, kept: Option<&'a dyn Kept>) -> Wanted<'a> {
+        Wanted { of, types: Types::OfGdal, k, threads: self.options().threads, kept, may_be_empty: false }
     }
 
     pub(super) fn structure(&self) -> Result<&Known> {
@@ -375,8 +393,7 @@ pub(super) enum Types {
 
 /// What of a codestream is decoded, and how.
 pub(super) struct Wanted<'a> {
-    /// Numbered from 1; all of them where there are none.
-    pub(super) bands: Option<&'a [u16]>,
+    pub(super) of: Selection<'a>,
     pub(super) types: Types,
     /// The image at 1/2^k.
     pub(super) k: u8,
@@ -403,7 +420,7 @@ pub(super) fn decode_codestream(
 ) -> Result<Samples> {
     let main = codestream.main();
     let count = main.siz.components.len();
-    let components: Vec<u16> = match wanted.bands {
+    let components: Vec<u16> = match wanted.of.bands {
         None => (0..u16::try_from(count).unwrap_or(u16::MAX)).collect(),
         Some(bands) => bands
             .iter()
@@ -414,7 +431,11 @@ pub(super) fn decode_codestream(
     if let Some(what) = left_out(main) {
         return Err(Error::Undecoded { what });
     }
-    let shape = [components.len(), window.1.len(), window.0.len()];
+    let (width, height) = match wanted.of.squares {
+        Some(squares) => squares.size().ok_or_else(too_many)?,
+        None => (window.0.len(), window.1.len()),
+    };
+    let shape = [components.len(), height, width];
     let is_signed = main.siz.components.first().is_some_and(|component| component.depth & 0x80 != 0);
     let values = match data_type(main) {
         DataType::Byte if wanted.types == Types::Own && is_signed => {
@@ -435,12 +456,39 @@ fn values<T: Sample + Default>(
     components: &[u16],
     wanted: &Wanted<'_>,
 ) -> Result<Vec<T>> {
+    if let Some(squares) = wanted.of.squares {
+        return values_of_squares(squares, codestream, window, components, wanted);
+    }
     let (width, height) = (window.0.len(), window.1.len());
     let all = width.checked_mul(height).and_then(|plane| plane.checked_mul(components.len()));
-    let mut samples = zeros(all.ok_or_else(|| Error::read("more samples than there is memory for"))?)?;
+    let mut samples = zeros(all.ok_or_else(too_many)?)?;
     if !(samples.is_empty() && wanted.may_be_empty) {
         let target = Target { samples: &mut samples, row: width, component: width * height };
         codestream.decode(window, wanted.k, components, wanted.threads, wanted.kept, target)?;
     }
     Ok(samples)
+}
+
+/// The values of squares, whose window is `window` of the image. Code-blocks are decoded once for all of them.
+fn values_of_squares<T: Sample + Default>(
+    squares: &Squares,
+    codestream: &Codestream<'_>,
+    window: &Area,
+    components: &[u16],
+    wanted: &Wanted<'_>,
+) -> Result<Vec<T>> {
+    let all = squares.size().and_then(|(width, height)| width.checked_mul(height)?.checked_mul(components.len()));
+    let mut samples = zeros(all.ok_or_else(too_many)?)?;
+    let shared = Shared::new(SHARED);
+    let wanted = Wanted { of: Selection::default(), kept: Some(wanted.kept.unwrap_or(&shared)), ..*wanted };
+    let around = squares.around();
+    let origin = (window.0.start - around.x.min(window.0.start), window.1.start - around.y.min(window.1.start));
+    squares.gather(components.len(), &mut samples, |part| {
+        values(codestream, &placed(part, &(origin.0..window.0.end, origin.1..window.1.end)), components, &wanted)
+    })?;
+    Ok(samples)
+}
+
+fn too_many() -> Error {
+    Error::read("more samples than there is memory for")
 }

@@ -21,12 +21,12 @@ use crate::source::SourceRange;
 use crate::trace;
 
 impl VirtualFile {
-    /// The JP2 that is right within `window` of the image at 1/factor; `None` where it is not known which packets it needs.
+    /// The JP2 that is right within `windows` of the image at 1/factor; `None` where it is not known which packets they need.
     /// Headers of tile-parts that tell it are read.
-    pub(crate) fn packets_of(&self, factor: u32, window: &Window) -> Result<Option<Self>> {
+    pub(crate) fn packets_of(&self, factor: u32, windows: &[Window]) -> Result<Option<Self>> {
         let packets = || {
             let known = self.structure()?;
-            self.packets_at(known, &self.place(known, factor, window)?)
+            self.packets_at(known, &self.place(known, factor, windows)?)
         };
         match packets() {
             Ok(layout) => Ok(Some(self.part(layout))),
@@ -35,8 +35,8 @@ impl VirtualFile {
         }
     }
 
-    fn place<'a>(&self, known: &'a Known, factor: u32, window: &Window) -> Result<Place<'a>> {
-        layout::place(&known.structure, exponent(factor, known.structure.main())?, window)
+    fn place<'a>(&self, known: &'a Known, factor: u32, windows: &[Window]) -> Result<Place<'a>> {
+        layout::place(&known.structure, exponent(factor, known.structure.main())?, windows)
     }
 
     fn packets_at(&self, known: &Known, place: &Place<'_>) -> Result<Layout> {
@@ -81,12 +81,12 @@ impl VirtualFile {
     }
 
     /// The headers of tile-parts that [`VirtualFile::packets_of`] will read.
-    pub(super) fn missing_headers(&self, factor: u32, window: &Window) -> Result<Vec<SourceRange>> {
+    pub(super) fn missing_headers(&self, factor: u32, windows: &[Window]) -> Result<Vec<SourceRange>> {
         let Some(known) = self.known.as_ref().filter(|_| !self.source.is_cheap()) else { return Ok(Vec::new()) };
         if known.record.packets.is_some() {
             return Ok(Vec::new());
         }
-        let place = self.place(known, factor, window)?;
+        let place = self.place(known, factor, windows)?;
         let missing = known.lengths.missing(place.tiles(), known.structure.tile_parts.tiles());
         let parts = known.structure.tile_parts.parts().iter();
         let is_worth_it = |part: &&TilePart| missing.contains(&part.tile) && !has_no_plt(part);
@@ -97,8 +97,8 @@ impl VirtualFile {
     ///
     /// # Errors
     /// [`Error::NoOverview`] where windows are not made of packets.
-    pub(crate) fn needs_headers(&self, factor: u32, window: &Window) -> Result<bool> {
-        Ok(!self.missing_headers(factor, window)?.is_empty())
+    pub(crate) fn needs_headers(&self, factor: u32, windows: &[Window]) -> Result<bool> {
+        Ok(!self.missing_headers(factor, windows)?.is_empty())
     }
 
     /// The options by which units are fetched: those of a window's view are the requests that are worth making.

@@ -11,7 +11,7 @@ use crate::source::memory::Memory;
 
 /// The packets of a window.
 fn packets(case: &Case, factor: u32, window: Window) -> VirtualFile {
-    let packets = case.file.packets_of(factor, &window).unwrap_or_else(|error| panic!("{}", error.chain()));
+    let packets = case.file.packets_of(factor, &[window]).unwrap_or_else(|error| panic!("{}", error.chain()));
     packets.expect("it is known which these are")
 }
 
@@ -79,7 +79,7 @@ fn a_row_that_promises_lengths_that_the_headers_lack_leaves_whole_tile_parts() {
         }
     };
     let case = case_with("window-promised", &unknown, &[], |_| Ok(()), change);
-    assert!(case.file.packets_of(1, &Window { x: 1, y: 2, width: 3, height: 4 }).unwrap().is_none());
+    assert!(case.file.packets_of(1, &[Window { x: 1, y: 2, width: 3, height: 4 }]).unwrap().is_none());
     assert_eq!(case.memory.rounds(), 0, "that there is no PLT is known");
 }
 
@@ -87,7 +87,7 @@ fn a_row_that_promises_lengths_that_the_headers_lack_leaves_whole_tile_parts() {
 fn packets_whose_lengths_no_header_has_are_not_known() {
     let case = case("window-untold", &made::File { plt: false, ..fine() }, &[]);
     for factor in [1, 2] {
-        assert!(case.file.packets_of(factor, &Window { x: 1, y: 2, width: 3, height: 4 }).unwrap().is_none());
+        assert!(case.file.packets_of(factor, &[Window { x: 1, y: 2, width: 3, height: 4 }]).unwrap().is_none());
     }
 }
 
@@ -104,6 +104,6 @@ fn a_row_that_is_not_the_files_is_found_by_a_windows_header() {
             record.parts = scan(&memory).unwrap().parts;
         },
     );
-    let error = case.file.packets_of(1, &Window { x: 0, y: 0, width: 9, height: 9 }).err().unwrap();
+    let error = case.file.packets_of(1, &[Window { x: 0, y: 0, width: 9, height: 9 }]).err().unwrap();
     assert!(matches!(error.root(), Error::Row { .. }), "{error}");
 }

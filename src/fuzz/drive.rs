@@ -70,7 +70,7 @@ pub(super) fn drive(request: &path::Request, get: &(dyn Fn(&str) -> Option<Strin
     for (window, factor) in windows.into_iter().flat_map(|window| [(window, 1), (window, 2)]) {
         let (x, y, width, height) = window;
         let window = path::Window { x, y, width, height };
-        if let Ok(Some(packets)) = whole.packets_of(factor, &window)
+        if let Ok(Some(packets)) = whole.packets_of(factor, &[window])
             && let Some(bytes) = checks::read(&packets, size)
         {
             checks::table(&bytes, true);

@@ -22,39 +22,42 @@ const RANGES: usize = 4;
 /// A gap of this part of what is needed, or less, is not worth a request.
 const WORTHLESS: u64 = 32;
 
-/// A window of an image, and where it lies.
+/// A window of an image, or several, and where they lie.
 pub(crate) struct Place<'a> {
     structure: &'a Structure,
-    /// It is a window of the image at 1/2^k.
+    /// They are windows of the image at 1/2^k.
     k: u8,
-    /// The grid of the tiles that it touches.
+    /// The grid of the tiles that the window around them touches.
     grid: ReducedGrid,
-    /// The window as an area of that.
-    area: Area,
+    /// The windows as areas of that.
+    areas: Vec<Area>,
 }
 
-/// Where `window` of the image at 1/2^k lies.
+/// Where `windows` of the image at 1/2^k lie.
 ///
 /// # Errors
-/// [`Error::Window`] where it is empty or reaches out of the image; [`Error::NoOverview`] where the file has no such view.
-pub(crate) fn place<'a>(structure: &'a Structure, k: u8, window: &Window) -> Result<Place<'a>> {
+/// [`Error::Window`] where one is empty or reaches out of the image; [`Error::NoOverview`] where the file has no such view.
+pub(crate) fn place<'a>(structure: &'a Structure, k: u8, windows: &[Window]) -> Result<Place<'a>> {
     let main = structure.main();
     main.check_hindrance()?;
     if main.siz.components.iter().any(|component| (component.dx, component.dy) != (1, 1)) {
         return Err(Error::NoOverview { what: "its components are sub-sampled".to_owned() });
     }
     let grid = grid_of(main, k)?;
-    window.check(grid.siz.size())?;
+    windows.iter().try_for_each(|window| window.check(grid.siz.size()))?;
+    let around = Window::around(windows).ok_or_else(|| Error::NoOverview { what: "no window".to_owned() })?;
     if !is_aligned(&grid.siz) {
         return Err(Error::NoOverview { what: "its first tile is cut by the image's edge".to_owned() });
     }
     let span = |origin: u32, start: u32, length: u32| origin + start..origin + start + length;
-    let area = (span(grid.siz.x0, window.x, window.width), span(grid.siz.y0, window.y, window.height));
-    Ok(Place { structure, k, grid: grid.crop(&area), area })
+    let area =
+        |window: &Window| (span(grid.siz.x0, window.x, window.width), span(grid.siz.y0, window.y, window.height));
+    let areas = windows.iter().map(area).collect();
+    Ok(Place { structure, k, grid: grid.crop(&area(&around)), areas })
 }
 
 impl Place<'_> {
-    /// The tiles of the file that the window touches.
+    /// The tiles of the file that the window around them touches.
     pub(crate) fn tiles(&self) -> &[u16] {
         &self.grid.tiles
     }
@@ -75,14 +78,14 @@ impl Place<'_> {
         packets: &dyn Fn(u16) -> Option<&'p TilePackets>,
         gap: Option<u64>,
     ) -> Result<Layout> {
-        let Self { structure, k, grid, area } = self;
+        let Self { structure, k, grid, areas } = self;
         let image = Image { structure, grid, k: *k };
         let (mut tiles, mut stretches) = (Tiles::default(), Vec::new());
         for (number, tile) in (0..).zip(&grid.tiles) {
             let told = packets(*tile)
                 .ok_or_else(|| Error::NoOverview { what: format!("the packets of tile {tile} are not known") })?;
             let Some(place) = tiles.tile(number) else { continue };
-            add_tile(&image, *tile, told, area, place)?;
+            add_tile(&image, *tile, told, areas, place)?;
             stretches.extend(fetched(place, structure.tile_parts.parts(), told, gap));
         }
         let boxes = boxes(&structure.header, self.image(), &[]);
@@ -109,13 +112,14 @@ pub(crate) fn tile_at(main: &MainHeader, k: u8) -> (u32, u32) {
     (tile(main.siz.tile_width), tile(main.siz.tile_height))
 }
 
-/// Puts the packets of the file's tile `number` into `tile`: what `area` needs as it is, what it does not need as empty
+/// Puts the packets of the file's tile `number` into `tile`: what one of `areas` needs as it is, what none needs as empty
 /// packets, and none of finer resolutions.
-fn add_tile(image: &Image<'_>, number: u16, told: &TilePackets, area: &Area, tile: &mut Tile) -> Result<()> {
+fn add_tile(image: &Image<'_>, number: u16, told: &TilePackets, areas: &[Area], tile: &mut Tile) -> Result<()> {
     let Image { structure, grid, k } = image;
     let main = structure.main();
     let coding = &told.coding;
-    let support = Support::new(&main.siz, coding, number.into(), area, *k);
+    let support = |area| Support::new(&main.siz, coding, number.into(), area, *k);
+    let supports: Vec<Support<'_>> = areas.iter().map(support).collect();
     let mut packets = Packets::new(&main.siz, coding, number.into()).zip(0u64..);
     for lengths in &told.parts {
         let part = structure.tile_parts.parts().get(lengths.number).filter(|part| part.tile == number);
@@ -132,7 +136,7 @@ fn add_tile(image: &Image<'_>, number: u16, told: &TilePackets, area: &Area, til
                 });
             }
             let levels = coding.component(packet.component).levels.saturating_sub(packet.resolution);
-            if levels >= *k && support.needs(&packet) {
+            if levels >= *k && supports.iter().any(|support| support.needs(&packet)) {
                 tile.push_source(lengths.number, at..end);
             } else if levels >= *k {
                 tile.push_inline(&empty_packet(coding.sop.then_some(place), coding.eph));

@@ -35,7 +35,7 @@ fn packets(file: &[u8], structure: &Structure, main: &MainHeader) -> Vec<TilePac
 fn view(file: &[u8], k: u8, window: &Window, gap: Option<u64>) -> Result<Layout> {
     let structure = structure(file);
     let tiles = packets(file, &structure, &main_of(file));
-    place(&structure, k, window)?.compose(&|tile| tiles.get(usize::from(tile)), gap)
+    place(&structure, k, std::slice::from_ref(window))?.compose(&|tile| tiles.get(usize::from(tile)), gap)
 }
 
 /// Checks a view against the file that it is of: its packets are those that the window needs, at their places, and empty
@@ -53,7 +53,7 @@ fn check_view(file: &[u8], k: u8, window: &Window, gap: Option<u64>) {
     let grid = whole.crop(&area);
     assert_eq!(main.siz, grid.siz);
     let given = structure(file);
-    let place = place(&given, k, window).unwrap();
+    let place = place(&given, k, std::slice::from_ref(window)).unwrap();
     assert_eq!((place.image(), place.tiles()), (grid.siz.size(), &*grid.tiles));
 
     let walked = structure(&out);

@@ -94,6 +94,19 @@ pub(crate) struct Window {
 }
 
 impl Window {
+    /// The smallest window that holds others; nothing where there are none, or it has more pixels than a window can have.
+    pub(crate) fn around(windows: &[Self]) -> Option<Self> {
+        let start = |of: fn(&Self) -> u32| windows.iter().map(of).min();
+        let length = |start: u32, of: fn(&Self) -> (u32, u32)| {
+            let mut ends = windows.iter().map(of).map(|(start, length)| start.checked_add(length));
+            ends.try_fold(start, |most, end| Some(most.max(end?))).map(|end| end - start)
+        };
+        let (x, y) = (start(|window| window.x)?, start(|window| window.y)?);
+        let width = length(x, |window| (window.x, window.width))?;
+        let height = length(y, |window| (window.y, window.height))?;
+        Some(Self { x, y, width, height })
+    }
+
     /// Parses `x,y,width,height`.
     fn parse(text: &str) -> Option<Self> {
         let mut numbers = text.split(',').map(|number| number.parse().ok());
