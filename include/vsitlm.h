@@ -177,7 +177,8 @@ struct ArrowArrayStream;
 
 /* Makes stream one of the rows of indexes, for programs that take Arrow's tables. index names them, separated by ';', as
  * VSITLM_INDEX does: files, and folders or prefixes of which every .parquet file below is meant. Options are those of the
- * calling thread, as for vsitlm_ask(). Blocks while the indexes are opened, and later while rows are read.
+ * calling thread, as for vsitlm_ask(); those of options, a JSON object that may be NULL, go before them. Blocks while the
+ * indexes are opened, and later while rows are read.
  *
  * Returns 0 where that worked: the program then calls stream->release. Otherwise stream is left as it was, and the error
  * is copied into error as vsitlm_statistics() copies its text, as the JSON {"error": {...}} of vsitlm_ask(); its length in
@@ -187,7 +188,7 @@ struct ArrowArrayStream;
  * what a file lacks is null. A row group is read at a time. Where reading fails, get_next returns an errno, EIO for
  * instance, get_last_error the message, and no more rows follow. The stream may be used and released on any thread, by one
  * at a time; arrays outlive it. */
-size_t vsitlm_index_rows(const char *index, struct ArrowArrayStream *stream, char *error, size_t size);
+size_t vsitlm_index_rows(const char *index, const char *options, struct ArrowArrayStream *stream, char *error, size_t size);
 
 #ifdef __cplusplus
 }

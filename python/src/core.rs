@@ -23,7 +23,8 @@ pub(crate) type Answer = unsafe extern "C" fn(*mut c_void, *const c_char, *mut C
 type Text = unsafe extern "C" fn(*mut c_char, usize) -> usize;
 
 /// `vsitlm_index_rows`.
-type IndexRows = unsafe extern "C" fn(*const c_char, *mut ArrowArrayStream, *mut c_char, usize) -> usize;
+type IndexRows =
+    unsafe extern "C" fn(*const c_char, *const c_char, *mut ArrowArrayStream, *mut c_char, usize) -> usize;
 
 /// `vsitlm_decode`.
 type Decode = unsafe extern "C" fn(*const c_void, usize, *const c_char, Answer, *mut c_void);
@@ -175,12 +176,18 @@ impl Core {
         Ok(unsafe { cancel(question) } == 1)
     }
 
-    /// Fills `stream`, which is released, with one of the rows of indexes; or gives the error, as JSON.
-    pub(crate) fn index_rows(&self, index: &CStr, stream: &mut ArrowArrayStream) -> PyResult<Option<String>> {
+    /// Fills `stream`, which is released, with one of the rows of indexes, read with `options`; or gives the error, as JSON.
+    pub(crate) fn index_rows(
+        &self,
+        index: &CStr,
+        options: &CStr,
+        stream: &mut ArrowArrayStream,
+    ) -> PyResult<Option<String>> {
         let index_rows = self.has(self.index_rows, "vsitlm_index_rows")?;
         let mut error = vec![0u8; 64 << 10];
-        // SAFETY: a C string, a struct of Arrow's C stream interface, and a buffer with room for as many bytes as are said.
-        let length = unsafe { index_rows(index.as_ptr(), stream, error.as_mut_ptr().cast(), error.len()) };
+        let (buffer, size) = (error.as_mut_ptr().cast(), error.len());
+        // SAFETY: C strings, a struct of Arrow's C stream interface, and a buffer with room for as many bytes as are said.
+        let length = unsafe { index_rows(index.as_ptr(), options.as_ptr(), stream, buffer, size) };
         error.truncate(length);
         Ok((length > 0).then(|| String::from_utf8_lossy(&error).into_owned()))
     }

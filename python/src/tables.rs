@@ -97,20 +97,21 @@ impl Drop for ArrowSchema {
 }
 
 /// The rows of the indexes that `index` names: the error, as JSON, where they cannot be had.
-fn stream(py: Python<'_>, index: String) -> PyResult<Result<ArrowArrayStream, String>> {
+fn stream(py: Python<'_>, index: String, options: String) -> PyResult<Result<ArrowArrayStream, String>> {
     let index = CString::new(index).map_err(|_| PyValueError::new_err("a path holds a NUL character"))?;
+    let options = CString::new(options).map_err(|_| PyValueError::new_err("an option holds a NUL character"))?;
     let core = core::loaded()?;
     py.detach(|| {
         let mut stream = ArrowArrayStream::NONE;
-        let error = core.index_rows(&index, &mut stream)?;
+        let error = core.index_rows(&index, &options, &mut stream)?;
         Ok(error.map_or(Ok(stream), Err))
     })
 }
 
-/// The rows of indexes, separated by `;`, as a capsule of a stream; or the error, as JSON.
+/// The rows of indexes, separated by `;`, read with options (a JSON object), as a capsule of a stream; or the error, as JSON.
 #[pyfunction]
-pub(crate) fn index_rows(py: Python<'_>, index: String) -> PyResult<Bound<'_, PyAny>> {
-    Ok(match stream(py, index)? {
+pub(crate) fn index_rows(py: Python<'_>, index: String, options: String) -> PyResult<Bound<'_, PyAny>> {
+    Ok(match stream(py, index, options)? {
         Ok(stream) => PyCapsule::new_with_value(py, stream, c"arrow_array_stream")?.into_any(),
         Err(error) => PyString::new(py, &error).into_any(),
     })
@@ -118,8 +119,8 @@ pub(crate) fn index_rows(py: Python<'_>, index: String) -> PyResult<Bound<'_, Py
 
 /// The schema that these rows have, as a capsule; or the error, as JSON.
 #[pyfunction]
-pub(crate) fn index_schema(py: Python<'_>, index: String) -> PyResult<Bound<'_, PyAny>> {
-    Ok(match stream(py, index)? {
+pub(crate) fn index_schema(py: Python<'_>, index: String, options: String) -> PyResult<Bound<'_, PyAny>> {
+    Ok(match stream(py, index, options)? {
         Ok(mut stream) => PyCapsule::new_with_value(py, stream.schema()?, c"arrow_schema")?.into_any(),
         Err(error) => PyString::new(py, &error).into_any(),
     })

@@ -150,3 +150,23 @@ def series(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     site = Site(tmp_path_factory.mktemp("series-served"))
     with site.server:
         yield make(tmp_path_factory.mktemp("series"), site)
+
+
+@pytest.fixture(scope="module")
+def tiles(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """See `areas.make`."""
+    from areas import make
+
+    site = Site(tmp_path_factory.mktemp("tiles-served"))
+    with site.server:
+        yield make(site, tmp_path_factory.mktemp("tiles"))
+
+
+@pytest.fixture(scope="module")
+def tiles_index(tiles: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The index of `tiles`."""
+    import vsitlm
+
+    out = tmp_path_factory.mktemp("tiles-index") / "tiles.parquet"
+    vsitlm.index(list(tiles.urls.values()), out)
+    return out

@@ -130,15 +130,18 @@ def ask(kind: str, path: str, options: Mapping[str, object] | None = None) -> di
     return answer(_vsitlm.ask_and_wait(question(kind, path, texts(options or {})))[0])
 
 
-def capsule(kind: str, index: str) -> object:
-    """The rows of indexes as Arrow's C interface has them: `kind` is `index_rows` or `index_schema`.
+def capsule(kind: str, index: str, options: Mapping[str, str]) -> object:
+    """The rows of indexes as Arrow's C interface has them: `kind` is `index_rows` or `index_schema`. Options go before
+    those of the thread that asks.
 
     Raises:
         Error: What the core failed with.
         UnsupportedError: There is no core, or it is too old.
     """
     require()
+    import json
+
     from . import _vsitlm
 
-    told: object = getattr(_vsitlm, kind)(index)
+    told: object = getattr(_vsitlm, kind)(index, json.dumps(options))
     return answer(told) if isinstance(told, str) else told

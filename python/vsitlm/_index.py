@@ -92,11 +92,13 @@ class Index:
 
     Args:
         paths: Files, folders or prefixes of the partition layout, or templates, as in `VSITLM_INDEX`.
+        **options: Configuration options of GDAL's and of `/vsitlm/` for reading them, such as keys of S3.
     """
 
-    def __init__(self, paths: AnyPath | Iterable[AnyPath]) -> None:
+    def __init__(self, paths: AnyPath | Iterable[AnyPath], **options: object) -> None:
         several = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
         self.paths = [os.fspath(one) for one in several]
+        self.options = _core.texts(options)
 
     def __repr__(self) -> str:
         return f"Index({self.paths!r})"
@@ -109,7 +111,9 @@ class Index:
         Raises:
             Error: What the core failed with, as the class of its kind.
         """
-        found = _core.ask("rows", address(path_or_url_or_product, band), {"VSITLM_INDEX": ";".join(self.paths)})
+        found = _core.ask(
+            "rows", address(path_or_url_or_product, band), {**self.options, "VSITLM_INDEX": ";".join(self.paths)}
+        )
         for warning in found["warnings"]:
             warnings.warn(warning, VsitlmWarning, stacklevel=2)
         return [Row(**row) for row in found["rows"]]
@@ -121,11 +125,11 @@ class Index:
         Raises:
             Error: What the core failed with, as the class of its kind. It cannot read templates.
         """
-        return _core.capsule("index_rows", ";".join(self.paths))
+        return _core.capsule("index_rows", ";".join(self.paths), self.options)
 
     def __arrow_c_schema__(self) -> object:
         """The schema of these rows, likewise."""
-        return _core.capsule("index_schema", ";".join(self.paths))
+        return _core.capsule("index_schema", ";".join(self.paths), self.options)
 
     def to_arrow(self, columns: Sequence[str] | None = None, filters: Any = None) -> pyarrow.Table:
         """The rows as a table, read by pyarrow.
@@ -209,7 +213,8 @@ def index(inputs: AnyPath | Iterable[AnyPath], output: AnyPath, **options: objec
     """Scans files and adds their rows to an index: the command `vsitlm index`, in a process of its own.
 
     Args:
-        inputs: JP2s, folders, SAFE products, prefixes, STAC items, see the command.
+        inputs: JP2s, folders, SAFE products, prefixes, STAC items, see the command; or a result of `search`, whose
+            options hold where no others are given.
         output: A `.parquet` file, or a folder or prefix of the partition layout. Rows that are there are kept.
         **options: In lower case the command's, such as `embed_overviews=16`, `resume=True`; in upper case configuration
             options of GDAL's and of `/vsitlm/`, such as `VSITLM_STORE="gcs"`.
@@ -226,7 +231,8 @@ def index(inputs: AnyPath | Iterable[AnyPath], output: AnyPath, **options: objec
         flag = f"--{name.replace('_', '-')}"
         command += [flag] if value is True else [f"{flag}={value}"]
     several = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
-    settings = _core.texts({name: value for name, value in options.items() if name.isupper()})
+    given = {name: value for name, value in options.items() if name.isupper()}
+    settings = {**getattr(inputs, "settings", {}), **_core.texts(given)}
     done = subprocess.run(
         command,
         input="".join(f"{os.fspath(one)}\n" for one in several),

@@ -46,10 +46,12 @@ def ask_and_wait(question: str) -> tuple[str, Samples | None]:
 def decode(data: bytes, wanted: str) -> tuple[str, Samples | None]:
     """Decodes a file in memory, without the GIL: the answer, as JSON, and the samples that it tells of."""
 
-def index_rows(index: str) -> object:
-    """The rows of indexes, separated by `;`, as a capsule of Arrow's C stream interface; or an error, as JSON."""
+def index_rows(index: str, options: str) -> object:
+    """The rows of indexes, separated by `;`, as a capsule of Arrow's C stream interface; or an error, as JSON. Options
+    are a JSON object.
+    """
 
-def index_schema(index: str) -> object:
+def index_schema(index: str, options: str) -> object:
     """The schema of these rows, as a capsule of Arrow's C data interface; or an error, as JSON."""
 
 def close() -> None:

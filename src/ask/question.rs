@@ -75,7 +75,7 @@ impl Question {
         let path = take("path")?;
         let options = match members.remove("options") {
             None => Vec::new(),
-            Some(Value::Object(options)) => parse_options(options)?,
+            Some(Value::Object(options)) => options_of(options)?,
             Some(_) => return bad("\"options\" is no object"),
         };
         let bands = match members.remove("bands") {
@@ -107,7 +107,18 @@ impl Question {
     }
 }
 
-fn parse_options(options: Map<String, Value>) -> Result<Vec<(String, String)>> {
+/// Options as a JSON object has them.
+///
+/// # Errors
+/// [`Error::Question`] for what is no such object.
+pub(super) fn parse_options(text: &str) -> Result<Vec<(String, String)>> {
+    match serde_json::from_str(text) {
+        Ok(Value::Object(options)) => options_of(options),
+        _ => bad("the options are not a JSON object"),
+    }
+}
+
+fn options_of(options: Map<String, Value>) -> Result<Vec<(String, String)>> {
     let option = |(name, value)| match value {
         Value::String(value) if !String::is_empty(&name) && !name.contains('=') => Ok((name, value)),
         _ => bad(format!("the option \"{name}\" is no text")),

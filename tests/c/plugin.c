@@ -61,7 +61,7 @@ int main(int count, char **arguments)
     int (*command)(int, const char *const *) = SYMBOL(plugin, vsitlm_command);
     uint64_t (*ask)(const char *, vsitlm_answer, void *) = SYMBOL(plugin, vsitlm_ask);
     int (*cancel)(uint64_t) = SYMBOL(plugin, vsitlm_cancel);
-    size_t (*index_rows)(const char *, struct ArrowArrayStream *, char *, size_t) = SYMBOL(plugin, vsitlm_index_rows);
+    size_t (*index_rows)(const char *, const char *, struct ArrowArrayStream *, char *, size_t) = SYMBOL(plugin, vsitlm_index_rows);
     if (!index_rows || !by_name || !by_default || !version || !read_errors || !last_error || !gdals || !command || !ask || !cancel)
         return fail("a function of vsitlm.h is missing");
 
@@ -103,9 +103,9 @@ int main(int count, char **arguments)
         return fail("null for a question is not answered at once");
 
     struct ArrowArrayStream rows = {NULL, NULL, NULL, NULL, NULL};
-    if (index_rows("/none.parquet", &rows, json, sizeof json) != strlen(json) || strstr(json, "NotFound") == NULL)
+    if (index_rows("/none.parquet", "{\"VSITLM_CACHE_DIR\": \"NO\"}", &rows, json, sizeof json) != strlen(json) || strstr(json, "NotFound") == NULL)
         return fail("an index that is not there is opened");
-    if (rows.release != NULL || index_rows(NULL, &rows, NULL, 0) == 0 || index_rows("/none.parquet", NULL, NULL, 0) == 0)
+    if (rows.release != NULL || index_rows(NULL, NULL, &rows, NULL, 0) == 0 || index_rows("/none.parquet", NULL, NULL, NULL, 0) == 0)
         return fail("rows of no index, or for nobody");
 
     const char *const version_of[] = {"vsitlm", "--version"}, *const nonsense[] = {"vsitlm", "--nonsense"};

@@ -15,7 +15,8 @@ from ..cube._catalogue import REFLECTANCES, offset_of
 from ..cube._chunks import Offset, shifted
 from ..cube._grid import Grid
 from ._files import File
-from ._grids import Read, read_of
+from ._grids import Read, reads_of
+from ._masks import Masks
 from ._steps import Step
 
 if TYPE_CHECKING:
@@ -32,14 +33,17 @@ class Terms:
     """How pixels are made; picklable, for dask."""
 
     resampling: str
-    nodata: float
     offset: Offset
+    masks: Masks
     fail_on_error: bool
     settings: Mapping[str, Any]
 
 
-Job: TypeAlias = "tuple[str | None, int, Read]"
-"""A variable, or None for the mask, the number of a time, and what of a file is read for them."""
+Key: TypeAlias = "tuple[bool, str]"
+"""Whether something is a mask, and the name of its band or variable."""
+
+Job: TypeAlias = "tuple[Key, int, Read]"
+"""For what of which time something of a file is read."""
 
 
 def request_of(job: Job) -> tuple[str, tuple[int, int, int, int]]:
@@ -57,8 +61,6 @@ class Block:
     grid: Grid
     steps: tuple[Step, ...]
     terms: Terms
-    keep: tuple[int, ...] | None
-    """Classes of SCL; None where nothing is masked."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -78,12 +80,12 @@ class Block:
 
     def jobs(self) -> list[Job]:
         """What is read for it, in the order in which it counts."""
-        wanted: dict[str | None, str] = {None: "SCL"} if self.keep is not None else {}
-        wanted.update(self.bands)
+        wanted: dict[Key, str] = {(True, band): band for band in self.terms.masks.fills}
+        wanted.update({(False, name): band for name, band in self.bands.items()})
         return [
-            (name, time, read)
+            (key, time, read)
             for time, step in enumerate(self.steps)
-            for name, band in wanted.items()
+            for key, band in wanted.items()
             for read in _reads(step, band, self.grid)
         ]
 
@@ -101,30 +103,27 @@ class Block:
         """
         import numpy
 
-        nodata = self.terms.nodata
-        made: dict[str | None, NDArray[Any]] = {
-            name: numpy.full(self.shape, nodata, self.dtype(band)) for name, band in self.bands.items()
+        masks = self.terms.masks
+        made: dict[str, NDArray[Any]] = {
+            name: numpy.zeros(self.shape, self.dtype(band)) for name, band in self.bands.items()
         }
-        if self.keep is not None:
-            made[None] = numpy.zeros(self.shape, "uint8")
-        for (name, time, read), chip in zip(jobs, islice(chips, len(jobs)), strict=True):
+        hidden: dict[str, NDArray[Any]] = {
+            band: numpy.full(self.shape, fill, "uint8") for band, fill in masks.fills.items()
+        }
+        for ((is_mask, name), time, read), chip in zip(jobs, islice(chips, len(jobs)), strict=True):
             if chip.error is not None:
                 if self.terms.fail_on_error:
                     raise chip.error
                 failed.append(f"{read.file.url}: {chip.error}")
                 continue
-            pixels = at_one_scale(chip.pixels, read.file, self.terms)
+            pixels = values_of(chip.pixels, read.file, self.terms)
             resampling = self.terms.resampling if read.file.band in REFLECTANCES else "nearest"
-            where, placed = read.put(pixels, self.grid, resampling, nodata)
-            target = made[name][time][where]
+            nodata = masks.fills[name] if is_mask else 0
+            target = (hidden if is_mask else made)[name][time][read.where]
             # The first valid one counts.
-            numpy.copyto(target, placed, where=target == nodata)
-        if self.keep is not None:
-            hidden = ~numpy.isin(made.pop(None), self.keep)
-            for name, band in self.bands.items():
-                if band != "SCL":
-                    made[name][hidden] = nodata
-        return {name: array for name, array in made.items() if name is not None}
+            numpy.copyto(target, read.placed(pixels, resampling, nodata), where=target == nodata)
+        masks.apply(made, self.bands, hidden)
+        return made
 
     def lazy(self, chunks: Mapping[str, int]) -> dict[str, Any]:
         """The same as arrays of dask."""
@@ -172,18 +171,23 @@ def _reads(step: Step, band: str, grid: Grid) -> list[Read]:
     """What of a step's files is read for a band: of a product that has it at several resolutions the one that gives the
     grid's pixels as they are, else the one of the fewest bytes.
     """
-    of_products: dict[str, list[Read]] = {}
+    of_products: dict[str, list[list[Read]]] = {}
     for file in step.files:
-        if file.band == band and (read := read_of(file, grid)) is not None:
-            of_products.setdefault(file.product, []).append(read)
+        if file.band == band and (reads := reads_of(file, grid)):
+            of_products.setdefault(file.product, []).append(reads)
 
-    def cost(read: Read) -> tuple[bool, int, int]:
-        return read.at is None, read.window[2] * read.window[3] * (1 if read.at is None else 0), read.factor
+    def cost(reads: list[Read]) -> tuple[bool, int, int]:
+        is_warped = reads[0].warped_to is not None
+        pixels = sum(read.window[2] * read.window[3] for read in reads)
+        return is_warped, pixels if is_warped else 0, reads[0].factor
 
-    return [min(several, key=cost) for several in of_products.values()]
+    return [read for several in of_products.values() for read in min(several, key=cost)]
 
 
-def at_one_scale(pixels: NDArray[Any], file: File, terms: Terms) -> NDArray[Any]:
-    """Digital numbers with what their baseline adds taken away, where that is wanted."""
+def values_of(pixels: NDArray[Any], file: File, terms: Terms) -> NDArray[Any]:
+    """Digital numbers of a file, without saturated ones and with what their baseline adds taken away, where that is
+    wanted.
+    """
+    pixels = terms.masks.without_saturated(pixels, file.band)
     is_moved = terms.offset == "harmonise" and file.band in REFLECTANCES
     return shifted(pixels, offset_of(file.baseline)) if is_moved else pixels

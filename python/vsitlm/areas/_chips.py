@@ -15,7 +15,7 @@ from ..cube._catalogue import Span
 from ..cube._chunks import Offset
 from ..cube._grid import Area, Grid
 from ._block import AHEAD, Block, Job, Terms, request_of
-from ._load import SCL_KEPT
+from ._masks import SCL_KEPT, masks_of
 from ._plan import Plan, longitude_of, planned
 from ._sample import degrees_of
 from ._steps import GroupBy
@@ -56,8 +56,9 @@ def chips(
     resampling: str = "nearest",
     groupby: GroupBy = "solar_day",
     offset: Offset = "keep",
-    mask: str | None = None,
+    mask: str | Sequence[str] | None = None,
     keep: Sequence[int] = SCL_KEPT,
+    clouds: float = 50,
     fail_on_error: bool = True,
     **options: object,
 ) -> Iterator[AreaChip]:
@@ -79,6 +80,7 @@ def chips(
         offset: See `load`.
         mask: See `load`.
         keep: See `load`.
+        clouds: See `load`.
         fail_on_error: Whether a file that cannot be read is an error; else it is no data.
         **options: Configuration options of GDAL's and of `/vsitlm/`.
 
@@ -88,8 +90,8 @@ def chips(
     """
     if size < 1 or (stride is not None and stride < 1):
         raise CubeError("the size and stride of chips are at least 1")
-    terms = Terms(resampling, 0, offset, fail_on_error, options)
-    plan = planned(found, bands, area, datetime, terms, groupby, mask, keep)
+    terms = Terms(resampling, offset, masks_of(mask, keep, clouds), fail_on_error, options)
+    plan = planned(found, bands, area, datetime, terms, groupby)
     step = resolution or plan.finest
     grids = _around(plan, centers, size, step) if centers is not None else _tiled(plan, size, stride or size, step)
     return _stream(plan, grids)
@@ -102,13 +104,13 @@ def _stream(plan: Plan, grids: Iterable[Grid]) -> Iterator[AreaChip]:
     def requests() -> Iterator[Any]:
         for grid in grids:
             steps = plan.steps(longitude_of(grid))
-            jobs = Block(plan.bands, grid, steps, plan.terms, plan.keep).jobs()
+            jobs = Block(plan.bands, grid, steps, plan.terms).jobs()
             # Of the times that have no data here none is left.
-            times = sorted({time for name, time, _ in jobs if name is not None})
+            times = sorted({time for (is_mask, _), time, _ in jobs if not is_mask})
             places = {time: place for place, time in enumerate(times)}
-            jobs = [(name, places[time], read) for name, time, read in jobs if time in places]
+            jobs = [(key, places[time], read) for key, time, read in jobs if time in places]
             if jobs:
-                block = Block(plan.bands, grid, tuple(steps[time] for time in times), plan.terms, plan.keep)
+                block = Block(plan.bands, grid, tuple(steps[time] for time in times), plan.terms)
                 under_way.append((block, jobs))
                 yield from map(request_of, jobs)
 

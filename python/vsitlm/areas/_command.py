@@ -13,6 +13,7 @@ from typing import Any
 from .._errors import CubeError, Error
 from .._info import statistics
 from ._load import load
+from ._masks import NAMES
 from ._search import Result, search
 
 
@@ -86,17 +87,17 @@ def _load(arguments: Sequence[str]) -> int:
     parser.add_argument("--crs", help="of the grid, such as EPSG:3035; by default that of the files")
     parser.add_argument("--resampling", default="nearest", help="of what is warped (default: %(default)s)")
     parser.add_argument("--offset", choices=("keep", "harmonise"), default="keep", help="see docs/cubes.md")
+    parser.add_argument("--groupby", choices=("solar_day", "time", "id"), default="solar_day", help="what is a time")
     parser.add_argument(
-        "--groupby", choices=("solar_day", "time", "product"), default="solar_day", help="what is a time"
+        "--mask", choices=tuple(NAMES), action="append", help="what is left out, see docs/areas.md; may be repeated"
     )
-    parser.add_argument("--mask", choices=("scl",), help="leave out what the scene classification calls cloudy")
     parser.add_argument("--preview", metavar="PNG", help="a contact sheet of the dates")
     given = parser.parse_args(arguments)
     if not given.bands:
         parser.error("name the bands: --bands B04,B08")
     bands = given.bands.split(",")
     start, writer = time.perf_counter(), _writer(given.output)
-    found = _found(given, bands if given.mask is None else [*bands, "SCL"])
+    found = _found(given, [*bands, *(band for name in given.mask or () if (band := NAMES[name]))])
     made = load(
         found, bands, resolution=given.resolution, crs=given.crs, resampling=given.resampling, offset=given.offset,
         groupby=given.groupby, mask=given.mask, progress=sys.stderr.isatty(),

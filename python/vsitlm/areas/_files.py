@@ -6,9 +6,10 @@ import datetime as dt
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from .. import _core
@@ -29,6 +30,8 @@ NAMES = {
 """Bands by the common names of STAC and the asset keys of catalogues."""
 
 _PRODUCT = re.compile(r"S2[A-Z]_MSI(L\w\w)_(\d{8}T\d{6})_N(\d\d)(\d\d)_R\d{3}_T(\d\d[A-Z]{3})_\d{8}T\d{6}")
+_ODATA = re.compile(r"^https?://[^/]+/odata/v1/")
+_ODATA_FILE = re.compile(r"Nodes\((?:T\d\d[A-Z]{3}_\d{8}T\d{6}_)?([^()]+)\.jp2\)")
 _FILE = re.compile(r"(?:^|[/_(])(B\d\d|B8A|SCL|AOT|WVP|MSK_CLDPRB)(?:_(\d+)m)?\.jp2\b")
 
 
@@ -60,6 +63,9 @@ class File:
         """As the core takes it."""
         return address(self.url)
 
+    def __fspath__(self) -> str:
+        return self.url
+
 
 def canonical(band: str) -> str:
     """The name that a band has in products: `red` is `B04`."""
@@ -82,15 +88,15 @@ def of_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[File]:
         )  # fmt: skip
 
 
-def of_items(items: Iterable[Any]) -> Iterator[File]:
-    """The JP2s of STAC items: objects of pystac, or their dicts. What they say of projections is not taken: it is wrong
-    too often, and the files say it themselves.
+def of_items(items: Iterable[Any], touches: Callable[[str, Any], bool]) -> Iterator[File]:
+    """The JP2s of STAC items: objects of pystac, or their dicts; of those alone whose tile, or else bbox, `touches`.
+    What they say of projections is not taken: it is wrong too often, and the files say it themselves.
     """
     for item in items:
         told: Mapping[str, Any] = item if isinstance(item, Mapping) else item.to_dict(include_self_link=False)
         properties = told.get("properties") or {}
         for asset in (told.get("assets") or {}).values():
-            href = (asset or {}).get("href") or ""
+            href = _href(asset or {})
             if (file := _FILE.search(href.partition("?")[0])) is None:
                 continue
             names = [properties.get("s2:product_uri") or "", href, str(told.get("id"))]
@@ -100,10 +106,13 @@ def of_items(items: Iterable[Any]) -> Iterator[File]:
             if product is not None:
                 baseline = f"{product[3]}.{product[4]}"
             tile = product[5] if product else str(properties.get("s2:mgrs_tile") or properties.get("grid:code") or "")
+            tile = tile.removeprefix("MGRS-").removeprefix("T")
+            if not touches(tile, told.get("bbox")):
+                break
             cover = properties.get("eo:cloud_cover")
             yield File(
-                product[0] if product else str(told.get("id")), tile.removeprefix("MGRS-").removeprefix("T"), sensed,
-                file[1], str(baseline), None if cover is None else float(cover), _bare(href),
+                product[0] if product else str(told.get("id")), tile, sensed, file[1], str(baseline),
+                None if cover is None else float(cover), _location(href, product),
             )  # fmt: skip
 
 
@@ -117,27 +126,37 @@ def _sensed(properties: Mapping[str, Any], product: re.Match[str] | None) -> dt.
     return dt.datetime.fromisoformat(str(text).replace("Z", "+00:00"))
 
 
-def _bare(href: str) -> str:
-    """An href without the prefixes of GDAL's that some catalogues write before it."""
+def _href(asset: Mapping[str, Any]) -> str:
+    """Where an asset lies: in an object store rather than behind CDSE's OData service, which serves no ranges."""
+    hrefs = [asset.get("href") or ""]
+    hrefs += [other.get("href") or "" for other in (asset.get("alternate") or {}).values() if other]
+    return next((href for href in hrefs if href and not _ODATA.search(href)), hrefs[0])
+
+
+def _location(href: str, product: re.Match[str] | None) -> str:
+    """Where the core looks for what an href names: that, without the prefixes of GDAL's that some catalogues write
+    before it; for one of OData the name of the product and the band, which is looked for in `VSITLM_STORE`.
+    """
+    if _ODATA.search(href) and product is not None and (name := _ODATA_FILE.search(href)):
+        return f"{product[0]}/{name[1]}"
     return re.sub(r"^/vsicurl/(?=https?://)", "", href)
 
 
 def items_in(path: str) -> list[Mapping[str, Any]]:
     """The items of a JSON document: an item, or a collection of items."""
-    document = json.loads(read_text(path))
+    document = json.loads(read_bytes(path))
     return document["features"] if document.get("type") == "FeatureCollection" else [document]
 
 
-def read_text(path: str) -> str:
+def read_bytes(path: str) -> bytes:
     """A document that lies here or on the web."""
     if path.startswith(("http://", "https://")):
         import urllib.request
 
         with urllib.request.urlopen(path, timeout=60) as reply:
-            text: str = reply.read().decode()
-            return text
-    with open(path, encoding="utf-8") as file:
-        return file.read()
+            told: bytes = reply.read()
+            return told
+    return Path(path).read_bytes()
 
 
 def with_grids(files: Sequence[File], settings: Mapping[str, str]) -> list[File | Exception]:

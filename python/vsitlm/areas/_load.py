@@ -12,14 +12,12 @@ from ..cube._chunks import Offset
 from ..cube._grid import Area
 from ..cube._layout import spatial_ref
 from ._block import Block, Terms
+from ._masks import SCL_KEPT, masks_of
 from ._plan import planned
 from ._steps import GroupBy
 
 if TYPE_CHECKING:
     import xarray
-
-SCL_KEPT = (2, 4, 5, 6, 7, 11)
-"""Classes of the scene classification that `mask="scl"` keeps: dark, vegetation, bare, water, unclassified and snow."""
 
 
 def load(
@@ -36,8 +34,9 @@ def load(
     dtype: Any = None,
     nodata: float = 0,
     offset: Offset = "keep",
-    mask: str | None = None,
+    mask: str | Sequence[str] | None = None,
     keep: Sequence[int] = SCL_KEPT,
+    clouds: float = 50,
     fail_on_error: bool = True,
     progress: bool = False,
     **options: object,
@@ -56,15 +55,17 @@ def load(
         crs: The reference system of the grid, as pyproj takes it. None is that of the files, which have to have one.
         datetime: Of a search, where `found` is none.
         resampling: As rasterio names it, for reflectances that are warped; others are taken by "nearest".
-        groupby: `"solar_day"`, `"time"`, or None, by which each product is a time. Products of unlike offsets are never
-            one.
+        groupby: `"solar_day"`, `"time"`, or None or `"id"`, by which each product is a time. Products of unlike offsets
+            are never one.
         chunks: Such as `{"time": 1, "y": 2048, "x": 2048}`: dask arrays, which are read when they are used. None reads
             now.
         dtype: Of all variables; the files' own where None.
-        nodata: What stands for no data, in files and in the result.
+        nodata: What stands for no data in the result, such as NaN where `dtype` is one of floats; it is 0 in the files.
         offset: `"keep"` or `"harmonise"`, see `store`.
-        mask: `"scl"`: pixels whose class is not one of `keep` become no data.
+        mask: What becomes no data: by `"scl"` pixels whose class is none of `keep`, by `"cloud_probability"` those of
+            more than `clouds`, by `"saturated"` those whose number is 65535; or several of these.
         keep: Classes of SCL.
+        clouds: Percent, of the product's cloud probability (MSK_CLDPRB).
         fail_on_error: Whether a file that cannot be read is an error; else it is warned of, named in `attrs["failed"]`,
             and is no data.
         progress: Show a progress bar.
@@ -79,15 +80,46 @@ def load(
         import xarray  # noqa: F401
     except ImportError as error:
         raise ImportError("loading needs xarray: pip install 'vsitlm[load]'") from error
-    terms = Terms(resampling, nodata, offset, fail_on_error, options)
-    plan = planned(found, bands, area, datetime, terms, groupby, mask, keep)
+    terms = Terms(resampling, offset, masks_of(mask, keep, clouds), fail_on_error, options)
+    plan = planned(found, bands, area, datetime, terms, groupby)
     block, failed = plan.block(resolution, crs), list(plan.failed)
+    types = {name: _type(name, block.dtype(band), dtype, nodata) for name, band in block.bands.items()}
     if chunks is None:
         _check_size(block)
         arrays = block.load(failed, progress)
     else:
         arrays = block.lazy(chunks)
-    return _dataset(arrays, block, dtype, failed)
+    shown = {name: _shown(array, types[name], nodata) for name, array in arrays.items()}
+    return _dataset(shown, block, nodata, failed)
+
+
+def _type(name: str, own: str, dtype: Any, nodata: float) -> Any:
+    """The type of a variable.
+
+    Raises:
+        CubeError: It does not have the number for no data.
+    """
+    import numpy
+
+    made = numpy.dtype(own if dtype is None else dtype)
+    is_there = made.kind == "f" or (
+        float(nodata).is_integer() and numpy.iinfo(made).min <= nodata <= numpy.iinfo(made).max
+    )
+    if not is_there:
+        raise CubeError(f"{name} is of {made}, which has no {nodata} for no data: name a dtype that has")
+    return made
+
+
+def _shown(array: Any, dtype: Any, nodata: float) -> Any:
+    """An array, of numpy or dask, in the type and with the number for no data that are wanted."""
+    import numpy
+
+    made = array.astype(dtype, copy=False)
+    if nodata == 0:
+        return made
+    if isinstance(array, numpy.ndarray):
+        return numpy.where(array == 0, dtype.type(nodata), made)
+    return array.map_blocks(_shown, dtype, nodata, dtype=dtype)
 
 
 def _check_size(block: Block) -> None:
@@ -109,7 +141,7 @@ def _check_size(block: Block) -> None:
         )
 
 
-def _dataset(arrays: Mapping[str, Any], block: Block, dtype: Any, failed: Sequence[str]) -> xarray.Dataset:
+def _dataset(arrays: Mapping[str, Any], block: Block, nodata: float, failed: Sequence[str]) -> xarray.Dataset:
     """The Dataset of arrays."""
     import numpy
     import xarray
@@ -130,11 +162,8 @@ def _dataset(arrays: Mapping[str, Any], block: Block, dtype: Any, failed: Sequen
         coordinates["boa_add_offset"] = ("time", numpy.array([step.offset for step in steps], "int16"))
     if any(cover is not None for cover in covers):
         coordinates["cloud_cover"] = ("time", [numpy.nan if cover is None else cover for cover in covers])
-    told = {"grid_mapping": "spatial_ref", "nodata": block.terms.nodata}
-    variables = {
-        name: (("time", down, across), array if dtype is None else array.astype(dtype), told)
-        for name, array in arrays.items()
-    }
+    told = {"grid_mapping": "spatial_ref", "nodata": nodata}
+    variables = {name: (("time", down, across), array, told) for name, array in arrays.items()}
     made = xarray.Dataset(variables, coordinates, {"offset": block.terms.offset})
     if failed:
         made.attrs["failed"] = list(failed)

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ._area import projected
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
 
 SIDE, SQUARE, OFF = 109_800.0, 100_000.0, 60.0
 """Metres: of a tile; of a square; and how far a tile's upper left corner is from that of its square, at most."""
@@ -17,46 +23,35 @@ COLUMNS = ("STUVWXYZ", "ABCDEFGH", "JKLMNPQR")
 ROWS = "ABCDEFGHJKLMNPQRSTUV"
 """Of squares from the equator on, over and over; in even zones from F on."""
 
-Bounds = tuple[float, float, float, float]
-"""West, south, east and north."""
 
-
-def tiles_of(bounds: Bounds) -> list[str]:
-    """The tiles that bounds in degrees may touch, by their names: some of them may not exist. East is less than west
-    where the area crosses 180 degrees.
-    """
-    west, south, east, north = bounds
-    if east < west:
-        return sorted({*tiles_of((west, south, 180.0, north)), *tiles_of((-180.0, south, east, north))})
+def tiles_of(area: BaseGeometry) -> list[str]:
+    """The tiles that an area in degrees may touch, by their names: some of them may not exist."""
+    west, south, east, north = area.bounds
     # Tiles reach beyond their zone, towards the poles by more: at 80 degrees 60 km are 3 degrees.
     reach = math.degrees(SIDE / 6_371_000 / max(math.cos(math.radians(max(abs(south), abs(north)))), 0.1))
     first, last = (math.floor((longitude + 180) / 6) for longitude in (west - reach, east + reach))
-    return sorted({name for zone in range(first, last + 1) for name in _of_zone(zone % 60 + 1, bounds)})
+    return sorted({name for number in range(first, last + 1) for name in _of_zone(number, area, reach)})
 
 
-def _of_zone(zone: int, bounds: Bounds) -> Iterator[str]:
-    """Those of a zone."""
-    west, south, east, north = bounds
-    for hemisphere, low, high in (("N", max(south, 0.0), north), ("S", south, min(north, 0.0))):
-        if low > high:
+def _of_zone(number: int, area: BaseGeometry, reach: float) -> Iterator[str]:
+    """Those of a zone: the one of that many, from 0 at 180 degrees west on."""
+    import shapely
+
+    zone, west = number % 60 + 1, 6 * number - 180
+    for hemisphere, low, high in (("N", 0, 90), ("S", -90, 0)):
+        part = shapely.intersection(area, shapely.box(west - reach, low, west + 6 + reach, high))
+        if part.is_empty:
             continue
-        left, bottom, right, top = _projected(zone, hemisphere, (west, low, east, high))
+        part = projected(part, (32600 if hemisphere == "N" else 32700) + zone)
+        left, bottom, right, top = part.bounds
         columns = range(max(math.ceil((left - SIDE) / SQUARE), 1), min(math.floor((right + OFF) / SQUARE), 8) + 1)
         for row in range(math.ceil((bottom - OFF) / SQUARE) - 1, math.floor((top + SIDE - SQUARE) / SQUARE) + 1):
-            for band in _bands_of(row, hemisphere):
-                letter = ROWS[(row + (0 if zone % 2 else 5)) % 20]
-                for column in columns:
-                    yield f"{zone:02}{band}{COLUMNS[zone % 3][column - 1]}{letter}"
-
-
-def _projected(zone: int, hemisphere: str, bounds: Bounds) -> Bounds:
-    """Bounds in degrees in a zone."""
-    from pyproj import Transformer
-
-    epsg = (32600 if hemisphere == "N" else 32700) + zone
-    transformer = Transformer.from_crs("OGC:CRS84", epsg, always_xy=True)
-    projected: Bounds = transformer.transform_bounds(*bounds, densify_pts=21)
-    return projected
+            letter = ROWS[(row + (0 if zone % 2 else 5)) % 20]
+            for column in columns:
+                x, y = column * SQUARE, (row + 1) * SQUARE
+                if part.intersects(shapely.box(x - OFF, y - SIDE, x + SIDE, y + OFF)):
+                    letters = COLUMNS[zone % 3][column - 1] + letter
+                    yield from (f"{zone:02}{band}{letters}" for band in _bands_of(row, hemisphere))
 
 
 def _bands_of(row: int, hemisphere: str) -> set[str]:

@@ -26,7 +26,6 @@ class Plan:
     area: Area | None
     groupby: GroupBy
     terms: Terms
-    keep: tuple[int, ...] | None
     failed: tuple[str, ...]
 
     @property
@@ -42,7 +41,7 @@ class Plan:
     def block(self, resolution: float | None, crs: Any) -> Block:
         """All of it, on a grid."""
         grid = grid_of(self.files, self.area, resolution, crs, self.own)
-        return Block(self.bands, grid, self.steps(longitude_of(grid)), self.terms, self.keep)
+        return Block(self.bands, grid, self.steps(longitude_of(grid)), self.terms)
 
     def steps(self, longitude: float) -> tuple[Step, ...]:
         """The times that have one of the bands."""
@@ -58,8 +57,6 @@ def planned(
     datetime: Span,
     terms: Terms,
     groupby: GroupBy,
-    mask: str | None,
-    keep: Sequence[int],
 ) -> Plan:
     """What `load` and `chips` load; their options come with `terms`, to which those of the search are put.
 
@@ -68,12 +65,10 @@ def planned(
     """
     if not isinstance(found, Result):
         more: dict[str, Any] = dict(terms.settings)
-        found = search(found, area, datetime, bands if mask is None else None, **more)
-    if mask not in (None, "scl"):
-        raise CubeError(f"mask is 'scl' or None, not {mask!r}")
+        found = search(found, area, datetime, None if terms.masks.fills else bands, **more)
     names = found.bands if bands is None else (bands,) if isinstance(bands, str) else tuple(bands)
     terms = replace(terms, settings={**found.settings, **_core.texts(terms.settings)})
-    wanted = {canonical(name) for name in names} | ({"SCL"} if mask else set())
+    wanted = {canonical(name) for name in names} | set(terms.masks.fills)
     files, failed = looked_at([file for file in found.files if file.band in wanted], terms)
     if not files:
         has = ", ".join(sorted({file.band for file in found.files})) or "nothing"
@@ -82,9 +77,11 @@ def planned(
         if not any(file.band == canonical(name) for file in files):
             has = ", ".join(sorted({file.band for file in files}))
             raise CubeError(f"no product that was found has the band {name}: they have {has}")
-    kept = tuple(keep) if mask else None
+    for band in terms.masks.fills:
+        if not any(file.band == band for file in files):
+            raise CubeError(f"no product that was found has {band}, which the mask is made of: search for it, too")
     shown = {name: canonical(name) for name in names}
-    return Plan(shown, files, found.area if area is None else area, groupby, terms, kept, tuple(failed))
+    return Plan(shown, files, found.area if area is None else area, groupby, terms, tuple(failed))
 
 
 def looked_at(files: Sequence[File], terms: Terms) -> tuple[list[File], list[str]]:

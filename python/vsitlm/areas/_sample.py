@@ -14,8 +14,9 @@ from .._window import Squares
 from ..cube._catalogue import Span
 from ..cube._chunks import Offset
 from ..cube._grid import Grid
-from ._block import Terms, at_one_scale
+from ._block import Terms, values_of
 from ._files import File, canonical
+from ._masks import Masks
 from ._plan import looked_at
 from ._search import Result, search
 from ._steps import Step, steps_of
@@ -121,7 +122,7 @@ def sample(
         more: dict[str, Any] = dict(options)
         found = search(found, bounds, datetime, bands, **more)
     names = found.bands if bands is None else (bands,) if isinstance(bands, str) else tuple(bands)
-    terms = Terms("nearest", 0, offset, fail_on_error, {**found.settings, **_core.texts(options)})
+    terms = Terms("nearest", offset, Masks(), fail_on_error, {**found.settings, **_core.texts(options)})
     wanted = {canonical(name) for name in names}
     files, _ = looked_at([file for file in found.files if file.band in wanted], terms)
     if not files:
@@ -137,7 +138,7 @@ def _read(
     import numpy
 
     jobs: list[tuple[int, str, File, _Group]] = []
-    steps = steps_of(files, "product", 0)
+    steps = steps_of(files, "id", 0)
     for number, step in enumerate(steps):
         for name in names:
             of_band = [file for file in step.files if file.band == canonical(name)]
@@ -153,7 +154,7 @@ def _read(
             if terms.fail_on_error:
                 raise chip.error
             continue
-        squares = at_one_scale(group.placed(chip.pixels), file, terms)
+        squares = values_of(group.placed(chip.pixels), file, terms)
         valid = squares.any((1, 2))
         pieces[number, name].append((group.points[valid], squares[valid]))
     side = places.size

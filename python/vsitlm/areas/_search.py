@@ -8,20 +8,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .._errors import CubeError, NotFoundError
+from .. import _core
+from .._errors import CubeError, IndexFileError, NotFoundError
 from .._index import Index
 from .._read import elsewhere
 from ..cube._catalogue import NO_HEADERS, Span, parse_span, rows_of
-from ..cube._grid import Area, bounds_of
-from ._files import File, canonical, items_in, of_items, of_rows, read_text
-from ._grids import unwrapped
+from ..cube._grid import Area
+from ._area import shape_of
+from ._files import File, canonical, items_in, of_items, of_rows, read_bytes
 from ._mgrs import tiles_of
 
 if TYPE_CHECKING:
     import geopandas
     import pyarrow
-
-DEGREES = 4326
+    from shapely.geometry.base import BaseGeometry
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,9 @@ class Result:
 
     def __len__(self) -> int:
         return len(self.files)
+
+    def __iter__(self) -> Iterator[File]:
+        return iter(self.files)
 
     def __repr__(self) -> str:
         if not self.files:
@@ -109,7 +112,7 @@ def search(
             of pystac, a stac-geoparquet file, or the URL of a STAC API; or several of them. A URL that may be an API is
             looked at first; `Index(url)` is an index in any case.
         area: Bounds in degrees (west, south, east, north; east is less than west across 180 degrees), or a geometry in
-            degrees: files whose tile its bounds touch. None is everywhere.
+            degrees (GeoJSON, shapely): files whose tile it touches. None is everywhere.
         datetime: See `open_cube`.
         bands: Such as `"B04"`, or by common names, `"red"`; None is all.
         cloud_cover: Percent of a product, at most. What is not known is not left out.
@@ -121,15 +124,15 @@ def search(
         CubeError: The area, time or bands are none, or the catalogue is nothing that can be searched.
         ImportError: What the kind of catalogue needs is missing.
     """
-    bounds = None if area is None else bounds_of_area(area)
+    shape = None if area is None else shape_of(area)
     begin, end = parse_span(datetime)
     names = None if bands is None else [bands] if isinstance(bands, str) else list(bands)
     wanted = None if names is None else {canonical(name) for name in names}
     settings = elsewhere(options)
     files: dict[tuple[str, str, str], File] = {}
     indexes: list[str] = []
-    tiles = None if bounds is None else frozenset(tiles_of(bounds))
-    terms = _Terms(bounds, tiles, datetime, level, collections)
+    tiles = None if shape is None else frozenset(tiles_of(shape))
+    terms = _Terms(shape, tiles, datetime, level, collections, _core.texts(options))
     for one in _several(catalogue):
         for file in _find(one, terms, indexes):
             is_clear = cloud_cover is None or file.cloud_cover is None or file.cloud_cover <= cloud_cover
@@ -142,32 +145,39 @@ def search(
     return Result(tuple(ordered), tuple(shown), area, settings)
 
 
-def bounds_of_area(area: Area) -> tuple[float, float, float, float]:
-    """The bounds of an area in degrees; east is less than west where it crosses 180 degrees.
-
-    Raises:
-        CubeError: It is no area, or not in degrees.
-    """
-    west, south, east, north = bounds_of(unwrapped(area), DEGREES)
-    if min(west, 2 * south) < -180 or east > 360 or north > 90:
-        raise CubeError(f"the area {(west, south, east, north)} is not in degrees: longitude first, then latitude")
-    return (west, south, east - 360, north) if east > 180 else (west, south, east, north)
-
-
 @dataclass(frozen=True)
 class _Terms:
     """What a search asks for."""
 
-    bounds: tuple[float, float, float, float] | None
+    area: BaseGeometry | None
     tiles: frozenset[str] | None
-    """Those that may lie within the bounds."""
+    """Those that the area may touch."""
     span: Span
     level: str
     collections: Sequence[str] | str | None
+    options: Mapping[str, str]
 
-    def touches(self, tile: str) -> bool:
-        """Whether a tile may lie in the area; one of no name may."""
-        return self.tiles is None or not tile or tile in self.tiles
+    @property
+    def bounds(self) -> tuple[float, float, float, float] | None:
+        """The area's, as STAC has them: east is less than west across 180 degrees."""
+        if self.area is None:
+            return None
+        west, south, east, north = self.area.bounds
+        return (west, south, east - 360, north) if east > 180 else (west, south, east, north)
+
+    def touches(self, tile: str, bbox: Sequence[float] | None = None) -> bool:
+        """Whether an item may lie in the area: by its tile, else by what it says of itself."""
+        if self.tiles is None or self.area is None:
+            return True
+        if tile or not bbox or len(bbox) not in (4, 6):
+            return not tile or tile in self.tiles
+        import shapely
+
+        west, south, east, north = bbox[0], bbox[1], bbox[len(bbox) // 2], bbox[len(bbox) // 2 + 1]
+        east = east if east >= west else east + 360
+        # The area goes on beyond 180 degrees, where an item does not.
+        boxes = [shapely.box(west + turn, south, east + turn, north) for turn in (-360, 0, 360)]
+        return any(self.area.intersects(box) for box in boxes)
 
 
 def _several(catalogue: Any) -> list[Any]:
@@ -185,7 +195,7 @@ def _find(catalogue: Any, terms: _Terms, indexes: list[str]) -> Iterator[File]:
         yield from _at(os.fspath(catalogue), terms, indexes)
     elif isinstance(catalogue, Index):
         for path in catalogue.paths:
-            yield from _of_index(path, terms, indexes)
+            yield from _of_index(path, terms, indexes, catalogue.options)
     else:
         items: Iterable[Any] = catalogue
         if isinstance(catalogue, Mapping):
@@ -194,45 +204,65 @@ def _find(catalogue: Any, terms: _Terms, indexes: list[str]) -> Iterator[File]:
             items = catalogue.items_as_dicts()
         elif hasattr(catalogue, "assets"):
             items = [catalogue]
-        yield from (file for file in of_items(items) if terms.touches(file.tile))
+        yield from of_items(items, terms.touches)
 
 
 def _at(path: str, terms: _Terms, indexes: list[str]) -> Iterator[File]:
     """The files of what stands at a path or URL."""
     if path.endswith((".json", ".geojson")):
-        yield from (file for file in of_items(items_in(path)) if terms.touches(file.tile))
-    elif path.endswith(".parquet") and "assets" in (table := _schema(path)):
-        import pyarrow.parquet
-
-        rows = pyarrow.parquet.read_table(path, columns=[name for name in table if name != "geometry"]).to_pylist()
-        yield from (file for file in of_items(map(_as_item, rows)) if terms.touches(file.tile))
+        yield from of_items(items_in(path), terms.touches)
+    elif path.endswith(".parquet") and (rows := _items_of_parquet(path, terms.options)) is not None:
+        yield from of_items(map(_as_item, rows), terms.touches)
     elif path.startswith(("http://", "https://")) and not path.endswith(".parquet") and _is_api(path):
         yield from _of_api(path, terms)
     else:
         yield from _of_index(path, terms, indexes)
 
 
-def _schema(path: str) -> list[str]:
-    """The columns of a parquet file here; of one elsewhere, which is an index, none."""
-    if "://" in path or path.startswith("/vsi"):
-        return []
+def _items_of_parquet(path: str, options: Mapping[str, str]) -> list[dict[str, Any]] | None:
+    """The rows of a stac-geoparquet file; None where it is an index."""
+    import io
+
+    import pyarrow
     import pyarrow.parquet
 
-    names: list[str] = pyarrow.parquet.read_schema(path).names
-    return names
+    source: Any = path
+    if "://" in path or path.startswith("/vsi"):
+        try:
+            # Of other files the core shows the columns alone that it knows.
+            is_index = "index" in pyarrow.schema(Index(path, **options)).names
+        except IndexFileError:
+            return None  # who reads the index tells what is wrong with it
+        if is_index or not path.startswith(("http://", "https://")):
+            return None
+        source = io.BytesIO(read_bytes(path))
+    try:
+        file = pyarrow.parquet.ParquetFile(source)
+    except pyarrow.ArrowInvalid:
+        return None
+    names: list[str] = file.schema_arrow.names
+    if "assets" not in names:
+        return None
+    rows: list[dict[str, Any]] = file.read([name for name in names if name != "geometry"]).to_pylist()
+    return rows
 
 
 def _as_item(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of stac-geoparquet as an item: its properties are columns."""
     assets = {key: asset for key, asset in (row.get("assets") or {}).items() if asset}
     properties = {key: value for key, value in row.items() if key not in ("assets", "links", "bbox", "id")}
+    box = row.get("bbox")
+    if isinstance(box, Mapping):  # as GeoParquet has it
+        box = [box.get(name) for name in ("xmin", "ymin", "xmax", "ymax")]
+        box = None if None in box else box
     if hasattr(properties.get("datetime"), "isoformat"):
         properties["datetime"] = properties["datetime"].isoformat()
-    return {"id": row.get("id"), "properties": properties, "assets": assets}
+    return {"id": row.get("id"), "bbox": box, "properties": properties, "assets": assets}
 
 
-def _of_index(path: str, terms: _Terms, indexes: list[str]) -> Iterator[File]:
+def _of_index(path: str, terms: _Terms, indexes: list[str], options: Mapping[str, str] | None = None) -> Iterator[File]:
     """The files of an index; of the partition layout the shards of the area's tiles and of the years alone are read."""
+    index = Index(path, **{**terms.options, **(options or {})})
     begin, end = parse_span(terms.span)
     indexes.append(path)
     by_shards = not path.endswith(".parquet")
@@ -241,7 +271,7 @@ def _of_index(path: str, terms: _Terms, indexes: list[str]) -> Iterator[File]:
     tiles: Sequence[str | None] = sorted(terms.tiles) if by_shards and terms.tiles is not None else [None]
     for tile in tiles:
         try:
-            rows = rows_of([path], tile, begin, end, terms.level)
+            rows = rows_of(index, tile, begin, end, terms.level)
         except NotFoundError:
             if tile is None:
                 raise
@@ -256,7 +286,7 @@ def _of_index(path: str, terms: _Terms, indexes: list[str]) -> Iterator[File]:
 def _is_api(url: str) -> bool:
     """Whether a STAC API answers at a URL; else it is the prefix of an index."""
     try:
-        document = json.loads(read_text(url))
+        document = json.loads(read_bytes(url))
     except (OSError, ValueError):
         return False
     return isinstance(document, dict) and "stac_version" in document
@@ -272,4 +302,4 @@ def _of_api(url: str, terms: _Terms) -> Iterator[File]:
     span = [one if one.year not in (1, 9999) else None for one in (begin, end)]
     collections = [terms.collections] if isinstance(terms.collections, str) else terms.collections
     found = Client.open(url).search(collections=collections, bbox=terms.bounds, datetime=span if any(span) else None)
-    yield from (file for file in of_items(found.items_as_dicts()) if terms.touches(file.tile))
+    yield from of_items(found.items_as_dicts(), terms.touches)

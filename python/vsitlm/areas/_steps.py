@@ -15,8 +15,8 @@ from ._files import File
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-GroupBy: TypeAlias = "Literal['solar_day', 'time', 'product'] | None"
-"""What is one time: a day by the sun, a time of sensing, or each product."""
+GroupBy: TypeAlias = "Literal['solar_day', 'time', 'id'] | None"
+"""What is one time: a day by the sun, a time of sensing, or each product, as by None."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,11 @@ def steps_of(files: Sequence[File], groupby: GroupBy, longitude: float) -> list[
     keys: dict[Any, Callable[[File], Any]] = {
         "solar_day": lambda file: (file.time + shift).date(),
         "time": lambda file: file.time,
-        "product": lambda file: (file.time, file.product),
+        "id": lambda file: (file.time, file.product),
     }
-    key = keys.get(groupby or "product")
+    key = keys.get(groupby or "id")
     if key is None:
-        raise CubeError(f"groupby is 'solar_day', 'time', 'product' or None, not {groupby!r}")
+        raise CubeError(f"groupby is 'solar_day', 'time', 'id' or None, not {groupby!r}")
     groups: dict[Any, list[File]] = defaultdict(list)
     for file in _newest(files):
         groups[key(file), offset_of(file.baseline)].append(file)

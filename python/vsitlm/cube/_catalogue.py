@@ -139,7 +139,7 @@ class Catalogue:
 
 
 def catalogue(
-    paths: Sequence[str],
+    index: Index,
     tile: str | None,
     span: Span,
     *,
@@ -160,7 +160,7 @@ def catalogue(
         raise CubeError(f"groupby is 'solar_day' or None, not {groupby!r}")
     tile = None if tile is None else tile.upper().removeprefix("T")
     begin, end = parse_span(span)
-    rows = [row for row in rows_of(paths, tile, begin, end, level) if f"_MSI{level}_" in row["product_id"]]
+    rows = [row for row in rows_of(index, tile, begin, end, level) if f"_MSI{level}_" in row["product_id"]]
     tiles = sorted({row["mgrs_tile"] for row in rows})
     if tile is None and len(tiles) > 1:
         raise CubeError(f"the index has several tiles, name one of them: tile= {', '.join(tiles)}")
@@ -183,20 +183,20 @@ def catalogue(
     return Catalogue(at_time[0]["mgrs_tile"], grid, steps)
 
 
-def catalogue_of_file(paths: Sequence[str], url: str) -> Catalogue:
+def catalogue_of_file(index: Index, url: str) -> Catalogue:
     """That of one file, by where its row was made, or by where it lies in another archive.
 
     Raises:
         CubeError: The index does not have it.
     """
-    asked = [row for path in paths for row in Index(path).find(url)]
+    asked = index.find(url)
     if not asked or (named := _PRODUCT.fullmatch(asked[0].product_id)) is None:
         raise CubeError(f"the index has no row of a product's file {without_query(url)}: make one with 'vsitlm index'")
     key, (level, year) = (asked[0].product_id, asked[0].band_id), named.groups()
     begin, end = parse_span(year)
     rows = [
         row
-        for row in rows_of(paths, asked[0].mgrs_tile, begin, end, level)
+        for row in rows_of(index, asked[0].mgrs_tile, begin, end, level)
         if (row["product_id"], row["band_id"]) == key
     ]
     if not rows or rows[0]["header"] is None:
@@ -245,19 +245,17 @@ def _moment(end: Any, span: Span) -> tuple[dt.datetime, dt.datetime]:
     return moment, moment + dt.timedelta(microseconds=1)
 
 
-def rows_of(
-    paths: Sequence[str], tile: str | None, begin: dt.datetime, end: dt.datetime, level: str
-) -> list[dict[str, Any]]:
-    """The rows of indexes. Of the partition layout only the shards of the tile and the years are read."""
+def rows_of(index: Index, tile: str | None, begin: dt.datetime, end: dt.datetime, level: str) -> list[dict[str, Any]]:
+    """The rows of an index. Of the partition layout only the shards of the tile and the years are read."""
     try:
         import pyarrow
     except ImportError as error:
         raise ImportError("cubes need pyarrow: pip install 'vsitlm[zarr]'") from error
     rows: list[dict[str, Any]] = []
-    for path in paths:
+    for path in index.paths:
         for shard, may_be_missing in _shards(path, tile, begin, end, level):
             try:
-                table = pyarrow.table(Index(shard))
+                table = pyarrow.table(Index(shard, **index.options))
             except NotFoundError:
                 if may_be_missing:
                     continue

@@ -88,12 +88,12 @@ def export(
         raise CubeError(f"format is one of {', '.join(FORMATS)}, not {format!r}")
     if format == "kerchunk-parquet" and resolution is None:
         raise CubeError("kerchunk's parquet files hold one group, of which readers know no tree: name a resolution")
-    paths, place = Index(index).paths, os.fspath(out)
-    settings = elsewhere({"VSITLM_INDEX": ";".join(paths), "VSITLM_STORE": archive, **options})
+    rows, place = Index(index, **options), os.fspath(out)
+    settings = elsewhere({"VSITLM_INDEX": ";".join(rows.paths), "VSITLM_STORE": archive, **options})
     old = read(place, settings) if append else None
     if not append and format != "icechunk" and Path(place).exists():
         raise CubeError(f"{place} is there already: put times to it by appending, or delete it")
-    found = catalogue(paths, tile, datetime, level=level, store=archive, duplicates=duplicates)
+    found = catalogue(rows, tile, datetime, level=level, store=archive, duplicates=duplicates)
     found = without(found, old)
     if not found.steps:
         assert old is not None

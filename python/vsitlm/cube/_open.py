@@ -78,13 +78,13 @@ def store(
 
     if offset not in ("keep", "harmonise"):
         raise CubeError(f"offset is 'keep' or 'harmonise', not {offset!r}")
-    paths = Index(index).paths
-    found = catalogue(paths, tile, datetime, level=level, store=archive, duplicates=duplicates, groupby=groupby)
+    rows = Index(index, **options)
+    found = catalogue(rows, tile, datetime, level=level, store=archive, duplicates=duplicates, groupby=groupby)
     terms = Terms(area, chunk, offset)
     made = tree(found, bands, masks, terms) if resolution is None else flat(found, bands, resolution, terms)
     # What is set elsewhere goes before.
     cache = {} if "VSITLM_CACHE_SIZE" in os.environ else {"VSITLM_CACHE_SIZE": CACHE_SIZE}
-    settings = elsewhere({"VSITLM_INDEX": ";".join(paths), "VSITLM_STORE": archive, **options})
+    settings = elsewhere({"VSITLM_INDEX": ";".join(rows.paths), "VSITLM_STORE": archive, **options})
     return CubeStore(made, cache | settings)
 
 

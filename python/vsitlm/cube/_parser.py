@@ -37,9 +37,9 @@ class JP2Parser:
             resolution: Metres: the files' own, or that times a power of two that they hold. None is their own.
             **options: Configuration options of GDAL's and of `/vsitlm/`.
         """
-        self._paths = Index(index).paths
+        self._index = Index(index, **options)
         self._resolution = resolution or 0
-        self._settings = elsewhere({"VSITLM_INDEX": ";".join(self._paths), **options})
+        self._settings = elsewhere({"VSITLM_INDEX": ";".join(self._index.paths), **options})
 
     def __call__(self, url: str, registry: ObjectStoreRegistry) -> ManifestStore:
         """The references of a file, by the URL where its row was made, or by its product and band in another archive.
@@ -49,7 +49,7 @@ class JP2Parser:
         """
         from virtualizarr.manifests import ManifestStore
 
-        found = catalogue_of_file(self._paths, url)
+        found = catalogue_of_file(self._index, url)
         made = references_of(found, None, self._resolution, self._settings)
         return ManifestStore(_group(made), registry=registry)
 

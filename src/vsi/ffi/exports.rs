@@ -220,23 +220,24 @@ pub unsafe extern "C" fn vsitlm_decode(
     Told { answer, user }.tell(&json, samples);
 }
 
-/// Makes `stream` one of the rows of the indexes that `index` names, separated by `;`. Gives 0, or the length of the error,
-/// which is copied into `buffer` of `size` bytes as JSON, cut to fit and ended by NUL.
+/// Makes `stream` one of the rows of the indexes that `index` names, separated by `;`, read with `options`, a JSON object.
+/// Gives 0, or the length of the error, which is copied into `buffer` of `size` bytes as JSON, cut to fit and ended by NUL.
 ///
 /// # Safety
-/// `index` is a C string or null. `stream` is null or has room for a `struct ArrowArrayStream`, of which nothing is read.
+/// `index` and `options` are C strings or null. `stream` is null or has room for a `struct ArrowArrayStream`, of which nothing is read.
 /// `buffer` is null or has room for `size` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vsitlm_index_rows(
     index: *const c_char,
+    options: *const c_char,
     stream: *mut FFI_ArrowArrayStream,
     buffer: *mut c_char,
     size: usize,
 ) -> usize {
     // SAFETY: promised by the caller.
-    let index = unsafe { borrow(index) }.unwrap_or_default();
+    let (index, options) = unsafe { (borrow(index).unwrap_or_default(), borrow(options).unwrap_or_default()) };
     let panicked = || Error::read("the index was opened with a panic, which is an error of this program: report it");
-    let rows = catch_unwind(AssertUnwindSafe(|| ask::table(index, asker()))).unwrap_or_else(|_| Err(panicked()));
+    let rows = catch_unwind(AssertUnwindSafe(|| ask::table(index, options, asker()))).unwrap_or_else(|_| Err(panicked()));
     match rows {
         Ok(rows) if !stream.is_null() => {
             // SAFETY: the caller promises room for it. What was there is not dropped, since it may be anything.

@@ -1,4 +1,4 @@
-"""As much of torch as examples/torch_chips.py uses, on numpy; torch itself is too large to install for a test."""
+"""As much of torch as the examples use, on numpy; torch itself is too large to install for a test."""
 
 import numpy
 

@@ -1,4 +1,4 @@
-"""Dataset and DataLoader: batches are read by forked workers, each of which has every num_workers-th batch."""
+"""Dataset, Sampler and DataLoader: batches are read by forked workers, each of which has every num_workers-th batch."""
 
 import multiprocessing
 from collections.abc import Iterator
@@ -12,17 +12,20 @@ class Dataset:
         return cls
 
 
-class DataLoader:
-    def __init__(self, dataset: Any, batch_size: int = 1, num_workers: int = 0) -> None:
-        self.dataset, self.batch_size, self.num_workers = dataset, batch_size, num_workers
+Sampler = Dataset
 
-    def fetch(self, numbers: list[int]) -> numpy.ndarray:
+
+class DataLoader:
+    def __init__(self, dataset: Any, batch_size: int = 1, num_workers: int = 0, sampler: Any = None) -> None:
+        self.dataset, self.batch_size, self.num_workers, self.sampler = dataset, batch_size, num_workers, sampler
+
+    def fetch(self, numbers: list[Any]) -> numpy.ndarray:
         if hasattr(self.dataset, "__getitems__"):
             return numpy.stack(self.dataset.__getitems__(numbers))
         return numpy.stack([self.dataset[number] for number in numbers])
 
     def __iter__(self) -> Iterator[numpy.ndarray]:
-        numbers = list(range(len(self.dataset)))
+        numbers = list(range(len(self.dataset)) if self.sampler is None else self.sampler)
         batches = [numbers[start : start + self.batch_size] for start in range(0, len(numbers), self.batch_size)]
         if self.num_workers == 0:
             yield from map(self.fetch, batches)
