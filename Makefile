@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build wheel demo test test-all bench bench-python bench-decode bench-decoded bench-cube lint deny msrv fuzz sanitize soak test-docker test-qgis clean
+.PHONY: build wheel demo test test-all bench bench-python bench-decode bench-decoded bench-cube bench-load lint deny msrv fuzz sanitize soak test-docker test-qgis clean
 
 PLUGIN := target/plugin/gdal_vsitlm.so
 PYTHON := target/py/r144/bin/python
@@ -55,14 +55,22 @@ bench-decoded:
 	$(PYTHON) scripts/bench_decoded.py $(if $(REPEAT),--repeat $(REPEAT)) $(if $(WRITE),--write $(WRITE))
 
 # LIMIT=120 stops a way of reading after as many seconds.
-bench-cube:
-	scripts/setup bench
-	scripts/setup test-all
+bench-cube: cube-wheel
+	target/py/cube/bin/python scripts/bench_cube.py $(if $(LIMIT),--limit $(LIMIT)) $(if $(WRITE),--write $(WRITE))
+
+# Areas and points, with rasteret among the peers.
+bench-load: cube-wheel
+	scripts/setup bench-load
+	target/py/cube/bin/python scripts/bench_load.py $(if $(LIMIT),--limit $(LIMIT)) $(if $(WRITE),--write $(WRITE))
+
+# The wheel, in the environment that has zarr, and unpacked for others.
+.PHONY: cube-wheel
+cube-wheel:
+	scripts/setup bench test-all
 	scripts/wheel
 	rm -rf target/wheels/site && python3 -m zipfile -e target/wheels/vsitlm-*.whl target/wheels/site
 	target/py/uv/bin/uv --quiet --no-cache --offline pip install --python target/py/cube/bin/python --no-deps --reinstall \
 		target/wheels/vsitlm-*.whl
-	target/py/cube/bin/python scripts/bench_cube.py $(if $(LIMIT),--limit $(LIMIT)) $(if $(WRITE),--write $(WRITE))
 
 # The decoder against OpenJPEG. DATA=/path/to/products measures real files, too.
 bench-decode:

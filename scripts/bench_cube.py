@@ -75,7 +75,9 @@ def open_cube(job: dict[str, Any], clock: Clock) -> Any:
     import zarr  # noqa: F401
 
     imported = clock.mark()
-    cube = vsitlm.open_cube(job["index"], "31UDQ", job["bands"], job["datetime"], job["area"], job["resolution"], **CDSE)
+    cube = vsitlm.open_cube(
+        job["index"], "31UDQ", job["bands"], job["datetime"], job["area"], job["resolution"], **CDSE
+    )
     if not job["load"]:
         return imported
     # Opening belongs to what it takes, and not to what loading has in memory.
@@ -112,7 +114,10 @@ def virtual_cube(job: dict[str, Any], clock: Clock) -> Any:
         head[siz : siz + 32] = struct.pack(">8I", x + wide, y + high, x, y, side, side, x, y)
         body[4:6] = b"\0\0"
         tile = imagecodecs.jpeg2k_decode(bytes(head) + bytes(body) + b"\xff\xd9")
-        inside = (slice(max(y, top) - y, min(y + high, top + SIDE) - y), slice(max(x, left) - x, min(x + wide, left + SIDE) - x))
+        inside = (
+            slice(max(y, top) - y, min(y + high, top + SIDE) - y),
+            slice(max(x, left) - x, min(x + wide, left + SIDE) - x),
+        )
         at = (slice(max(y - top, 0), max(y - top, 0) + inside[0].stop - inside[0].start),
               slice(max(x - left, 0), max(x - left, 0) + inside[1].stop - inside[1].start))  # fmt: skip
         out[band][date][at] = tile[inside]
@@ -171,12 +176,12 @@ def do(job: dict[str, Any]) -> None:
 
 
 def run(python: Path, job: dict[str, Any], limit: float, **options: str) -> dict[str, Any] | None:
-    """Has a job done by a process of its own; None where it was stopped."""
+    """Has a job done by a process of its own, which runs the program that this is; None where it was stopped."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("VSITLM_", "GDAL_"))}
     environment = {**kept, "VSITLM_CACHE_DIR": "NO", "NO_PROXY": "*", "no_proxy": "*", **options}
     try:
         done = subprocess.run(
-            [str(python), __file__, json.dumps(job)],
+            [str(python), str(Path(sys.argv[0]).resolve()), json.dumps(job)],
             env=environment, capture_output=True, text=True, timeout=limit, stdin=subprocess.DEVNULL,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
@@ -198,7 +203,8 @@ def stac_item(day: str, url: str) -> dict[str, Any]:
     west, north = 399960.0, 5400000.0
     shape = {"proj:shape": [10980, 10980], "proj:transform": [10, 0, west, 0, -10, north]}
     assets = {
-        band: {"href": f"{url}/{NAME.format(day, band)}", "type": "image/jp2", "roles": ["data"], **shape} for band in BANDS
+        band: {"href": f"{url}/{NAME.format(day, band)}", "type": "image/jp2", "roles": ["data"], **shape}
+        for band in BANDS
     }
     ring = [[1.6, 47.8], [3.2, 47.8], [3.2, 48.8], [1.6, 48.8], [1.6, 47.8]]
     return {
@@ -266,17 +272,23 @@ class Bench:
         told = run(python, job, self.limit, **options)
         stats = self.server.stats()
         took = f"{told['seconds']:.1f} s" if told else f"stopped after {self.limit:.0f} s"
-        self.report.note(f"{what}: {took}, {stats['requests']:,} requests, {stats['bytes'] / 1e6:,.0f} MB")
+        note = f"{what}: {took}, {stats['requests']:,} requests, {stats['bytes'] / 1e6:,.0f} MB"
+        say(f"  {note}")
+        self.report.note(note)
         return told, stats
 
     def ways(self) -> None:
         """See `measure`."""
         report, tiles = self.report, 4 * DATES * len(BANDS)
-        cube, stats = self.take("open_cube(…).load(), 90 dates, 3 bands, 10 x 10 km", self.python, self.job("open_cube"))
+        cube, stats = self.take(
+            "open_cube(…).load(), 90 dates, 3 bands, 10 x 10 km", self.python, self.job("open_cube")
+        )
         assert cube is not None
         report.target("open_cube: seconds", cube["seconds"], 30, "{:.1f}")
         report.target("open_cube: requests a tile touched", stats["requests"] / tiles, 1.1)
-        report.target("open_cube: requests a minute, at most", 60 * stats["requests"] / max(cube["seconds"], 60), 2000, "{:.0f}")
+        report.target(
+            "open_cube: requests a minute, at most", 60 * stats["requests"] / max(cube["seconds"], 60), 2000, "{:.0f}"
+        )
         report.target("open_cube: in flight together", stats["max_inflight"], 4, "{:.0f}")
         report.target("open_cube: memory beyond the result, once it is open, MB", cube["memory"] / 1e6, 300, "{:.0f}")
         for what, index in (("", "cube"), (", overviews in the index", "overviews")):

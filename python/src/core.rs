@@ -23,8 +23,7 @@ pub(crate) type Answer = unsafe extern "C" fn(*mut c_void, *const c_char, *mut C
 type Text = unsafe extern "C" fn(*mut c_char, usize) -> usize;
 
 /// `vsitlm_index_rows`.
-type IndexRows =
-    unsafe extern "C" fn(*const c_char, *const c_char, *mut ArrowArrayStream, *mut c_char, usize) -> usize;
+type IndexRows = unsafe extern "C" fn(*const c_char, *const c_char, *mut ArrowArrayStream, *mut c_char, usize) -> usize;
 
 /// `vsitlm_decode`.
 type Decode = unsafe extern "C" fn(*const c_void, usize, *const c_char, Answer, *mut c_void);

@@ -263,3 +263,17 @@ def test_an_index_and_files_in_s3_with_keys(tiles: Tiles, tmp_path: Path) -> Non
         with pytest.raises(vsitlm.Error, match="403") as failed:
             vsitlm.search("s3://eodata/index", tiles.degrees, "2024-06", ["red", "SCL"], **keys)
         assert told["reader"]["AWS_SECRET_ACCESS_KEY"] not in str(failed.value)
+
+
+def test_what_was_found_as_a_frame(tiles: Tiles, tiles_index: Path) -> None:
+    pytest.importorskip("geopandas")
+    found = vsitlm.search(tiles_index, tiles.degrees, "2024-06-11", ["B04", "SCL"])
+    frame = found.to_geopandas()
+    assert list(frame["band"]) == ["B04", "SCL"] and frame.crs.to_string() == "OGC:CRS84"
+    assert list(frame["resolution"]) == [10, 20] and set(frame["epsg"]) == {32631}
+    west, south, east, north = tiles.degrees
+    bounds = frame.geometry.iloc[0].bounds
+    assert bounds[0] < west < east < bounds[2] + 0.1 and bounds[1] < south < north < bounds[3]
+    assert vsitlm.search([tiles.item("20240611", "31UDQ")]).to_geopandas().geometry.is_empty.all()
+    assert repr(found).startswith("Result(2 files of 1 products, 2024-06-11 to 2024-06-11, bands B04, SCL")
+    assert repr(vsitlm.search([])) == "Result(no files)"

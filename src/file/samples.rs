@@ -181,14 +181,15 @@ impl VirtualFile {
     }
 
     /// [`VirtualFile::packets_of`] windows, where they are less than half of the tile-parts that the window around them
-    /// touches: more are not worth several requests in place of one.
+    /// touches, for several windows less than three quarters: more are not worth several requests in place of one.
     ///
     /// # Errors
     /// As [`VirtualFile::packets_of`].
     pub(crate) fn packets_worth_it(&self, factor: u32, windows: &[Window]) -> Result<Option<VirtualFile>> {
         let Some(around) = Window::around(windows) else { return Ok(None) };
         let whole: u64 = self.touched_ranges(factor, &around)?.iter().map(|range| range.end.0 - range.start.0).sum();
-        Ok(self.packets_of(factor, windows)?.filter(|packets| packets.layout.unit_bytes() < whole / 2))
+        let share = if windows.len() > 1 { 3 } else { 2 };
+        Ok(self.packets_of(factor, windows)?.filter(|packets| packets.layout.unit_bytes() < whole / 4 * share))
     }
 
     /// Begins to fetch what [`VirtualFile::samples_of_window`] reads.

@@ -14,8 +14,8 @@ use super::markers::Siz;
 use super::precincts::Resolution;
 use super::progression::Packet;
 
-/// How far the sub-band samples reach that a sample is made of, in interleaved samples (Table F.2 and F.3): by the
-/// reversible 5-3 filter, and by the irreversible 9-7 one.
+/// How far the sub-band samples reach that an odd sample is made of, in interleaved samples (F.3.8): as far as there are
+/// lifting steps, of the reversible 5-3 filter, and of the irreversible 9-7 one.
 const REACH_5_3: u32 = 2;
 const REACH_9_7: u32 = 4;
 
@@ -75,7 +75,9 @@ fn reach(coded: &ComponentCoding, window: &Range<u32>, k: u8, extent: &dyn Fn(u8
             break;
         }
         let has = extent(resolution);
-        let interleaved = within(wanted.start.saturating_sub(reach)..wanted.end.saturating_add(reach), has);
+        // An even sample is made by one lifting step less than an odd one.
+        let (before, after) = (reach - u32::from(wanted.start % 2 == 0), reach - u32::from(wanted.end % 2 == 1));
+        let interleaved = within(wanted.start.saturating_sub(before)..wanted.end.saturating_add(after), has);
         wanted = interleaved.start.div_ceil(2)..interleaved.end.div_ceil(2);
         ranges.push(interleaved);
     }
@@ -133,9 +135,9 @@ mod tests {
     }
 
     proptest! {
-        /// Every packet that a sample of the window depends on is needed.
+        /// Every packet that a sample of the window depends on is needed, and no other.
         #[test]
-        fn no_packet_is_missing(
+        fn no_packet_is_missing_or_too_many(
             mut siz in siz(), mut coding in coding(0u8..5, 5), tile: u32, reversible: bool, k in 0u8..3,
             at in (0u32..90, 0u32..90), size in (1u32..30, 1u32..30),
         ) {
@@ -160,7 +162,7 @@ mod tests {
                     let touched = |x: u32, y: u32| here.touches(packet.precinct, &(x..x + 1), &(y..y + 1));
                     columns.iter().any(|x| rows.iter().any(|y| touched(*x, *y)))
                 };
-                prop_assert!(!needed || support.needs(&packet), "{:?}", packet);
+                prop_assert_eq!(needed, support.needs(&packet), "{:?}", packet);
                 prop_assert!(packet.resolution <= finest || !support.needs(&packet));
             }
         }
@@ -192,8 +194,8 @@ mod tests {
             counts
         };
         assert_eq!(needed(100..164, 100..164, 0), [1, 1, 1, 1, 1]);
-        assert_eq!(needed(2..254, 2..254, 0), [1, 1, 1, 1, 1], "up to two samples from the precinct's border");
-        assert_eq!(needed(1..255, 2..254, 0), [1, 1, 1, 1, 2]);
+        assert_eq!(needed(2..255, 2..255, 0), [1, 1, 1, 1, 1], "an even sample is made of its two neighbours");
+        assert_eq!(needed(2..256, 2..255, 0), [1, 1, 1, 1, 2], "an odd one of two on each side");
         assert_eq!(needed(480..544, 480..544, 0), [1, 1, 1, 4, 4], "where precincts of two resolutions meet");
         assert_eq!(needed(0..1024, 0..1024, 0), [1, 1, 1, 4, 16]);
         assert_eq!(needed(100..164, 100..164, 1), [1, 1, 1, 1, 0]);

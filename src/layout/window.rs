@@ -16,8 +16,11 @@ use crate::jp2::{
 };
 use crate::path::Window;
 
-/// The most ranges that are fetched of a tile-part: beyond that the smallest gaps are fetched, too.
+/// The most ranges that are fetched of a tile-part for a window: beyond that the smallest gaps are fetched, too.
 const RANGES: usize = 4;
+
+/// For how many windows there are ranges of their own: what more of them need lies side by side, or is most of the tile-part.
+const WINDOWS: usize = 2;
 
 /// A gap of this part of what is needed, or less, is not worth a request.
 const WORTHLESS: u64 = 32;
@@ -86,7 +89,13 @@ impl Place<'_> {
                 .ok_or_else(|| Error::NoOverview { what: format!("the packets of tile {tile} are not known") })?;
             let Some(place) = tiles.tile(number) else { continue };
             add_tile(&image, *tile, told, areas, place)?;
-            stretches.extend(fetched(place, structure.tile_parts.parts(), told, gap));
+            stretches.extend(fetched(
+                place,
+                structure.tile_parts.parts(),
+                told,
+                gap,
+                RANGES * areas.len().min(WINDOWS),
+            ));
         }
         let boxes = boxes(&structure.header, self.image(), &[]);
         assemble(&image, &boxes, &tiles.tiles, stretches, false, true)
@@ -147,14 +156,15 @@ fn add_tile(image: &Image<'_>, number: u16, told: &TilePackets, areas: &[Area], 
     Ok(())
 }
 
-/// What is fetched of a tile: the ranges of its packets, with the gaps that are not worth a request.
-fn fetched(tile: &Tile, parts: &[TilePart], told: &TilePackets, gap: Option<u64>) -> Vec<Stretch> {
+/// What is fetched of a tile: the ranges of its packets, with the gaps that are not worth a request, at most `most` of a
+/// tile-part.
+fn fetched(tile: &Tile, parts: &[TilePart], told: &TilePackets, gap: Option<u64>, most: usize) -> Vec<Stretch> {
     let mut out = Vec::new();
     for lengths in &told.parts {
         let Some(part) = parts.get(lengths.number) else { continue };
         let of_part = tile.sources().filter(|(number, _)| *number == lengths.number).map(|(_, range)| range.clone());
         let packets = part.offset + u64::from(lengths.packets);
-        out.extend(bridge(of_part.collect(), gap).into_iter().map(|range| Stretch {
+        out.extend(bridge(of_part.collect(), gap, most).into_iter().map(|range| Stretch {
             part: lengths.number,
             range,
             packets,
@@ -165,8 +175,8 @@ fn fetched(tile: &Tile, parts: &[TilePart], told: &TilePackets, gap: Option<u64>
 }
 
 /// Joins neighbours with at most `gap` bytes between them; without one, with a gap that is worth nothing, and until there
-/// are no more than [`RANGES`].
-fn bridge(ranges: Vec<Range<u64>>, gap: Option<u64>) -> Vec<Range<u64>> {
+/// are no more than `most`.
+fn bridge(ranges: Vec<Range<u64>>, gap: Option<u64>, most: usize) -> Vec<Range<u64>> {
     let between = |pair: &[Range<u64>]| match pair {
         [one, other] => other.start.saturating_sub(one.end),
         _ => 0,
@@ -175,7 +185,7 @@ fn bridge(ranges: Vec<Range<u64>>, gap: Option<u64>) -> Vec<Range<u64>> {
         let needed: u64 = ranges.iter().map(|range| range.end - range.start).sum();
         let mut gaps: Vec<u64> = ranges.windows(2).map(between).collect();
         gaps.sort_unstable_by(|one, other| other.cmp(one));
-        gaps.get(RANGES - 1).copied().unwrap_or(0).max(needed / WORTHLESS)
+        gaps.get(most - 1).copied().unwrap_or(0).max(needed / WORTHLESS)
     });
     let mut out: Vec<Range<u64>> = Vec::new();
     for range in ranges {

@@ -136,7 +136,7 @@ proptest! {
     fn bridges_leave_at_most_four_ranges(steps in prop::collection::vec((1u64..5000, 1u64..5000), 0..30), gap in prop::option::of(0u64..3000)) {
         let mut at = 0;
         let ranges: Vec<_> = steps.iter().map(|(skip, length)| { at += skip + length; at - length..at }).collect();
-        let bridged = bridge(ranges.clone(), gap);
+        let bridged = bridge(ranges.clone(), gap, RANGES);
         prop_assert!(ranges.iter().all(|range| bridged.iter().any(|b| b.start <= range.start && range.end <= b.end)));
         prop_assert!(bridged.windows(2).all(|pair| pair[0].end < pair[1].start));
         match gap {

@@ -1,8 +1,8 @@
 """An S3 server that checks signatures: moto, with a few buckets and users. To be run by the Python in target/py/s3.
 
-    s3_server.py FOLDER
+    s3_server.py FOLDER [BUCKET...]
 
-The files below FOLDER become the objects of the buckets `eodata`, `one`, `two` and `paying`. The first line on standard
+The files below FOLDER become the objects of the buckets `eodata`, `one`, `two` and `paying`, or of those that are named. The first line on standard
 output is a JSON object with its `port` and the keys of its users, as options of GDAL: `reader` may read everything, `one`
 and `two` the bucket of their name, `passing` has a session token. The bucket `paying` is that of a requester who pays: it
 answers requests alone that say so in a header that is signed. It ends when standard input closes.
@@ -60,7 +60,7 @@ def main() -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.port}"
     s3, iam, sts = (boto3.client(name, endpoint_url=url) for name in ("s3", "iam", "sts"))
-    for bucket in BUCKETS:
+    for bucket in sys.argv[2:] or BUCKETS:
         s3.create_bucket(Bucket=bucket)
         for file in folder.rglob("*"):
             if file.is_file():

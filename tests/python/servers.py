@@ -85,11 +85,11 @@ def run_nginx(folder: Path, servers: str, *names: str, **more: Any) -> Iterator[
 
 
 @contextmanager
-def run_s3(folder: Path) -> Iterator[dict[str, Any]]:
-    """The S3 server of s3_server.py; gives what that tells."""
+def run_s3(folder: Path, *buckets: str) -> Iterator[dict[str, Any]]:
+    """The S3 server of s3_server.py, with some of its buckets or all; gives what that tells."""
     if not S3_PYTHON.exists():
         pytest.skip(f"no {S3_PYTHON}: run scripts/setup test")
-    command = [S3_PYTHON, Path(__file__).with_name("s3_server.py"), folder]
+    command = [S3_PYTHON, Path(__file__).with_name("s3_server.py"), folder, *buckets]
     with open(folder.with_name(folder.name + ".log"), "w") as log:
         server = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=apart.environment()

@@ -10,6 +10,7 @@ from .. import _core
 from .._errors import CubeError
 from ..cube._catalogue import Span
 from ..cube._grid import Area, Grid
+from ..cube._open import with_small_cache
 from ._block import Block, Terms
 from ._files import File, canonical, with_grids
 from ._grids import grid_of
@@ -67,7 +68,7 @@ def planned(
         more: dict[str, Any] = dict(terms.settings)
         found = search(found, area, datetime, None if terms.masks.fills else bands, **more)
     names = found.bands if bands is None else (bands,) if isinstance(bands, str) else tuple(bands)
-    terms = replace(terms, settings={**found.settings, **_core.texts(terms.settings)})
+    terms = replace(terms, settings={**with_small_cache(), **found.settings, **_core.texts(terms.settings)})
     wanted = {canonical(name) for name in names} | set(terms.masks.fills)
     files, failed = looked_at([file for file in found.files if file.band in wanted], terms)
     if not files:

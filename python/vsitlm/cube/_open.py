@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     AnyPath = str | os.PathLike[str]
 
 CACHE_SIZE = str(128 << 20)
-"""Bytes of the core's cache while a cube is read, where nobody has set them: most tiles are read once."""
+"""Bytes of the core's cache while a cube or an area is read, where nobody has set them: most tiles are read once."""
 
 
 def store(
@@ -82,10 +82,13 @@ def store(
     found = catalogue(rows, tile, datetime, level=level, store=archive, duplicates=duplicates, groupby=groupby)
     terms = Terms(area, chunk, offset)
     made = tree(found, bands, masks, terms) if resolution is None else flat(found, bands, resolution, terms)
-    # What is set elsewhere goes before.
-    cache = {} if "VSITLM_CACHE_SIZE" in os.environ else {"VSITLM_CACHE_SIZE": CACHE_SIZE}
     settings = elsewhere({"VSITLM_INDEX": ";".join(rows.paths), "VSITLM_STORE": archive, **options})
-    return CubeStore(made, cache | settings)
+    return CubeStore(made, {**with_small_cache(), **settings})
+
+
+def with_small_cache() -> dict[str, str]:
+    """Options for what reads most tiles once; what is set elsewhere goes before."""
+    return {} if "VSITLM_CACHE_SIZE" in os.environ else {"VSITLM_CACHE_SIZE": CACHE_SIZE}
 
 
 def open_cube(

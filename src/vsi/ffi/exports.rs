@@ -237,7 +237,8 @@ pub unsafe extern "C" fn vsitlm_index_rows(
     // SAFETY: promised by the caller.
     let (index, options) = unsafe { (borrow(index).unwrap_or_default(), borrow(options).unwrap_or_default()) };
     let panicked = || Error::read("the index was opened with a panic, which is an error of this program: report it");
-    let rows = catch_unwind(AssertUnwindSafe(|| ask::table(index, options, asker()))).unwrap_or_else(|_| Err(panicked()));
+    let rows =
+        catch_unwind(AssertUnwindSafe(|| ask::table(index, options, asker()))).unwrap_or_else(|_| Err(panicked()));
     match rows {
         Ok(rows) if !stream.is_null() => {
             // SAFETY: the caller promises room for it. What was there is not dropped, since it may be anything.
