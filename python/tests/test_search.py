@@ -17,7 +17,7 @@ pytest.importorskip("shapely")
 pytest.importorskip("xarray")
 
 import vsitlm
-from vsitlm.areas._area import shape_of
+from vsitlm._area import shape_of
 from vsitlm.areas._mgrs import tiles_of
 
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from .._area import Area
 from .._errors import CubeError
 from .._many import read_many
 from ..cube._catalogue import Span
 from ..cube._chunks import Offset
-from ..cube._grid import Area, Grid
+from ..cube._grid import Grid
 from ._block import AHEAD, Block, Job, Terms, request_of
 from ._masks import SCL_KEPT, masks_of
 from ._plan import Plan, longitude_of, planned

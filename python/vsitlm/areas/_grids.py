@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from .._area import Area, bounds_in
 from .._errors import CubeError
-from ..cube._grid import Area, Grid
-from ._area import bounds_in
+from ..cube._grid import Grid
 from ._files import File
 
 if TYPE_CHECKING:

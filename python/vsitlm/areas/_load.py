@@ -6,10 +6,10 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .._area import Area
 from .._errors import CubeError, VsitlmWarning
 from ..cube._catalogue import Span
 from ..cube._chunks import Offset
-from ..cube._grid import Area
 from ..cube._layout import spatial_ref
 from ._block import Block, Terms
 from ._masks import SCL_KEPT, masks_of

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ._area import projected
+from .._area import projected
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .. import _core
+from .._area import Area
 from .._errors import CubeError
 from ..cube._catalogue import Span
-from ..cube._grid import Area, Grid
+from ..cube._grid import Grid
 from ..cube._open import with_small_cache
 from ._block import Block, Terms
 from ._files import File, canonical, with_grids

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .. import _core
+from .._area import Area, shape_of
 from .._errors import CubeError, IndexFileError, NotFoundError
 from .._index import Index
 from .._read import elsewhere
 from ..cube._catalogue import NO_HEADERS, Span, parse_span, rows_of
-from ..cube._grid import Area
-from ._area import shape_of
 from ._files import File, canonical, items_in, of_items, of_rows, read_bytes
 from ._mgrs import tiles_of
 

@@ -2,24 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
 
 from .._errors import CubeError
-
-if TYPE_CHECKING:
-    from typing import TypeAlias
-
-Area: TypeAlias = "Sequence[float] | Mapping[str, Any] | str | Any"
-"""West, south, east and north, in degrees or in the tile's reference system; or a geometry in degrees: a GeoJSON
-object, its text, or what has `__geo_interface__`, as shapely's have."""
-
-POINTS_AN_EDGE = 16
-"""Points that stand for an edge of an area in degrees: straight lines there are none in the tile's reference system."""
 
 
 @dataclass(frozen=True)
@@ -81,91 +67,3 @@ class Grid:
                 f"which is {self.bounds} in EPSG:{self.epsg}"
             )
         return left, top, right - left, bottom - top
-
-
-def bounds_of(area: Area, epsg: int) -> tuple[float, float, float, float]:
-    """The bounds of an area in a reference system: west, south, east and north.
-
-    Raises:
-        CubeError: It is no area.
-    """
-    if isinstance(area, str):
-        try:
-            area = json.loads(area)
-        except ValueError as error:
-            raise CubeError(f"the area {area[:60]!r} is no GeoJSON") from error
-    if not isinstance(area, Mapping) and hasattr(area, "__geo_interface__"):
-        area = area.__geo_interface__
-    if isinstance(area, Mapping):
-        points = [point for ring in _rings(area) for point in _densified(ring)]
-        if not points:
-            raise CubeError("the area's geometry is empty")
-        return _extent(_projected(points, epsg))
-    numbers = [float(value) for value in area]
-    if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
-        raise CubeError(f"the area {tuple(area)} is no bounds: west, south, east, north")
-    west, south, east, north = numbers
-    if south > north or west > east:
-        raise CubeError(f"the area {tuple(numbers)} has its bounds the wrong way round: west, south, east, north")
-    if not (max(abs(west), abs(east)) <= 360 and max(abs(south), abs(north)) <= 90):
-        return west, south, east, north  # in the reference system: UTM has no eastings below 100 km
-    ring = [(west, south), (east, south), (east, north), (west, north), (west, south)]
-    return _extent(_projected(_densified(ring), epsg))
-
-
-def _rings(geometry: Mapping[str, Any]) -> Iterable[list[tuple[float, float]]]:
-    """The lines of a GeoJSON geometry, feature or collection."""
-    kind = geometry.get("type")
-    if kind == "FeatureCollection":
-        for feature in geometry["features"]:
-            yield from _rings(feature)
-    elif kind == "Feature":
-        yield from _rings(geometry["geometry"])
-    elif kind == "GeometryCollection":
-        for one in geometry["geometries"]:
-            yield from _rings(one)
-    else:
-        yield from _lines(geometry.get("coordinates"))
-
-
-def _lines(coordinates: Any) -> Iterable[list[tuple[float, float]]]:
-    """Nested lists of positions as lines."""
-    if not isinstance(coordinates, Sequence) or not coordinates:
-        return
-    if isinstance(coordinates[0], (int, float)):
-        yield [(float(coordinates[0]), float(coordinates[1]))]
-    elif isinstance(coordinates[0], Sequence) and coordinates[0] and isinstance(coordinates[0][0], (int, float)):
-        yield [(float(position[0]), float(position[1])) for position in coordinates]
-    else:
-        for part in coordinates:
-            yield from _lines(part)
-
-
-def _densified(line: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """A line with points between its corners."""
-    points = list(line[:1])
-    for (x0, y0), (x1, y1) in pairwise(line):
-        shares = [number / POINTS_AN_EDGE for number in range(1, POINTS_AN_EDGE + 1)]
-        points += [(x0 + share * (x1 - x0), y0 + share * (y1 - y0)) for share in shares]
-    return points
-
-
-def _projected(points: Sequence[tuple[float, float]], epsg: int) -> list[tuple[float, float]]:
-    """Longitudes and latitudes in a reference system."""
-    try:
-        from pyproj import Transformer
-    except ImportError as error:
-        raise ImportError("an area in degrees needs pyproj: pip install 'vsitlm[zarr]'") from error
-    transformer = Transformer.from_crs("OGC:CRS84", epsg, always_xy=True)
-    xs, ys = transformer.transform([x for x, _ in points], [y for _, y in points])
-    if not all(map(math.isfinite, [*xs, *ys])):
-        raise CubeError(
-            f"the area is none that EPSG:{epsg} can show: are its coordinates in the order longitude, latitude?"
-        )
-    return list(zip(xs, ys, strict=True))
-
-
-def _extent(points: Sequence[tuple[float, float]]) -> tuple[float, float, float, float]:
-    """The bounds of points."""
-    xs, ys = [x for x, _ in points], [y for _, y in points]
-    return min(xs), min(ys), max(xs), max(ys)

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .._area import Area, bounds_in
 from .._errors import CubeError
 from ._catalogue import REFLECTANCES, Catalogue, File, Step
 from ._chunks import Offset, Source, Variable
-from ._grid import Area, Grid, bounds_of
+from ._grid import Grid
 from ._header import Coding
 from ._tile import CODEC
 
@@ -214,7 +215,7 @@ def _window(catalogue: Catalogue, resolution: int, terms: Terms) -> tuple[tuple[
     whole = catalogue.grid.coarser(resolution)
     window = (0, 0, whole.width, whole.height)
     if terms.area is not None:
-        window = whole.touched(bounds_of(terms.area, whole.epsg))
+        window = whole.touched(bounds_in(terms.area, whole.epsg))
     return window, whole.window(*window)
 
 

@@ -6,12 +6,12 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from .._area import Area
 from .._errors import CubeError
 from .._index import Index
 from .._read import elsewhere
 from ._catalogue import Duplicates, Span, catalogue
 from ._chunks import Offset
-from ._grid import Area
 from ._layout import Terms, flat, tree
 
 if TYPE_CHECKING:

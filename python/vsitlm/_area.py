@@ -7,11 +7,16 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .._errors import CubeError
-from ..cube._grid import Area
+from ._errors import CubeError
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from shapely.geometry.base import BaseGeometry
+
+Area: TypeAlias = "Sequence[float] | Mapping[str, Any] | str | Any"
+"""West, south, east and north, in degrees or in a reference system; or a geometry in degrees: a GeoJSON object, its
+text, or what has `__geo_interface__`, as shapely's have."""
 
 POINTS = 64
 """Into how many pieces the longer side of an area is cut before it is projected: edges bend."""
@@ -26,7 +31,7 @@ def shape_of(area: Area) -> BaseGeometry:
     Raises:
         CubeError: It is no area, or not in degrees.
     """
-    import shapely
+    shapely = _shapely()
     from shapely.errors import ShapelyError
 
     if (bounds := _numbers(area)) is not None:
@@ -64,7 +69,8 @@ def projected(shape: BaseGeometry, epsg: int) -> BaseGeometry:
         CubeError: That cannot show it.
     """
     import numpy
-    import shapely
+
+    shapely = _shapely()
     from pyproj import Transformer
 
     west, south, east, north = shape.bounds
@@ -93,6 +99,20 @@ def bounds_in(area: Area, epsg: int) -> Bounds:
         return bounds
     west, south, east, north = projected(shape_of(area), epsg).bounds
     return west, south, east, north
+
+
+def _shapely() -> Any:
+    """The library, which like pyproj is an extra.
+
+    Raises:
+        ImportError: One of both is missing.
+    """
+    try:
+        import pyproj  # noqa: F401
+        import shapely
+    except ImportError as error:
+        raise ImportError("an area in degrees needs shapely and pyproj: pip install 'vsitlm[load]'") from error
+    return shapely
 
 
 def _numbers(area: Area) -> Bounds | None:
