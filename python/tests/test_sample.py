@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import gdalio
 import numpy as np
 import pytest
 import rasterio
@@ -110,6 +111,43 @@ def test_points_that_are_none(tiles_index: Path) -> None:
     for points in ([], [(48.8, 102.0)], [(1.0, 2.0, 3.0)]):
         with pytest.raises(vsitlm.CubeError, match="longitude and latitude"):
             vsitlm.sample(points, tiles_index, "B04")
+
+
+def test_points_far_apart_are_searched_by_their_tiles(tmp_path: Path) -> None:
+    paths = []
+    for tile, epsg, origin in [("60KZG", 32760, (786000.0, 8120000.0)), ("01KAB", 32701, (204000.0, 8120000.0))]:
+        product = f"S2B_MSIL2A_20240601T105031_N0510_R051_T{tile}_20240601T140000"
+        path = tmp_path / f"{product}.SAFE/GRANULE/L2A_T{tile}_A1_2/IMG_DATA/R60m/T{tile}_20240601T105031_B01_60m.jp2"
+        pixels = np.random.default_rng(len(paths)).integers(1, 9000, (1, 500, 500), "uint16")
+        paths.append(gdalio.make_jp2(path, pixels, epsg, origin, 60))
+    vsitlm.index(paths, f"{tmp_path}/index/")
+    points = []
+    for epsg, x in ((32760, 789030.0), (32701, 207030.0)):
+        (longitude,), (latitude,) = warp_points(epsg, "OGC:CRS84", [x], [8116970.0])[:2]
+        points.append((longitude, latitude))
+    assert points[0][0] > 179 and points[1][0] < -179
+    table = vsitlm.sample([*points, (2.35, 48.85)], f"{tmp_path}/index", "B01", datetime="2024-06")
+    right = []
+    for path in paths:
+        with rasterio.open(path) as file:
+            right.append(int(file.read(1)[50, 50]))
+    values = {row["point"]: row["B01"] for row in table.to_pylist()}
+    assert values == dict(enumerate(right)), (values, right)
+
+
+def test_files_that_fail_are_warned_of_or_an_error(tiles: Tiles) -> None:
+    items = [tiles.item("20240601", "31UDQ"), tiles.item("20240606", "31UDQ")]
+    items[1]["assets"]["red-jp2"]["href"] = items[1]["assets"]["red-jp2"]["href"].replace("R10m", "R11m")
+    west, south, east, north = tiles.degrees
+    center = ((west + east) / 2, (south + north) / 2)
+    for read in (
+        lambda **more: vsitlm.sample([center], items, "red", **more),
+        lambda **more: list(vsitlm.chips(items, "red", 16, centers=[center], **more)),
+    ):
+        with pytest.raises(vsitlm.NotFoundError):
+            read()
+        with pytest.warns(vsitlm.VsitlmWarning, match="no data of .*R11m"):
+            assert len(read(fail_on_error=False)) == 1
 
 
 def test_chips_of_an_area_are_parts_of_what_is_loaded(tiles: Tiles, tiles_index: Path) -> None:

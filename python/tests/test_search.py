@@ -265,6 +265,14 @@ def test_an_index_and_files_in_s3_with_keys(tiles: Tiles, tmp_path: Path) -> Non
         assert told["reader"]["AWS_SECRET_ACCESS_KEY"] not in str(failed.value)
 
 
+def test_what_was_found_is_narrowed(tiles: Tiles, tiles_index: Path) -> None:
+    found = vsitlm.search(tiles_index, tiles.degrees, "2024-06")
+    tiles.site.stats()
+    narrowed = vsitlm.search(found, bands="red", datetime="2024-06-01/2024-06-06")
+    assert [(file.band, file.time.day) for file in narrowed] == [("B04", 1), ("B04", 1), ("B04", 6), ("B04", 6)]
+    assert (narrowed.settings, narrowed.area) == (found.settings, found.area) and tiles.site.stats()["requests"] == 0
+
+
 def test_what_was_found_as_a_frame(tiles: Tiles, tiles_index: Path) -> None:
     pytest.importorskip("geopandas")
     found = vsitlm.search(tiles_index, tiles.degrees, "2024-06-11", ["B04", "SCL"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -162,9 +162,14 @@ def _load_one(block: Block, name: str) -> Any:
     """A chunk of a lazy array."""
     failed: list[str] = []
     pixels = block.load(failed)[name]
-    for one in failed:
-        warnings.warn(f"no data of {one}", VsitlmWarning, stacklevel=2)
+    warn_of(failed)
     return pixels
+
+
+def warn_of(failed: Iterable[str]) -> None:
+    """Warns of files that could not be read."""
+    for one in failed:
+        warnings.warn(f"no data of {one}", VsitlmWarning, stacklevel=3)
 
 
 def _reads(step: Step, band: str, grid: Grid) -> list[Read]:

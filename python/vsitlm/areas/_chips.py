@@ -15,7 +15,7 @@ from .._many import read_many
 from ..cube._catalogue import Span
 from ..cube._chunks import Offset
 from ..cube._grid import Grid
-from ._block import AHEAD, Block, Job, Terms, request_of
+from ._block import AHEAD, Block, Job, Terms, request_of, warn_of
 from ._masks import SCL_KEPT, masks_of
 from ._plan import Plan, longitude_of, planned
 from ._sample import degrees_of
@@ -82,7 +82,7 @@ def chips(
         mask: See `load`.
         keep: See `load`.
         clouds: See `load`.
-        fail_on_error: Whether a file that cannot be read is an error; else it is no data.
+        fail_on_error: Whether a file that cannot be read is an error; else it is warned of, and no data.
         **options: Configuration options of GDAL's and of `/vsitlm/`.
 
     Raises:
@@ -117,10 +117,12 @@ def _stream(plan: Plan, grids: Iterable[Grid]) -> Iterator[AreaChip]:
 
     options: dict[str, Any] = dict(plan.terms.settings)
     read = read_many(requests(), indexes=1, ahead=AHEAD, **options)
-    failed: list[str] = []
+    failed = list(plan.failed)
     for first in read:
         block, jobs = under_way.popleft()
         pixels = block.made_of(jobs, chain([first], read), failed)
+        warn_of(failed)
+        failed.clear()
         times = tuple(step.time for step in block.steps)
         yield AreaChip(pixels, times, tuple(step.products for step in block.steps), block.grid)
 

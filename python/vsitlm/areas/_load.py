@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .._area import Area
-from .._errors import CubeError, VsitlmWarning
+from .._errors import CubeError
 from ..cube._catalogue import Span
 from ..cube._chunks import Offset
 from ..cube._layout import spatial_ref
-from ._block import Block, Terms
+from ._block import Block, Terms, warn_of
 from ._masks import SCL_KEPT, masks_of
 from ._plan import planned
 from ._steps import GroupBy
@@ -90,6 +89,7 @@ def load(
     else:
         arrays = block.lazy(chunks)
     shown = {name: _shown(array, types[name], nodata) for name, array in arrays.items()}
+    warn_of(failed)
     return _dataset(shown, block, nodata, failed)
 
 
@@ -167,6 +167,4 @@ def _dataset(arrays: Mapping[str, Any], block: Block, nodata: float, failed: Seq
     made = xarray.Dataset(variables, coordinates, {"offset": block.terms.offset})
     if failed:
         made.attrs["failed"] = list(failed)
-        for one in failed:
-            warnings.warn(f"no data of {one}", VsitlmWarning, stacklevel=3)
     return made

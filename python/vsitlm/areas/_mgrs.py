@@ -43,6 +43,7 @@ def _of_zone(number: int, area: BaseGeometry, reach: float) -> Iterator[str]:
         if part.is_empty:
             continue
         part = projected(part, (32600 if hemisphere == "N" else 32700) + zone)
+        shapely.prepare(part)
         left, bottom, right, top = part.bounds
         columns = range(max(math.ceil((left - SIDE) / SQUARE), 1), min(math.floor((right + OFF) / SQUARE), 8) + 1)
         for row in range(math.ceil((bottom - OFF) / SQUARE) - 1, math.floor((top + SIDE - SQUARE) / SQUARE) + 1):

@@ -14,7 +14,7 @@ from .._window import Squares
 from ..cube._catalogue import Span
 from ..cube._chunks import Offset
 from ..cube._grid import Grid
-from ._block import Terms, values_of
+from ._block import Terms, values_of, warn_of
 from ._files import File, canonical
 from ._masks import Masks
 from ._plan import looked_at
@@ -96,13 +96,13 @@ def sample(
     Args:
         points: Pairs of longitude and latitude in degrees, an array of them, or what has `geometry.x` and `geometry.y`,
             as geopandas has it, in any reference system.
-        found: A result of `search`, or what `search` takes; of an index the points' bounds are searched.
+        found: A result of `search`, or what `search` takes; then files of the tiles that have points are searched.
         bands: Those of the search where None.
         datetime: Of a search, where `found` is none.
         size: Pixels of each side of squares around the points: the point lies in the pixel of row and column size // 2.
             They are 0 beyond a file's edge. None is the point's pixel alone.
         offset: `"keep"` or `"harmonise"`, see `store`.
-        fail_on_error: Whether a file that cannot be read is an error; else its values are null.
+        fail_on_error: Whether a file that cannot be read is an error; else it is warned of, and its values are null.
         progress: Show a progress bar.
         **options: Configuration options of GDAL's and of `/vsitlm/`.
 
@@ -114,25 +114,31 @@ def sample(
         CubeError: There are no points, or no files of a band.
         Error: What the core failed with, as the class of its kind.
     """
+    import numpy
+
     longitudes, latitudes = degrees_of(points)
     if size is not None and size < 1:
         raise CubeError("the size of squares is at least 1")
     if not isinstance(found, Result):
-        bounds = tuple(float(end) for end in (longitudes.min(), latitudes.min(), longitudes.max(), latitudes.max()))
+        import shapely
+
         more: dict[str, Any] = dict(options)
-        found = search(found, bounds, datetime, bands, **more)
+        places = shapely.MultiPoint(numpy.stack([longitudes, latitudes], 1))
+        found = search(found, places, datetime, bands, **more)
     names = found.bands if bands is None else (bands,) if isinstance(bands, str) else tuple(bands)
     terms = Terms("nearest", offset, Masks(), fail_on_error, {**found.settings, **_core.texts(options)})
     wanted = {canonical(name) for name in names}
-    files, _ = looked_at([file for file in found.files if file.band in wanted], terms)
+    files, failed = looked_at([file for file in found.files if file.band in wanted], terms)
     if not files:
         raise CubeError(f"there are no files of {', '.join(names)} to sample")
-    read = _read(files, names, _Places(longitudes, latitudes, size or 1), terms, progress)
-    return _table(list(read), names) if size is None else _squares(list(read), names, size)
+    around = _Places(longitudes, latitudes, size or 1)
+    read = list(_read(files, names, around, terms, failed, progress))
+    warn_of(failed)
+    return _table(read, names) if size is None else _squares(read, names, size)
 
 
 def _read(
-    files: Sequence[File], names: Sequence[str], places: _Places, terms: Terms, progress: bool
+    files: Sequence[File], names: Sequence[str], places: _Places, terms: Terms, failed: list[str], progress: bool
 ) -> Iterator[_Found]:
     """What products have at points, product by product."""
     import numpy
@@ -153,6 +159,7 @@ def _read(
         if chip.error is not None:
             if terms.fail_on_error:
                 raise chip.error
+            failed.append(f"{file.url}: {chip.error}")
             continue
         squares = values_of(group.placed(chip.pixels), file, terms)
         valid = squares.any((1, 2))

@@ -108,8 +108,8 @@ def search(
     Args:
         catalogue: Where to look: an index (a file, or a folder or prefix of the partition layout, of which the shards
             of the tiles that the area touches are read), a STAC ItemCollection or item as a file, URL, dict or object
-            of pystac, a stac-geoparquet file, or the URL of a STAC API; or several of them. A URL that may be an API is
-            looked at first; `Index(url)` is an index in any case.
+            of pystac, a stac-geoparquet file, or the URL of a STAC API; or several of them. Or a result, to narrow it.
+            A URL that may be an API is looked at first; `Index(url)` is an index in any case.
         area: Bounds in degrees (west, south, east, north; east is less than west across 180 degrees), or a geometry in
             degrees (GeoJSON, shapely): files whose tile it touches. None is everywhere.
         datetime: See `open_cube`.
@@ -127,7 +127,9 @@ def search(
     begin, end = parse_span(datetime)
     names = None if bands is None else [bands] if isinstance(bands, str) else list(bands)
     wanted = None if names is None else {canonical(name) for name in names}
-    settings = elsewhere(options)
+    # What was found before is read as it was searched.
+    settings = {**getattr(catalogue, "settings", {}), **elsewhere(options)}
+    kept = getattr(catalogue, "area", None) if area is None else area
     files: dict[tuple[str, str, str], File] = {}
     indexes: list[str] = []
     tiles = None if shape is None else frozenset(tiles_of(shape))
@@ -141,7 +143,7 @@ def search(
         settings = {"VSITLM_INDEX": ";".join(indexes), **settings}
     ordered = sorted(files.values(), key=lambda file: (file.time, file.product, file.band, file.url))
     shown = names if names is not None else sorted({file.band for file in ordered})
-    return Result(tuple(ordered), tuple(shown), area, settings)
+    return Result(tuple(ordered), tuple(shown), kept, settings)
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,7 @@ class _Terms:
 
 def _several(catalogue: Any) -> list[Any]:
     """What is to be searched, one by one; items are one."""
-    is_one = isinstance(catalogue, (str, os.PathLike, Mapping, Index))
+    is_one = isinstance(catalogue, (str, os.PathLike, Mapping, Index, Result))
     if is_one or hasattr(catalogue, "assets") or hasattr(catalogue, "items_as_dicts"):
         return [catalogue]
     several = list(catalogue)
@@ -192,6 +194,8 @@ def _find(catalogue: Any, terms: _Terms, indexes: list[str]) -> Iterator[File]:
     """The files of one catalogue, perhaps of more than was asked for."""
     if isinstance(catalogue, (str, os.PathLike)):
         yield from _at(os.fspath(catalogue), terms, indexes)
+    elif isinstance(catalogue, Result):
+        yield from (file for file in catalogue if terms.touches(file.tile))
     elif isinstance(catalogue, Index):
         for path in catalogue.paths:
             yield from _of_index(path, terms, indexes, catalogue.options)
