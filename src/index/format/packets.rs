@@ -25,9 +25,9 @@ const VERSION: u8 = 1;
 /// More packets than this for a byte are neither written nor read. Masks without anything in them have some fifty.
 const PACKETS_A_BYTE: usize = 512;
 
-/// The bytes of each section of a tile-part; none where its head is not known.
+/// The bytes of each section of a tile-part; none where its head is not known, or is longer than the tile-part.
 fn sections(part: &TilePart) -> Vec<u32> {
-    let Some(head) = &part.head else { return Vec::new() };
+    let Some(head) = part.head.as_ref().filter(|head| head.packets <= part.length) else { return Vec::new() };
     let ends = match head.resolution_ends.last() {
         Some(last) if *last == part.length => head.resolution_ends.as_slice(),
         _ => &[part.length],

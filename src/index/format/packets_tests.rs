@@ -81,6 +81,14 @@ proptest! {
 }
 
 #[test]
+fn a_tile_part_that_is_shorter_than_its_header_has_no_packets() {
+    let (mut one, lengths) = part(0, &[vec![1]], false);
+    let (count, value) = build_packets(std::slice::from_ref(&one), &[lengths]).unwrap();
+    one.length = one.head.as_ref().unwrap().packets - 1;
+    assert!(parse_packets(&value, count, &[one]).is_err());
+}
+
+#[test]
 fn the_documented_layout_is_kept() {
     let (one, lengths) = part(0, &[vec![4, 7], vec![7]], true);
     // 2 and 1 packets, each plane of one number: 000011 100 111111, 000010 10 111111. Of 11 bytes for two packets the
