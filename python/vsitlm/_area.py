@@ -38,8 +38,7 @@ def shape_of(area: Area) -> BaseGeometry:
         west, south, east, north = bounds
         if 180 >= west > east >= -180:
             east += 360
-        if south > north or west > east:
-            raise CubeError(f"the area {bounds} has its bounds the wrong way round: west, south, east, north")
+        _check_order(west, south, east, north)
         # Those of a point or line are no polygon.
         little = 1e-9 if west == east or south == north else 0
         shape = shapely.box(west - little, south - little, east + little, north + little)
@@ -93,12 +92,21 @@ def bounds_in(area: Area, epsg: int) -> Bounds:
     if (bounds := _numbers(area)) is not None and (
         max(map(abs, bounds[::2])) > 540 or max(map(abs, bounds[1::2])) > 90
     ):
-        west, south, east, north = bounds
-        if south > north or west > east:
-            raise CubeError(f"the area {bounds} has its bounds the wrong way round: west, south, east, north")
+        _check_order(*bounds)
         return bounds
     west, south, east, north = projected(shape_of(area), epsg).bounds
     return west, south, east, north
+
+
+def _check_order(west: float, south: float, east: float, north: float) -> None:
+    """Refuses bounds whose ends are not in their order.
+
+    Raises:
+        CubeError: They are not.
+    """
+    if south > north or west > east:
+        bounds = (west, south, east, north)
+        raise CubeError(f"the area {bounds} has its bounds the wrong way round: west, south, east, north")
 
 
 def _shapely() -> Any:

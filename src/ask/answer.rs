@@ -91,7 +91,7 @@ async fn make_ready(asked: &Asked) -> Result<Ready> {
         return Ok(Ready { file, what: What::All, fetched, warnings, _lease: lease });
     };
     let windows: Arc<[Window]> = match &asked.question.squares {
-        Some(squares) => squares.windows().into(),
+        Some(squares) => squares.windows().collect(),
         None => [window].into(),
     };
     let wanted = windows.clone();

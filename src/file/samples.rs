@@ -318,9 +318,7 @@ impl VirtualFile {
         let known = self.structure()?;
         let siz = &known.structure.main().siz;
         let k = exponent(factor, known.structure.main())?;
-        let image = siz.component_area(0, k).unwrap_or_default();
-        window.check((image.0.end - image.0.start, image.1.end - image.1.start))?;
-        let window = placed(window, &image);
+        let window = self.placed(factor, window)?;
         let touches = |tile: u16| siz.tile_area(tile.into(), 0, k).is_some_and(|area| overlap(&area, &window));
         let parts = known.structure.tile_parts.parts().iter().enumerate();
         Ok(parts.filter(|(_, part)| touches(part.tile)).map(|(number, _)| number).collect())
@@ -483,7 +481,7 @@ fn values_of_squares<T: Sample + Default>(
     let shared = Shared::new(SHARED);
     let wanted = Wanted { of: Selection::default(), kept: Some(wanted.kept.unwrap_or(&shared)), ..*wanted };
     let around = squares.around();
-    let origin = (window.0.start - around.x.min(window.0.start), window.1.start - around.y.min(window.1.start));
+    let origin = (window.0.start.saturating_sub(around.x), window.1.start.saturating_sub(around.y));
     squares.gather(components.len(), &mut samples, |part| {
         values(codestream, &placed(part, &(origin.0..window.0.end, origin.1..window.1.end)), components, &wanted)
     })?;

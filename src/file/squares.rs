@@ -18,8 +18,6 @@ pub(crate) struct Squares {
     /// Columns and rows of each.
     side: u32,
     cells: Vec<Cell>,
-    /// The windows of the cells.
-    windows: Vec<Window>,
     count: usize,
     around: Window,
 }
@@ -52,13 +50,13 @@ impl Squares {
         let none = || Error::Question { what: "\"squares\" has none, or some that no image has".to_owned() };
         let windows: Vec<Window> = of_cells.values().map(window).collect::<Option<_>>().ok_or_else(none)?;
         let around = Window::around(&windows).filter(|_| side > 0).ok_or_else(none)?;
-        let cells = of_cells.into_values().zip(&windows).map(|(squares, window)| Cell { squares, window: *window });
-        Ok(Self { side, cells: cells.collect(), windows, count: at.len(), around })
+        let cells = of_cells.into_values().zip(windows).map(|(squares, window)| Cell { squares, window });
+        Ok(Self { side, cells: cells.collect(), count: at.len(), around })
     }
 
     /// The windows that they are read by.
-    pub(crate) fn windows(&self) -> &[Window] {
-        &self.windows
+    pub(crate) fn windows(&self) -> impl Iterator<Item = Window> {
+        self.cells.iter().map(|cell| cell.window)
     }
 
     /// The window around them all.
@@ -139,7 +137,7 @@ mod tests {
         let squares = Squares::new(2, &at).unwrap();
         assert_eq!(squares.around(), Window { x: 0, y: 0, width: 303, height: 8 });
         assert_eq!(
-            squares.windows(),
+            squares.windows().collect::<Vec<_>>(),
             [Window { x: 0, y: 0, width: 129, height: 2 }, Window { x: 300, y: 5, width: 3, height: 3 }]
         );
         let sample = |band: u32, x: u32, y: u32| band * 1_000_000 + y * 1000 + x;

@@ -82,6 +82,7 @@ impl Place<'_> {
         gap: Option<u64>,
     ) -> Result<Layout> {
         let Self { structure, k, grid, areas } = self;
+        let most = RANGES * areas.len().min(WINDOWS);
         let image = Image { structure, grid, k: *k };
         let (mut tiles, mut stretches) = (Tiles::default(), Vec::new());
         for (number, tile) in (0..).zip(&grid.tiles) {
@@ -89,13 +90,7 @@ impl Place<'_> {
                 .ok_or_else(|| Error::NoOverview { what: format!("the packets of tile {tile} are not known") })?;
             let Some(place) = tiles.tile(number) else { continue };
             add_tile(&image, *tile, told, areas, place)?;
-            stretches.extend(fetched(
-                place,
-                structure.tile_parts.parts(),
-                told,
-                gap,
-                RANGES * areas.len().min(WINDOWS),
-            ));
+            stretches.extend(fetched(place, structure.tile_parts.parts(), told, gap, most));
         }
         let boxes = boxes(&structure.header, self.image(), &[]);
         assemble(&image, &boxes, &tiles.tiles, stretches, false, true)

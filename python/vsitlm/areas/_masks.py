@@ -21,6 +21,9 @@ SATURATED = 65535
 NAMES = {"scl": "SCL", "cloud_probability": "MSK_CLDPRB", "saturated": None}
 """Masks, and the bands that they are made of."""
 
+FILLS = {"SCL": 0, "MSK_CLDPRB": 255}
+"""What stands in these bands where a product has none: what hides the pixel."""
+
 
 @dataclass(frozen=True)
 class Masks:
@@ -34,9 +37,8 @@ class Masks:
 
     @property
     def fills(self) -> dict[str, int]:
-        """The bands that are read for them, and what stands where a product has none: what hides the pixel."""
-        fills = {"SCL": 0, "MSK_CLDPRB": 255}
-        return {band: fills[band] for name in self.names if (band := NAMES[name]) is not None}
+        """The bands that are read for them, with what stands where a product has none."""
+        return {band: FILLS[band] for name in self.names if (band := NAMES[name]) is not None}
 
     def apply(
         self, made: Mapping[str, NDArray[Any]], bands: Mapping[str, str], read: Mapping[str, NDArray[Any]]
@@ -44,14 +46,11 @@ class Masks:
         """Makes no data of what is hidden in variables, whose bands are given, by what was read of `fills`."""
         import numpy
 
-        hidden: NDArray[Any] | bool = False
-        if "SCL" in read:
-            hidden = ~numpy.isin(read["SCL"], self.keep)
-        if "MSK_CLDPRB" in read:
-            hidden = hidden | (read["MSK_CLDPRB"] > self.clouds)
-        for name, array in made.items():
-            if hidden is not False and bands[name] not in read:
-                array[hidden] = 0
+        for band, values in read.items():
+            hidden = ~numpy.isin(values, self.keep) if band == "SCL" else values > self.clouds
+            for name, array in made.items():
+                if bands[name] not in read:
+                    array[hidden] = 0
 
     def without_saturated(self, pixels: NDArray[Any], band: str) -> NDArray[Any]:
         """Pixels of a file, of which saturated ones are no data where that is asked for."""
@@ -59,7 +58,7 @@ class Masks:
             return pixels
         import numpy
 
-        return numpy.where(pixels == SATURATED, 0, pixels).astype(pixels.dtype)
+        return numpy.where(pixels == SATURATED, pixels.dtype.type(0), pixels)
 
 
 def masks_of(mask: str | Sequence[str] | None, keep: Sequence[int], clouds: float) -> Masks:

@@ -52,6 +52,44 @@ class Plan:
         return tuple(step for step in steps if any(file.band in shown for file in step.files))
 
 
+@dataclass(frozen=True)
+class Sought:
+    """What was found, as `load`, `chips` and `sample` take it."""
+
+    found: Result
+    names: tuple[str, ...]
+    """Of bands, as they are asked for."""
+    terms: Terms
+    """With the options of the search."""
+    files: list[File]
+    """Those of the bands and of the masks, with their grids."""
+    failed: list[str]
+    """What was wrong with others."""
+
+
+def seek(
+    found: Any,
+    bands: Sequence[str] | str | None,
+    area: Area | None,
+    datetime: Span,
+    terms: Terms,
+    defaults: Mapping[str, str],
+) -> Sought:
+    """The files of what was found, which is searched first where it is none; options are on top of `defaults`.
+
+    Raises:
+        Error: A file cannot be opened, and that is an error.
+    """
+    if not isinstance(found, Result):
+        more: dict[str, Any] = dict(terms.settings)
+        found = search(found, area, datetime, None if terms.masks.fills else bands, **more)
+    names = found.bands if bands is None else (bands,) if isinstance(bands, str) else tuple(bands)
+    terms = replace(terms, settings={**defaults, **found.settings, **_core.texts(terms.settings)})
+    wanted = {canonical(name) for name in names} | set(terms.masks.fills)
+    files, failed = looked_at([file for file in found.files if file.band in wanted], terms)
+    return Sought(found, names, terms, files, failed)
+
+
 def planned(
     found: Any,
     bands: Sequence[str] | str | None,
@@ -65,13 +103,8 @@ def planned(
     Raises:
         CubeError: There are no files of a band.
     """
-    if not isinstance(found, Result):
-        more: dict[str, Any] = dict(terms.settings)
-        found = search(found, area, datetime, None if terms.masks.fills else bands, **more)
-    names = found.bands if bands is None else (bands,) if isinstance(bands, str) else tuple(bands)
-    terms = replace(terms, settings={**with_small_cache(), **found.settings, **_core.texts(terms.settings)})
-    wanted = {canonical(name) for name in names} | set(terms.masks.fills)
-    files, failed = looked_at([file for file in found.files if file.band in wanted], terms)
+    sought = seek(found, bands, area, datetime, terms, with_small_cache())
+    found, names, terms, files = sought.found, sought.names, sought.terms, sought.files
     if not files:
         has = ", ".join(sorted({file.band for file in found.files})) or "nothing"
         raise CubeError(f"there are no files of {', '.join(names)} to load: the search found {has}")
@@ -83,7 +116,7 @@ def planned(
         if not any(file.band == band for file in files):
             raise CubeError(f"no product that was found has {band}, which the mask is made of: search for it, too")
     shown = {name: canonical(name) for name in names}
-    return Plan(shown, files, found.area if area is None else area, groupby, terms, tuple(failed))
+    return Plan(shown, files, found.area if area is None else area, groupby, terms, tuple(sought.failed))
 
 
 def looked_at(files: Sequence[File], terms: Terms) -> tuple[list[File], list[str]]:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
-from .. import _core
 from .._errors import CubeError
 from .._many import read_many
 from .._window import Squares
@@ -17,8 +16,7 @@ from ..cube._grid import Grid
 from ._block import Terms, values_of, warn_of
 from ._files import File, canonical
 from ._masks import Masks
-from ._plan import looked_at
-from ._search import Result, search
+from ._plan import Sought, seek
 from ._steps import Step, steps_of
 
 if TYPE_CHECKING:
@@ -119,32 +117,25 @@ def sample(
     longitudes, latitudes = degrees_of(points)
     if size is not None and size < 1:
         raise CubeError("the size of squares is at least 1")
-    if not isinstance(found, Result):
-        import shapely
-
-        more: dict[str, Any] = dict(options)
-        places = shapely.MultiPoint(numpy.stack([longitudes, latitudes], 1))
-        found = search(found, places, datetime, bands, **more)
-    names = found.bands if bands is None else (bands,) if isinstance(bands, str) else tuple(bands)
-    terms = Terms("nearest", offset, Masks(), fail_on_error, {**found.settings, **_core.texts(options)})
-    wanted = {canonical(name) for name in names}
-    files, failed = looked_at([file for file in found.files if file.band in wanted], terms)
-    if not files:
+    area = {"type": "MultiPoint", "coordinates": numpy.stack([longitudes, latitudes], 1).tolist()}
+    terms = Terms("nearest", offset, Masks(), fail_on_error, options)
+    sought = seek(found, bands, area, datetime, terms, {})
+    names = sought.names
+    if not sought.files:
         raise CubeError(f"there are no files of {', '.join(names)} to sample")
-    around = _Places(longitudes, latitudes, size or 1)
-    read = list(_read(files, names, around, terms, failed, progress))
-    warn_of(failed)
+    read = list(_read(sought, _Places(longitudes, latitudes, size or 1), progress))
+    warn_of(sought.failed)
     return _table(read, names) if size is None else _squares(read, names, size)
 
 
-def _read(
-    files: Sequence[File], names: Sequence[str], places: _Places, terms: Terms, failed: list[str], progress: bool
-) -> Iterator[_Found]:
-    """What products have at points, product by product."""
+def _read(sought: Sought, places: _Places, progress: bool) -> Iterator[_Found]:
+    """What products have at points, product by product; what cannot be read is put to what has failed."""
     import numpy
 
+    names, terms = sought.names, sought.terms
+
     jobs: list[tuple[int, str, File, _Group]] = []
-    steps = steps_of(files, "id", 0)
+    steps = steps_of(sought.files, "id", 0)
     for number, step in enumerate(steps):
         for name in names:
             of_band = [file for file in step.files if file.band == canonical(name)]
@@ -159,7 +150,7 @@ def _read(
         if chip.error is not None:
             if terms.fail_on_error:
                 raise chip.error
-            failed.append(f"{file.url}: {chip.error}")
+            sought.failed.append(f"{file.url}: {chip.error}")
             continue
         squares = values_of(group.placed(chip.pixels), file, terms)
         valid = squares.any((1, 2))

@@ -127,9 +127,11 @@ def search(
     begin, end = parse_span(datetime)
     names = None if bands is None else [bands] if isinstance(bands, str) else list(bands)
     wanted = None if names is None else {canonical(name) for name in names}
-    # What was found before is read as it was searched.
-    settings = {**getattr(catalogue, "settings", {}), **elsewhere(options)}
-    kept = getattr(catalogue, "area", None) if area is None else area
+    settings = elsewhere(options)
+    if isinstance(catalogue, Result):
+        # What was found before is read as it was searched.
+        settings = {**catalogue.settings, **settings}
+        area = catalogue.area if area is None else area
     files: dict[tuple[str, str, str], File] = {}
     indexes: list[str] = []
     tiles = None if shape is None else frozenset(tiles_of(shape))
@@ -143,7 +145,7 @@ def search(
         settings = {"VSITLM_INDEX": ";".join(indexes), **settings}
     ordered = sorted(files.values(), key=lambda file: (file.time, file.product, file.band, file.url))
     shown = names if names is not None else sorted({file.band for file in ordered})
-    return Result(tuple(ordered), tuple(shown), kept, settings)
+    return Result(tuple(ordered), tuple(shown), area, settings)
 
 
 @dataclass(frozen=True)
