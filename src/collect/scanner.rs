@@ -14,12 +14,12 @@ use super::report::{Failure, Report};
 use crate::error::{Error, Result, ResultExt};
 use crate::index::{
     Effort, EmbeddedOverviews, Journal, KnownFile, PacketLengths, Record, RecordKey, Scanned, StoredRow, Strategy,
-    build_overviews, hash, scan_by,
+    build_overviews, hash, scan_by, scan_tiff,
 };
 use crate::options::Options;
-use crate::path::{Key, ProductName};
+use crate::path::{Key, Location, ProductName};
 use crate::process::lock;
-use crate::source::{Caller, Source};
+use crate::source::{Caller, Source, SourceOffset};
 
 /// How files are scanned, and what their rows carry.
 #[derive(Debug, Clone, Copy)]
@@ -141,24 +141,30 @@ impl<'a> Scanner<'a> {
         if self.is_known(input, &*source)? {
             return Ok(None);
         }
+        if is_tiff(&input.location, &*source)? {
+            let scanned = scan_tiff(&*source)?;
+            self.check(input, &*source, scanned.meta.size)?;
+            return Ok(Some(row(input, &Record::from_tiff(key(input), &input.path, source.origin(), scanned))));
+        }
         let lanes = (source.lanes() / self.side_by_side).max(1);
         let mut scanned = scan_by(&*source, Effort { strategy: self.options.strategy, lanes })?;
-        if let Some(seen) = &input.seen
-            && seen.size != scanned.meta.size
-        {
-            let what = format!("it was listed with {} bytes, and has {}", seen.size, scanned.meta.size);
-            return Err(Error::Changed { what });
-        }
-        if let Some(checksum) = input.checksum.as_ref().filter(|_| self.options.checksums) {
-            checksum.check(&*source)?;
-        }
+        self.check(input, &*source, scanned.meta.size)?;
         if let Some(why) = find_ends(&source, &mut scanned, self.options.parse_packets, &access.options)? {
             self.say(input, &why.chain());
         }
         self.build_row(input, &source, scanned, &access.options).map(Some)
     }
 
-    /// The row of what a scan has found, with what it is to carry.
+    /// Checks a file of `size` bytes against what it was listed with.
+    fn check(&self, input: &Input, source: &dyn Source, size: u64) -> Result<()> {
+        if let Some(seen) = input.seen.as_ref().filter(|seen| seen.size != size) {
+            let what = format!("it was listed with {} bytes, and has {size}", seen.size);
+            return Err(Error::Changed { what });
+        }
+        input.checksum.as_ref().filter(|_| self.options.checksums).map_or(Ok(()), |checksum| checksum.check(source))
+    }
+
+    /// The row of what a scan of a JP2 has found, with what it is to carry.
     fn build_row(
         &self,
         input: &Input,
@@ -166,11 +172,9 @@ impl<'a> Scanner<'a> {
         mut scanned: Scanned,
         options: &Options,
     ) -> Result<StoredRow> {
-        let unknown = Key { product: ProductName::Unknown, mgrs_tile: None, band: String::new(), resolution: None };
-        let key = RecordKey::new(input.key.as_ref().unwrap_or(&unknown));
         let whole = scanned.whole.clone();
         let lengths = std::mem::take(&mut scanned.lengths);
-        let mut record = Record::from_scan(key, &input.path, source.origin(), scanned);
+        let mut record = Record::from_scan(key(input), &input.path, source.origin(), scanned);
         if self.options.packets {
             match PacketLengths::new(&record.parts, &lengths) {
                 Ok(packets) => {
@@ -189,7 +193,7 @@ impl<'a> Scanner<'a> {
                 Err(why) => self.say(input, &format!("a row without overviews: {why}")),
             }
         }
-        Ok(StoredRow { cloud_cover: input.cloud_cover, ..StoredRow::from(&record) })
+        Ok(row(input, &record))
     }
 
     fn say(&self, input: &Input, text: &str) {
@@ -215,4 +219,24 @@ impl<'a> Scanner<'a> {
         let meta = listed.map_or_else(|| source.head(), Ok)?;
         Ok(known.is_still(meta.size, meta.etag.as_deref(), meta.last_modified))
     }
+}
+
+/// What the index calls a file.
+fn key(input: &Input) -> RecordKey {
+    let unknown = Key { product: ProductName::Unknown, mgrs_tile: None, band: String::new(), resolution: None };
+    RecordKey::new(input.key.as_ref().unwrap_or(&unknown))
+}
+
+/// The row of `record`, with what an item of STAC told of the file.
+fn row(input: &Input, record: &Record) -> StoredRow {
+    StoredRow { cloud_cover: input.cloud_cover, datetime: None, ..StoredRow::from(record) }
+}
+
+/// Whether a file is a TIFF: by its name, or by its first bytes where that tells nothing.
+pub(super) fn is_tiff(location: &Location, source: &dyn Source) -> Result<bool> {
+    if location.is_tiff() || location.is_jp2() {
+        return Ok(location.is_tiff());
+    }
+    let bytes = source.read_up_to(SourceOffset(0), 4)?;
+    Ok([&b"II\x2A\0"[..], b"MM\0\x2A", b"II\x2B\0", b"MM\0\x2B"].contains(&&bytes[..]))
 }

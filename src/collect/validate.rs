@@ -141,6 +141,10 @@ fn check_row(record: &Record, source: &dyn Source) -> Result<()> {
     {
         return Err(changed(format!("the row is of ETag {was}, the file has {is}")));
     }
+    if record.is_of_tiff() {
+        let another = || changed("the file has another header than the row".to_owned());
+        return record.is_header_of(source)?.then_some(()).ok_or_else(another);
+    }
     let Some(first) = record.parts.first() else { return Ok(()) };
     let mut bytes = [0; SOT_LENGTH as usize];
     source.read_into(SourceOffset(first.offset), &mut bytes)?;

@@ -22,11 +22,34 @@ pub(super) fn open_at(
     rows: Option<Rows<'_>>,
 ) -> Result<VirtualFile> {
     let source = caller.open(&request.location, &access)?;
-    let opened = match request.is_of_jp2() {
-        true => open_jp2(&*source, request, &access, caller, rows)?,
-        false => pass(&*source)?,
+    let opened = match Kind::of(request) {
+        Some(kind) => open_by_kind(&*source, request, kind, &access, caller, rows)?,
+        None => pass(&*source)?,
     };
     Ok(VirtualFile::new(request.location.display(), source, access, opened))
+}
+
+/// What a file is read as.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Jp2,
+    Tiff,
+}
+
+impl Kind {
+    /// By what is asked for, and by the name; `None` for what is passed on unchanged.
+    fn of(request: &Request) -> Option<Self> {
+        match (request.is_of_jp2(), request.location.is_tiff()) {
+            (true, _) => Some(Self::Jp2),
+            (false, true) => Some(Self::Tiff),
+            (false, false) => None,
+        }
+    }
+
+    /// Whether a row is of such a file: a band may lie as a JP2 in one archive and as a TIFF in another.
+    fn has(self, record: &Record) -> bool {
+        record.is_of_tiff() == (self == Self::Tiff)
+    }
 }
 
 /// The rows of a file that was asked for by its product's name.
@@ -48,12 +71,14 @@ fn pass(source: &dyn Source) -> Result<Opened> {
         expected: Expected { size: Some(meta.size), etag: meta.etag, last_modified: meta.last_modified },
         last_modified: meta.last_modified,
         known: None,
+        tiff: None,
     })
 }
 
-fn open_jp2(
+fn open_by_kind(
     source: &dyn Source,
     request: &Request,
+    kind: Kind,
     access: &Access,
     caller: &Caller<'_>,
     rows: Option<Rows<'_>>,
@@ -72,7 +97,7 @@ fn open_jp2(
                 found.records
             }
         };
-        for record in found {
+        for record in found.into_iter().filter(|record| kind.has(record)) {
             let asks = rows.is_some_and(|rows| rows.is_one_of_many);
             if let Some(opened) = try_record(source, request, &record, access, asks)? {
                 trace::debug(|| format!("{origin}: row of the index"));
@@ -83,7 +108,7 @@ fn open_jp2(
     if rows.is_some_and(|rows| rows.is_one_of_many && !rows.is_sure) {
         return Err(Error::Row { what: "no row of the product is of this size".into() });
     }
-    if let Some(record) = index::learned_get(access, origin) {
+    if let Some(record) = index::learned_get(access, origin).filter(|record| kind.has(record)) {
         if let Some(opened) = try_record(source, request, &record, access, false)? {
             trace::debug(|| format!("{origin}: learned row"));
             return Ok(opened);
@@ -93,7 +118,7 @@ fn open_jp2(
     match options.on_miss {
         OnMiss::Fail => Err(Error::Miss),
         OnMiss::Pass => pass(source),
-        OnMiss::Scan => match open_by_scan(source, request, access, caller) {
+        OnMiss::Scan => match open_by_scan(source, request, kind, access, caller) {
             Err(why @ (Error::Malformed { .. } | Error::Row { .. })) => {
                 // GDAL may understand more, or know another format by that name: it gets the file, and says what is wrong.
                 warn(caller, &format!("{} is served unchanged: {}", request.location.display(), why.chain()));
@@ -104,31 +129,47 @@ fn open_jp2(
     }
 }
 
-/// A file that no row is known of, by walking through it.
+/// A file that no row is known of, by reading its headers.
 ///
 /// # Errors
 /// [`Error::Malformed`] where it is not understood; whatever reading it fails with.
-fn open_by_scan(source: &dyn Source, request: &Request, access: &Access, caller: &Caller<'_>) -> Result<Opened> {
-    let (origin, options) = (source.origin(), &access.options);
-    trace::debug(|| format!("{origin}: no row, walking the file"));
+fn open_by_scan(
+    source: &dyn Source,
+    request: &Request,
+    kind: Kind,
+    access: &Access,
+    caller: &Caller<'_>,
+) -> Result<Opened> {
+    let origin = source.origin();
+    trace::debug(|| format!("{origin}: no row, reading the file's headers"));
     let record_key = request.key.as_ref().map_or_else(RecordKey::default, RecordKey::new);
-    // Where a table has turned out wrong, it may have been the file's own TLM.
-    let scanned = match registry::get().is_set_aside(&access.identity, origin) {
-        true => index::scan_without_tlm(source)?,
-        false => index::scan(source)?,
+    let path = request.location.archive_path();
+    let (record, whole, doubt) = match kind {
+        Kind::Jp2 => {
+            // Where a table has turned out wrong, it may have been the file's own TLM.
+            let mut scanned = match registry::get().is_set_aside(&access.identity, origin) {
+                true => index::scan_without_tlm(source)?,
+                false => index::scan(source)?,
+            };
+            let (whole, doubt) = (scanned.whole.take(), scanned.doubt.take());
+            (Record::from_scan(record_key, &path, origin, scanned), whole, doubt)
+        }
+        Kind::Tiff => {
+            let mut scanned = index::scan_tiff(source)?;
+            let whole = scanned.whole.take();
+            (Record::from_tiff(record_key, &path, origin, scanned), whole, None)
+        }
     };
-    let (doubt, whole) = (scanned.doubt.clone(), scanned.whole.clone().filter(|_| !source.is_cheap()));
-    let record = Record::from_scan(record_key, &request.location.archive_path(), origin, scanned);
     let opened = opened(&record, source)?;
     index::learned_put(access, &record);
     if let Some(doubt) = doubt {
         warn(caller, &format!("{}: {}", request.location.display(), doubt.chain()));
     }
-    if let Some(whole) = whole {
+    if let Some(whole) = whole.filter(|_| !source.is_cheap()) {
         // As a read of the file will ask for it: at once, or by its units.
         let all = SourceOffset(0)..SourceOffset(whole.len() as u64);
         let units = opened.layout.units().iter().map(|unit| unit.range.clone());
-        source::keep(source, units.chain([all]), &whole, options);
+        source::keep(source, units.chain([all]), &whole, &access.options);
     }
     Ok(opened)
 }
@@ -148,8 +189,9 @@ fn warn(caller: &Caller<'_>, message: &str) {
 /// The file by a row; `None` where the row is not of this file.
 ///
 /// The guard: a row that was made from this very location is trusted, and checked against the first response. A row made
-/// elsewhere is checked against a HEAD, or, where the header is not in the row, against the response that brings it. A stat
-/// of a local file costs nothing, so it is always made. `asks` checks a row made elsewhere against the file in any case.
+/// elsewhere is checked against a HEAD, or, where the header is not in the row, against the response that brings it; that of a
+/// TIFF, whose tiles have nothing in them that tells whose they are, against the file's header. A stat of a local file costs
+/// nothing, so it is always made. `asks` checks a row made elsewhere against the file in any case.
 fn try_record(
     source: &dyn Source,
     request: &Request,
@@ -172,7 +214,18 @@ fn try_record(
         source.expect(etag);
     }
     if source.is_cheap() || (asks && !known && !header_asks) {
-        if let Some(what) = expected.mismatch(&source.head()?) {
+        // The response that brings a TIFF's beginning tells the file's size, too.
+        let has_header = match record.is_of_tiff() && (source.is_cheap() || !same_place) {
+            true => record.is_header_of(source),
+            false => Ok(true),
+        };
+        let mismatch = match (has_header, expected.mismatch(&source.head()?)) {
+            (Err(error @ (Error::Row { .. } | Error::Malformed { .. })), _) => Some(error.chain()),
+            (Err(error), _) => return Err(error),
+            (Ok(false), None) => Some("the file has another header".to_owned()),
+            (Ok(_), mismatch) => mismatch,
+        };
+        if let Some(what) = mismatch {
             trace::debug(|| format!("{origin}: row set aside: {what}"));
             return Ok(None);
         }
@@ -242,13 +295,23 @@ fn expected(record: &Record, source: &dyn Source) -> Expected {
 
 /// The layout of a row. A header that the row lacks is read from the file, and with it the file's size and ETag.
 pub(super) fn opened(record: &Record, source: &dyn Source) -> Result<Opened> {
+    if record.is_of_tiff() {
+        let (pieces, head) = record.tiff()?;
+        return Ok(Opened {
+            layout: layout::pass_with(pieces.size(), pieces.iter()),
+            expected: expected(record, source),
+            last_modified: record.last_modified,
+            known: None,
+            tiff: Some(head.into()),
+        });
+    }
     let (Some(header), Some(file_size)) = (&record.header, record.file_size) else {
         return opened(&complete(record, source)?, source);
     };
     let structure = record.structure(header, file_size)?;
     let layout = layout::compose(&structure)?;
     let known = Some(Known { record: record.clone(), structure, packets: OnceBox::new(), lengths: Lengths::default() });
-    Ok(Opened { layout, expected: expected(record, source), last_modified: record.last_modified, known })
+    Ok(Opened { layout, expected: expected(record, source), last_modified: record.last_modified, known, tiff: None })
 }
 
 /// A row of v1 with what it lacks: the header, in one request, and for a file with a TLM of its own that TLM.

@@ -64,6 +64,7 @@ fn a_file_of_unknown_structure_is_fetched_by_blocks_and_a_text_is_not() {
         expected: Expected { size: None, etag: None, last_modified: None },
         last_modified: None,
         known: None,
+        tiff: None,
     };
     let file = |layout| VirtualFile::new("x".into(), memory.clone(), tests::access(&[]), opened(layout));
     let (passed, fetched) = fetch(file(crate::layout::pass(bytes.len() as u64)));

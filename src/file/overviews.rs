@@ -65,7 +65,7 @@ impl VirtualFile {
     /// Another file of this one's bytes.
     pub(super) fn part(&self, layout: Layout) -> Self {
         let (expected, last_modified) = (self.expected.clone(), self.last_modified);
-        let opened = Opened { layout, expected, last_modified, known: None };
+        let opened = Opened { layout, expected, last_modified, known: None, tiff: None };
         let file = Self::new(self.name.clone(), self.source.clone(), self.access.clone(), opened);
         Self { header: self.header.clone(), ..file }
     }

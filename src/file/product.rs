@@ -25,10 +25,11 @@ pub(crate) fn bands(request: &Request, caller: &Caller<'_>) -> Result<Vec<String
     Ok(names.into_iter().map(|name| name + ".jp2").collect())
 }
 
-/// The rows of a product's file. Those that name the day or the time alone may be another product's.
+/// The rows of a product's file, which is a JP2. Those that name the day or the time alone may be another product's.
 pub(super) fn of_product(key: &Key, options: &Options, caller: &Caller<'_>) -> FoundRows {
     let mut found = index::find(&options.index, key, "", caller);
-    found.records.retain(|record| key.product == ProductName::Full(record.key.product_id.clone()));
+    let is_of_it = |record: &Record| key.product == ProductName::Full(record.key.product_id.clone());
+    found.records.retain(|record| is_of_it(record) && !record.is_of_tiff());
     found
 }
 

@@ -36,6 +36,9 @@ pub(crate) struct Ahead {
     streak: u32,
     /// The bytes of the last run.
     run: u64,
+    /// Where the last read ended that was fetched as it was asked for, and how many such reads came in order.
+    end: Option<u64>,
+    in_order: u32,
     /// Whether nothing is fetched of a view but what is read.
     is_off: bool,
 }
@@ -82,8 +85,8 @@ impl VirtualFile {
         if let Some(decoded) = &self.decoded {
             return decoded.read_ranges(ranges).in_file(&self.name);
         }
-        if self.is_passed() && !self.source.is_cheap() {
-            return self.pass_ranges(ranges).in_file(&self.name);
+        if self.layout.units().is_empty() && !self.source.is_cheap() && self.small_file().is_none() {
+            return self.fill_ranges(ranges).inspect_err(|error| self.doubt_row(error)).in_file(&self.name);
         }
         for (offset, buffer) in ranges {
             self.read_at(*offset, buffer, &mut Ahead::default())?;
@@ -91,20 +94,44 @@ impl VirtualFile {
         Ok(())
     }
 
-    /// Whether the file is served as it is.
-    fn is_passed(&self) -> bool {
-        self.layout.units().is_empty() && self.layout.first_inline().is_none()
-    }
-
-    fn pass_ranges(&self, ranges: &mut [(u64, &mut [u8])]) -> Result<()> {
-        let wanted: Vec<SourceRange> = ranges
-            .iter()
-            .map(|(offset, buffer)| SourceOffset(*offset)..SourceOffset(offset + buffer.len() as u64))
-            .collect();
-        let fetched = fetch_units(&self.source, &wanted, &self.access.options)?;
-        self.confirm()?;
-        for ((_, buffer), bytes) in ranges.iter_mut().zip(&fetched) {
-            copy(Some(bytes), 0, buffer)?;
+    /// Fills each buffer from a file that is not read by units: all that is not inline is fetched together.
+    fn fill_ranges(&self, ranges: &mut [(u64, &mut [u8])]) -> Result<()> {
+        let mut wanted: Vec<(SourceRange, &mut [u8])> = Vec::new();
+        for (offset, buffer) in ranges {
+            let mut rest: &mut [u8] = buffer;
+            for (start, content) in self.layout.segments_from(VirtualOffset(*offset)) {
+                if rest.is_empty() {
+                    break;
+                }
+                let skip = offset.saturating_sub(start.0);
+                let left = usize::try_from(content.len() - skip).unwrap_or(usize::MAX).min(rest.len());
+                let (here, after) = rest.split_at_mut(left);
+                match content {
+                    Content::Inline(bytes) => copy(Some(bytes), skip, here)?,
+                    Content::Source(range) => {
+                        let from = range.start.0 + skip;
+                        wanted.push((SourceOffset(from)..SourceOffset(from + here.len() as u64), here));
+                    }
+                }
+                rest = after;
+            }
+        }
+        wanted.sort_by_key(|(range, _)| range.start.0);
+        // Ranges that overlap are fetched one after the other.
+        while !wanted.is_empty() {
+            let mut end = 0;
+            let (now, later): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|(range, _)| {
+                let is_apart = end <= range.start.0;
+                end = if is_apart { range.end.0 } else { end };
+                is_apart
+            });
+            let ranges: Vec<SourceRange> = now.iter().map(|(range, _)| range.clone()).collect();
+            let fetched = fetch_units(&self.source, &ranges, &self.access.options)?;
+            self.confirm()?;
+            for ((_, buffer), bytes) in now.into_iter().zip(&fetched) {
+                copy(Some(bytes), 0, buffer)?;
+            }
+            wanted = later;
         }
         Ok(())
     }
@@ -158,11 +185,17 @@ impl VirtualFile {
                         self.confirm()?;
                         self.check_sot_in(fetched.first(), &wanted)?;
                         copy(fetched.first(), wanted.start.0, here)?;
+                    } else if let Some(bytes) = self.fetch_exactly(&wanted, ahead)? {
+                        copy(Some(&bytes), 0, here)?;
                     } else if crosses && !self.is_at_hand(&wanted) {
                         // GDAL_INGESTED_BYTES_AT_OPEN reads on from the header: it gets what it asks, not the tile-part.
                         // With the beginning of the tile-part that it is of, which tells whether the table is true.
                         let first = self.unit_at(from).unwrap_or(self.units());
-                        let start = if first < self.units() { self.unit_range(first).start.0 } else { from };
+                        let start = match self.layout.units() {
+                            [] => from,
+                            _ if first < self.units() => self.unit_range(first).start.0,
+                            _ => from,
+                        };
                         let fetched =
                             fetch_units(&self.source, &[SourceOffset(start)..wanted.end], &self.access.options)?;
                         self.confirm()?;
@@ -177,6 +210,23 @@ impl VirtualFile {
             }
         }
         usize::try_from(length).map_err(|_| Error::read("a read of more bytes than there is memory"))
+    }
+
+    /// What is asked for of a file that is not read by units, where that is worth a request: a tile of a TIFF, and no more.
+    /// `None` for little, and for what is read on in order, which comes in blocks.
+    fn fetch_exactly(&self, wanted: &SourceRange, ahead: &mut Ahead) -> Result<Option<Bytes>> {
+        if !self.layout.units().is_empty() || length(wanted) < BLOCK {
+            return Ok(None);
+        }
+        let is_next = ahead.end.is_some_and(|end| wanted.start.0.checked_sub(end).is_some_and(|gap| gap < BLOCK));
+        ahead.in_order = if is_next { ahead.in_order + 1 } else { 0 };
+        ahead.end = Some(wanted.end.0);
+        if ahead.in_order >= 2 {
+            return Ok(None);
+        }
+        let fetched = fetch_units(&self.source, std::slice::from_ref(wanted), &self.access.options)?;
+        self.confirm()?;
+        Ok(fetched.into_iter().next())
     }
 
     /// Whether the unit that holds `wanted` is at hand.

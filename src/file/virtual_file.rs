@@ -11,6 +11,7 @@ use crate::layout::{LOOK, Layout, VirtualOffset};
 use crate::options::Options;
 use crate::path::Location;
 use crate::source::{Access, Meta, Source, same_etag};
+use crate::tiff::Head;
 
 /// A file as GDAL sees it.
 pub(crate) struct VirtualFile {
@@ -29,6 +30,8 @@ pub(crate) struct VirtualFile {
     pub(super) last_modified: Option<i64>,
     /// What views are made of; `None` where the file's structure is unknown, and in a view.
     pub(super) known: Option<Known>,
+    /// What a TIFF says of itself.
+    pub(super) tiff: Option<Arc<Head>>,
     /// For a reduced view, what of it the index carries.
     pub(super) embedded: Option<Embedded>,
     /// What makes its bytes, where these are samples that are decoded as they are read; the layout is empty then.
@@ -96,12 +99,13 @@ pub(super) struct Opened {
     pub(super) expected: Expected,
     pub(super) last_modified: Option<i64>,
     pub(super) known: Option<Known>,
+    pub(super) tiff: Option<Arc<Head>>,
 }
 
 impl VirtualFile {
     /// A file that nobody has read yet.
     pub(super) fn new(name: String, source: Arc<dyn Source>, access: Access, opened: Opened) -> Self {
-        let Opened { layout, expected, last_modified, known } = opened;
+        let Opened { layout, expected, last_modified, known, tiff } = opened;
         let tiles = layout.view().and_then(|_| layout.units().iter().map(|unit| unit.tile + 1).max());
         Self {
             name,
@@ -113,6 +117,7 @@ impl VirtualFile {
             confirmed: AtomicBool::new(false),
             last_modified,
             known,
+            tiff,
             embedded: None,
             decoded: None,
             place: None,
@@ -125,9 +130,9 @@ impl VirtualFile {
         self.decoded.as_ref().map_or(self.layout.size(), |decoded| decoded.size())
     }
 
-    /// Whether what is read of it is decoded samples.
-    pub(crate) fn is_decoded(&self) -> bool {
-        self.decoded.is_some()
+    /// Whether GDAL reads it as a TIFF.
+    pub(crate) fn is_tiff(&self) -> bool {
+        self.decoded.is_some() || self.tiff.is_some()
     }
 
     /// When the file was last modified, in seconds since 1970-01-01 UTC.

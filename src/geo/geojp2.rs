@@ -33,8 +33,7 @@ const USER_DEFINED: u16 = 32_767;
 const PIXEL_IS_POINT: u16 = 2;
 
 /// The short keys with their values; `None` where the directory is cut.
-fn keys(tiff: &Tiff<'_>) -> Option<Vec<(u16, Option<u16>)>> {
-    let shorts = tiff.shorts(KEYS)?;
+fn keys(shorts: &[u16]) -> Option<Vec<(u16, Option<u16>)>> {
     let Some((head, entries)) = shorts.split_at_checked(4) else { return Some(Vec::new()) };
     let count = usize::from(*head.get(3)?);
     let of = |entry: &[u16]| match *entry {
@@ -57,7 +56,7 @@ pub(super) fn build_scaled(geotiff: &[u8], [sx, sy]: [f64; 2]) -> Option<Vec<u8>
     if tiff.has(RPC) {
         return None;
     }
-    let half = half(&keys(&tiff)?);
+    let half = half(&keys(&tiff.shorts(KEYS)?)?);
     let mut out = geotiff.to_vec();
     let mut pixel = tiff.doubles(PIXEL_SCALE)?;
     pixel.iter_mut().zip([sx, sy]).for_each(|(value, scale)| *value *= scale);
@@ -78,12 +77,34 @@ pub(super) fn build_scaled(geotiff: &[u8], [sx, sy]: [f64; 2]) -> Option<Vec<u8>
     build_box(*b"uuid", &[&UUID[..], &out].concat())
 }
 
-/// The EPSG code and the transform; `None` where GDAL may make something else of it.
+/// What a GeoTIFF has of its place: the values of its tags, none where there is no such tag.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct GeoTags {
+    pub(crate) pixel_scale: Vec<f64>,
+    pub(crate) tiepoints: Vec<f64>,
+    pub(crate) transformation: Vec<f64>,
+    pub(crate) keys: Vec<u16>,
+    /// Whether it has RPCs.
+    pub(crate) has_rpc: bool,
+}
+
+/// The same of the box.
 pub(super) fn place(geotiff: &[u8]) -> Option<(u16, Affine)> {
     let tiff = Tiff::parse(geotiff)?;
-    let keys = keys(&tiff)?;
+    place_of(&GeoTags {
+        pixel_scale: tiff.doubles(PIXEL_SCALE)?,
+        tiepoints: tiff.doubles(TIEPOINT)?,
+        transformation: tiff.doubles(TRANSFORMATION)?,
+        keys: tiff.shorts(KEYS)?,
+        has_rpc: tiff.has(RPC),
+    })
+}
+
+/// The EPSG code and the transform; `None` where GDAL may make something else of it.
+pub(super) fn place_of(tags: &GeoTags) -> Option<(u16, Affine)> {
+    let keys = keys(&tags.keys)?;
     let known = [MODEL, RASTER, GEODETIC, PROJECTED];
-    if tiff.has(RPC) || keys.iter().any(|(key, _)| !known.contains(key) && !REPEATED.contains(key)) {
+    if tags.has_rpc || keys.iter().any(|(key, _)| !known.contains(key) && !REPEATED.contains(key)) {
         return None;
     }
     let value = |wanted: u16| keys.iter().find(|(key, _)| *key == wanted).and_then(|(_, value)| *value);
@@ -93,8 +114,8 @@ pub(super) fn place(geotiff: &[u8]) -> Option<(u16, Affine)> {
         _ => return None,
     };
     let half = half(&keys);
-    let (pixel, points, matrix) = (tiff.doubles(PIXEL_SCALE)?, tiff.doubles(TIEPOINT)?, tiff.doubles(TRANSFORMATION)?);
-    let [a, b, c, d, e, f] = match (pixel.as_slice(), points.as_slice(), matrix.as_slice()) {
+    let matrix = tags.transformation.as_slice();
+    let [a, b, c, d, e, f] = match (tags.pixel_scale.as_slice(), tags.tiepoints.as_slice(), matrix) {
         // GDAL takes the height of a pixel as downwards, whatever its sign.
         ([width, height, ..], [column, row, _, x, y, _], []) => {
             [*width, 0.0, x - column * width, 0.0, -height.abs(), y + row * height.abs()]

@@ -14,6 +14,7 @@ mod metadata;
 mod utm;
 
 pub(crate) use footprint::{Footprint, footprint};
+pub(crate) use geojp2::GeoTags;
 pub(crate) use gml::grid_of;
 pub(crate) use metadata::{Item, metadata};
 
@@ -95,6 +96,11 @@ pub(crate) fn georeference(
         several => return Err(unclear(&format!("{} GeoJP2 boxes", several.len()))),
     };
     Ok(Some(Georeference { epsg, transform: affine.scaled(scale(header, size)).moved(origin).0 }))
+}
+
+/// Where a GeoTIFF lies on the ground; `None` where it does not say, or GDAL may make something else of what it says.
+pub(crate) fn georeference_of_tags(tags: &GeoTags) -> Option<Georeference> {
+    geojp2::place_of(tags).map(|(epsg, affine)| Georeference { epsg, transform: affine.0 })
 }
 
 #[cfg(test)]

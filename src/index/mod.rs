@@ -1,4 +1,4 @@
-//! The parquet index: where the tile-parts of a JP2 lie, by the name of the product.
+//! The parquet index: where the tile-parts of a JP2 lie, and what a TIFF's header is, by the name of the product.
 //!
 //! ```text
 //! lookup ─► file ─► row ─► Record ─► Record::structure      learned_get, learned_put
@@ -8,9 +8,9 @@
 //! | room | what | may import |
 //! |---|---|---|
 //! | `format` | what the bytes of a column mean | nothing of the index |
-//! | `scan` | the tile-parts of a JP2, found by reading it | `format` |
+//! | `scan` | the tile-parts of a JP2 and the header of a TIFF, found by reading it | `format` |
 //! | `file` | parquet files: their row groups, columns and pages | `format` |
-//! | `row` | one JP2's row: from a scan, to a file and back | `scan`, `file` |
+//! | `row` | one file's row: from a scan, to a file and back | `scan`, `file` |
 //! | `lookup` | the rows that a path can mean, and those learned at a miss | `row` |
 //! | `batch` | many rows: merged, kept until they are written, checked | `row` |
 //!
@@ -50,4 +50,5 @@ pub(crate) use row::stored::{StoredRow, read_group};
 pub(crate) use row::write::build_index;
 pub(crate) use row::write::{build_index_of, write_index};
 pub(crate) use scan::heads::{header_range, parse_packets, read_heads, read_lengths, read_tiles};
+pub(crate) use scan::tiff::scan_tiff;
 pub(crate) use scan::{Effort, Scanned, Strategy, scan, scan_by, scan_without_tlm};

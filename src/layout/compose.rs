@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
+
 use super::{Builder, ExpectedSot, Layout, Unit};
 use crate::error::Result;
 use crate::jp2::{
@@ -17,6 +19,17 @@ const HEADER_LENGTH: u32 = 14;
 pub(crate) fn pass(file_size: u64) -> Layout {
     let mut layout = Builder::default();
     layout.push_source(0..file_size);
+    layout.build(Vec::new())
+}
+
+/// The file as it is, with the bytes of it that are known inline: `known` are stretches of it in order, apart from each other.
+pub(crate) fn pass_with<'a>(file_size: u64, known: impl Iterator<Item = (u64, &'a Bytes)>) -> Layout {
+    let mut layout = Builder::default();
+    for (start, bytes) in known {
+        layout.push_source(layout.size..start);
+        layout.push_inline(bytes);
+    }
+    layout.push_source(layout.size..file_size);
     layout.build(Vec::new())
 }
 

@@ -20,7 +20,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 pub(crate) use bands::{DataType, colours, data_type, palette};
-pub(crate) use compose::{compose, compose_to_keep, pass, text};
+pub(crate) use compose::{compose, compose_to_keep, pass, pass_with, text};
 pub(crate) use reduced::{Level, check_palette, levels, listed_by_gdal, needed_parts, reduce};
 pub(crate) use vrt::build_overviews;
 pub(crate) use window::{Place, place, size_at, tile_at};
@@ -46,7 +46,7 @@ pub(crate) enum Content {
 }
 
 impl Content {
-    fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         match self {
             Content::Inline(bytes) => bytes.len() as u64,
             Content::Source(range) => range.end.0 - range.start.0,

@@ -9,6 +9,12 @@ pub(crate) fn is_jp2_name(path: &str) -> bool {
     ends_as_jp2(path.split('?').next().unwrap_or_default())
 }
 
+/// Whether a path's name ends as those of TIFFs do, before any query string.
+pub(crate) fn is_tiff_name(path: &str) -> bool {
+    let name = path.split('?').next().unwrap_or_default().to_ascii_lowercase();
+    name.ends_with(".tif") || name.ends_with(".tiff")
+}
+
 /// The same for a name that may have a '?' of its own.
 pub(super) fn ends_as_jp2(path: &str) -> bool {
     path.rsplit('/')

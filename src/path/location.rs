@@ -214,6 +214,11 @@ impl Location {
         }
     }
 
+    /// Whether the name says that this is a TIFF.
+    pub(crate) fn is_tiff(&self) -> bool {
+        super::ending::is_tiff_name(&self.file_path())
+    }
+
     /// Whether the name says that this is a JPEG 2000 file: anything else is passed to its source unchanged.
     pub(crate) fn is_jp2(&self) -> bool {
         match self {

@@ -75,6 +75,21 @@ pub(crate) trait Source: Send + Sync + 'static {
     /// ([`Error::Changed`]).
     fn seen(&self) -> Option<Meta>;
 
+    /// Checks that responses have gone on saying `meta`.
+    ///
+    /// # Errors
+    /// [`Error::Changed`] where the source has come to see another size, ETag or date.
+    fn check_unchanged(&self, meta: &Meta) -> Result<()> {
+        match self.seen() {
+            Some(now) if now != *meta => {
+                let state =
+                    |meta: &Meta| format!("{} bytes, ETag {}", meta.size, meta.etag.as_deref().unwrap_or("unknown"));
+                Err(Error::Changed { what: format!("it was {} and is {}", state(meta), state(&now)) })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Fills `buffer` from `offset` on. Running past the end of the file is an error.
     fn read_into(&self, offset: SourceOffset, buffer: &mut [u8]) -> Result<()>;
 

@@ -1,4 +1,8 @@
-//! A virtual GeoTIFF: an image in tiles, uncompressed, and its overviews, of which only what describes it is made.
+//! TIFFs: headers of real ones, and virtual ones.
+//!
+//! `read` parses what a file says of itself, `place` finds where that lies on the ground.
+//!
+//! A virtual GeoTIFF is an image in tiles, uncompressed, and its overviews, of which only what describes it is made.
 //!
 //! ```text
 //! header ─► directories ─► their values ─► offsets and byte counts of the tiles ─► tiles
@@ -10,12 +14,17 @@
 
 mod directory;
 mod image;
+#[cfg(test)]
+pub(crate) mod made;
+mod place;
+mod read;
 mod tags;
 
 use std::ops::Range;
 
 use directory::{Array, Form};
 pub(crate) use image::{Image, Level, SampleType};
+pub(crate) use read::{Directory, Head, Parsed, Pieces, Value, parse};
 use tags::directory_of;
 
 /// The numbers of tiles of a level, row by row.

@@ -7,8 +7,8 @@ use super::image::{Image, Level};
 use crate::geo::{Georeference, Item};
 
 const NEW_SUBFILE_TYPE: u16 = 254;
-const IMAGE_WIDTH: u16 = 256;
-const IMAGE_LENGTH: u16 = 257;
+pub(super) const IMAGE_WIDTH: u16 = 256;
+pub(super) const IMAGE_LENGTH: u16 = 257;
 const BITS_PER_SAMPLE: u16 = 258;
 const COMPRESSION: u16 = 259;
 const PHOTOMETRIC: u16 = 262;
@@ -21,10 +21,10 @@ const TILE_OFFSETS: u16 = 324;
 const TILE_BYTE_COUNTS: u16 = 325;
 const EXTRA_SAMPLES: u16 = 338;
 const SAMPLE_FORMAT: u16 = 339;
-const MODEL_PIXEL_SCALE: u16 = 33_550;
-const MODEL_TIEPOINT: u16 = 33_922;
-const MODEL_TRANSFORMATION: u16 = 34_264;
-const GEO_KEY_DIRECTORY: u16 = 34_735;
+pub(super) const MODEL_PIXEL_SCALE: u16 = 33_550;
+pub(super) const MODEL_TIEPOINT: u16 = 33_922;
+pub(super) const MODEL_TRANSFORMATION: u16 = 34_264;
+pub(super) const GEO_KEY_DIRECTORY: u16 = 34_735;
 const GDAL_METADATA: u16 = 42_112;
 
 /// Photometric interpretations.

@@ -268,7 +268,7 @@ pub(super) fn read_errors() -> (u64, String) {
 /// Raises what a read has failed with, for good.
 fn complain(host: &dyn Host, file: &Lease, error: &Error) {
     let mut message = error.chain();
-    if !file.is_decoded() {
+    if !file.is_tiff() {
         message += ". GDAL reads the tile once more where a thread of its own has failed; with GDAL_NUM_THREADS=1 it \
                     fails at once, with VSITLM_ON_READ_ERROR=ABORT the process ends";
     }
@@ -359,8 +359,8 @@ impl Handle {
     /// A read that gives nothing.
     fn fail(&mut self) -> usize {
         self.failed = true;
-        // Of a decoded file GDAL hides nothing.
-        if !self.file.as_ref().is_some_and(|file| file.is_decoded()) {
+        // Of a TIFF GDAL hides nothing.
+        if !self.file.as_ref().is_some_and(|file| file.is_tiff()) {
             self.gap = Gap::Open;
         }
         0

@@ -85,7 +85,7 @@ fn expand_one(text: &str, selection: &Selection, caller: &Caller<'_>) -> Result<
     match &location {
         // Whatever a file of this machine is called, scanning finds out whether it is one.
         Location::Local(path) => Ok(Expanded { inputs: vec![folder::file(path)], ..Expanded::default() }),
-        _ if location.is_jp2() && !is_folder => {
+        _ if (location.is_jp2() || location.is_tiff()) && !is_folder => {
             Ok(Expanded { inputs: vec![Input::new(location)], ..Expanded::default() })
         }
         _ if is_safe(&name) => match safe::expand(&location, selection, caller) {

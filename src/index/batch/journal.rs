@@ -22,7 +22,7 @@ use crate::process::lock;
 use crate::source::{Source, SourceOffset, SourceRange};
 
 /// What a journal begins with: its format's version.
-const MAGIC: &[u8] = b"vsitlm journal 4\n";
+const MAGIC: &[u8] = b"vsitlm journal 5\n";
 /// Both lengths, and the checksum of what follows.
 const FRAME: u64 = 16;
 /// The longest row and the longest overviews.

@@ -23,7 +23,7 @@ pub(crate) struct KnownFile {
     /// A hash of its ETag.
     etag: Option<u64>,
     pub(crate) last_modified: Option<i64>,
-    /// Whether the row records how long its packets are.
+    /// Whether the row records how long its packets are; a TIFF has none.
     pub(crate) has_packets: bool,
     /// Whether the row has the cloud cover.
     pub(crate) has_cloud_cover: bool,
@@ -47,7 +47,7 @@ impl KnownFile {
             size: row.file_size,
             etag: row.etag.as_deref().map(hash_of_etag),
             last_modified: row.last_modified,
-            has_packets: row.packets.is_some(),
+            has_packets: row.packets.is_some() || row.is_of_tiff(),
             has_cloud_cover: row.cloud_cover.is_some(),
             is_new,
         }

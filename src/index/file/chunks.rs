@@ -96,16 +96,22 @@ impl<'a> Chunks<'a> {
         })
     }
 
-    /// A column of times, in seconds.
-    pub(crate) fn seconds(&self, group: usize, column: Column, rows: &[usize]) -> Result<Vec<Option<i64>>> {
+    /// A column of times, in microseconds.
+    pub(crate) fn microseconds(&self, group: usize, column: Column, rows: &[usize]) -> Result<Vec<Option<i64>>> {
         let Some(described) = self.groups.column(column) else { return Ok(vec![None; rows.len()]) };
-        let unit = match described.logical_type_ref() {
-            Some(LogicalType::Timestamp(time)) if time.unit == TimeUnit::MILLIS => 1_000,
-            Some(LogicalType::Timestamp(time)) if time.unit == TimeUnit::NANOS => 1_000_000_000,
-            _ => 1_000_000,
+        let (times, by) = match described.logical_type_ref() {
+            Some(LogicalType::Timestamp(time)) if time.unit == TimeUnit::MILLIS => (1_000, 1),
+            Some(LogicalType::Timestamp(time)) if time.unit == TimeUnit::NANOS => (1, 1_000),
+            _ => (1, 1),
         };
         let values = self.numbers(group, column, rows)?;
-        Ok(values.into_iter().map(|value| value.map(|value: i64| value.div_euclid(unit))).collect())
+        Ok(values.into_iter().map(|value| Some(value?.checked_mul(times)?.div_euclid(by))).collect())
+    }
+
+    /// The same in seconds.
+    pub(crate) fn seconds(&self, group: usize, column: Column, rows: &[usize]) -> Result<Vec<Option<i64>>> {
+        let values = self.microseconds(group, column, rows)?;
+        Ok(values.into_iter().map(|value| value.map(|value| value.div_euclid(1_000_000))).collect())
     }
 }
 

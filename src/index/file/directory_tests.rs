@@ -34,6 +34,7 @@ fn row(product: u32, band: u32) -> Record {
         header: None,
         parts: Vec::new(),
         has_tlm: true,
+        ranges: None,
         origin: Some(origin),
         ..record("", "B01", 60)
     }

@@ -21,10 +21,11 @@ pub(crate) enum Column {
     OverviewFactor,
     PacketCount,
     CloudCover,
+    Datetime,
 }
 
 /// How many they are.
-pub(crate) const COUNT: usize = 15;
+pub(crate) const COUNT: usize = 16;
 
 /// In the order of [`Column`]: what each is called, and whether an index must have it: v1 files have just those.
 pub(crate) const COLUMNS: [(Column, &str, bool); COUNT] = [
@@ -43,6 +44,7 @@ pub(crate) const COLUMNS: [(Column, &str, bool); COUNT] = [
     (Column::OverviewFactor, "overview_factor", false),
     (Column::PacketCount, "packet_count", false),
     (Column::CloudCover, "eo:cloud_cover", false),
+    (Column::Datetime, "datetime", false),
 ];
 
 impl Column {
@@ -85,9 +87,9 @@ pub(crate) const MOST_VALUE: u64 = MOST_PAGE - 1024;
 
 /// Whether a column can have this type.
 pub(crate) fn fits(column: Column, physical: Type) -> bool {
-    use Column::{CloudCover, FileSize, LastModified, OverviewFactor, PacketCount, Resolution};
+    use Column::{CloudCover, Datetime, FileSize, LastModified, OverviewFactor, PacketCount, Resolution};
     match column {
-        Resolution | FileSize | LastModified | OverviewFactor | PacketCount => {
+        Resolution | FileSize | LastModified | OverviewFactor | PacketCount | Datetime => {
             matches!(physical, Type::INT32 | Type::INT64)
         }
         CloudCover => matches!(physical, Type::FLOAT | Type::DOUBLE),

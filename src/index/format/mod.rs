@@ -6,5 +6,6 @@ pub(super) mod columns;
 pub(super) mod overviews;
 pub(super) mod packets;
 mod planes;
+pub(super) mod ranges;
 pub(super) mod schema;
 pub(super) mod thrift;

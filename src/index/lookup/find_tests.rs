@@ -59,6 +59,7 @@ pub(crate) fn record(product: &str, band: &str, resolution: u32) -> Record {
         header: Some(header.into()),
         parts,
         has_tlm: false,
+        ranges: None,
         origin: Some(format!("s3://eodata/{product}/{band}")),
         etag: Some("\"0123456789abcdef\"".into()),
         last_modified: Some(1_729_000_000),

@@ -47,7 +47,7 @@ pub(super) fn arrays(
         arrays.push(number(|row| row.packets.as_ref().map(|packets| packets.count().into())));
     }
     arrays.push(Arc::new(of().map(|row| row.cloud_cover).collect::<Float64Array>()));
-    let stac: Vec<Stac> = of().map(|row| describer.describe(&row.key, row.header.as_ref())).collect();
+    let stac: Vec<Stac> = of().map(|row| describer.describe(row)).collect();
     arrays.extend(stac_arrays(&stac)?);
     Ok(arrays)
 }

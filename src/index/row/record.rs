@@ -1,5 +1,7 @@
 //! One row of the index.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -8,8 +10,11 @@ use super::packets::PacketLengths;
 use crate::error::{Error, Result};
 use crate::index::scan::Scanned;
 use crate::index::scan::own_tlm::own_tile_parts;
+use crate::index::scan::tiff::ScannedTiff;
 use crate::jp2::{Header, Progress, SOD_LENGTH, SOT_LENGTH, Structure, TilePart, parse_main_header};
 use crate::path::{Key, ProductName, best_resolution};
+use crate::source::{Source, SourceOffset};
+use crate::tiff::{Head, Parsed, Pieces, parse};
 
 /// The full key of a row. Rows are sorted by it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -44,7 +49,8 @@ impl RecordKey {
     }
 }
 
-/// One row: what a JP2 is called, what it was when it was scanned, and where its tile-parts lie.
+/// One row: what a JP2 is called, what it was when it was scanned, and where its tile-parts lie; or what a TIFF is called, and
+/// its header.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Record {
     /// What the index calls the file.
@@ -55,13 +61,15 @@ pub(crate) struct Record {
     pub(crate) file_size: Option<u64>,
     /// Where the first SOT marker stands; `None` as above.
     pub(crate) first_sot: Option<u64>,
-    /// The file up to the end of the first SOT marker segment; v1 rows have none.
+    /// The file up to the end of the first SOT marker segment, which v1 rows do not have; of a TIFF, its `ranges`.
     pub(crate) header: Option<Bytes>,
     /// The tile-parts in source order, not yet checked against the header; empty in rows of files with a TLM whose
     /// headers of tile-parts nobody has read.
     pub(crate) parts: Vec<TilePart>,
     /// Whether the file has a TLM marker of its own that fits it.
     pub(crate) has_tlm: bool,
+    /// Of a TIFF, the ranges of the file that `header` holds, one after the other: what opening it takes.
+    pub(crate) ranges: Option<Vec<Range<u64>>>,
     /// Where the row was made from ([`crate::source::Source::origin`]); v1 rows do not say.
     pub(crate) origin: Option<String>,
     /// The file's ETag when the row was made.
@@ -85,11 +93,84 @@ impl Record {
             header: Some(scanned.header),
             parts: scanned.parts,
             has_tlm: scanned.has_tlm,
+            ranges: None,
             origin: Some(origin.to_owned()),
             etag: scanned.meta.etag,
             last_modified: scanned.meta.last_modified,
             packets: None,
             overviews: None,
+        }
+    }
+
+    /// The same of a TIFF.
+    pub(crate) fn from_tiff(key: RecordKey, path: &str, origin: &str, scanned: ScannedTiff) -> Self {
+        Self {
+            key,
+            path: path.to_owned(),
+            file_size: Some(scanned.meta.size),
+            first_sot: None,
+            header: Some(scanned.header),
+            parts: Vec::new(),
+            has_tlm: false,
+            ranges: Some(scanned.ranges),
+            origin: Some(origin.to_owned()),
+            etag: scanned.meta.etag,
+            last_modified: scanned.meta.last_modified,
+            packets: None,
+            overviews: None,
+        }
+    }
+
+    /// Whether it is of a TIFF.
+    pub(crate) fn is_of_tiff(&self) -> bool {
+        self.ranges.is_some()
+    }
+
+    /// The header of a TIFF as stretches of the file, and what it says.
+    ///
+    /// # Errors
+    /// [`Error::Row`] and [`Error::Malformed`] where its columns contradict each other, or the header is not valid.
+    pub(crate) fn tiff(&self) -> Result<(Pieces, Head)> {
+        let row = |what: &str| Error::Row { what: what.to_owned() };
+        let (Some(size), Some(header), Some(ranges)) = (self.file_size, &self.header, &self.ranges) else {
+            return Err(row("it is not of a TIFF"));
+        };
+        let mut pieces = Pieces::new(size);
+        let mut rest = header.clone();
+        for range in ranges {
+            let length = usize::try_from(range.end - range.start).ok().filter(|length| *length <= rest.len());
+            pieces.add(range.start, rest.split_to(length.ok_or_else(|| row("its header is cut"))?));
+        }
+        match parse(&pieces)? {
+            Parsed::Done(head) if rest.is_empty() => Ok((pieces, head)),
+            Parsed::Done(_) => Err(row("its header is longer than its ranges")),
+            Parsed::Needs(range) => Err(row(&format!("its header lacks bytes {} to {}", range.start, range.end))),
+        }
+    }
+
+    /// Whether a TIFF has the size and the header of this row. The first request brings its beginning, and tells its size.
+    ///
+    /// # Errors
+    /// As [`Record::tiff`]; whatever reading the file fails with.
+    pub(crate) fn is_header_of(&self, source: &dyn Source) -> Result<bool> {
+        let (pieces, head) = self.tiff()?;
+        let mut ranges = head.ranges.iter().map(|range| SourceOffset(range.start)..SourceOffset(range.end));
+        let beginning = source.read_up_to(SourceOffset(0), ranges.next().map_or(0, |first| first.end.0))?;
+        if source.head()?.size != pieces.size() {
+            return Ok(false);
+        }
+        let mut found = vec![beginning];
+        found.extend(source.read_ranges(&ranges.collect::<Vec<_>>())?);
+        Ok(head.ranges.iter().map(|range| pieces.get(range)).eq(found.iter().map(|bytes| Some(&**bytes))))
+    }
+
+    /// Checks that the `index` column is of a file of the size that the row records.
+    pub(super) fn check_size(&self, size: u64) -> Result<()> {
+        match self.file_size {
+            Some(told) if told != size => {
+                Err(Error::Row { what: format!("file_size is {told}, in the index column {size}") })
+            }
+            _ => Ok(()),
         }
     }
 

@@ -2,15 +2,14 @@
 //! and values as STAC has them, the footprint as GeoParquet 1.1 has it.
 //!
 //! All of it follows from the product's name and the file's header, so it is made when a row is written, and kept nowhere
-//! else.
+//! else. Where the name tells no time of sensing, the row's own stays, which an item of STAC told.
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
 use chrono::NaiveDateTime;
 
-use super::record::RecordKey;
-use crate::geo::{Footprint, footprint, grid_of};
+use super::stored::StoredRow;
+use crate::geo::{Footprint, Georeference, footprint, grid_of};
 use crate::jp2::{Header, Progress, parse_main_header};
 
 /// The columns, as far as they are known.
@@ -42,21 +41,16 @@ pub(super) struct Describer(HashMap<[u64; 9], Option<Footprint>>);
 const REMEMBERED: usize = 64;
 
 impl Describer {
-    /// What is known of an image with this key, whose file begins with `header`.
-    pub(super) fn describe(&mut self, key: &RecordKey, header: Option<&Bytes>) -> Stac {
-        let mut stac = of_name(&key.product_id);
-        let parsed = header.and_then(|header| Some((header, parse_main_header(header, header.len() as u64).ok()?)));
-        if let Some((bytes, Progress::Done(main))) = parsed {
-            let header = Header { bytes: bytes.clone(), main };
-            let size = header.main.siz.size();
-            stac.shape =
-                i32::try_from(size.1).ok().zip(i32::try_from(size.0).ok()).map(|(rows, columns)| [rows, columns]);
-            if let Some(grid) = grid_of(&header) {
-                let transform = grid.transform();
-                stac.epsg = Some(grid.epsg.into());
-                stac.transform = Some(transform);
-                stac.footprint = self.footprint(grid.epsg, &transform, size);
-            }
+    /// What is known of the image of a row.
+    pub(super) fn describe(&mut self, row: &StoredRow) -> Stac {
+        let of_name = of_name(&row.key.product_id);
+        let mut stac = Stac { datetime: of_name.datetime.or(row.datetime), ..of_name };
+        let Some((size, georeference)) = image_of(row) else { return stac };
+        stac.shape = i32::try_from(size.1).ok().zip(i32::try_from(size.0).ok()).map(|(rows, columns)| [rows, columns]);
+        if let Some(Georeference { epsg, transform }) = georeference {
+            stac.epsg = Some(epsg.into());
+            stac.transform = Some(transform);
+            stac.footprint = self.footprint(epsg, &transform, size);
         }
         stac
     }
@@ -69,6 +63,19 @@ impl Describer {
         }
         self.0.entry(place).or_insert_with(|| footprint(epsg, transform, size)).clone()
     }
+}
+
+/// Columns and rows of a row's image, and where it lies.
+fn image_of(row: &StoredRow) -> Option<((u32, u32), Option<Georeference>)> {
+    if row.is_of_tiff() {
+        let (_, head) = row.clone().record().and_then(|record| record.tiff()).ok()?;
+        return Some((head.shape()?, head.georeference()));
+    }
+    let bytes = row.header.as_ref()?;
+    let Ok(Progress::Done(main)) = parse_main_header(bytes, bytes.len() as u64) else { return None };
+    let header = Header { bytes: bytes.clone(), main };
+    let georeference = grid_of(&header).map(|grid| Georeference { epsg: grid.epsg, transform: grid.transform() });
+    Some((header.main.siz.size(), georeference))
 }
 
 /// What a product's name says: `S2A_MSIL2A_20241016T105031_N0511_R051_T31UDQ_20241016T151206`, the long names of before

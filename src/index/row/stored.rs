@@ -13,6 +13,7 @@ use crate::index::file::chunks::Chunks;
 use crate::index::file::read::IndexFile;
 use crate::index::format::blob::{build_index_blob, build_resolution_ends, parse_index_blob, parse_resolution_ends};
 use crate::index::format::columns::Column;
+use crate::index::format::ranges::{build_ranges, is_of_tiff, parse_ranges};
 use crate::index::format::schema::Carried;
 use crate::index::scan::own_tlm::own_tile_parts;
 use crate::jp2::{Progress, SOT_LENGTH, parse_main_header};
@@ -22,7 +23,7 @@ use crate::jp2::{Progress, SOT_LENGTH, parse_main_header};
 pub(crate) struct StoredRow {
     pub(crate) key: RecordKey,
     pub(crate) path: String,
-    /// Empty where the file has a TLM of its own.
+    /// Empty where a JP2 has a TLM of its own.
     pub(crate) index: Bytes,
     pub(crate) file_size: Option<u64>,
     pub(crate) header: Option<Bytes>,
@@ -32,6 +33,8 @@ pub(crate) struct StoredRow {
     pub(crate) last_modified: Option<i64>,
     /// The cloud cover of the product's tile in percent, where an item of STAC told it.
     pub(crate) cloud_cover: Option<f64>,
+    /// When it was sensed, in microseconds since 1970-01-01 UTC, where an item of STAC told it or the product's name does.
+    pub(crate) datetime: Option<i64>,
     #[serde(skip)]
     pub(crate) packets: Option<PacketLengths>,
     #[serde(skip)]
@@ -40,8 +43,9 @@ pub(crate) struct StoredRow {
 
 impl From<&Record> for StoredRow {
     fn from(record: &Record) -> Self {
-        let index = match (record.has_tlm, record.file_size, record.first_sot) {
-            (false, Some(size), Some(first)) => build_index_blob(size, first, &record.parts).into(),
+        let index = match (record.has_tlm, record.file_size, record.first_sot, &record.ranges) {
+            (_, Some(size), _, Some(ranges)) => build_ranges(size, ranges).into(),
+            (false, Some(size), Some(first), None) => build_index_blob(size, first, &record.parts).into(),
             _ => Bytes::new(),
         };
         Self {
@@ -55,6 +59,7 @@ impl From<&Record> for StoredRow {
             etag: record.etag.clone(),
             last_modified: record.last_modified,
             cloud_cover: None,
+            datetime: None,
             packets: record.packets.clone(),
             overviews: record.overviews.clone(),
         }
@@ -91,6 +96,7 @@ impl StoredRow {
         let mut ends = chunks.bytes(group, Column::ResolutionEnds, rows)?;
         let factors = chunks.numbers(group, Column::OverviewFactor, rows)?;
         let clouds = chunks.reals(group, Column::CloudCover, rows)?;
+        let sensed = chunks.microseconds(group, Column::Datetime, rows)?;
         let counts = chunks.numbers(group, Column::PacketCount, rows)?;
         let row = |(n, row): (usize, &usize)| {
             let packets = counts[n].map(|count| PacketLengths::of_row(file, group, *row, count)).transpose();
@@ -119,6 +125,7 @@ impl StoredRow {
                 etag: etags[n].take(),
                 last_modified: modified[n],
                 cloud_cover: clouds[n],
+                datetime: sensed[n],
                 packets,
                 overviews,
             }
@@ -126,7 +133,12 @@ impl StoredRow {
         Ok(rows.iter().enumerate().map(row).collect())
     }
 
-    /// The row with its tile-part table, checked in itself.
+    /// Whether it is of a TIFF.
+    pub(crate) fn is_of_tiff(&self) -> bool {
+        is_of_tiff(&self.index)
+    }
+
+    /// The row with its tile-part table or its ranges, checked in itself.
     ///
     /// # Errors
     /// [`Error::Row`] and [`Error::Malformed`] where its columns contradict themselves or each other.
@@ -139,12 +151,18 @@ impl StoredRow {
             header: self.header,
             parts: Vec::new(),
             has_tlm: self.index.is_empty(),
+            ranges: None,
             origin: self.origin,
             etag: self.etag,
             last_modified: self.last_modified,
             packets: self.packets,
             overviews: self.overviews,
         };
+        if is_of_tiff(&self.index) {
+            let (size, ranges) = parse_ranges(&self.index)?;
+            record.check_size(size)?;
+            return Ok(Record { file_size: Some(size), ranges: Some(ranges), ..record });
+        }
         record.first_sot = record.header.as_ref().map(|header| (header.len() as u64).saturating_sub(SOT_LENGTH));
         let Some(table) = parse_index_blob(&self.index)? else {
             // The file's own TLM is the table.
@@ -156,15 +174,7 @@ impl StoredRow {
             }
             return Ok(record);
         };
-        if record.file_size.is_some_and(|size| size != table.file_size) {
-            return Err(Error::Row {
-                what: format!(
-                    "file_size is {}, in the index column {}",
-                    record.file_size.unwrap_or(0),
-                    table.file_size
-                ),
-            });
-        }
+        record.check_size(table.file_size)?;
         record.file_size = Some(table.file_size);
         record.first_sot = Some(table.first_sot);
         record.parts = table.parts;

@@ -1,4 +1,5 @@
-//! Walking a JP2 from tile-part to tile-part, once, to make its index row.
+//! Walking a JP2 from tile-part to tile-part, once, to make its index row; `tiff` does the same for a TIFF, whose header says
+//! all.
 //!
 //! ```text
 //! scan ─► main header ─► plan ─► resync ─► walk ─► Scanned
@@ -15,6 +16,7 @@ pub(super) mod own_tlm;
 mod pieces;
 mod plan;
 mod resync;
+pub(super) mod tiff;
 mod walk;
 
 use bytes::Bytes;
@@ -101,7 +103,7 @@ fn scan_with(source: &dyn Source, effort: Effort, believes_tlm: bool) -> Result<
             (own.is_some_and(|own| entries(&own) == entries(&found)), found, lengths, doubt)
         }
     };
-    pieces.check_unchanged()?;
+    source.check_unchanged(&meta)?;
     Ok(Scanned { meta, main, header, parts, has_tlm, lengths, whole, doubt })
 }
 

@@ -141,18 +141,6 @@ impl<'a> Pieces<'a> {
         self.source.read_ranges(ranges)
     }
 
-    /// [`Error::Changed`] where the source has come to see another size, ETag or date than it saw first.
-    pub(super) fn check_unchanged(&self) -> Result<()> {
-        match self.source.seen() {
-            Some(now) if now != self.meta => {
-                let state =
-                    |meta: &Meta| format!("{} bytes, ETag {}", meta.size, meta.etag.as_deref().unwrap_or("unknown"));
-                Err(Error::Changed { what: format!("it was {} and is {}", state(&self.meta), state(&now)) })
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Reads from `from` on, by `wanted` or further.
     fn fetch(&mut self, from: u64, wanted: u64) -> Result<()> {
         if let Some((requests, end)) = self.stream
