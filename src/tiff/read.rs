@@ -72,7 +72,7 @@ impl Pieces {
 pub(crate) enum Parsed {
     /// All of it.
     Done(Head),
-    /// Up to bytes of this range, which are missing.
+    /// Up to bytes that are missing: these pages have them.
     Needs(Range<u64>),
 }
 
@@ -228,7 +228,7 @@ impl<'a> Reader<'a> {
 pub(crate) fn parse(pieces: &Pieces) -> Result<Parsed> {
     match parse_or_stop(pieces) {
         Ok(head) => Ok(Parsed::Done(head)),
-        Err(Stop::Needs(range)) => Ok(Parsed::Needs(range)),
+        Err(Stop::Needs(range)) => Ok(Parsed::Needs(whole_pages(&range, pieces.size))),
         Err(Stop::Failed(error)) => Err(error),
     }
 }
@@ -270,10 +270,14 @@ fn parse_or_stop(pieces: &Pieces) -> Result<Head, Stop> {
     }
 }
 
+/// The pages that a range touches, in a file of `size` bytes.
+fn whole_pages(range: &Range<u64>, size: u64) -> Range<u64> {
+    range.start / PAGE * PAGE..range.end.checked_next_multiple_of(PAGE).map_or(size, |end| end.min(size))
+}
+
 /// Ranges by whole pages, in order, those that touch each other in one.
 fn pages(ranges: &[Range<u64>], size: u64) -> Vec<Range<u64>> {
-    let whole = |range: &Range<u64>| range.start / PAGE * PAGE..range.end.next_multiple_of(PAGE).min(size);
-    let mut all: Vec<Range<u64>> = ranges.iter().map(whole).collect();
+    let mut all: Vec<Range<u64>> = ranges.iter().map(|range| whole_pages(range, size)).collect();
     all.sort_unstable_by_key(|range| range.start);
     let mut out: Vec<Range<u64>> = Vec::new();
     for range in all {
