@@ -41,9 +41,12 @@ const ROOMS: [(&str, &[&str]); 22] = [
             "source", "tiff", "trace",
         ],
     ),
-    ("collect", &["error", "file", "geo", "index", "jp2", "layout", "options", "path", "process", "source", "trace"]),
+    (
+        "collect",
+        &["error", "file", "geo", "index", "jp2", "layout", "options", "path", "process", "source", "tiff", "trace"],
+    ),
     ("ask", &["collect", "error", "file", "geo", "index", "options", "path", "process", "source", "trace"]),
-    ("cli", &["collect", "error", "file", "index", "layout", "options", "path", "process", "source", "trace"]),
+    ("cli", &["collect", "error", "file", "index", "layout", "options", "path", "process", "source", "tiff", "trace"]),
     (
         "fuzz",
         &[

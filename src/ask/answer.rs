@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::asker::Asker;
 use super::question::{Kind, Question};
 use super::state::STATE;
-use crate::collect::scan_jp2;
+use crate::collect::{describe_tiff, is_tiff, scan_jp2};
 use crate::error::{Error, Result};
 use crate::file::{self, Description, Lease, Samples, Selection, VirtualFile};
 use crate::index::{FoundRows, Record};
@@ -248,7 +248,16 @@ fn row(record: &Record) -> Value {
 
 fn scan(request: &Request, caller: &Caller<'_>) -> Result<Value> {
     let source = file::source_of(request, caller)?;
-    let (anatomy, warnings) = scan_jp2(&request.location, &*source, caller)?;
-    let found = serde_json::to_value(anatomy).map_err(|error| Error::read(format!("it cannot be written: {error}")))?;
+    let (found, warnings) = match is_tiff(&request.location, &*source)? {
+        true => {
+            let (anatomy, warnings) = describe_tiff(&request.location, &*source, caller)?;
+            (serde_json::to_value(anatomy), warnings)
+        }
+        false => {
+            let (anatomy, warnings) = scan_jp2(&request.location, &*source, caller)?;
+            (serde_json::to_value(anatomy), warnings)
+        }
+    };
+    let found = found.map_err(|error| Error::read(format!("it cannot be written: {error}")))?;
     Ok(with_warnings(found, warnings.iter().map(Error::chain).collect()))
 }

@@ -134,8 +134,23 @@ pub(crate) struct Overview {
 pub(crate) fn scan_jp2(location: &Location, source: &dyn Source, caller: &Caller<'_>) -> Result<(Anatomy, Vec<Error>)> {
     let name = location.display();
     let scanned = scan(source).in_file(&name)?;
-    let options = caller.access(location).in_file(&name)?.options;
-    let gap = source::merge_gap(source, &options);
+    let gap = source::merge_gap(source, &caller.access(location).in_file(&name)?.options);
+    let (key, found) = found_rows(location, source, caller)?;
+    let anatomy = Anatomy::new(name, &scanned, key.as_ref(), found.as_ref(), gap);
+    Ok((anatomy, found.map_or_else(Vec::new, |found| found.warnings)))
+}
+
+/// What an index calls the file at `location`, which `source` reads, and what the indexes of the options have of it; `None`
+/// where there are none.
+///
+/// # Errors
+/// [`Error::Option`] for options that cannot be.
+pub(super) fn found_rows(
+    location: &Location,
+    source: &dyn Source,
+    caller: &Caller<'_>,
+) -> Result<(Option<Key>, Option<FoundRows>)> {
+    let options = caller.access(location).in_file(&location.display())?.options;
     // The names of the folders that a local file lies in name the product.
     let whole = match location {
         Location::Local(path) => Location::Local(path.canonicalize().unwrap_or_else(|_| path.clone())),
@@ -146,8 +161,7 @@ pub(crate) fn scan_jp2(location: &Location, source: &dyn Source, caller: &Caller
         Some(key) if !options.index.is_empty() => Some(find(&options.index, key, source.origin(), caller)),
         _ => None,
     };
-    let anatomy = Anatomy::new(name, &scanned, key.as_ref(), found.as_ref(), gap);
-    Ok((anatomy, found.map_or_else(Vec::new, |found| found.warnings)))
+    Ok((key, found))
 }
 
 impl Anatomy {
@@ -169,7 +183,10 @@ impl Anatomy {
             tlm: main.has_tlm(),
             tlm_fits: scanned.has_tlm,
             tile_parts_with_resolutions: parts.iter().filter(has_resolutions).count(),
-            index: found.map(|found| found.records.iter().map(|row| IndexRow::new(row, meta.size)).collect()),
+            index: found.map(|found| {
+                let of_jp2s = found.records.iter().filter(|row| !row.is_of_tiff());
+                of_jp2s.map(|row| IndexRow::new(row, meta.size)).collect()
+            }),
             overviews: overviews(parts, main.coding.default.levels, main.siz.size(), meta.size, gap),
         }
     }
@@ -254,7 +271,7 @@ impl TileParts {
 }
 
 impl IndexRow {
-    fn new(record: &Record, file_size: u64) -> Self {
+    pub(super) fn new(record: &Record, file_size: u64) -> Self {
         Self {
             product_id: record.key.product_id.clone(),
             band_id: record.key.band_id.clone(),

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `build`, `merge` | an index from inputs, one index from several |
 //! | `validate`, `contents` | an index checked, an index summed up |
-//! | `describe` | what a JP2 is made of |
+//! | `describe`, `describe_tiff` | what a JP2 is made of, and a TIFF |
 //! | `scanner`, `lengths` | a file becomes a row |
 //! | `inputs` | what is named becomes files |
 //! | `output`, `shards` | where an index is written to, where its files lie |
@@ -19,6 +19,7 @@
 mod build;
 mod contents;
 mod describe;
+mod describe_tiff;
 mod inputs;
 mod lengths;
 mod merge;
@@ -34,12 +35,13 @@ pub(crate) use build::{Built, Plan, build};
 pub(crate) use contents::{IndexContents, contents};
 #[cfg(test)]
 pub(crate) use describe::tests::anatomy;
-pub(crate) use describe::{Anatomy, scan_jp2};
+pub(crate) use describe::{Anatomy, IndexRow, scan_jp2};
+pub(crate) use describe_tiff::{TiffAnatomy, describe_tiff};
 pub(crate) use inputs::{Selection, Slice};
 pub(crate) use merge::{Merged, merge};
 pub(crate) use output::Output;
 pub(crate) use place::locate;
 pub(crate) use report::Report;
-pub(crate) use scanner::ScanOptions;
+pub(crate) use scanner::{ScanOptions, is_tiff};
 pub(crate) use shards::shards;
 pub(crate) use validate::{Findings, validate};

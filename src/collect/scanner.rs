@@ -233,7 +233,7 @@ fn row(input: &Input, record: &Record) -> StoredRow {
 }
 
 /// Whether a file is a TIFF: by its name, or by its first bytes where that tells nothing.
-pub(super) fn is_tiff(location: &Location, source: &dyn Source) -> Result<bool> {
+pub(crate) fn is_tiff(location: &Location, source: &dyn Source) -> Result<bool> {
     if location.is_tiff() || location.is_jp2() {
         return Ok(location.is_tiff());
     }

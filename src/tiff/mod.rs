@@ -1,6 +1,6 @@
 //! TIFFs: headers of real ones, and virtual ones.
 //!
-//! `read` parses what a file says of itself, `place` finds where that lies on the ground.
+//! `read` parses what a file says of itself, `place` finds where that lies on the ground, `pages` describes it.
 //!
 //! A virtual GeoTIFF is an image in tiles, uncompressed, and its overviews, of which only what describes it is made.
 //!
@@ -16,6 +16,7 @@ mod directory;
 mod image;
 #[cfg(test)]
 pub(crate) mod made;
+mod pages;
 mod place;
 mod read;
 mod tags;
@@ -24,7 +25,8 @@ use std::ops::Range;
 
 use directory::{Array, Form};
 pub(crate) use image::{Image, Level, SampleType};
-pub(crate) use read::{Directory, Head, Parsed, Pieces, Value, parse};
+pub(crate) use pages::Page;
+pub(crate) use read::{Head, Parsed, Pieces, parse};
 use tags::directory_of;
 
 /// The numbers of tiles of a level, row by row.

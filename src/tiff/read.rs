@@ -81,6 +81,12 @@ pub(crate) enum Parsed {
 pub(crate) struct Head {
     /// The bytes that opening the file takes: in order, and apart from each other.
     pub(crate) ranges: Vec<Range<u64>>,
+    /// Where the last of its directories and values ends.
+    pub(crate) end: u64,
+    /// Whether numbers, samples too, have their greatest byte first.
+    pub(crate) is_big_endian: bool,
+    /// Whether it is a BigTIFF.
+    pub(crate) is_big: bool,
     /// Its images, masks and overviews, in the order of the file.
     pub(crate) directories: Vec<Directory>,
 }
@@ -263,10 +269,15 @@ fn parse_or_stop(pieces: &Pieces) -> Result<Head, Stop> {
     if directories.is_empty() {
         return Err(malformed(0, "no directory"));
     }
+    // The first range is the beginning.
+    let end = reader.ranges.iter().skip(1).map(|range| range.end).max().unwrap_or(0);
     let ranges = pages(&reader.ranges, pieces.size);
     match ranges.iter().find(|range| pieces.get(range).is_none()) {
         Some(missing) => Err(Stop::Needs(missing.clone())),
-        None => Ok(Head { ranges, directories }),
+        None => {
+            let Reader { is_big_endian, is_big, .. } = reader;
+            Ok(Head { ranges, end, is_big_endian, is_big, directories })
+        }
     }
 }
 

@@ -1,15 +1,15 @@
 //! What a JP2 is made of, and what reading it costs.
 
+use super::rows::rows;
 use crate::cli::print::{complain, print, print_pretty_json, size};
 use crate::collect::{Anatomy, scan_jp2};
 use crate::error::Result;
 use crate::path::Location;
-use crate::source::Caller;
+use crate::source::{Caller, Source};
 
 /// Describes the JP2 at `location`.
-pub(super) fn run(location: &Location, json: bool, caller: &Caller<'_>) -> Result<bool> {
-    let source = caller.source(location)?;
-    let (anatomy, warnings) = scan_jp2(location, &*source, caller)?;
+pub(super) fn run(location: &Location, source: &dyn Source, json: bool, caller: &Caller<'_>) -> Result<bool> {
+    let (anatomy, warnings) = scan_jp2(location, source, caller)?;
     for warning in warnings {
         complain(&warning.chain());
     }
@@ -46,7 +46,7 @@ fn text(anatomy: &Anatomy) -> String {
     line("tile-parts", tile_parts(anatomy));
     line("TLM", tlm(anatomy).to_owned());
     line("PLT", plt(anatomy));
-    index(anatomy).into_iter().for_each(|text| line("index", text));
+    rows(anatomy.index.as_deref()).into_iter().for_each(|text| line("index", text));
     for overview in &anatomy.overviews {
         line(
             &format!("1/{}", overview.factor),
@@ -106,22 +106,6 @@ fn plt(anatomy: &Anatomy) -> String {
         0 => "no, or none that says where the resolutions end".to_owned(),
         known if known == all => "yes".to_owned(),
         known => format!("in {known} of {all} tile-parts"),
-    }
-}
-
-/// A line for each row.
-fn index(anatomy: &Anatomy) -> Vec<String> {
-    match &anatomy.index {
-        None => vec!["none asked: set VSITLM_INDEX".to_owned()],
-        Some(rows) if rows.is_empty() => vec!["no row".to_owned()],
-        Some(rows) => rows
-            .iter()
-            .map(|row| {
-                let fits = if row.fits_size { "" } else { ", but of another size" };
-                let origin = row.origin.as_ref().map_or(String::new(), |origin| format!(", made from {origin}"));
-                format!("{} {}{origin}{fits}", row.product_id, row.band_id)
-            })
-            .collect(),
     }
 }
 

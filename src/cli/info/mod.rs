@@ -1,16 +1,18 @@
-//! `vsitlm info`: what a JP2 is made of and what reading it costs, or what an index holds.
+//! `vsitlm info`: what a JP2 or a TIFF is made of and what reading it costs, or what an index holds.
 
 mod index;
 mod jp2;
+mod rows;
+mod tiff;
 
-use crate::collect::locate;
-use crate::error::Result;
+use crate::collect::{is_tiff, locate};
+use crate::error::{Result, ResultExt};
 use crate::path::Location;
 use crate::source::Caller;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// A JP2 or an index: a path, a URL or s3://bucket/key; a folder or prefix is that of an index
+    /// A JP2, a TIFF or an index: a path, a URL or s3://bucket/key; a folder or prefix is that of an index
     path: String,
     /// Print JSON
     #[arg(long)]
@@ -27,8 +29,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<bool> {
         _ => name.ends_with('/'),
     };
     if is_folder || name.ends_with(".parquet") {
-        index::run(&arguments.path, arguments.json, &caller)
-    } else {
-        jp2::run(&location, arguments.json, &caller)
+        return index::run(&arguments.path, arguments.json, &caller);
+    }
+    let source = caller.source(&location)?;
+    match is_tiff(&location, &*source).in_file(&location.display())? {
+        true => tiff::run(&location, &*source, arguments.json, &caller),
+        false => jp2::run(&location, &*source, arguments.json, &caller),
     }
 }
