@@ -18,7 +18,7 @@ use super::document::{named_in, read};
 use super::input::{Expanded, Input};
 use super::selection::Selection;
 use crate::error::{Error, Result, ResultExt};
-use crate::path::{Location, is_jp2_name};
+use crate::path::{Location, is_image_name};
 use crate::source::{Caller, Meta, local_meta};
 
 /// The manifest's name.
@@ -81,7 +81,7 @@ fn files(manifest: &Location, selection: &Selection, caller: &Caller<'_>) -> Res
     let mut refused = Expanded::default();
     let mut inputs = Vec::new();
     for Named { href, size, checksum } in parse(&bytes).in_file(&name)? {
-        if !is_jp2_name(&href) {
+        if !is_image_name(&href) {
             continue;
         }
         match inside(&href).and_then(|inside| named_in(manifest, inside)) {

@@ -1,7 +1,8 @@
 //! Which files of a product are wanted.
 //!
-//! By default the bands, each at the best resolution that is there. What lies in `QI_DATA` (masks, probabilities and the
-//! preview) is wanted with `--masks`, coarser copies of bands with `--all-resolutions`. What lies in AWS's folder `preview` is
+//! By default the bands, each at the best resolution that is there; Landsat's quality bands are such, since its bands cannot
+//! be masked without them. What lies in `QI_DATA` (masks, probabilities and the preview), and what Earth Search has of it, is
+//! wanted with `--masks`, coarser copies of bands with `--all-resolutions`. What lies in AWS's folder `preview` is
 //! never: files of the bands' names that are not the bands.
 
 use std::collections::HashMap;
@@ -57,8 +58,8 @@ impl Selection {
         }
         match (inputs.is_empty(), found) {
             (false, _) => Ok(Expanded { inputs, ..Expanded::default() }),
-            (true, 0) => Err(nothing(place, "there is no JP2 in it")),
-            (true, _) => Err(nothing(place, "the JP2s in it are masks and previews alone: add --masks")),
+            (true, 0) => Err(nothing(place, "there is no JP2 or TIFF in it")),
+            (true, _) => Err(nothing(place, "the JP2s and TIFFs in it are masks and previews alone: add --masks")),
         }
     }
 }
