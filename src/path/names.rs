@@ -515,7 +515,8 @@ mod tests {
     fn cogs_are_named_by_their_archives() {
         let (tile, pc) = (Some("31UDQ"), "S2A_MSIL2A_20240601T105031_N0510_R051_T31UDQ_20240601T185411");
         let old = "S2A_31UDQ_20240601_0_L2A";
-        let cogs = format!("https://sentinel-cogs.s3.us-west-2.amazonaws.com/sentinel-s2-l2a-cogs/31/U/DQ/2024/6/{old}");
+        let cogs =
+            format!("https://sentinel-cogs.s3.us-west-2.amazonaws.com/sentinel-s2-l2a-cogs/31/U/DQ/2024/6/{old}");
         let new = "S2A_T31UDQ_20240601T105625_L2A";
         let landsat = "LC09_L2SP_199026_20240601_20240602_02_T1";
         let usgs = "collection02/level-2/standard/oli-tirs/2024/199/026";
@@ -540,7 +541,10 @@ mod tests {
             (format!("{usgs}/{landsat}/{landsat}_SR_B4.TIF"), full(landsat, None, "SR_B4", None)),
             (format!("/data/{landsat}_QA_PIXEL.TIF"), full(landsat, None, "QA_PIXEL", None)),
             (format!("{landsat}/ST_B10.tif"), full(landsat, None, "ST_B10", None)),
-            (format!("{}/{landsat}_ST_QA.TIF", landsat.replace("199026", "199027")), full(landsat, None, "ST_QA", None)),
+            (
+                format!("{}/{landsat}_ST_QA.TIF", landsat.replace("199026", "199027")),
+                full(landsat, None, "ST_QA", None),
+            ),
             (
                 "T31UDQ_20240601T105031_B03_10m.tif".into(),
                 sensed("20240601T105031", Some("L2A"), "31UDQ", "B03", Some(10)),
@@ -568,8 +572,13 @@ mod tests {
 
     #[test]
     fn other_files_go_by_their_own_name() {
-        for path in ["/data/scene.jp2", "/data/scene.tif", "scene.jp2", "tiles/31/U/DQ/scene.jp2", "tiles/99/U/DQ/2024/10/16/x/scene.jp2"]
-        {
+        for path in [
+            "/data/scene.jp2",
+            "/data/scene.tif",
+            "scene.jp2",
+            "tiles/31/U/DQ/scene.jp2",
+            "tiles/99/U/DQ/2024/10/16/x/scene.jp2",
+        ] {
             let key = key_of_names(path).unwrap();
             assert_eq!((key.product, key.band.as_str()), (ProductName::Unknown, "scene"), "{path}");
         }

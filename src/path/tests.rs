@@ -356,7 +356,10 @@ fn a_signature_names_no_file() {
     };
     assert_eq!((signed(1, "a"), signed(2, "b")), (None, None));
     // What other such signatures may have: policies, addresses, other users, folders, keys of encryption.
-    assert_eq!(query("si=p&sip=1.2.3.4&saoid=1&suoid=2&scid=3&sdd=4&ses=5&snapshot=6&sig=7").as_deref(), Some("snapshot=6"));
+    assert_eq!(
+        query("si=p&sip=1.2.3.4&saoid=1&suoid=2&scid=3&sdd=4&ses=5&snapshot=6&sig=7").as_deref(),
+        Some("snapshot=6")
+    );
     assert_eq!(query("si=p&x=1").as_deref(), Some("si=p&x=1"), "no signature");
 }
 

@@ -8,6 +8,9 @@
 //! ```
 //!
 //! Products of before 2021 have MD5. The names are relative to the product's folder, and what leads out of it is refused.
+//!
+//! Planetary Computer has products of COGs, with the manifests of the JP2s that they were made from. On this machine the COGs
+//! are found beside where the JP2s would lie; elsewhere nobody can look, and items of STAC name them.
 
 use std::path::Path;
 
@@ -67,6 +70,10 @@ pub(super) fn expand_local(folder: &Path, selection: &Selection) -> Result<Expan
                 input.location.display(),
                 Error::read(format!("it has {size} bytes, {} by {MANIFEST}: copy it again", said.unwrap_or(0))),
             ),
+            Err(_) if path.with_extension("tif").is_file() => {
+                let cog = path.with_extension("tif");
+                found.inputs.push(Input { seen: local_meta(&cog).ok(), ..Input::new(Location::Local(cog)) });
+            }
             Err(error) => {
                 found.fail(input.location.display(), Error::read(format!("{MANIFEST} names it, but {}", error.chain())))
             }

@@ -253,7 +253,10 @@ mod tests {
             assert!(wanted.product(product.as_bytes()) && wanted.may_hold(product.as_bytes(), product.as_bytes()));
             let tile = key.mgrs_tile.as_deref();
             assert!(wanted.row(product, band, tile, Some(metres), None), "{path}");
-            assert!(!wanted.row(product, band, tile, Some(metres + 1), None) && !wanted.row(product, "B2", tile, None, None));
+            assert!(
+                !wanted.row(product, band, tile, Some(metres + 1), None)
+                    && !wanted.row(product, "B2", tile, None, None)
+            );
             // A file of the product's JP2s, and what AWS calls it by the day.
             for other in ["L2A_T31UDQ_20240601T105031", "L2A_T31UDQ_20240601", "T31UDQ_20240601", PRODUCT, ""] {
                 assert!(!wanted.product(other.as_bytes()), "{path} {other}");
