@@ -220,7 +220,10 @@ fn key_in_scene(folders: &[&str], stem: &str) -> Option<Key> {
         return Some(Key { product, mgrs_tile: None, band: band.to_owned(), resolution: None });
     }
     let (name, scene) = folders.iter().rev().find_map(|folder| scene_in(folder))?;
-    let file = FileName::parse(stem);
+    let file = match scene {
+        Scene::EarthSearch { .. } => FileName::parse(stem),
+        Scene::Landsat { .. } => FileName { band: stem, ..FileName::default() },
+    };
     Some(Key {
         product: ProductName::Full(name.to_owned()),
         mgrs_tile: scene.mgrs_tile().map(Cow::into_owned),

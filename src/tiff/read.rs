@@ -139,8 +139,9 @@ impl<'a> Reader<'a> {
     /// A range within the file.
     fn range(&self, start: u64, length: u64) -> Result<Range<u64>, Stop> {
         let end = start.checked_add(length).filter(|end| *end <= self.pieces.size);
-        let end = end
-            .ok_or_else(|| malformed(start, format!("{length} bytes at {start}, the file has {}", self.pieces.size)))?;
+        let end = end.ok_or_else(|| {
+            malformed(start, format!("{length} bytes at {start}, the file has {}", self.pieces.size))
+        })?;
         Ok(start..end)
     }
 

@@ -130,7 +130,7 @@ fn tiffs_are_taken_where_jp2s_are() {
     for name in ["SR_B4.TIF", "QA_PIXEL.TIF", "thumb_small.jpeg", "MTL.xml"] {
         write(&folder.path().join(format!("{landsat}/{landsat}_{name}")), b"");
     }
-    for name in ["B03.tif", "CLD_20m.tif", "L2A_PVI.tif", "thumbnail.jpg"] {
+    for name in ["B03.tif", "CLD_20m.tif", "L2A_PVI.tif", "thumbnail.tif", "preview.tif", "x.jpg"] {
         write(&folder.path().join("S2A_31UDQ_20240601_0_L2A").join(name), b"");
     }
     write(&folder.path().join("any.tiff"), b"");
