@@ -38,7 +38,8 @@ const CLOUD_COVER: &str = "eo:cloud_cover";
 /// The properties of the time, the best first: an item of a stretch of time has null and where that begins.
 const TIMES: [&str; 2] = ["datetime", "start_datetime"];
 
-/// The media types of images, without their parameters. The last is what GeoTIFFs were called before STAC 1.0.
+/// The media types of images, without their parameters. The last is what GeoTIFFs were called before STAC 1.0, and
+/// are in Landsat's items.
 const IMAGES: [&str; 3] = ["image/jp2", "image/tiff", "image/vnd.stac.geotiff"];
 
 /// What assets are called, or have as a role, that show the item and are no data of it.
@@ -213,12 +214,8 @@ pub(super) fn expand_parquet(location: &Location, selection: &Selection, caller:
             && field == "href"
         {
             let beside = |fields: &[&str]| {
-                let path: Vec<String> = [group, asset]
-                    .into_iter()
-                    .map(String::as_str)
-                    .chain(fields.iter().copied())
-                    .map(str::to_owned)
-                    .collect();
+                let path = [&[group.as_str(), asset][..], fields].concat();
+                let path: Vec<String> = path.into_iter().map(str::to_owned).collect();
                 columns.get(&path).copied()
             };
             assets.push(Asset {
