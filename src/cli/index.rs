@@ -11,8 +11,8 @@ use crate::source::Caller;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// JP2 files, SAFE products, folders, URLs, s3://bucket/key, s3://bucket/prefix/, STAC items (.json, .geojson,
-    /// .parquet); - reads a list from standard input
+    /// JP2 and TIFF files, SAFE products, folders, URLs, s3://bucket/key, s3://bucket/prefix/, STAC items (.json,
+    /// .geojson, .parquet); - reads a list from standard input
     #[arg(required = true)]
     input: Vec<String>,
     /// The index: a .parquet file, or a folder or prefix for one file a tile and year; rows that are there are kept

@@ -200,7 +200,7 @@ impl<'a> Scanner<'a> {
         self.report.say(&format!("{}: {text}", input.location.display()));
     }
 
-    /// Whether the file has a row already, with packets where they are asked for and the cloud cover where it is known, and is
+    /// Whether the file has a row already, with packets where they are asked for and what an item of STAC tells of it, and is
     /// still what it was then. A row of the run before is taken at its word.
     fn is_known(&self, input: &Input, source: &dyn Source) -> Result<bool> {
         if self.options.checksums && input.checksum.is_some() {
@@ -208,7 +208,9 @@ impl<'a> Scanner<'a> {
         }
         let Some(known) = self.known.get(&hash(source.origin())) else { return Ok(false) };
         let lacks_packets = self.options.packets && !known.has_packets;
-        if lacks_packets || (input.cloud_cover.is_some() && !known.has_cloud_cover) {
+        let lacks_item = (input.cloud_cover.is_some() && !known.has_cloud_cover)
+            || (input.datetime.is_some() && !known.has_datetime);
+        if lacks_packets || lacks_item {
             return Ok(false);
         }
         if known.is_new && !source.is_cheap() {
@@ -229,7 +231,7 @@ fn key(input: &Input) -> RecordKey {
 
 /// The row of `record`, with what an item of STAC told of the file.
 fn row(input: &Input, record: &Record) -> StoredRow {
-    StoredRow { cloud_cover: input.cloud_cover, datetime: None, ..StoredRow::from(record) }
+    StoredRow { cloud_cover: input.cloud_cover, datetime: input.datetime, ..StoredRow::from(record) }
 }
 
 /// Whether a file is a TIFF: by its name, or by its first bytes where that tells nothing.

@@ -13,7 +13,7 @@
 //! What an index row says of a path is not trusted: it can name a file below the user's own base, and nothing else.
 
 use super::names::{Key, ProductName, aws_file, key_of_names, level_of, product_name, sensing_time};
-use super::{is_jp2_name, parse_file, without_secrets};
+use super::{is_image_name, parse_file, without_secrets};
 use crate::error::{Error, Result};
 
 /// An archive whose layout is known.
@@ -170,7 +170,7 @@ fn missing(what: &str) -> Error {
     Error::Product { what: format!("where it lies cannot be told without {what}") }
 }
 
-/// A row's path is below whatever it is joined to, and names a JP2 with the band of `key`.
+/// A row's path is below whatever it is joined to, and names a JP2 or a TIFF with the band of `key`.
 fn check(key: &Key, path: &str) -> Result<()> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+=~@".contains(&byte);
     let is_part = |part: &str| !part.is_empty() && part != "." && part != ".." && part.bytes().all(is_plain);
@@ -178,8 +178,8 @@ fn check(key: &Key, path: &str) -> Result<()> {
     if path.len() > MOST_PATH || !path.split('/').all(is_part) {
         return row("its path is none that an archive has".to_owned());
     }
-    let Some(named) = key_of_names(path).filter(|_| is_jp2_name(path)) else {
-        return row(format!("its path '{path}' names no JP2"));
+    let Some(named) = key_of_names(path).filter(|_| is_image_name(path)) else {
+        return row(format!("its path '{path}' names no JP2 or TIFF"));
     };
     let is_same = match (&named.product, &key.product) {
         (ProductName::Full(named), ProductName::Full(wanted)) => named == wanted,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use ::url::Url;
 use percent_encoding::percent_decode_str;
 
-use super::ending::{ends_as_jp2, is_jp2_name};
+use super::ending::{ends_as_jp2, ends_as_tiff, is_jp2_name, is_tiff_name};
 use super::headers::join_headers;
 use super::{curl, names};
 use crate::error::{Error, Result};
@@ -148,7 +148,7 @@ impl Location {
                     *at += part.len() + 1;
                     Some((here, part))
                 });
-                if let Some((at, _)) = folders.filter(|(_, part)| names::product_name(part).is_some()).last() {
+                if let Some((at, _)) = folders.filter(|(_, part)| names::is_product_folder(part)).last() {
                     start = at.min(start);
                 }
                 path.get(start..).unwrap_or_default().to_owned()
@@ -214,11 +214,6 @@ impl Location {
         }
     }
 
-    /// Whether the name says that this is a TIFF.
-    pub(crate) fn is_tiff(&self) -> bool {
-        super::ending::is_tiff_name(&self.file_path())
-    }
-
     /// Whether the name says that this is a JPEG 2000 file: anything else is passed to its source unchanged.
     pub(crate) fn is_jp2(&self) -> bool {
         match self {
@@ -226,6 +221,19 @@ impl Location {
             Self::Local(path) => ends_as_jp2(&path.to_string_lossy()),
             _ => is_jp2_name(&self.file_path()),
         }
+    }
+
+    /// Whether the name says that this is a TIFF file.
+    pub(crate) fn is_tiff(&self) -> bool {
+        match self {
+            Self::Local(path) => ends_as_tiff(&path.to_string_lossy()),
+            _ => is_tiff_name(&self.file_path()),
+        }
+    }
+
+    /// Whether the name says that this is an image of which an index can have a row: a JP2 or a TIFF.
+    pub(crate) fn is_image(&self) -> bool {
+        self.is_jp2() || self.is_tiff()
     }
 }
 

@@ -28,17 +28,19 @@ mod ending;
 mod headers;
 mod location;
 mod names;
+mod parts;
+mod scene;
 mod url;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 pub(crate) use archives::{Archive, Store};
-pub(crate) use ending::is_jp2_name;
+pub(crate) use ending::{is_image_name, is_jp2_name};
 pub(crate) use headers::parse_headers;
 pub(crate) use location::{Location, without_secrets};
 pub(crate) use names::{
-    Key, ProductName, aws_folder, best_resolution, is_product_file, key_of_names, level_of, product_name, sensing_day,
-    sensing_time, tile_of, year_of,
+    Key, ProductName, aws_folder, best_resolution, is_product_file, key_of_names, landsat_of, level_of, product_name,
+    sensing_day, sensing_time, tile_of, year_of,
 };
 pub(crate) use url::{identifying_query, url_secrets};
 

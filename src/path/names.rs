@@ -5,16 +5,23 @@
 //! S2A_OPER_PRD_MSIL1C_PDMC_….SAFE/GRANULE/S2A_OPER_MSI_L1C_TL_…_T32TQM_N02.04/IMG_DATA/S2A_OPER_MSI_L1C_TL_…_T32TQM_B03.jp2
 //! tiles/31/U/DQ/2024/10/16/0/R10m/B03.jp2 (AWS)           tiles/31/U/DQ/<product>.SAFE/… (Google)
 //! ```
+//!
+//! COGs of Planetary Computer are called as the JP2s of such products, but for their ending; `scene` has the names of others.
 
-/// The name of one JP2 of one product, as far as its path tells it.
+use std::borrow::Cow;
+
+use super::parts::{is_digits, is_sentinel_2, is_tile, is_time, tile_part};
+use super::scene::Scene;
+
+/// The name of one image of one product, as far as its path tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     /// What is known of the product.
     pub(crate) product: ProductName,
     /// `31UDQ`, from the file's or the folder's name.
     pub(crate) mgrs_tile: Option<String>,
-    /// `B02`, `TCI`, `SCL`, `PVI`, `MSK_DETFOO_B02`, …: without a resolution. The file's name without its extension
-    /// where it is none of Sentinel-2's.
+    /// `B02`, `TCI`, `SCL`, `PVI`, `MSK_DETFOO_B02`, …, of Landsat `SR_B4`, `QA_PIXEL`, …: without a resolution. The file's
+    /// name without its extension where it is neither's.
     pub(crate) band: String,
     /// The resolution in metres, where the path names one.
     pub(crate) resolution: Option<u32>,
@@ -23,7 +30,7 @@ pub(crate) struct Key {
 /// How much of a product's name a path tells.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum ProductName {
-    /// The whole name, without `.SAFE`.
+    /// The whole name, without `.SAFE`; of Earth Search's COGs and of Landsat that of their folder.
     Full(String),
     /// Only when it was sensed, `20241016T105031` (file names without their folder) or `20241016` (the layout of
     /// the AWS buckets): many products can match.
@@ -45,12 +52,33 @@ impl Key {
         Self { product, mgrs_tile, band, resolution: None }
     }
 
-    /// `L1C` or `L2A`, where the path tells it.
+    /// `L1C` or `L2A`, of Landsat `L2SP`, …, where the path tells it.
     pub(crate) fn level(&self) -> Option<&str> {
         match &self.product {
             ProductName::Full(name) => level_of(name),
             ProductName::Sensed { level, .. } => level.as_deref(),
             ProductName::Unknown => None,
+        }
+    }
+
+    /// By which indexes are sorted: the MGRS tile, or Landsat's WRS path and row.
+    pub(crate) fn tile(&self) -> Option<Cow<'_, str>> {
+        match (&self.mgrs_tile, &self.product) {
+            (Some(tile), _) => Some(Cow::Borrowed(tile)),
+            (None, ProductName::Full(name)) => tile_of(name),
+            (None, _) => None,
+        }
+    }
+
+    /// The best resolution in metres at which its product has the band, where names tell it.
+    pub(crate) fn best_resolution(&self) -> Option<u32> {
+        let of_sentinel_2 = best_resolution(&self.band, self.level());
+        match &self.product {
+            ProductName::Full(name) => match Scene::parse(name) {
+                Some(scene) => scene.resolution(&self.band, of_sentinel_2),
+                None => of_sentinel_2,
+            },
+            _ => of_sentinel_2,
         }
     }
 
@@ -71,13 +99,16 @@ pub(crate) fn sensing_time(name: &str) -> Option<&str> {
     sensed.chain(name.split('_')).find(|part| is_time(part))
 }
 
-/// `L1C` or `L2A` of a product's name, or of what the index calls a file whose path tells no product.
+/// `L1C` or `L2A` of a product's name, or of what the index calls a file whose path tells no product; of Landsat `L2SP`, ….
 pub(crate) fn level_of(product: &str) -> Option<&'static str> {
+    if let Some(scene) = Scene::parse(product) {
+        return Some(scene.level());
+    }
     let starts = |level: &&str| product.strip_prefix(*level).is_some_and(|rest| rest.starts_with('_'));
     ["L1C", "L2A"].into_iter().find(|level| product.contains(&format!("MSI{level}")) || starts(level))
 }
 
-/// The day of sensing in such a name, which may tell no more: `20241016`.
+/// The day of sensing in such a name, which may tell no more: `20241016`. Landsat's names have that of processing behind it.
 pub(crate) fn sensing_day(product: &str) -> Option<&str> {
     let day = |part: &&str| part.len() == 8 && part.bytes().all(|byte| byte.is_ascii_digit());
     sensing_time(product).or_else(|| product.split('_').find(day))?.get(..8)
@@ -88,9 +119,20 @@ pub(crate) fn year_of(product: &str) -> Option<&str> {
     sensing_day(product)?.get(..4)
 }
 
-/// The tile in such a name, where there is one: `31UDQ`.
-pub(crate) fn tile_of(product: &str) -> Option<&str> {
-    product.split('_').find_map(tile_part)
+/// The tile in such a name, where there is one: `31UDQ`; of Landsat its WRS path and row, `199026`.
+pub(crate) fn tile_of(product: &str) -> Option<Cow<'_, str>> {
+    match Scene::parse(product) {
+        Some(scene) => Some(scene.tile()),
+        None => product.split('_').find_map(tile_part).map(Cow::Borrowed),
+    }
+}
+
+/// The number of the satellite in the name of a product of Landsat's: `9`.
+pub(crate) fn landsat_of(product: &str) -> Option<&str> {
+    match Scene::parse(product)? {
+        Scene::Landsat { satellite, .. } => satellite.get(3..),
+        Scene::EarthSearch { .. } => None,
+    }
 }
 
 /// The best resolution in metres at which a band is given, where it is one of Sentinel-2's. Rows of the published v1
@@ -115,6 +157,11 @@ pub(crate) fn key_of_names(path: &str) -> Option<Key> {
         _ => name,
     };
     let product = folders.iter().rev().find_map(|folder| product_name(folder));
+    if product.is_none()
+        && let Some(key) = key_in_scene(&folders, stem)
+    {
+        return Some(key);
+    }
     let aws = Aws::parse(&folders);
     let mask = match (&aws, folders.last()) {
         (Some(aws), Some(folder)) if product.is_none() => safe_name(stem, *folder == "qi", aws.in_product_folder),
@@ -166,6 +213,36 @@ pub(crate) fn key_of_names(path: &str) -> Option<Key> {
     Some(Key { product: ProductName::Unknown, mgrs_tile: None, band: stem.to_owned(), resolution: None })
 }
 
+/// The same for a file of a product of Earth Search's or of Landsat's. Landsat's files have the product's name in their own.
+fn key_in_scene(folders: &[&str], stem: &str) -> Option<Key> {
+    if let Some((product, band)) = Scene::of_file(stem) {
+        let product = ProductName::Full(product.to_owned());
+        return Some(Key { product, mgrs_tile: None, band: band.to_owned(), resolution: None });
+    }
+    let (name, scene) = folders.iter().rev().find_map(|folder| scene_in(folder))?;
+    let file = match scene {
+        Scene::EarthSearch { .. } => FileName::parse(stem),
+        Scene::Landsat { .. } => FileName { band: stem, ..FileName::default() },
+    };
+    Some(Key {
+        product: ProductName::Full(name.to_owned()),
+        mgrs_tile: scene.mgrs_tile().map(Cow::into_owned),
+        band: file.band.to_owned(),
+        resolution: file.resolution,
+    })
+}
+
+/// The name of such a product in a folder's, and what it says.
+fn scene_in(folder: &str) -> Option<(&str, Scene<'_>)> {
+    let name = folder.split('.').next()?;
+    Some((name, Scene::parse(name)?))
+}
+
+/// Whether a folder is called as that of a product.
+pub(super) fn is_product_folder(folder: &str) -> bool {
+    product_name(folder).is_some() || scene_in(folder).is_some()
+}
+
 /// The folder, with its slash, of the product that a file lies in, where `path` is of AWS's layout:
 /// `…/tiles/31/U/DQ/2024/10/16/0/`.
 pub(crate) fn aws_folder(path: &str) -> Option<&str> {
@@ -177,7 +254,7 @@ pub(crate) fn aws_folder(path: &str) -> Option<&str> {
     path.get(..length)
 }
 
-/// A product's name in a folder's, without `.SAFE` or `.zip`.
+/// The name of a product of the SAFE format in a folder's, without `.SAFE` or `.zip`.
 pub(crate) fn product_name(folder: &str) -> Option<&str> {
     let name = folder.split('.').next()?;
     let mut parts = name.split('_');
@@ -200,10 +277,9 @@ pub(super) fn product_path(path: &str) -> Option<(&str, Option<&str>)> {
     let parts: Vec<&str> = product.split('_').collect();
     let [mission, kind, sensed, baseline, orbit, tile, made] = parts[..] else { return None };
     let is_number = |text: &str, letter: char, digits: usize| {
-        text.strip_prefix(letter).is_some_and(|n| n.len() == digits && n.bytes().all(|byte| byte.is_ascii_digit()))
+        text.strip_prefix(letter).is_some_and(|number| is_digits(number, digits))
     };
-    let is_product = mission.len() == 3
-        && mission.strip_prefix("S2").is_some_and(|unit| unit.bytes().all(|byte| byte.is_ascii_uppercase()))
+    let is_product = is_sentinel_2(mission)
         && ["MSIL1C", "MSIL2A"].contains(&kind)
         && is_time(sensed)
         && is_number(baseline, 'N', 4)
@@ -327,23 +403,6 @@ fn resolution(text: &str) -> Option<u32> {
     ((1..=3).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok())?
 }
 
-/// `T31UDQ`, without its T.
-fn tile_part(part: &str) -> Option<&str> {
-    part.strip_prefix('T').filter(|tile| is_tile(tile))
-}
-
-/// An MGRS tile: zone, latitude band, square.
-fn is_tile(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    bytes.len() == 5 && bytes.iter().take(2).all(u8::is_ascii_digit) && bytes.iter().skip(2).all(u8::is_ascii_uppercase)
-}
-
-/// `20241016T105031`.
-fn is_time(text: &str) -> bool {
-    text.len() == 15
-        && text.bytes().enumerate().all(|(at, byte)| if at == 8 { byte == b'T' } else { byte.is_ascii_digit() })
-}
-
 fn is_band(text: &str) -> bool {
     let numbered = text.len() == 3 && text.starts_with('B') && text.bytes().skip(1).take(1).all(|b| b.is_ascii_digit());
     numbered || ["TCI", "AOT", "WVP", "SCL", "PVI", "CLD", "SNW", "DDV"].contains(&text)
@@ -456,9 +515,73 @@ mod tests {
     }
 
     #[test]
+    fn cogs_are_named_by_their_archives() {
+        let (tile, pc) = (Some("31UDQ"), "S2A_MSIL2A_20240601T105031_N0510_R051_T31UDQ_20240601T185411");
+        let old = "S2A_31UDQ_20240601_0_L2A";
+        let cogs =
+            format!("https://sentinel-cogs.s3.us-west-2.amazonaws.com/sentinel-s2-l2a-cogs/31/U/DQ/2024/6/{old}");
+        let new = "S2A_T31UDQ_20240601T105625_L2A";
+        let landsat = "LC09_L2SP_199026_20240601_20240602_02_T1";
+        let usgs = "collection02/level-2/standard/oli-tirs/2024/199/026";
+        let table = [
+            (format!("{cogs}/B03.tif"), full(old, tile, "B03", None)),
+            (format!("{cogs}/B8A.tif"), full(old, tile, "B8A", None)),
+            (format!("{cogs}/SCL.tif"), full(old, tile, "SCL", None)),
+            (format!("{cogs}/L2A_PVI.tif"), full(old, tile, "PVI", None)),
+            (format!("{cogs}/thumbnail.tif"), full(old, tile, "thumbnail", None)),
+            ("5/V/PG/2024/6/S2A_5VPG_20240601_0_L1C/B10.TIF".into(), {
+                full("S2A_5VPG_20240601_0_L1C", Some("05VPG"), "B10", None)
+            }),
+            (format!("sentinel-2-c1-l2a/31/U/DQ/2024/6/{new}/B03.tif"), full(new, tile, "B03", None)),
+            (format!("sentinel-2-c1-l2a/31/U/DQ/2024/6/{new}/CLD_20m.tif"), full(new, tile, "CLD", Some(20))),
+            (
+                format!(
+                    "sentinel2-l2/31/U/DQ/2024/06/01/{pc}.SAFE/GRANULE/L2A_T31UDQ_A046708_20240601T105625/IMG_DATA/R10m/\
+                     T31UDQ_20240601T105031_B03_10m.tif"
+                ),
+                full(pc, tile, "B03", Some(10)),
+            ),
+            (format!("{usgs}/{landsat}/{landsat}_SR_B4.TIF"), full(landsat, None, "SR_B4", None)),
+            (format!("/data/{landsat}_QA_PIXEL.TIF"), full(landsat, None, "QA_PIXEL", None)),
+            (format!("{landsat}/ST_B10.tif"), full(landsat, None, "ST_B10", None)),
+            (
+                format!("{}/{landsat}_ST_QA.TIF", landsat.replace("199026", "199027")),
+                full(landsat, None, "ST_QA", None),
+            ),
+            (
+                "T31UDQ_20240601T105031_B03_10m.tif".into(),
+                sensed("20240601T105031", Some("L2A"), "31UDQ", "B03", Some(10)),
+            ),
+        ];
+        for (path, expected) in table {
+            assert_eq!(key_of_names(&path), Some(expected), "{path}");
+        }
+    }
+
+    #[test]
+    fn names_of_cogs_tell_level_tile_and_day() {
+        for (name, level, tile, day) in [
+            ("S2A_31UDQ_20240601_0_L2A", "L2A", "31UDQ", "20240601"),
+            ("S2A_5VPG_20240601_0_L1C", "L1C", "05VPG", "20240601"),
+            ("S2A_T31UDQ_20240601T105625_L2A", "L2A", "31UDQ", "20240601"),
+            ("LC09_L2SP_199026_20231231_20240101_02_T1", "L2SP", "199026", "20231231"),
+        ] {
+            assert_eq!((level_of(name), sensing_day(name)), (Some(level), Some(day)), "{name}");
+            assert_eq!((tile_of(name).as_deref(), year_of(name)), (Some(tile), Some(&day[..4])), "{name}");
+            let key = key_of_names(&format!("{name}/B1.tif")).unwrap();
+            assert_eq!((key.level(), key.tile().as_deref(), key.year()), (Some(level), Some(tile), Some(&day[..4])));
+        }
+    }
+
+    #[test]
     fn other_files_go_by_their_own_name() {
-        for path in ["/data/scene.jp2", "scene.jp2", "tiles/31/U/DQ/scene.jp2", "tiles/99/U/DQ/2024/10/16/x/scene.jp2"]
-        {
+        for path in [
+            "/data/scene.jp2",
+            "/data/scene.tif",
+            "scene.jp2",
+            "tiles/31/U/DQ/scene.jp2",
+            "tiles/99/U/DQ/2024/10/16/x/scene.jp2",
+        ] {
             let key = key_of_names(path).unwrap();
             assert_eq!((key.product, key.band.as_str()), (ProductName::Unknown, "scene"), "{path}");
         }

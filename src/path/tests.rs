@@ -317,6 +317,52 @@ fn jpeg_2000_files_are_known_by_their_names() {
     assert!(is_jp2_name("a/b.jpx?x") && !is_jp2_name("a.jp2/b"));
 }
 
+#[test]
+fn tiffs_are_known_by_their_names_and_are_images() {
+    for path in ["x.tif", "X.TIFF", "a?b.tif", "https://h/x.TIF?sig=/y.jp2", "s3://b/x.tiff"] {
+        let location = location(path);
+        assert!(location.is_tiff() && location.is_image() && !location.is_jp2(), "{path}");
+    }
+    for path in ["x.jp2", "tif", "x.tif/y", "x.gtiff", "https://h/x.xml?name=x.tif"] {
+        assert!(!location(path).is_tiff(), "{path}");
+    }
+    assert!(location("x.jp2").is_image() && !location("x.png").is_image());
+    assert!(is_image_name("a/b.tif?x") && is_image_name("a/b.jp2?x"));
+    assert!(!is_image_name("a.tif/b") && !is_image_name("a.xml?b.tif"));
+}
+
+#[test]
+fn the_path_in_its_archive_begins_with_the_products_folder() {
+    let landsat = "LC09_L2SP_199026_20240601_20240602_02_T1";
+    for path in [format!("{landsat}/{landsat}_SR_B4.TIF"), "S2A_31UDQ_20240601_0_L2A/B03.tif".to_owned()] {
+        assert_eq!(location(&format!("/data/{path}")).archive_path(), path);
+    }
+    assert_eq!(location(&format!("/data/x/{landsat}_SR_B4.TIF")).archive_path(), format!("{landsat}_SR_B4.TIF"));
+}
+
+#[test]
+fn a_signature_names_no_file() {
+    let query = |query: &str| {
+        let url = format!("https://me.blob.core.windows.net/c/B03.tif?{query}");
+        identifying_query(&::url::Url::parse(&url).unwrap())
+    };
+    // As Planetary Computer signs: a user delegation.
+    let signed = |start: u32, signature: &str| {
+        query(&format!(
+            "st=2024-06-0{start}T10%3A00%3A00Z&se=2024-06-0{start}T11%3A00%3A00Z&sp=rl&sv=2024-05-04&sr=c&skoid=9c8f\
+             &sktid=72f9&skt=2024-06-0{start}T09%3A00%3A00Z&ske=2024-06-09T09%3A00%3A00Z&sks=b&skv=2024-05-04\
+             &sig={signature}%3D"
+        ))
+    };
+    assert_eq!((signed(1, "a"), signed(2, "b")), (None, None));
+    // What other such signatures may have: policies, addresses, other users, folders, keys of encryption.
+    assert_eq!(
+        query("si=p&sip=1.2.3.4&saoid=1&suoid=2&scid=3&sdd=4&ses=5&snapshot=6&sig=7").as_deref(),
+        Some("snapshot=6")
+    );
+    assert_eq!(query("si=p&x=1").as_deref(), Some("si=p&x=1"), "no signature");
+}
+
 proptest::proptest! {
     #[test]
     fn no_string_makes_the_parser_panic(path in "\\PC{0,80}", tail in "[/?&=:.vsitlmcur3%@,{}\\x00a-c0-9T_é-]{0,60}") {

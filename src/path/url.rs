@@ -7,8 +7,11 @@ use crate::secret::Secret;
 /// Whether a pair of a query string is part of a signature, which differs from one signed URL of a file to the next;
 /// `is_sas`: the query has a shared access signature of Azure's.
 fn is_of_signature(pair: &str, is_sas: bool) -> bool {
-    const SAS: [&str; 15] =
-        ["sv", "ss", "srt", "sr", "sp", "st", "se", "spr", "sig", "skoid", "sktid", "skt", "ske", "sks", "skv"];
+    // https://learn.microsoft.com/rest/api/storageservices/create-user-delegation-sas and its neighbours.
+    const SAS: [&str; 22] = [
+        "sv", "ss", "srt", "sr", "sp", "st", "se", "spr", "sig", "skoid", "sktid", "skt", "ske", "sks", "skv", "si",
+        "sip", "saoid", "suoid", "scid", "sdd", "ses",
+    ];
     let name = pair.split('=').next().unwrap_or_default();
     let lower = name.to_ascii_lowercase();
     lower.starts_with("x-amz-") || lower.starts_with("x-goog-") || (is_sas && SAS.contains(&name))

@@ -169,7 +169,7 @@ def test_the_items_of_stac_are_taken(s3: dict[str, Any], site: Site, archive: Pa
         "assets": {
             "near": asset | {"href": "./bands/B04.jp2"},
             "far": asset | {"href": f"s3://eodata/{AWS}/R10m/B03.jp2"},
-            "cog": {"type": "image/tiff", "href": "none.tif"},
+            "thumbnail": {"type": "image/png", "href": "none.png"},
         },
     }
     bare = {"id": "bare", "properties": {}, "assets": {}}

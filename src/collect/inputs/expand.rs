@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::path::{Location, product_name};
 use crate::source::Caller;
 
-/// The JP2 files that the arguments name, in their order, and what names none. `-` reads one input a line from `list`. A
+/// The JP2s and TIFFs that the arguments name, in their order, and what names none. `-` reads one input a line from `list`. A
 /// slice takes its part of what is named, so that no other worker's manifests are read, or of the files where that is too
 /// little to share.
 pub(in crate::collect) fn expand(
@@ -85,7 +85,7 @@ fn expand_one(text: &str, selection: &Selection, caller: &Caller<'_>) -> Result<
     match &location {
         // Whatever a file of this machine is called, scanning finds out whether it is one.
         Location::Local(path) => Ok(Expanded { inputs: vec![folder::file(path)], ..Expanded::default() }),
-        _ if (location.is_jp2() || location.is_tiff()) && !is_folder => {
+        _ if location.is_image() && !is_folder => {
             Ok(Expanded { inputs: vec![Input::new(location)], ..Expanded::default() })
         }
         _ if is_safe(&name) => match safe::expand(&location, selection, caller) {
@@ -98,8 +98,9 @@ fn expand_one(text: &str, selection: &Selection, caller: &Caller<'_>) -> Result<
         _ if is_folder && listing::is_possible(&location) => listing::expand(&location, selection, caller),
         _ => Err(Error::Path {
             path: location.display(),
-            what: "its name is not that of a JP2 (.jp2, .j2k, .j2c, .jpx), a SAFE product, a STAC document (.json, \
-                   .geojson, .parquet), or a prefix of an object store (s3://bucket/prefix/, ending in a slash)"
+            what: "its name is not that of a JP2 (.jp2, .j2k, .j2c, .jpx), a TIFF (.tif, .tiff), a SAFE product, a STAC \
+                   document (.json, .geojson, .parquet), or a prefix of an object store (s3://bucket/prefix/, ending in \
+                   a slash)"
                 .to_owned(),
         }),
     }

@@ -1,4 +1,4 @@
-//! Folders of this machine: SAFE products by their manifests, and whatever other JP2s lie in them.
+//! Folders of this machine: SAFE products by their manifests, and whatever other JP2s and TIFFs lie in them.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use super::input::{Expanded, Input};
 use super::safe;
 use super::selection::Selection;
 use crate::error::{Error, Result};
-use crate::path::{Location, is_jp2_name};
+use crate::path::{Location, is_image_name};
 use crate::source::local_meta;
 
 /// Deeper folders are no archive.
@@ -33,7 +33,7 @@ struct Walk<'a> {
     selection: &'a Selection,
     /// Files of products that have a manifest.
     found: Expanded,
-    /// Other JP2s.
+    /// Other JP2s and TIFFs.
     loose: Vec<Input>,
     /// Folders that links lead to again.
     been: HashSet<PathBuf>,
@@ -68,7 +68,7 @@ impl Walk<'_> {
         for path in entries {
             if path.is_dir() {
                 self.walk(&path, depth + 1);
-            } else if is_jp2_name(&path.to_string_lossy()) {
+            } else if is_image_name(&path.to_string_lossy()) {
                 self.loose.push(file(&path));
             }
         }

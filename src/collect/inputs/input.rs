@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::path::{Key, Location, ProductName, key_of_names};
 use crate::source::Meta;
 
-/// One JP2 to scan.
+/// One JP2 or TIFF to scan.
 #[derive(Debug, Clone)]
 pub(in crate::collect) struct Input {
     /// Where it lies.
@@ -21,6 +21,8 @@ pub(in crate::collect) struct Input {
     pub(in crate::collect) seen: Option<Meta>,
     /// The cloud cover of its tile in percent, where a STAC item tells it.
     pub(in crate::collect) cloud_cover: Option<f64>,
+    /// When its image was taken, in microseconds since 1970-01-01 UTC, where a STAC item tells it.
+    pub(in crate::collect) datetime: Option<i64>,
     /// What its bytes must sum up to, where a manifest says so.
     pub(in crate::collect) checksum: Option<Checksum>,
 }
@@ -35,7 +37,7 @@ impl Input {
             }
             elsewhere => (crate::path::key_of(elsewhere), elsewhere.archive_path()),
         };
-        Self { location, key, path, seen: None, cloud_cover: None, checksum: None }
+        Self { location, key, path, seen: None, cloud_cover: None, datetime: None, checksum: None }
     }
 
     /// The same as a file of the product `product`.

@@ -16,7 +16,7 @@ pub(super) fn expand(location: &Location, selection: &Selection, caller: &Caller
     let prefix = location.with_key(&format!("{}/", location.file_path().trim_end_matches('/')));
     let mut inputs = Vec::new();
     let outcome = list(&prefix, &caller.access(&prefix)?, &mut |page| {
-        let images = page.into_iter().filter(|listed| listed.location.is_jp2());
+        let images = page.into_iter().filter(|listed| listed.location.is_image());
         inputs.extend(images.map(|listed| Input { seen: Some(listed.meta), ..Input::new(listed.location) }));
     });
     let name = prefix.display();

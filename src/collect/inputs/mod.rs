@@ -1,9 +1,9 @@
-//! From what the user names to JP2 files, with what is known of them without asking.
+//! From what the user names to JP2s and TIFFs, with what is known of them without asking.
 //!
 //! | named | is | by |
 //! |---|---|---|
-//! | a JP2 | itself, whatever it is called | |
-//! | a folder | the products and JP2s in it | `folder` |
+//! | a JP2, a TIFF | itself, whatever it is called | |
+//! | a folder | the products, JP2s and TIFFs in it | `folder` |
 //! | a SAFE product, here or elsewhere | what its manifest names | `safe` |
 //! | `s3://bucket/prefix/`, `gs://`, `az://` | what lies there | `listing` |
 //! | `.json`, `.geojson`, `.parquet` | the assets of STAC items | `stac` |

@@ -8,6 +8,9 @@
 //! ```
 //!
 //! Products of before 2021 have MD5. The names are relative to the product's folder, and what leads out of it is refused.
+//!
+//! Planetary Computer has products of COGs, with the manifests of the JP2s that they were made from. On this machine the COGs
+//! are found beside where the JP2s would lie; elsewhere nobody can look, and items of STAC name them.
 
 use std::path::Path;
 
@@ -18,7 +21,7 @@ use super::document::{named_in, read};
 use super::input::{Expanded, Input};
 use super::selection::Selection;
 use crate::error::{Error, Result, ResultExt};
-use crate::path::{Location, is_jp2_name};
+use crate::path::{Location, is_image_name};
 use crate::source::{Caller, Meta, local_meta};
 
 /// The manifest's name.
@@ -67,6 +70,10 @@ pub(super) fn expand_local(folder: &Path, selection: &Selection) -> Result<Expan
                 input.location.display(),
                 Error::read(format!("it has {size} bytes, {} by {MANIFEST}: copy it again", said.unwrap_or(0))),
             ),
+            Err(_) if path.with_extension("tif").is_file() => {
+                let cog = path.with_extension("tif");
+                found.inputs.push(Input { seen: local_meta(&cog).ok(), ..Input::new(Location::Local(cog)) });
+            }
             Err(error) => {
                 found.fail(input.location.display(), Error::read(format!("{MANIFEST} names it, but {}", error.chain())))
             }
@@ -81,7 +88,7 @@ fn files(manifest: &Location, selection: &Selection, caller: &Caller<'_>) -> Res
     let mut refused = Expanded::default();
     let mut inputs = Vec::new();
     for Named { href, size, checksum } in parse(&bytes).in_file(&name)? {
-        if !is_jp2_name(&href) {
+        if !is_image_name(&href) {
             continue;
         }
         match inside(&href).and_then(|inside| named_in(manifest, inside)) {

@@ -1,8 +1,9 @@
 //! Which files of a product are wanted.
 //!
-//! By default the bands, each at the best resolution that is there. What lies in `QI_DATA` (masks, probabilities and the
-//! preview) is wanted with `--masks`, coarser copies of bands with `--all-resolutions`. What lies in AWS's folder `preview` is
-//! never: files of the bands' names that are not the bands.
+//! By default the bands, each at the best resolution that is there; Landsat's quality bands are such, since its bands cannot
+//! be masked without them. What lies in `QI_DATA` (masks, probabilities and the preview), and what Earth Search has of it, is
+//! wanted with `--masks`, coarser copies of bands with `--all-resolutions`. What lies in AWS's folder `preview` is
+//! never: files of the bands' names that are not the bands. Neither are files called `preview` or `thumbnail` beside bands.
 
 use std::collections::HashMap;
 
@@ -57,8 +58,8 @@ impl Selection {
         }
         match (inputs.is_empty(), found) {
             (false, _) => Ok(Expanded { inputs, ..Expanded::default() }),
-            (true, 0) => Err(nothing(place, "there is no JP2 in it")),
-            (true, _) => Err(nothing(place, "the JP2s in it are masks and previews alone: add --masks")),
+            (true, 0) => Err(nothing(place, "there is no JP2 or TIFF in it")),
+            (true, _) => Err(nothing(place, "the JP2s and TIFFs in it are masks and previews alone: add --masks")),
         }
     }
 }
@@ -80,7 +81,7 @@ fn part(input: &Input) -> Part {
     }
     let is_in = |name: &str| path.split('/').any(|part| part == name);
     let is_mask = ["PVI", "CLD", "SNW", "DDV"].contains(&key.band.as_str()) || key.band.starts_with("MSK_");
-    if is_in("preview") || key.band == "preview" {
+    if is_in("preview") || ["preview", "thumbnail"].contains(&key.band.as_str()) {
         Part::Preview
     } else if is_mask || is_in("QI_DATA") || is_in("qi") {
         Part::Mask

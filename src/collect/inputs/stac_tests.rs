@@ -40,7 +40,7 @@ fn the_assets_of_items_are_files_of_their_product() {
         "red-20m": asset(&format!("{aws}/R20m/B04.jp2"), "image/jp2; profile=x"),
         "nir": asset("./bands/B08_10m.jp2?sig=1", "IMAGE/JP2"),
         "untyped": {"href": "bands/TCI.jp2"},
-        "cog": asset("https://h/B04.tif", "image/tiff; application=geotiff"),
+        "png": asset("https://h/B04.png", "image/png"),
         "mask": asset(&format!("{aws}/qi/MSK_CLDPRB_20m.jp2"), "image/jp2"),
         "red-again": asset(&format!("{aws}/R10m/B04.jp2"), "image/jp2"),
         "broken": 7,
@@ -89,17 +89,121 @@ fn the_cloud_cover_of_an_item_is_that_of_its_files() {
     assert_eq!([of(json!(-1)), of(json!(100.5)), of(json!("7")), of(Value::Null)], [None; 4]);
 }
 
+/// The bands that a document names, with where they lie.
+fn places(document: &Value, selection: &Selection) -> Vec<(String, String)> {
+    let (found, failures) = named("a.json", document.to_string().as_bytes(), selection);
+    assert!(failures.is_empty(), "{failures:?}");
+    found.into_iter().map(|input| (input.key.unwrap().band, input.location.display())).collect()
+}
+
+const COG: &str = "image/tiff; application=geotiff; profile=cloud-optimized";
+
+#[test]
+fn an_item_may_have_cogs_and_jp2s() {
+    let cogs = "https://sentinel-cogs.s3.us-west-2.amazonaws.com/sentinel-s2-l2a-cogs/31/U/DQ/2024/10/S2A_31UDQ_20241016_0_L2A";
+    let jp2 = "s3://sentinel-s2-l2a/tiles/31/U/DQ/2024/10/16/0/R10m/B04.jp2";
+    let assets = json!({
+        "overview": {"href": format!("{cogs}/TCI.tif"), "type": COG, "roles": ["overview"]},
+        "preview": {"href": format!("{cogs}/L2A_PVI.tif"), "type": COG, "roles": ["overview"]},
+        "red": asset(&format!("{cogs}/B04.tif"), COG),
+        "red-jp2": asset(jp2, "image/jp2"),
+        "thumbnail": asset(&format!("{cogs}/thumbnail.jpg"), "image/jpeg"),
+    });
+    let document = item("S2A_31UDQ_20241016_0_L2A", json!({"s2:product_uri": format!("{PRODUCT}.SAFE")}), assets);
+    let (found, failures) = named("a.json", document.to_string().as_bytes(), &Selection::default());
+    assert!(failures.is_empty(), "{failures:?}");
+    let of_cog = |band: &str| {
+        let product = ProductName::Full("S2A_31UDQ_20241016_0_L2A".to_owned());
+        Some(Key { product, mgrs_tile: Some("31UDQ".into()), band: band.into(), resolution: None })
+    };
+    let keys: Vec<_> = found.into_iter().map(|input| input.key).collect();
+    assert_eq!(keys, [of_cog("TCI"), of_cog("B04"), full("B04", Some(10))]);
+    let masks = places(&document, &Selection { masks: true, ..Selection::default() });
+    assert_eq!(masks.iter().map(|(band, _)| band.as_str()).collect::<Vec<_>>(), ["TCI", "PVI", "B04", "B04"]);
+}
+
+#[test]
+fn landsat_is_read_where_no_login_is_needed() {
+    let scene = "LC09_L2SP_199026_20240601_20240602_02_T1";
+    let key = format!("collection02/level-2/standard/oli-tirs/2024/199/026/{scene}/{scene}");
+    let with = |host: &str, band: &str| {
+        json!({
+            "href": format!("https://{host}/data/{key}_{band}.TIF"),
+            "type": "image/vnd.stac.geotiff; cloud-optimized=true",
+            "roles": ["data"],
+            "alternate": {"s3": {"href": format!("s3://usgs-landsat/{key}_{band}.TIF")}},
+        })
+    };
+    let assets = json!({
+        "alone": asset(&format!("https://landsatlook.usgs.gov/data/{key}_SR_B2.TIF"), COG),
+        "elsewhere": with("landsatlook.usgs.gov.h", "SR_B3"),
+        "qa_pixel": with("landsatlook.usgs.gov", "QA_PIXEL"),
+        "red": with("landsatlook.usgs.gov", "SR_B4"),
+    });
+    let at = |band: &str, place: &str| (band.to_owned(), format!("{place}/{key}_{band}.TIF"));
+    let login = "https://landsatlook.usgs.gov/data";
+    assert_eq!(
+        places(&item(&format!("{scene}_SR"), json!({}), assets), &Selection::default()),
+        [
+            at("SR_B2", login),
+            at("SR_B3", "https://landsatlook.usgs.gov.h/data"),
+            at("QA_PIXEL", "s3://usgs-landsat"),
+            at("SR_B4", "s3://usgs-landsat"),
+        ]
+    );
+}
+
+#[test]
+fn images_are_told_by_media_type_or_name() {
+    let types = ["image/tiff", "IMAGE/TIFF ;x", COG, "image/vnd.stac.geotiff; cloud-optimized=true", "image/jp2"];
+    assert!(types.iter().all(|media_type| is_image(Some(media_type), "")));
+    assert!(
+        ["image/png", "image/tif", "", "application/x; image/tiff"].iter().all(|other| !is_image(Some(other), "a.tif"))
+    );
+    assert!(is_image(None, "a.tif?sig=1") && is_image(None, "a.jp2") && !is_image(None, "a.jpg?b.tif"));
+}
+
+#[test]
+fn what_shows_an_item_is_none_of_its_images() {
+    let with = |role: &str| json!({"href": "https://h/x.tif", "type": COG, "roles": ["data", role]});
+    let assets = json!({
+        "a": with("thumbnail"), "b": with("overview"), "data": asset("https://h/y.tif", COG),
+        "thumbnail": asset("https://h/z.tif", COG),
+    });
+    let bands = places(&item("x", json!({}), assets), &Selection { masks: true, ..Selection::default() });
+    assert_eq!(bands, [("y".to_owned(), "https://h/y.tif".to_owned())]);
+    let document = item("x", json!({}), json!({"a": with("thumbnail")})).to_string();
+    let (found, failures) = named("a.json", document.as_bytes(), &Selection::default());
+    assert!(found.is_empty() && failures[0].1.to_string().contains("no asset"), "{failures:?}");
+}
+
+#[test]
+fn the_time_of_an_item_is_that_of_its_files() {
+    let of = |properties: Value| {
+        let document = item("x", properties, json!({"a": asset("s3://b/x/B04.tif", COG)}));
+        named("a.json", document.to_string().as_bytes(), &Selection::default()).0.remove(0).datetime
+    };
+    let time = Some(1_729_075_831_024_000);
+    assert_eq!(of(json!({"datetime": "2024-10-16T10:50:31.024Z"})), time);
+    assert_eq!(
+        of(json!({"datetime": "2024-10-16T12:50:31.024+02:00", "start_datetime": "2020-01-01T00:00:00Z"})),
+        time
+    );
+    assert_eq!(of(json!({"datetime": null, "start_datetime": "2024-10-16T10:50:31.024Z"})), time);
+    assert_eq!([of(json!({})), of(json!({"datetime": 7})), of(json!({"datetime": "2024-10-16"}))], [None; 3]);
+}
+
 #[test]
 fn what_is_wrong_with_an_item_is_its_failure_alone() {
     let good = item("good", json!({}), json!({"a": asset("https://h/a.jp2", "image/jp2")}));
-    let none = item("none", json!({}), json!({"a": asset("https://h/a.tif", "image/tiff")}));
+    let none = item("none", json!({}), json!({"a": asset("https://h/a.tif", "image/tif")}));
     let wrong = item("wrong", json!({}), json!({"a": asset("gopher://u:sesame@h/a.jp2", "image/jp2")}));
     let document = json!({"features": [none, 5, good, wrong, {"id": "bare"}]});
     let (found, failures) = named("x.json", document.to_string().as_bytes(), &Selection::default());
     assert_eq!(found.len(), 1);
     let told: Vec<_> = failures.iter().map(|(name, _)| name.rsplit(": ").next().unwrap()).collect();
     assert_eq!(told, ["none", "an item without an id", "wrong", "bare"]);
-    assert!(failures[0].1.to_string().contains("image/jp2"));
+    assert!(failures[0].1.to_string().contains("image/jp2 or image/tiff"));
     assert!(!format!("{failures:?}").contains("sesame"));
     for document in ["{", "[[[[", "7", "{}", r#"{"features": 1}"#, r#"{"type": "Collection", "id": "c"}"#] {
         let (found, failures) = named("x.json", document.as_bytes(), &Selection::default());
@@ -144,6 +248,50 @@ fn items_are_read_from_stac_geoparquet() {
     assert!(failures[0].1.chain().contains("no assets"), "{failures:?}");
     let (_, failures) = named("x.parquet", b"PAR1", &Selection::default());
     assert!(failures[0].1.chain().contains("too few for a parquet file"), "{failures:?}");
+}
+
+#[test]
+fn times_and_other_places_are_read_from_stac_geoparquet() {
+    let group = |name: &str| {
+        format!(
+            "optional group {name} {{ optional group alternate {{ optional group s3 {{ optional binary href (STRING); }} }}
+             optional binary href (STRING); optional binary type (STRING); }}"
+        )
+    };
+    let of = |kind: &str, times: Vec<&'static str>, starts: Vec<&'static str>| {
+        let schema = format!(
+            "message schema {{ required binary id (STRING); optional group assets {{ {} {} }}
+             optional {kind}; optional int64 start_datetime (TIMESTAMP(MILLIS,true)); }}",
+            group("red"),
+            group("thumbnail")
+        );
+        let here = "https://landsatlook.usgs.gov/data/B4.TIF";
+        let columns = [
+            (vec![0, 0], vec!["one", "two"]),
+            (vec![5, 2], vec!["s3://usgs-landsat/B4.TIF"]),
+            (vec![3, 3], vec![here, "https://h/B4.TIF"]),
+            (vec![3, 3], vec![COG, "image/vnd.stac.geotiff"]),
+            (vec![2, 5], vec!["s3://b/x.tif"]),
+            (vec![3, 3], vec!["https://h/x.tif"; 2]),
+            (vec![3, 3], vec![COG; 2]),
+            (vec![1, 0], times),
+            (vec![0, 1], starts),
+        ];
+        let table = made_table(&schema, &columns, 2, Compression::SNAPPY);
+        let (found, failures) = named("items.parquet", &table, &Selection::default());
+        assert!(failures.is_empty(), "{failures:?}");
+        found.into_iter().map(|input| (input.location.display(), input.datetime)).collect::<Vec<_>>()
+    };
+    let expected = [
+        ("s3://usgs-landsat/B4.TIF".to_owned(), Some(1_729_075_831_024_000)),
+        ("https://h/B4.TIF".to_owned(), Some(7000)),
+    ];
+    for (kind, time) in [
+        ("int64 datetime (TIMESTAMP(MICROS,true))", "1729075831024000"),
+        ("binary datetime (STRING)", "2024-10-16T10:50:31.024Z"),
+    ] {
+        assert_eq!(of(kind, vec![time], vec!["7"]), expected, "{kind}");
+    }
 }
 
 #[test]

@@ -124,6 +124,53 @@ fn a_folder_has_products_and_other_files() {
 }
 
 #[test]
+fn tiffs_are_taken_where_jp2s_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let landsat = "LC09_L2SP_199026_20240601_20240602_02_T1";
+    for name in ["SR_B4.TIF", "QA_PIXEL.TIF", "thumb_small.jpeg", "MTL.xml"] {
+        write(&folder.path().join(format!("{landsat}/{landsat}_{name}")), b"");
+    }
+    for name in ["B03.tif", "CLD_20m.tif", "L2A_PVI.tif", "thumbnail.tif", "preview.tif", "x.jpg"] {
+        write(&folder.path().join("S2A_31UDQ_20240601_0_L2A").join(name), b"");
+    }
+    write(&folder.path().join("any.tiff"), b"");
+    let (inputs, failures) = expanded(&[folder.path()], &Selection::default());
+    assert!(failures.is_empty(), "{failures:?}");
+    assert_eq!(bands(&inputs), ["QA_PIXEL", "SR_B4", "B03", "any"]);
+    assert_eq!(inputs[0].path, format!("{landsat}/{landsat}_QA_PIXEL.TIF"));
+    let (inputs, _) = expanded(&[folder.path()], &Selection { masks: true, ..Selection::default() });
+    assert_eq!(bands(&inputs), ["QA_PIXEL", "SR_B4", "B03", "CLD_20m", "PVI", "any"]);
+    let urls = ["https://h/a.tif?sig=1", "s3://b/a.TIFF", "/vsicurl/https://h/b.tif"].map(str::to_owned);
+    let (inputs, failures) = expand(&urls, &b""[..], None, &Selection::default(), &Caller::of_environment());
+    assert!(failures.is_empty(), "{failures:?}");
+    assert_eq!(bands(&inputs), ["a", "a", "b"]);
+    let (_, failures) =
+        expand(&["https://h/a.png".to_owned()], &b""[..], None, &Selection::default(), &Caller::of_environment());
+    assert!(failures[0].1.to_string().contains("a TIFF (.tif, .tiff)"), "{failures:?}");
+    let empty = tempfile::tempdir().unwrap();
+    let (_, failures) = expanded(&[empty.path()], &Selection::default());
+    assert!(failures[0].1.to_string().contains("no JP2 or TIFF"), "{failures:?}");
+}
+
+#[test]
+fn a_product_of_cogs_may_have_the_manifest_of_its_jp2s() {
+    let folder = tempfile::tempdir().unwrap();
+    let safe = product(folder.path(), true);
+    for file in files() {
+        let jp2 = safe.join(file);
+        std::fs::rename(&jp2, jp2.with_extension("tif")).unwrap();
+        std::fs::write(jp2.with_extension("tif"), b"another size").unwrap();
+    }
+    let (inputs, failures) = expanded(&[&safe], &Selection::default());
+    assert!(failures.is_empty(), "{failures:?}");
+    assert_eq!(bands(&inputs), ["B02_10m", "SCL_20m", "B01_60m"]);
+    for input in &inputs {
+        assert!(input.path.ends_with(".tif") && input.checksum.is_none(), "{input:?}");
+        assert_eq!(input.seen.as_ref().unwrap().size, 12);
+    }
+}
+
+#[test]
 fn a_file_beside_the_bands_names_the_product() {
     let folder = tempfile::tempdir().unwrap();
     let of = |file: &str, json: &str| {

@@ -27,6 +27,8 @@ pub(crate) struct KnownFile {
     pub(crate) has_packets: bool,
     /// Whether the row has the cloud cover.
     pub(crate) has_cloud_cover: bool,
+    /// Whether the row has the time of sensing.
+    pub(crate) has_datetime: bool,
     /// Whether the row is not in the output yet.
     pub(crate) is_new: bool,
 }
@@ -49,6 +51,7 @@ impl KnownFile {
             last_modified: row.last_modified,
             has_packets: row.packets.is_some() || row.is_of_tiff(),
             has_cloud_cover: row.cloud_cover.is_some(),
+            has_datetime: row.datetime.is_some(),
             is_new,
         }
     }

@@ -1,4 +1,5 @@
-//! Columns of any parquet file, of text at any depth of its groups and of numbers: a table that others have made, such as a
+//! Columns of any parquet file, of text at any depth of its groups, of numbers and of
+//! times: a table that others have made, such as a
 //! stac-geoparquet, of which an index is to be made.
 //!
 //! Like an index it is untrusted: see [`super::read`]. Text is read as views into the pages, so that a dictionary whose
@@ -9,7 +10,10 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{ArrowPrimitiveType, Float32Type, Float64Type, Int32Type, Int64Type};
+use arrow_array::types::{
+    ArrowPrimitiveType, Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampNanosecondType,
+};
 use arrow_array::{Array, ArrayRef, StringViewArray};
 use arrow_schema::{DataType, Fields, Schema};
 use bytes::Bytes;
@@ -121,6 +125,32 @@ impl Table {
             .or_else(|| all::<Float32Type>(&array, f64::from))
             .or_else(|| all::<Int32Type>(&array, f64::from))
             .or_else(|| all::<Int64Type>(&array, |value| value as f64));
+        Ok(values.unwrap_or_default())
+    }
+
+    /// The times in the column of timestamps called `name`, which is in no group, in a row group, in microseconds since
+    /// 1970-01-01; none where there is no such column.
+    ///
+    /// # Errors
+    /// As for text.
+    pub(crate) fn instants(&self, group: usize, name: &str) -> Result<Vec<Option<i64>>> {
+        let is_it = |column: &ColumnDescPtr| {
+            column.physical_type() == Type::INT64 && column.path().parts() == [name] && column.max_rep_level() == 0
+        };
+        let columns = self.metadata.parquet_schema().columns();
+        let Some(column) = columns.iter().position(is_it) else { return Ok(Vec::new()) };
+        let array = self.array(group, column)?;
+        fn all<T: ArrowPrimitiveType<Native = i64>>(
+            array: &ArrayRef,
+            times: i64,
+            parts: i64,
+        ) -> Option<Vec<Option<i64>>> {
+            let micros = |value: i64| Some(value.checked_mul(times)?.div_euclid(parts));
+            Some(array.as_primitive_opt::<T>()?.iter().map(|value| micros(value?)).collect())
+        }
+        let values = all::<TimestampMicrosecondType>(&array, 1, 1)
+            .or_else(|| all::<TimestampMillisecondType>(&array, 1000, 1))
+            .or_else(|| all::<TimestampNanosecondType>(&array, 1, 1000));
         Ok(values.unwrap_or_default())
     }
 

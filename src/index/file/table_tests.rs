@@ -73,6 +73,30 @@ fn numbers_of_any_type_are_read() {
 }
 
 #[test]
+fn times_of_any_unit_are_read() {
+    for (unit, first, second) in [
+        ("MILLIS", "1717239391024", "-1"),
+        ("MICROS", "1717239391024000", "-1000"),
+        ("NANOS", "1717239391024000999", "-999001"),
+    ] {
+        for utc in [true, false] {
+            let schema =
+                format!("message x {{ optional int64 datetime (TIMESTAMP({unit},{utc})); optional int64 n; }}");
+            let columns = [(vec![1, 0, 1], vec![first, second]), (vec![1; 3], vec!["1"; 3])];
+            let table = Table::new("x", made(&schema, &columns, 2, Compression::SNAPPY).into()).unwrap();
+            let read = |group, name| table.instants(group, name).unwrap();
+            assert_eq!(read(0, "datetime"), [Some(1_717_239_391_024_000), None], "{unit}");
+            assert_eq!(read(1, "datetime"), [Some(-1000)], "{unit}");
+            assert!(read(0, "n").is_empty() && read(0, "none").is_empty());
+        }
+    }
+    let schema = "message x { optional int64 datetime (TIMESTAMP(MILLIS,true)); }";
+    let columns = [(vec![1], vec!["9223372036854775807"])];
+    let table = Table::new("x", made(schema, &columns, 1, Compression::SNAPPY).into()).unwrap();
+    assert_eq!(table.instants(0, "datetime").unwrap(), [None], "no time that can be told in microseconds");
+}
+
+#[test]
 fn nested_text_is_read_whatever_is_null_around_it() {
     let codecs = [Compression::UNCOMPRESSED, Compression::SNAPPY, Compression::ZSTD(ZstdLevel::default())];
     for codec in codecs {

@@ -2,7 +2,7 @@
 //!
 //! An entry is a file; a template with `{level}`, `{mgrs_tile}`, `{year}`, such as the published
 //! `s3://bucket/v1/{level}-{mgrs_tile}.parquet`; or a folder or prefix in the partition layout
-//! `level=L2A/tile=31UDQ/year=2024/part-0.parquet`. A local folder's shards are listed; behind a URL or in an object
+//! `level=L2A/tile=31UDQ/year=2024/part-0.parquet`. Of Landsat the tile is WRS path and row in both. A local folder's shards are listed; behind a URL or in an object
 //! store, where listing costs a request and rights, the shard is `part-0.parquet`. A shard or a template's file that
 //! does not exist is a miss; a file that does not exist, and anything that cannot be read, is a warning, and the next
 //! entry is asked.
@@ -82,14 +82,15 @@ pub(crate) struct IndexPath {
 /// The index files of an entry that can hold `key`.
 pub(crate) fn places(entry: &str, key: &Key) -> Vec<IndexPath> {
     let levels = key.level().map_or_else(|| vec!["L1C", "L2A"], |level| vec![level]);
+    let tile = key.tile();
     let file = |path: String| IndexPath { path, optional: false, shard: false };
     if ["{level}", "{mgrs_tile}", "{year}"].iter().any(|name| entry.contains(name)) {
         let known = |name: &str, value: Option<&str>| !entry.contains(name) || value.is_some();
-        if !known("{mgrs_tile}", key.mgrs_tile.as_deref()) || !known("{year}", key.year()) {
+        if !known("{mgrs_tile}", tile.as_deref()) || !known("{year}", key.year()) {
             return Vec::new(); // an index sorted by what the path does not say
         }
         let fill = |level: &str| {
-            let path = entry.replace("{level}", level).replace("{mgrs_tile}", key.mgrs_tile.as_deref().unwrap_or(""));
+            let path = entry.replace("{level}", level).replace("{mgrs_tile}", tile.as_deref().unwrap_or(""));
             IndexPath { path: path.replace("{year}", key.year().unwrap_or("")), optional: true, shard: false }
         };
         let levels = if entry.contains("{level}") { levels } else { vec![""] };
@@ -107,7 +108,7 @@ pub(crate) fn places(entry: &str, key: &Key) -> Vec<IndexPath> {
     if !is_folder {
         return vec![file(entry.to_owned())];
     }
-    let (Some(tile), Some(year)) = (key.mgrs_tile.as_deref(), key.year()) else { return Vec::new() };
+    let (Some(tile), Some(year)) = (tile.as_deref(), key.year()) else { return Vec::new() };
     let shard = |path: String| IndexPath { path, optional: true, shard: true };
     let mut out = Vec::new();
     for level in levels {

@@ -394,6 +394,11 @@ fn templates_and_partitions_name_their_files() {
     let unknown = key_of_names("scene.jp2").unwrap();
     assert!(paths("s3://b/v1/{level}-{mgrs_tile}.parquet", &unknown).is_empty());
     assert!(paths("https://h/index/", &unknown).is_empty());
+    let landsat = key_of_names("LC09_L2SP_199026_20231231_20240101_02_T1_SR_B4.TIF").unwrap();
+    assert_eq!(paths("v1/{level}-{mgrs_tile}.parquet", &landsat), ["v1/L2SP-199026.parquet"]);
+    assert_eq!(paths("s3://b/p/", &landsat), ["s3://b/p/level=L2SP/tile=199026/year=2023/part-0.parquet"]);
+    let cog = key_of_names("S2A_5VPG_20240601_0_L2A/B04.tif").unwrap();
+    assert_eq!(paths("s3://b/p/", &cog), ["s3://b/p/level=L2A/tile=05VPG/year=2024/part-0.parquet"]);
     let mask = key_of_names("tiles/31/U/DQ/2024/10/16/0/qi/MSK_DETFOO_B02.jp2").unwrap();
     assert_eq!(paths("v1/{level}-{mgrs_tile}.parquet", &mask), ["v1/L1C-31UDQ.parquet", "v1/L2A-31UDQ.parquet"]);
 }

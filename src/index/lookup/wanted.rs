@@ -1,7 +1,7 @@
 //! Which rows a path can mean.
 
 use crate::index::row::record::Record;
-use crate::path::{Key, ProductName, best_resolution, sensing_time};
+use crate::path::{Key, ProductName, best_resolution, product_name, sensing_time};
 
 /// What is looked for.
 pub(super) struct Wanted<'a> {
@@ -67,8 +67,11 @@ impl<'a> Wanted<'a> {
         match &key.product {
             ProductName::Full(name) => {
                 products.push(Product::Exact(name.clone()));
-                // Rows of the same file indexed outside its product's folder.
-                if let Some(time) = sensing_time(name) {
+                // Rows of the same file indexed outside its product's folder. COGs under names of their own do not tell the
+                // time of the datatake, or have the product's name in the file's.
+                if product_name(name).is_some()
+                    && let Some(time) = sensing_time(name)
+                {
                     for level in [key.level(), None] {
                         products.extend(nameless(level, tile, time).map(Product::Exact));
                     }
@@ -157,8 +160,10 @@ impl<'a> Wanted<'a> {
         if band != self.key.band {
             return false;
         }
-        let level = self.key.level().or(if product.contains("L1C") { Some("L1C") } else { None });
-        let best = best_resolution(band, level);
+        let best = match self.key.level() {
+            None if product.contains("L1C") => best_resolution(band, Some("L1C")),
+            _ => self.key.best_resolution(),
+        };
         let row = spelled.or(resolution.filter(|metres| *metres > 0)).or(best);
         let wanted = self.key.resolution.or(best);
         // B01 was given at 60 m only in L2A products before baseline 04.00, and v1 rows do not say.
@@ -232,6 +237,31 @@ mod tests {
         assert!(wanted.row(PRODUCT, "B03", Some("31UDQ"), None, None));
         assert!(!wanted.row(PRODUCT, "B03", Some("31UDP"), None, None));
         assert!(!wanted.row(&PRODUCT.replace("31UDQ", "31UDP"), "B03", None, None, None));
+    }
+
+    #[test]
+    fn cogs_mean_rows_of_their_product_alone() {
+        let landsat = "LC09_L1TP_199026_20240601_20240602_02_T1";
+        let table = [
+            ("S2A_31UDQ_20240601_0_L2A", "S2A_31UDQ_20240601_0_L2A/B01.tif", "B01", 60),
+            ("S2A_T31UDQ_20240601T105031_L2A", "S2A_T31UDQ_20240601T105031_L2A/B03.tif", "B03", 10),
+            (landsat, "LC09_L1TP_199026_20240601_20240602_02_T1_B10.TIF", "B10", 30),
+        ];
+        for (product, path, band, metres) in table {
+            let key = key(path);
+            let wanted = Wanted::new(&key, "");
+            assert!(wanted.product(product.as_bytes()) && wanted.may_hold(product.as_bytes(), product.as_bytes()));
+            let tile = key.mgrs_tile.as_deref();
+            assert!(wanted.row(product, band, tile, Some(metres), None), "{path}");
+            assert!(
+                !wanted.row(product, band, tile, Some(metres + 1), None)
+                    && !wanted.row(product, "B2", tile, None, None)
+            );
+            // A file of the product's JP2s, and what AWS calls it by the day.
+            for other in ["L2A_T31UDQ_20240601T105031", "L2A_T31UDQ_20240601", "T31UDQ_20240601", PRODUCT, ""] {
+                assert!(!wanted.product(other.as_bytes()), "{path} {other}");
+            }
+        }
     }
 
     #[test]

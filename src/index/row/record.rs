@@ -12,7 +12,7 @@ use crate::index::scan::Scanned;
 use crate::index::scan::own_tlm::own_tile_parts;
 use crate::index::scan::tiff::ScannedTiff;
 use crate::jp2::{Header, Progress, SOD_LENGTH, SOT_LENGTH, Structure, TilePart, parse_main_header};
-use crate::path::{Key, ProductName, best_resolution};
+use crate::path::{Key, ProductName};
 use crate::source::{Source, SourceOffset};
 use crate::tiff::{Head, Parsed, Pieces, parse};
 
@@ -22,7 +22,7 @@ pub(crate) struct RecordKey {
     /// The product's name without `.SAFE`. Where a file's path has none: `L2A_T31UDQ_20241016T105031`, what the path says
     /// of it; empty where that is nothing.
     pub(crate) product_id: String,
-    /// `31UDQ`; empty where unknown.
+    /// `31UDQ`; empty where unknown, and for Landsat, whose scenes lie in no such tile.
     pub(crate) mgrs_tile: String,
     /// The v1 spelling: `B02` at the band's best resolution, else `B02_20m`.
     pub(crate) band_id: String,
@@ -33,7 +33,7 @@ pub(crate) struct RecordKey {
 impl RecordKey {
     /// The row's key for a file with this name.
     pub(crate) fn new(key: &Key) -> Self {
-        let best = best_resolution(&key.band, key.level());
+        let best = key.best_resolution();
         let band_id = match key.resolution {
             Some(metres) if best != Some(metres) => format!("{}_{metres}m", key.band),
             _ => key.band.clone(),
@@ -321,6 +321,26 @@ mod tests {
                 head.packets = length + 1;
             });
         }
+    }
+
+    #[test]
+    fn cogs_have_the_keys_of_their_archives() {
+        let keyed = |path: &str| {
+            let key = RecordKey::new(&key_of_names(path).unwrap());
+            (key.product_id, key.mgrs_tile, key.band_id, key.resolution)
+        };
+        let cog = |file: &str| keyed(&format!("5/V/PG/2024/6/S2A_5VPG_20240601_0_L2A/{file}.tif"));
+        let expected = |band: &str, metres| ("S2A_5VPG_20240601_0_L2A".into(), "05VPG".into(), band.into(), metres);
+        assert_eq!(cog("B03"), expected("B03", 10));
+        assert_eq!((cog("B01"), cog("AOT")), (expected("B01", 60), expected("AOT", 0)));
+        assert_eq!(cog("CLD_20m"), expected("CLD_20m", 20));
+        let product = "LC09_L1TP_199026_20240601_20240602_02_T1";
+        let landsat = |band: &str| keyed(&format!("{product}_{band}.TIF"));
+        let expected = |band: &str, metres| (product.into(), String::new(), band.into(), metres);
+        // B10 is a thermal band here, and one of 60 m of Sentinel-2's.
+        assert_eq!((landsat("B10"), landsat("B8")), (expected("B10", 30), expected("B8", 15)));
+        assert_eq!(landsat("QA_PIXEL"), expected("QA_PIXEL", 30));
+        assert_eq!(keyed("/data/scene.tif"), (String::new(), String::new(), "scene".into(), 0));
     }
 
     #[test]

@@ -11,13 +11,14 @@ use chrono::NaiveDateTime;
 use super::stored::StoredRow;
 use crate::geo::{Footprint, Georeference, footprint, grid_of};
 use crate::jp2::{Header, Progress, parse_main_header};
+use crate::path::landsat_of;
 
 /// The columns, as far as they are known.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Stac {
     /// When it was sensed (the datatake's start, as the product's name has it), in microseconds since 1970-01-01 UTC.
     pub(super) datetime: Option<i64>,
-    /// `sentinel-2a`.
+    /// `sentinel-2a`, `landsat-9`.
     pub(super) platform: Option<String>,
     /// `05.11`.
     pub(super) processing_baseline: Option<String>,
@@ -79,7 +80,8 @@ fn image_of(row: &StoredRow) -> Option<((u32, u32), Option<Georeference>)> {
 }
 
 /// What a product's name says: `S2A_MSIL2A_20241016T105031_N0511_R051_T31UDQ_20241016T151206`, the long names of before
-/// December 2016, and the names of rows whose path names no product, `L2A_T31UDQ_20241016T105031`.
+/// December 2016, and the names of rows whose path names no product, `L2A_T31UDQ_20241016T105031`; the names of Earth Search
+/// and of Landsat, most of which tell the day alone.
 fn of_name(product: &str) -> Stac {
     let parts = || product.split('_');
     let time = parts().find_map(|part| {
@@ -94,10 +96,14 @@ fn of_name(product: &str) -> Stac {
             (rest.len() == count && rest.bytes().all(|byte| byte.is_ascii_digit())).then_some(rest)
         })
     };
-    let unit = parts().next().and_then(|mission| mission.strip_prefix("S2")).filter(|unit| unit.len() == 1);
+    let mission = parts().next().unwrap_or_default();
+    let platform = match mission.strip_prefix("S2").filter(|unit| unit.len() == 1) {
+        Some(unit) => Some(format!("sentinel-2{}", unit.to_ascii_lowercase())),
+        None => landsat_of(product).map(|number| format!("landsat-{number}")),
+    };
     Stac {
         datetime: time.map(|time| time.and_utc().timestamp_micros()),
-        platform: unit.map(|unit| format!("sentinel-2{}", unit.to_ascii_lowercase())),
+        platform,
         processing_baseline: digits('N', 4).map(|digits| format!("{}.{}", &digits[..2], &digits[2..])),
         relative_orbit: digits('R', 3).and_then(|digits| digits.parse().ok()),
         ..Stac::default()
@@ -122,5 +128,15 @@ mod tests {
         assert_eq!((bare.datetime, bare.platform), (Some(1_729_075_831_000_000), None));
         assert_eq!(of_name("L1C_T31UDQ_20241016"), Stac::default(), "a day is no time");
         assert_eq!(of_name(""), Stac::default());
+        let cog = of_name("S2B_T31UDQ_20241016T105031_L2A");
+        assert_eq!((cog.datetime, cog.platform.as_deref()), (Some(1_729_075_831_000_000), Some("sentinel-2b")));
+        for (name, platform) in [
+            ("S2A_31UDQ_20240601_0_L2A", "sentinel-2a"),
+            ("LC09_L2SP_199026_20240601_20240602_02_T1", "landsat-9"),
+            ("LE07_L1TP_199026_20040601_20240602_02_RT", "landsat-7"),
+        ] {
+            assert_eq!(of_name(name), Stac { platform: Some(platform.to_owned()), ..Stac::default() }, "{name}");
+        }
+        assert_eq!(of_name("LC09_L2SP_199026"), Stac::default(), "no name of a product");
     }
 }

@@ -42,6 +42,18 @@ fn origins_and_identities() {
         let (named, _) = target.identity.rsplit_once('#').unwrap();
         assert_eq!((target.origin.as_str(), named), (origin, format!("{origin}{query}").as_str()));
     }
+    // Planetary Computer signs anew each hour.
+    let signed = |hour: u32| {
+        let url = format!(
+            "https://sentinel2l2a01.blob.core.windows.net/sentinel2-l2/B03.tif?st=2024-06-01T{hour}%3A00%3A00Z\
+             &se=2024-06-02T{hour}%3A00%3A00Z&sp=rl&sv=2024-05-04&sr=c&skoid=9c8f&sktid=72f9&skt=2024-06-01T{hour}%3A00%3A00Z\
+             &ske=2024-06-08T{hour}%3A00%3A00Z&sks=b&skv=2024-05-04&sig=a{hour}%3D"
+        );
+        let target = Target::http(&url, &access(&url, &[])).unwrap();
+        (target.identity.split('#').next().unwrap().to_owned(), target.origin)
+    };
+    let origin = "https://sentinel2l2a01.blob.core.windows.net/sentinel2-l2/B03.tif".to_owned();
+    assert_eq!((signed(10), signed(11)), ((origin.clone(), origin.clone()), (origin.clone(), origin)));
     for wrong in ["ftp://h/a", "http:///", "no url", "http://u:sesame@h:99999/?sesame"] {
         let error = Target::http(wrong, &access("https://h/a", &[])).map(|_| ()).unwrap_err().to_string();
         assert!(error.starts_with("cannot read the path") && !error.contains("sesame"), "{error}");
