@@ -35,7 +35,7 @@ mod url;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 pub(crate) use archives::{Archive, Store};
-pub(crate) use ending::{is_image_name, is_jp2_name};
+pub(crate) use ending::is_image_name;
 pub(crate) use headers::parse_headers;
 pub(crate) use location::{Location, without_secrets};
 pub(crate) use names::{
