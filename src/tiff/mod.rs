@@ -10,6 +10,7 @@
 
 mod directory;
 mod image;
+mod read;
 mod tags;
 
 use std::ops::Range;
