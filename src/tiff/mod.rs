@@ -10,13 +10,18 @@
 
 mod directory;
 mod image;
+mod pixels;
 mod read;
+mod stored;
 mod tags;
+mod unpack;
 
 use std::ops::Range;
 
 use directory::{Array, Form};
 pub(crate) use image::{Image, Level, SampleType};
+pub(crate) use pixels::{PixelValues, Pixels};
+pub(crate) use stored::{Numeric, StoredImage, StoredLevel};
 use tags::directory_of;
 
 /// The numbers of tiles of a level, row by row.

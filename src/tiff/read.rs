@@ -71,6 +71,8 @@ pub(crate) enum Parsed {
 pub(crate) struct Head {
     /// The bytes that opening the file takes: in order, and apart from each other.
     pub(crate) ranges: Vec<Range<u64>>,
+    /// Whether numbers, samples too, have their greatest byte first.
+    pub(crate) is_big_endian: bool,
     /// Its images, masks and overviews, in the order of the file.
     pub(crate) directories: Vec<Directory>,
 }
@@ -139,9 +141,8 @@ impl<'a> Reader<'a> {
     /// A range within the file.
     fn range(&self, start: u64, length: u64) -> Result<Range<u64>, Stop> {
         let end = start.checked_add(length).filter(|end| *end <= self.pieces.size);
-        let end = end.ok_or_else(|| {
-            malformed(start, format!("{length} bytes at {start}, the file has {}", self.pieces.size))
-        })?;
+        let end = end
+            .ok_or_else(|| malformed(start, format!("{length} bytes at {start}, the file has {}", self.pieces.size)))?;
         Ok(start..end)
     }
 
@@ -257,7 +258,7 @@ fn parse_or_stop(pieces: &Pieces) -> Result<Head, Stop> {
     let ranges = pages(&reader.ranges, pieces.size);
     match ranges.iter().find(|range| pieces.get(range).is_none()) {
         Some(missing) => Err(Stop::Needs(missing.clone())),
-        None => Ok(Head { ranges, directories }),
+        None => Ok(Head { ranges, is_big_endian: reader.is_big_endian, directories }),
     }
 }
 

@@ -44,7 +44,13 @@ impl Made {
                 self.put(tag, 2, &mut out);
                 self.put(kind, 2, &mut out);
                 self.put(count, word, &mut out);
-                let length = if kind == 3 { 2 } else if tag == 257 { 4 } else { word };
+                let length = if kind == 3 {
+                    2
+                } else if tag == 257 {
+                    4
+                } else {
+                    word
+                };
                 let from = out.len();
                 self.put(value, length, &mut out);
                 out.resize(from + word, 0);
@@ -79,9 +85,14 @@ fn parsed(file: &[u8]) -> Result<(Head, usize)> {
 #[test]
 fn directories_are_found_wherever_they_stand() {
     let images = [(10_980, 10_980, 500), (5490, 5490, 120), (1, 1, 3)];
-    for (is_big_endian, is_big, at) in
-        [(false, false, 8), (true, false, 8), (false, true, 16), (true, true, 16), (false, false, 50_001), (true, true, 90_000)]
-    {
+    for (is_big_endian, is_big, at) in [
+        (false, false, 8),
+        (true, false, 8),
+        (false, true, 16),
+        (true, true, 16),
+        (false, false, 50_001),
+        (true, true, 90_000),
+    ] {
         let made = Made { is_big_endian, is_big, at, size: 100_000 };
         let file = made.bytes(&images);
         let (head, asked) = parsed(&file).unwrap();
