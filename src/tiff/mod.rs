@@ -7,6 +7,9 @@
 //!
 //! TIFF 6.0; BigTIFF where the file has 4 GB or more; GeoTIFF (OGC 19-008r4) for where it lies. All tiles have
 //! the same size in bytes, so the arrays of their offsets are sums, and nothing of them is kept.
+//!
+//! And a real TIFF, which is read the other way round: `read` has its directories, `stored` its images and where their tiles
+//! lie, `pixels` the samples of a window, by `unpack`.
 
 mod directory;
 mod image;

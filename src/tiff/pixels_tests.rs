@@ -3,8 +3,6 @@ use proptest::prelude::*;
 use super::super::read::{Head, Parsed, Pieces, parse};
 use super::super::stored::StoredImage;
 use super::*;
-#[path = "zz_harness.rs"]
-mod zz_harness;
 
 /// A TIFF of one image, uncompressed unless its tiles are given: its tags may be changed, and its tiles be left out.
 #[derive(Clone)]

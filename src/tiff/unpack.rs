@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_tile_is_all_of_its_bytes_and_no_more() {
-        let bytes: Vec<u8> = (0..20_000u32).map(|number| (number * number >> 7) as u8).collect();
+        let bytes: Vec<u8> = (0..20_000u32).map(|number| ((number * number) >> 7) as u8).collect();
         for packing in ALL {
             let packed = packed(packing, &bytes);
             assert_eq!(unpacked(packing, &packed, bytes.len()).unwrap(), bytes, "{packing:?}");
