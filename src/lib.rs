@@ -17,7 +17,7 @@
 //! | `options` | GDAL configuration options → `Options` | IO |
 //! | `source` | range → bytes | knowledge of JP2 |
 //! | `layout` | structure → ordered segments | IO |
-//! | `tiff` | image → header of a virtual GeoTIFF | IO |
+//! | `tiff` | image → header of a virtual GeoTIFF; tiles of a real one → samples | IO |
 //! | `index` | key → `Record` | a network of its own: it reads through `source` |
 //! | `file` | offset, length → bytes; window → samples | GDAL types |
 //! | `collect` | inputs → rows, an index | printing |

@@ -32,7 +32,7 @@ const ROOMS: [(&str, &[&str]); 22] = [
     ("source", &["error", "lru", "options", "path", "process", "secret", "trace"]),
     ("geo", &["error", "jp2"]),
     ("layout", &["error", "geo", "jp2", "path", "source"]),
-    ("tiff", &["error", "geo"]),
+    ("tiff", &["decode", "error", "geo", "jp2"]),
     ("index", &["error", "geo", "jp2", "lru", "options", "path", "process", "secret", "source", "tiff", "trace"]),
     (
         "file",

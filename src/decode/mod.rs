@@ -23,3 +23,4 @@ mod wavelet;
 pub(crate) use codestream::{Codestream, Target, left_out};
 pub(crate) use colour::Sample;
 pub(crate) use kept::{BlockId, Kept};
+pub(crate) use threads::spread;

@@ -37,7 +37,7 @@ impl Drop for Threads {
 
 /// Calls `work` on this thread and on up to `threads` - 1 others, and waits for all of them: on fewer where other calls of
 /// the process have threads already, and `units` of work at most.
-pub(super) fn spread(threads: usize, units: usize, work: impl Fn() + Sync) {
+pub(crate) fn spread(threads: usize, units: usize, work: impl Fn() + Sync) {
     let threads = Threads::take(threads.min(units));
     thread::scope(|scope| {
         for _ in 0..threads.others {

@@ -1,5 +1,6 @@
 //! What paths mean, as tables.
 
+use super::ending::is_jp2_name;
 use super::*;
 use crate::options::Options;
 use crate::secret::Secret;

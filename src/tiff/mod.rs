@@ -11,22 +11,30 @@
 //!
 //! TIFF 6.0; BigTIFF where the file has 4 GB or more; GeoTIFF (OGC 19-008r4) for where it lies. All tiles have
 //! the same size in bytes, so the arrays of their offsets are sums, and nothing of them is kept.
+//!
+//! And a real TIFF, which is read the other way round: `read` has its directories, `stored` its images and where their tiles
+//! lie, `pixels` the samples of a window, by `unpack`.
 
 mod directory;
 mod image;
 #[cfg(test)]
 pub(crate) mod made;
 mod pages;
+mod pixels;
 mod place;
 mod read;
+mod stored;
 mod tags;
+mod unpack;
 
 use std::ops::Range;
 
 use directory::{Array, Form};
 pub(crate) use image::{Image, Level, SampleType};
 pub(crate) use pages::Page;
+pub(crate) use pixels::{PixelValues, Pixels};
 pub(crate) use read::{Head, Parsed, Pieces, parse};
+pub(crate) use stored::{StoredImage, StoredLevel};
 use tags::directory_of;
 
 /// The numbers of tiles of a level, row by row.
