@@ -33,12 +33,12 @@ pub enum Error {
         /// The values that are understood.
         expected: &'static str,
     },
-    /// Bytes that break ISO/IEC 15444-1 (T.800), or that this program does not serve.
-    #[error("{what} at byte {offset} (T.800 {clause})")]
+    /// Bytes that break ISO/IEC 15444-1 (T.800) or TIFF 6.0, or that this program does not serve.
+    #[error("{what} at byte {offset} ({}{clause})", if clause.starts_with("TIFF") { "" } else { "T.800 " })]
     Malformed {
         /// Where, in bytes from the start of the file.
         offset: u64,
-        /// The clause of T.800 that the bytes break.
+        /// The clause of T.800 that the bytes break; of another standard with its name, `TIFF 6.0, section 2`.
         clause: &'static str,
         /// What is wrong.
         what: String,
@@ -72,7 +72,7 @@ pub enum Error {
         /// Why, and which there are.
         what: String,
     },
-    /// A feature of JPEG 2000 that the decoder leaves out.
+    /// A feature of JPEG 2000 or TIFF that is left to GDAL.
     #[error("not decoded here: {what}")]
     Undecoded {
         /// The feature.

@@ -55,6 +55,7 @@ async fn read(asked: &Asked) -> Result<((Value, Vec<String>), Samples)> {
             What::All => file.samples(of),
             What::View(factor, window) => file.samples_of_view(factor, &window, of, None, false),
             What::Tiles(factor, window) => file.samples_of_tiles(factor, &window, of, None),
+            What::Stored(factor, window) => file.samples_of_tiff(factor, window.as_ref(), of),
         }
     };
     let samples = STATE.get().decoders.run_on(threads, decode).await??;
@@ -79,11 +80,16 @@ enum What {
     View(u32, Window),
     /// A window of the image at 1/factor, by the tiles that it touches.
     Tiles(u32, Window),
+    /// A window of an overview of a TIFF; all of it where there is none.
+    Stored(u32, Option<Window>),
 }
 
 /// Fetches what decoding the file or view reads.
 async fn make_ready(asked: &Asked) -> Result<Ready> {
     let request = &asked.question.request;
+    if request.location.is_tiff() {
+        return make_tiff_ready(asked).await;
+    }
     let View::Window(factor, window) = request.view else {
         let (lease, warnings) = asked.block_on(request.clone(), open).await?;
         let file = lease.file();
@@ -119,6 +125,21 @@ async fn make_ready(asked: &Asked) -> Result<Ready> {
     };
     let fetched = Fetched { bytes: fetched.bytes + bytes, requests: fetched.requests + requests };
     Ok(Ready { file, what, fetched, warnings, _lease: lease })
+}
+
+/// The same for a TIFF as it lies in its archive.
+async fn make_tiff_ready(asked: &Asked) -> Result<Ready> {
+    let request = &asked.question.request;
+    let (factor, window) = match request.view {
+        View::Window(factor, window) => (factor, Some(window)),
+        View::Reduced(factor) => (factor, None),
+        _ => (1, None),
+    };
+    let (lease, warnings) = asked.block_on(request.with(View::Whole), file::open).await?;
+    let file = lease.file();
+    let of = Selection { bands: asked.question.bands.as_deref(), squares: asked.question.squares.as_ref() };
+    let fetched = file.fetch_of_tiff(factor, window.as_ref(), of).await?;
+    Ok(Ready { file, what: What::Stored(factor, window), fetched, warnings, _lease: lease })
 }
 
 /// An answer with what did not stop it, where there is any.
@@ -200,9 +221,9 @@ fn open_windows(
 }
 
 fn describe(request: &Request, caller: &Caller<'_>) -> Result<Value> {
-    let Description { size, bands, data_type, georeference, tile, overviews, bytes } = file::describe(request, caller)?;
+    let Description { size, bands, dtype, georeference, tile, overviews, bytes } = file::describe(request, caller)?;
     Ok(json!({
-        "width": size.0, "height": size.1, "count": bands, "dtype": data_type.numpy(),
+        "width": size.0, "height": size.1, "count": bands, "dtype": dtype,
         "epsg": georeference.as_ref().map(|it| it.epsg), "transform": georeference.as_ref().map(|it| it.transform),
         "tile_shape": [tile.1, tile.0], "overviews": overviews, "size": bytes,
     }))

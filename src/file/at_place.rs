@@ -4,6 +4,7 @@ use once_cell::race::OnceBox;
 
 use super::known::{Known, Lengths};
 use super::registry;
+use super::stored::Stored;
 use super::virtual_file::{Expected, Opened, VirtualFile};
 use crate::error::{Error, Result};
 use crate::index::{self, Record, RecordKey};
@@ -297,12 +298,13 @@ fn expected(record: &Record, source: &dyn Source) -> Expected {
 pub(super) fn opened(record: &Record, source: &dyn Source) -> Result<Opened> {
     if record.is_of_tiff() {
         let (pieces, head) = record.tiff()?;
+        let size = pieces.size();
         return Ok(Opened {
-            layout: layout::pass_with(pieces.size(), pieces.iter()),
+            layout: layout::pass_with(size, pieces.iter(), head.tiles(size).into_iter()),
             expected: expected(record, source),
             last_modified: record.last_modified,
             known: None,
-            tiff: Some(head.into()),
+            tiff: Some(Stored::new(head, size).into()),
         });
     }
     let (Some(header), Some(file_size)) = (&record.header, record.file_size) else {

@@ -6,7 +6,7 @@ use super::{Ahead, VirtualFile, open};
 use crate::error::{Error, Result, ResultExt};
 use crate::geo::{self, Georeference};
 use crate::jp2::{Header, LONGEST_HEADER, Progress, parse_main_header};
-use crate::layout::{self, DataType, data_type};
+use crate::layout::{self, data_type};
 use crate::path::{Request, View};
 use crate::source::Caller;
 
@@ -17,8 +17,8 @@ pub(crate) struct Description {
     pub(crate) size: (u32, u32),
     /// How many bands there are.
     pub(crate) bands: usize,
-    /// The type of their samples, that of the first.
-    pub(crate) data_type: DataType,
+    /// numpy's name for the type of their samples, that of the first.
+    pub(crate) dtype: &'static str,
     /// Where it lies on the ground; `None` where the file does not say, or only GDAL understands it.
     pub(crate) georeference: Option<Georeference>,
     /// Columns and rows of a tile.
@@ -35,7 +35,7 @@ const STEP: u64 = 16 << 10;
 /// Describes the file, or the view of it, that `request` names.
 ///
 /// # Errors
-/// As [`super::open()`]; [`Error::Malformed`] for what is not a JPEG 2000 file.
+/// As [`super::open()`]; [`Error::Malformed`] for what is neither a JPEG 2000 file nor a TIFF.
 pub(crate) fn describe(request: &Request, caller: &Caller<'_>) -> Result<Description> {
     let shown = request.location.display();
     let (view, window) = match request.view {
@@ -43,8 +43,12 @@ pub(crate) fn describe(request: &Request, caller: &Caller<'_>) -> Result<Descrip
         View::Window(factor, window) => (View::Reduced(factor), Some(window)),
         view => (view, None),
     };
-    let file = open(&request.with(view), caller)?;
     let whole = open(&request.with(View::Whole), caller)?;
+    if whole.is_stored_tiff() {
+        let factor = if let View::Reduced(factor) = view { factor } else { 1 };
+        return whole.describe_tiff(factor, window.as_ref()).in_file(&shown);
+    }
+    let file = open(&request.with(view), caller)?;
     let header = whole.header().in_file(&shown)?;
     let main = &header.main;
     let factor = match view {
@@ -68,7 +72,7 @@ pub(crate) fn describe(request: &Request, caller: &Caller<'_>) -> Result<Descrip
     Ok(Description {
         size: window.map_or(size, |window| (window.width, window.height)),
         bands: main.siz.components.len(),
-        data_type: data_type(main),
+        dtype: data_type(main).numpy(),
         georeference,
         tile: layout::tile_at(main, k),
         overviews: whole

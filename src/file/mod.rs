@@ -17,6 +17,7 @@ mod registry;
 mod rows;
 mod samples;
 mod squares;
+mod stored;
 mod trailing;
 mod view;
 mod virtual_file;

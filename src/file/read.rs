@@ -1,5 +1,6 @@
 //! Reading a virtual file: plan, fetch, copy.
 
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
@@ -36,9 +37,6 @@ pub(crate) struct Ahead {
     streak: u32,
     /// The bytes of the last run.
     run: u64,
-    /// Where the last read ended that was fetched as it was asked for, and how many such reads came in order.
-    end: Option<u64>,
-    in_order: u32,
     /// Whether nothing is fetched of a view but what is read.
     is_off: bool,
 }
@@ -85,18 +83,28 @@ impl VirtualFile {
         if let Some(decoded) = &self.decoded {
             return decoded.read_ranges(ranges).in_file(&self.name);
         }
-        if self.layout.units().is_empty() && !self.source.is_cheap() && self.small_file().is_none() {
-            return self.fill_ranges(ranges).inspect_err(|error| self.doubt_row(error)).in_file(&self.name);
+        self.read_ranges_of(ranges).in_file(&self.name)
+    }
+
+    /// The same of a file that is not decoded, and of ranges that lie within it.
+    pub(super) fn read_ranges_of(&self, ranges: &mut [(u64, &mut [u8])]) -> Result<()> {
+        if self.known.is_none()
+            && self.layout.view().is_none()
+            && !self.source.is_cheap()
+            && self.small_file().is_none()
+        {
+            return self.fill_ranges(ranges).inspect_err(|error| self.doubt_row(error));
         }
         for (offset, buffer) in ranges {
-            self.read_at(*offset, buffer, &mut Ahead::default())?;
+            let filled = self.fill(*offset, buffer, &mut Ahead::default());
+            filled.inspect_err(|error| self.doubt_row(error))?;
         }
         Ok(())
     }
 
-    /// Fills each buffer from a file that is not read by units: all that is not inline is fetched together.
+    /// Fills each buffer from a file whose bytes are those of its source: all that is not inline is fetched together.
     fn fill_ranges(&self, ranges: &mut [(u64, &mut [u8])]) -> Result<()> {
-        let mut wanted: Vec<(SourceRange, &mut [u8])> = Vec::new();
+        let mut wanted: Vec<(u64, &mut [u8])> = Vec::new();
         for (offset, buffer) in ranges {
             let mut rest: &mut [u8] = buffer;
             for (start, content) in self.layout.segments_from(VirtualOffset(*offset)) {
@@ -108,32 +116,61 @@ impl VirtualFile {
                 let (here, after) = rest.split_at_mut(left);
                 match content {
                     Content::Inline(bytes) => copy(Some(bytes), skip, here)?,
-                    Content::Source(range) => {
-                        let from = range.start.0 + skip;
-                        wanted.push((SourceOffset(from)..SourceOffset(from + here.len() as u64), here));
-                    }
+                    Content::Source(range) => wanted.push((range.start.0 + skip, here)),
                 }
                 rest = after;
             }
         }
-        wanted.sort_by_key(|(range, _)| range.start.0);
-        // Ranges that overlap are fetched one after the other.
-        while !wanted.is_empty() {
-            let mut end = 0;
-            let (now, later): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|(range, _)| {
-                let is_apart = end <= range.start.0;
-                end = if is_apart { range.end.0 } else { end };
-                is_apart
-            });
-            let ranges: Vec<SourceRange> = now.iter().map(|(range, _)| range.clone()).collect();
-            let fetched = fetch_units(&self.source, &ranges, &self.access.options)?;
-            self.confirm()?;
-            for ((_, buffer), bytes) in now.into_iter().zip(&fetched) {
-                copy(Some(bytes), 0, buffer)?;
+        let stretches = self.stretches(wanted.iter().map(|(offset, buffer)| *offset..offset + buffer.len() as u64));
+        let fetched = fetch_units(&self.source, &stretches, &self.access.options)?;
+        self.confirm()?;
+        for (offset, mut buffer) in wanted {
+            let first = stretches.partition_point(|stretch| stretch.end.0 <= offset);
+            for (stretch, bytes) in stretches.iter().zip(&fetched).skip(first) {
+                if buffer.is_empty() {
+                    break;
+                }
+                let skip = offset.saturating_sub(stretch.start.0);
+                let left = usize::try_from(length(stretch) - skip).unwrap_or(usize::MAX).min(buffer.len());
+                let (here, after) = buffer.split_at_mut(left);
+                copy(Some(bytes), skip, here)?;
+                buffer = after;
             }
-            wanted = later;
         }
         Ok(())
+    }
+
+    /// What is to be fetched of a file whose bytes are those of its source, for some parts of it: in order, apart from each
+    /// other.
+    pub(super) fn stretches(&self, parts: impl Iterator<Item = Range<u64>>) -> Vec<SourceRange> {
+        let mut stretches: Vec<SourceRange> = Vec::new();
+        for part in parts {
+            let mut at = part.start;
+            while at < part.end {
+                let stretch = self.stretch_at(at);
+                at = stretch.end.0;
+                stretches.push(stretch);
+            }
+        }
+        stretches.sort_unstable_by_key(|stretch| stretch.start.0);
+        stretches.dedup();
+        match self.small_file() {
+            Some(whole) if !stretches.is_empty() => vec![whole],
+            _ => stretches,
+        }
+    }
+
+    /// What is fetched and kept together of the file around `offset`: its unit, else the part of a block that no unit has.
+    fn stretch_at(&self, offset: u64) -> SourceRange {
+        let units = self.layout.units();
+        let next = units.partition_point(|unit| unit.range.end.0 <= offset);
+        if let Some(unit) = units.get(next).filter(|unit| unit.range.start.0 <= offset) {
+            return unit.range.clone();
+        }
+        let after = next.checked_sub(1).and_then(|before| units.get(before)).map_or(0, |before| before.range.end.0);
+        let before = units.get(next).map_or(self.size(), |next| next.range.start.0);
+        let block = offset / BLOCK * BLOCK;
+        SourceOffset(after.max(block))..SourceOffset(before.min(block + BLOCK))
     }
 
     /// Sets the row aside where `error` shows that the file is not what it says.
@@ -185,8 +222,6 @@ impl VirtualFile {
                         self.confirm()?;
                         self.check_sot_in(fetched.first(), &wanted)?;
                         copy(fetched.first(), wanted.start.0, here)?;
-                    } else if let Some(bytes) = self.fetch_exactly(&wanted, ahead)? {
-                        copy(Some(&bytes), 0, here)?;
                     } else if crosses && !self.is_at_hand(&wanted) {
                         // GDAL_INGESTED_BYTES_AT_OPEN reads on from the header: it gets what it asks, not the tile-part.
                         // With the beginning of the tile-part that it is of, which tells whether the table is true.
@@ -210,23 +245,6 @@ impl VirtualFile {
             }
         }
         usize::try_from(length).map_err(|_| Error::read("a read of more bytes than there is memory"))
-    }
-
-    /// What is asked for of a file that is not read by units, where that is worth a request: a tile of a TIFF, and no more.
-    /// `None` for little, and for what is read on in order, which comes in blocks.
-    fn fetch_exactly(&self, wanted: &SourceRange, ahead: &mut Ahead) -> Result<Option<Bytes>> {
-        if !self.layout.units().is_empty() || length(wanted) < BLOCK {
-            return Ok(None);
-        }
-        let is_next = ahead.end.is_some_and(|end| wanted.start.0.checked_sub(end).is_some_and(|gap| gap < BLOCK));
-        ahead.in_order = if is_next { ahead.in_order + 1 } else { 0 };
-        ahead.end = Some(wanted.end.0);
-        if ahead.in_order >= 2 {
-            return Ok(None);
-        }
-        let fetched = fetch_units(&self.source, std::slice::from_ref(wanted), &self.access.options)?;
-        self.confirm()?;
-        Ok(fetched.into_iter().next())
     }
 
     /// Whether the unit that holds `wanted` is at hand.
@@ -385,7 +403,7 @@ impl VirtualFile {
 
     /// What a decoder peeks at where the tile-part `number` begins: fetched with the one before it, as a unit of its own.
     fn peek_range(&self, number: usize) -> Option<SourceRange> {
-        let range = self.layout.units().get(number)?.range.clone();
+        let range = self.layout.units().get(number).filter(|unit| unit.sot.is_some())?.range.clone();
         Some(range.start..SourceOffset((range.start.0 + LOOK).min(range.end.0)))
     }
 

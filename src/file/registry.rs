@@ -227,7 +227,8 @@ impl VirtualFile {
     /// What keeping it takes, roughly, in bytes; `None` for what is not kept once it is closed.
     fn weight(&self) -> Option<u64> {
         let decoded = self.decoded.as_ref().map_or(Some(0), |decoded| decoded.weight())?;
-        let weight = LIGHT + self.layout.weight() + decoded;
+        let stored = self.tiff.as_ref().map_or(0, |tiff| tiff.weight());
+        let weight = LIGHT + self.layout.weight() + decoded + stored;
         Some(if self.source.is_cheap() { weight.max(LIGHTEST) } else { weight })
     }
 }

@@ -45,6 +45,10 @@ pub(crate) enum Values {
     I16(Vec<i16>),
     U32(Vec<u32>),
     I32(Vec<i32>),
+    U64(Vec<u64>),
+    I64(Vec<i64>),
+    F32(Vec<f32>),
+    F64(Vec<f64>),
 }
 
 impl Samples {
@@ -64,6 +68,10 @@ impl Samples {
             Values::I16(values) => rectangle(values, self.shape, at, size, out, |value| value.to_le_bytes()),
             Values::U32(values) => rectangle(values, self.shape, at, size, out, |value| value.to_le_bytes()),
             Values::I32(values) => rectangle(values, self.shape, at, size, out, |value| value.to_le_bytes()),
+            Values::U64(values) => rectangle(values, self.shape, at, size, out, |value| value.to_le_bytes()),
+            Values::I64(values) => rectangle(values, self.shape, at, size, out, |value| value.to_le_bytes()),
+            Values::F32(values) => rectangle(values, self.shape, at, size, out, |value| value.to_le_bytes()),
+            Values::F64(values) => rectangle(values, self.shape, at, size, out, |value| value.to_le_bytes()),
         }
     }
 }
@@ -98,7 +106,8 @@ impl Values {
         match self {
             Self::I8(_) | Self::U8(_) => 1,
             Self::U16(_) | Self::I16(_) => 2,
-            Self::U32(_) | Self::I32(_) => 4,
+            Self::U32(_) | Self::I32(_) | Self::F32(_) => 4,
+            Self::U64(_) | Self::I64(_) | Self::F64(_) => 8,
         }
     }
 
@@ -111,6 +120,10 @@ impl Values {
             Self::I16(_) => "int16",
             Self::U32(_) => "uint32",
             Self::I32(_) => "int32",
+            Self::U64(_) => "uint64",
+            Self::I64(_) => "int64",
+            Self::F32(_) => "float32",
+            Self::F64(_) => "float64",
         }
     }
 }

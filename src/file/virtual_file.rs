@@ -5,13 +5,13 @@ use std::sync::atomic::AtomicBool;
 
 use super::embedded::Embedded;
 use super::known::Known;
+use super::stored::Stored;
 use crate::error::Result;
 use crate::jp2::Header;
 use crate::layout::{LOOK, Layout, VirtualOffset};
 use crate::options::Options;
 use crate::path::Location;
 use crate::source::{Access, Meta, Source, same_etag};
-use crate::tiff::Head;
 
 /// A file as GDAL sees it.
 pub(crate) struct VirtualFile {
@@ -30,8 +30,8 @@ pub(crate) struct VirtualFile {
     pub(super) last_modified: Option<i64>,
     /// What views are made of; `None` where the file's structure is unknown, and in a view.
     pub(super) known: Option<Known>,
-    /// What a TIFF says of itself.
-    pub(super) tiff: Option<Arc<Head>>,
+    /// A TIFF as its header has it.
+    pub(super) tiff: Option<Arc<Stored>>,
     /// For a reduced view, what of it the index carries.
     pub(super) embedded: Option<Embedded>,
     /// What makes its bytes, where these are samples that are decoded as they are read; the layout is empty then.
@@ -99,7 +99,7 @@ pub(super) struct Opened {
     pub(super) expected: Expected,
     pub(super) last_modified: Option<i64>,
     pub(super) known: Option<Known>,
-    pub(super) tiff: Option<Arc<Head>>,
+    pub(super) tiff: Option<Arc<Stored>>,
 }
 
 impl VirtualFile {
@@ -156,7 +156,7 @@ impl VirtualFile {
     /// and moves on. A short read is legal to OpenJPEG (2.4.0 to 2.5.4), so the index answers what it knows, and the
     /// tile-part is not fetched. To other readers a short read is the end of the file: hence only right after a seek.
     pub(crate) fn probe(&self, offset: u64, length: u64) -> Option<u64> {
-        if length > LOOK || self.source.is_cheap() || !self.access.options.sot_probe {
+        if length > LOOK || self.tiff.is_some() || self.source.is_cheap() || !self.access.options.sot_probe {
             return None;
         }
         let body = self.layout.body_after(VirtualOffset(offset))?;

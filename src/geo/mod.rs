@@ -20,6 +20,7 @@ pub(crate) use metadata::{Item, metadata};
 
 use crate::error::{Error, Result};
 use crate::jp2::Header;
+use affine::Affine;
 use boxes::{Boxes, MSIG};
 
 /// Where an image lies on the ground.
@@ -33,6 +34,16 @@ pub(crate) struct Georeference {
 }
 
 impl Georeference {
+    /// That of pixels which are as many times as wide and as high, from the same corner.
+    pub(crate) fn scaled(self, scale: [f64; 2]) -> Self {
+        Self { transform: Affine(self.transform).scaled(scale).0, ..self }
+    }
+
+    /// That of the image that begins with this column and row.
+    pub(crate) fn moved(self, origin: (u32, u32)) -> Self {
+        Self { transform: Affine(self.transform).moved(origin).0, ..self }
+    }
+
     /// Whether the reference system is a geographic one, and not a projected one; `None` where its code does not tell. The
     /// registry has ranges for each, but for newer codes.
     pub(crate) fn is_geographic(&self) -> Option<bool> {

@@ -1,6 +1,7 @@
 //! From a file's structure to the virtual file that has a TLM.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -23,14 +24,24 @@ pub(crate) fn pass(file_size: u64) -> Layout {
 }
 
 /// The file as it is, with the bytes of it that are known inline: `known` are stretches of it in order, apart from each other.
-pub(crate) fn pass_with<'a>(file_size: u64, known: impl Iterator<Item = (u64, &'a Bytes)>) -> Layout {
+/// It is fetched by `units`, which are so, too.
+pub(crate) fn pass_with<'a>(
+    file_size: u64,
+    known: impl Iterator<Item = (u64, &'a Bytes)>,
+    units: impl Iterator<Item = Range<u64>>,
+) -> Layout {
     let mut layout = Builder::default();
     for (start, bytes) in known {
         layout.push_source(layout.size..start);
         layout.push_inline(bytes);
     }
     layout.push_source(layout.size..file_size);
-    layout.build(Vec::new())
+    let unit = |(number, range): (u32, Range<u64>)| Unit {
+        range: SourceOffset(range.start)..SourceOffset(range.end),
+        sot: None,
+        tile: number,
+    };
+    layout.build((0..).zip(units).map(unit).collect())
 }
 
 /// A file of these bytes.

@@ -163,10 +163,14 @@ impl Request {
         }
     }
 
-    /// The same file in another view, as a JP2 where that can be.
+    /// The same file in another view, as a JP2 where that can be; a TIFF as it is.
     pub(crate) fn with(&self, view: View) -> Self {
-        let form = if let View::Window(..) = view { Form::Tiff } else { Form::Jp2 };
-        Self { view, form: Some(form), ..self.clone() }
+        let form = match view {
+            View::Window(..) => Some(Form::Tiff),
+            View::Whole if self.location.is_tiff() => None,
+            _ => Some(Form::Jp2),
+        };
+        Self { view, form, ..self.clone() }
     }
 
     /// The same view in another form.

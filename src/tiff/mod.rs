@@ -25,6 +25,7 @@ mod place;
 mod read;
 mod stored;
 mod tags;
+mod tiles;
 mod unpack;
 
 use std::ops::Range;
@@ -34,7 +35,7 @@ pub(crate) use image::{Image, Level, SampleType};
 pub(crate) use pages::Page;
 pub(crate) use pixels::{PixelValues, Pixels};
 pub(crate) use read::{Head, Parsed, Pieces, parse};
-pub(crate) use stored::{StoredImage, StoredLevel};
+pub(crate) use stored::{Numeric, StoredImage, StoredLevel};
 use tags::directory_of;
 
 /// The numbers of tiles of a level, row by row.

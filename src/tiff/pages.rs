@@ -3,12 +3,9 @@
 use serde::Serialize;
 
 use super::place::number;
-use super::read::{Directory, Head, Value};
-use super::tags::{
-    BITS_PER_SAMPLE, COMPRESSION, IMAGE_LENGTH, IMAGE_WIDTH, NEW_SUBFILE_TYPE, PLANAR_CONFIGURATION, PREDICTOR,
-    ROWS_PER_STRIP, SAMPLE_FORMAT, SAMPLES_PER_PIXEL, STRIP_BYTE_COUNTS, STRIP_OFFSETS, TILE_BYTE_COUNTS, TILE_LENGTH,
-    TILE_OFFSETS, TILE_WIDTH,
-};
+use super::read::{Directory, Head};
+use super::tags::{BITS_PER_SAMPLE, COMPRESSION, NEW_SUBFILE_TYPE, PREDICTOR, SAMPLE_FORMAT, SAMPLES_PER_PIXEL};
+use super::tiles::{Division, counts, offsets};
 
 /// NewSubfileType (TIFF 6.0, section 8): an image of a lower resolution, a page, a mask.
 const REDUCED: u64 = 1;
@@ -46,6 +43,25 @@ pub(crate) struct Page {
     pub(crate) predictor: u64,
     /// Whether each band has tiles of its own.
     pub(crate) is_planar: bool,
+}
+
+impl Page {
+    /// numpy's name for the type that GDAL gives its samples; `None` where numpy has none that is sure.
+    pub(crate) fn dtype(&self) -> Option<&'static str> {
+        Some(match (self.samples, self.bits) {
+            ("unsigned", 1..=8) => "uint8",
+            ("unsigned", 9..=16) => "uint16",
+            ("unsigned", 17..=32) => "uint32",
+            ("unsigned", 64) => "uint64",
+            ("signed", 8) => "int8",
+            ("signed", 16) => "int16",
+            ("signed", 32) => "int32",
+            ("signed", 64) => "int64",
+            ("float", 16 | 24 | 32) => "float32",
+            ("float", 64) => "float64",
+            _ => return None,
+        })
+    }
 }
 
 impl Head {
@@ -92,18 +108,6 @@ fn first_offset(directory: &Directory) -> Option<u64> {
     offsets(directory).iter().copied().filter(|offset| *offset > 0).min()
 }
 
-fn numbers(directory: &Directory, tag: u16) -> &[u64] {
-    match directory.get(&tag) {
-        Some(Value::Numbers(numbers)) => numbers,
-        _ => &[],
-    }
-}
-
-fn offsets(directory: &Directory) -> &[u64] {
-    let tag = if directory.contains_key(&TILE_OFFSETS) { TILE_OFFSETS } else { STRIP_OFFSETS };
-    numbers(directory, tag)
-}
-
 fn page(place: usize, directory: &Directory) -> Page {
     let of = |tag: u16| number(directory, tag);
     let subfile = of(NEW_SUBFILE_TYPE).unwrap_or(0);
@@ -115,13 +119,8 @@ fn page(place: usize, directory: &Directory) -> Page {
         (false, false) => "page",
     };
     let kind = if subfile & PAGE > 0 && place > 0 && subfile & (REDUCED | MASK) == 0 { "page" } else { kind };
-    let (width, height) = (of(IMAGE_WIDTH).unwrap_or(0), of(IMAGE_LENGTH).unwrap_or(0));
-    let is_tiled = directory.contains_key(&TILE_WIDTH);
-    let tile = match is_tiled {
-        true => [of(TILE_WIDTH).unwrap_or(0), of(TILE_LENGTH).unwrap_or(0)],
-        false => [width, of(ROWS_PER_STRIP).unwrap_or(height).min(height)],
-    };
-    let counts = numbers(directory, if is_tiled { TILE_BYTE_COUNTS } else { STRIP_BYTE_COUNTS });
+    let Division { size: [width, height], is_tiled, tile, is_planar } = Division::of(directory);
+    let counts = counts(directory);
     Page {
         kind,
         width,
@@ -141,7 +140,7 @@ fn page(place: usize, directory: &Directory) -> Page {
         bytes: counts.iter().fold(0, |sum, count| sum.saturating_add(*count)),
         compression: compression(of(COMPRESSION).unwrap_or(1)),
         predictor: of(PREDICTOR).unwrap_or(1),
-        is_planar: of(PLANAR_CONFIGURATION) == Some(2),
+        is_planar,
     }
 }
 

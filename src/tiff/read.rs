@@ -24,7 +24,7 @@ const DIRECTORIES: usize = 1024;
 const ENTRIES: u64 = 4096;
 
 /// The most bytes of a file's header.
-const LARGEST: u64 = 64 << 20;
+const LARGEST: u64 = 16 << 20;
 
 /// Stretches of a file, and its size.
 #[derive(Debug, Clone)]

@@ -57,7 +57,8 @@ pub(super) struct Handle {
 pub(super) fn open(host: &'static dyn Host, name: &str, mode: &str) -> Result<Handle> {
     trace::listen(host.option("", "CPL_DEBUG").is_some_and(|value| !value.is_empty()));
     end::note(host);
-    if !["r", "rb", "r+", "rb+", "r+b"].contains(&mode) {
+    // GTiff asks for the pages of a file with a mode of libtiff's: rDOC.
+    if !mode.starts_with('r') || mode.contains(['w', 'a']) {
         let request = path::parse(name)?;
         let error = Err(Error::ReadOnly { mode: mode.to_owned() }).in_file(&request.location.display());
         return error.inspect_err(|error: &Error| host.report(&error.chain(), Severity::OpenFailed));

@@ -30,7 +30,7 @@ pub(crate) struct ScannedTiff {
 /// Reads a TIFF's header, wherever in the file that stands.
 ///
 /// # Errors
-/// [`Error::Malformed`] where it is no TIFF, or is damaged; [`Error::Changed`] where the file does not stay what it is;
+/// [`Error::Malformed`] where it is no TIFF, or is cut or damaged; [`Error::Changed`] where the file does not stay what it is;
 /// whatever `source` fails with.
 pub(crate) fn scan_tiff(source: &dyn Source) -> Result<ScannedTiff> {
     let first = source.read_up_to(SourceOffset(0), STEP)?;
@@ -44,6 +44,7 @@ pub(crate) fn scan_tiff(source: &dyn Source) -> Result<ScannedTiff> {
     for _ in 0..MOST_READS {
         match parse(&pieces)? {
             Parsed::Done(head) => {
+                head.check(meta.size)?;
                 let mut header = Vec::new();
                 for range in &head.ranges {
                     header.extend_from_slice(pieces.get(range).unwrap_or_default());

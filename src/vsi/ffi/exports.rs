@@ -127,6 +127,10 @@ impl ProgramSamples {
             Values::I16(values) => (values.as_mut_ptr().cast(), size_of_val(&values[..])),
             Values::U32(values) => (values.as_mut_ptr().cast(), size_of_val(&values[..])),
             Values::I32(values) => (values.as_mut_ptr().cast(), size_of_val(&values[..])),
+            Values::U64(values) => (values.as_mut_ptr().cast(), size_of_val(&values[..])),
+            Values::I64(values) => (values.as_mut_ptr().cast(), size_of_val(&values[..])),
+            Values::F32(values) => (values.as_mut_ptr().cast(), size_of_val(&values[..])),
+            Values::F64(values) => (values.as_mut_ptr().cast(), size_of_val(&values[..])),
         };
         Self { data, size, release: Some(release), owner: owner.cast() }
     }
