@@ -298,6 +298,7 @@ impl VirtualFile {
             if let Some(next) = self.peek_range(first).filter(|next| wanted.end <= next.end)
                 && let Some(bytes) = peek(&*self.source, &next)
             {
+                self.confirm()?;
                 return copy(Some(&bytes), at - next.start.0, out);
             }
             let last = self.unit_at(wanted.end.0 - 1).unwrap_or(self.units() - 1);
@@ -331,6 +332,8 @@ impl VirtualFile {
             }
         }
         if !held.is_empty() {
+            // What came with an error is kept, too, and this file is not the one that it is of.
+            self.confirm()?;
             return Ok(held);
         }
         if is_under_way(&*self.source, &self.unit_range(first)) {

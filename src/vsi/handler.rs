@@ -177,7 +177,7 @@ fn stat_for(caller: &Caller<'_>, name: &str) -> Result<Found> {
 }
 
 /// Suffixes of the names that GDAL tries beside a raster, in lower case.
-const SIDE_CARS: [&str; 16] = [
+const SIDE_CARS: [&str; 19] = [
     ".aux.xml",
     ".aux",
     ".ovr",
@@ -185,6 +185,9 @@ const SIDE_CARS: [&str; 16] = [
     ".j2w",
     ".jp2w",
     ".jpw",
+    ".tfw",
+    ".tifw",
+    ".tiffw",
     ".wld",
     ".tab",
     ".j2kw",
@@ -196,7 +199,7 @@ const SIDE_CARS: [&str; 16] = [
     "_rpc.txt",
 ];
 
-/// Whether GDAL would look for this name of its own accord when it opens a JP2. Beside a remote file there are no
+/// Whether GDAL would look for this name of its own accord when it opens a JP2 or a TIFF. Beside a remote file there are no
 /// side-cars, and asking for each would cost a request; beside a local one they are what the folder says.
 fn is_side_car_probe(location: &Location) -> bool {
     !matches!(location, Location::Local(_)) && has_side_car_name(location)

@@ -20,7 +20,7 @@ pub(super) struct Merged {
 const CRUMB: u64 = 4 << 10;
 
 /// Merges neighbours of `ranges` (ascending, disjoint) where at most `gap` bytes lie between them and the request
-/// stays within `max` bytes, or all that is added is a crumb.
+/// stays within `max` bytes, or one of both is a crumb.
 pub(super) fn plan_merge(ranges: &[SourceRange], gap: u64, max: u64) -> Vec<Merged> {
     let mut plan: Vec<Merged> = Vec::new();
     for (index, range) in ranges.iter().enumerate() {
@@ -29,7 +29,8 @@ pub(super) fn plan_merge(ranges: &[SourceRange], gap: u64, max: u64) -> Vec<Merg
             let between = range.start.0.checked_sub(last.range.end.0);
             let length = range.end.0.saturating_sub(last.range.start.0);
             let added = range.end.0.saturating_sub(last.range.end.0);
-            if between.is_some_and(|between| between <= gap) && (length <= max || added <= CRUMB) {
+            let is_crumb = added <= CRUMB || last.range.end.0 - last.range.start.0 <= CRUMB;
+            if between.is_some_and(|between| between <= gap) && (length <= max || is_crumb) {
                 last.range.end = range.end;
                 last.members.end = index + 1;
                 continue;
@@ -69,6 +70,8 @@ mod tests {
     fn a_crumb_joins_its_neighbour_however_large_that_is() {
         let plan = plan_merge(&[range(0, 9_000_000), range(9_000_000, 9_001_024)], 0, 1);
         assert_eq!(plan.len(), 1);
+        let before = plan_merge(&[range(0, 8), range(8, 9_000_000), range(9_000_000, 18_000_000)], 0, 1);
+        assert_eq!(before.iter().map(|request| request.members.clone()).collect::<Vec<_>>(), [0..2, 2..3]);
     }
 
     #[test]
@@ -79,12 +82,12 @@ mod tests {
     }
 
     /// What the plan has to be, said another way: a cut between two neighbours stands exactly where the gap is too
-    /// wide, or the piece that began at the last cut would become too long by more than a crumb.
+    /// wide, or the piece that began at the last cut would become too long, and is no crumb, by what is none.
     fn oracle(ranges: &[SourceRange], gap: u64, max: u64) -> Vec<usize> {
         let mut cuts = vec![0];
         for i in 1..ranges.len() {
             let begun = ranges[*cuts.last().unwrap()].start.0;
-            let crumb = ranges[i].end.0 - ranges[i - 1].end.0 <= CRUMB;
+            let crumb = ranges[i].end.0 - ranges[i - 1].end.0 <= CRUMB || ranges[i - 1].end.0 - begun <= CRUMB;
             if ranges[i].start.0 - ranges[i - 1].end.0 > gap || (ranges[i].end.0 - begun > max && !crumb) {
                 cuts.push(i);
             }
