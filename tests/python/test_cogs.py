@@ -165,7 +165,8 @@ def test_each_page_of_a_file_is_read(site: Site, files: dict[str, Path], tmp_pat
     pages = [f"GTIFF_DIR:{page}:/vsitlm/{url}" for page in (1, 2)]
     steps = [("describe", pages[1]), ("ask", f"{site.server.url}/__stats"), *(("read", page) for page in pages)]
     _, stats, *pixels = apart.call(jobs.play, *steps, options=options)
-    assert json.loads(stats)["requests"] == 0
+    # Of a page GDAL looks for an .xml beside the file, whatever a list of siblings says.
+    assert json.loads(stats)["requests"] <= 2 and json.loads(stats)["bytes"] == 0
     assert all(np.array_equal(page, gdalio.read(str(path))) for page in pixels)
 
 
