@@ -12,9 +12,11 @@ from typing import Any
 
 from .._errors import CubeError, Error
 from .._info import statistics
+from .._path import without_query
 from ._load import load
 from ._masks import NAMES
-from ._search import Result, search
+from ._result import Result
+from ._search import search
 
 
 def run(what: str, arguments: Sequence[str]) -> int:
@@ -73,6 +75,8 @@ def _search(arguments: Sequence[str]) -> int:
     found = _found(given, given.bands.split(",") if given.bands else None)
     for row in found.to_arrow().to_pylist():
         row["time"] = f"{row['time']:%Y-%m-%dT%H:%M:%SZ}"
+        # A signature is nobody's business who reads a log.
+        row["url"] = without_query(row["url"])
         cover = "" if row["cloud_cover"] is None else f" {row['cloud_cover']:.0f}%"
         print(json.dumps(row) if given.json else f"{row['time']} {row['tile']} {row['band']}{cover} {row['url']}")
     print(f"{len(found)} files", file=sys.stderr)

@@ -14,7 +14,7 @@ from ..cube._catalogue import Span
 from ..cube._chunks import Offset
 from ..cube._grid import Grid
 from ._block import Terms, values_of, warn_of
-from ._files import File, canonical
+from ._files import File
 from ._masks import Masks
 from ._plan import Sought, seek
 from ._steps import Step, steps_of
@@ -138,7 +138,7 @@ def _read(sought: Sought, places: _Places, progress: bool) -> Iterator[_Found]:
     steps = steps_of(sought.files, "id", 0)
     for number, step in enumerate(steps):
         for name in names:
-            of_band = [file for file in step.files if file.band == canonical(name)]
+            of_band = [file for file in step.files if file.has(name)]
             if of_band:
                 finest = min(of_band, key=lambda file: file.grid.resolution if file.grid else 0)
                 jobs += [(number, name, finest, group) for group in places.groups(finest)]
@@ -150,7 +150,7 @@ def _read(sought: Sought, places: _Places, progress: bool) -> Iterator[_Found]:
         if chip.error is not None:
             if terms.fail_on_error:
                 raise chip.error
-            sought.failed.append(f"{file.url}: {chip.error}")
+            sought.failed.append(f"{file.name}: {chip.error}")
             continue
         squares = values_of(group.placed(chip.pixels), file, terms)
         valid = squares.any((1, 2))
