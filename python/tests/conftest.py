@@ -170,3 +170,11 @@ def tiles_index(tiles: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("tiles-index") / "tiles.parquet"
     vsitlm.index(list(tiles.urls.values()), out)
     return out
+
+
+@pytest.fixture(scope="module")
+def cogs(tiles: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """See `cogs.make`."""
+    from cogs import make
+
+    return make(tiles, tmp_path_factory.mktemp("cogs"))
