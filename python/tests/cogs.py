@@ -11,7 +11,10 @@ import rasterio
 import rasterio.shutil
 from areas import BANDS, Tiles
 from conftest import Site
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import transform_bounds
 
+SCENE_DAY = "20240602"
 SCENE = "LC09_L2SP_199026_20240602_20240603_02_T1"
 LANDSAT = {"SR_B4": "red", "SR_B5": "nir08", "QA_PIXEL": "qa_pixel"}
 """Bands of the scene, and the keys of their assets."""
@@ -79,8 +82,8 @@ class Cogs:
     def scene(self, **properties: Any) -> dict[str, Any]:
         """The item of the scene, as that of the Planetary Computer."""
         urls = {band: url for (_, tile, band), url in self.urls.items() if not tile}
-        with rasterio.open(self.files["20240602", "", "SR_B4"]) as file:
-            bbox = list(rasterio.warp.transform_bounds(file.crs, 4326, *file.bounds))
+        with rasterio.open(self.files[SCENE_DAY, "", "SR_B4"]) as file:
+            bbox = list(transform_bounds(file.crs, 4326, *file.bounds))
         assets = {key: {"href": urls[band], "type": "image/tiff"} for band, key in LANDSAT.items()}
         told = {"datetime": "2024-06-02T10:39:50.1234567Z", "grid:code": "WRS2-199026", "eo:cloud_cover": 12.5}
         return {
@@ -103,5 +106,25 @@ def make(tiles: Tiles, folder: Path) -> Cogs:
         if band == "QA_PIXEL":
             pixels = chance.choice(np.array(FLAGS, "uint16"), pixels.shape)
         # Of the zone beside that of the tiles, over both of them.
-        made.add(("20240602", "", band), f"landsat/{SCENE}/{SCENE}_{band}.TIF", pixels, 32632, (56985.0, 5415015.0), 30)
+        made.add((SCENE_DAY, "", band), f"landsat/{SCENE}/{SCENE}_{band}.TIF", pixels, 32632, (56985.0, 5415015.0), 30)
     return made
+
+
+def read(path: Path, **options: Any) -> np.ndarray:
+    """What rasterio reads of a file's first band."""
+    with rasterio.open(path, **options) as file:
+        return file.read(1)
+
+
+def warped(path: Path, loaded: Any, crs: int, **options: Any) -> np.ndarray:
+    """What a WarpedVRT makes of a file on the pixels of what was loaded."""
+    step = float(loaded.x[1] - loaded.x[0])
+    transform = rasterio.Affine(step, 0, float(loaded.x[0]) - step / 2, 0, -step, float(loaded.y[0]) + step / 2)
+    wide, high = loaded.sizes["x"], loaded.sizes["y"]
+    with rasterio.open(path, **options) as file:
+        bounds = transform_bounds(crs, file.crs, *rasterio.transform.array_bounds(high, wide, transform))
+        fine = min((bounds[2] - bounds[0]) / wide, (bounds[3] - bounds[1]) / high)
+        scale = min(file.res[0] / fine, 1)
+        terms = {"crs": f"EPSG:{crs}", "transform": transform, "nodata": 0, "src_nodata": 0}
+        with WarpedVRT(file, width=wide, height=high, XSCALE=scale, YSCALE=scale, **terms) as vrt:
+            return vrt.read(1)

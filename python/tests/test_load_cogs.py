@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 from pathlib import Path
 from typing import Any
@@ -11,38 +10,14 @@ import numpy as np
 import pytest
 import rasterio
 from areas import NORTH, WEST
-from cogs import CLEAR, SCENE, Cogs, make_cog
+from cogs import SCENE_DAY, Cogs, make_cog, read, warped
 from conftest import run
-from rasterio.vrt import WarpedVRT
-from rasterio.warp import transform as warp_points, transform_bounds
-from servers import run_s3
+from rasterio.warp import transform as warp_points
 
 pytest.importorskip("shapely")
 pytest.importorskip("xarray")
 
 import vsitlm
-from vsitlm.areas._bands import names_of
-
-SCENE_DAY = "20240602"
-
-
-@pytest.fixture(scope="module")
-def cogs_index(cogs: Cogs, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The index of all items with COGs, of Earth Search's and of the scene; JP2s are left out of it."""
-    folder = tmp_path_factory.mktemp("cogs-index")
-    items = [cogs.item(day, tile) for day, tile, band in cogs.files if band == "B04"] + [cogs.scene()]
-    for item in items:
-        item["assets"] = {key: asset for key, asset in item["assets"].items() if asset["href"].lower()[-4:] == ".tif"}
-        item["assets"].pop("thumbnail", None)
-    (folder / "items.json").write_text(json.dumps({"type": "FeatureCollection", "features": items}))
-    assert vsitlm.index([folder / "items.json"], folder / "tiles.parquet").rows == 13
-    return folder / "tiles.parquet"
-
-
-def read(path: Path, **options: Any) -> np.ndarray:
-    """What rasterio reads of a file's first band."""
-    with rasterio.open(path, **options) as file:
-        return file.read(1)
 
 
 def mosaic(cogs: Cogs, day: str, band: str, loaded: Any, level: int | None = None) -> np.ndarray:
@@ -63,20 +38,6 @@ def mosaic(cogs: Cogs, day: str, band: str, loaded: Any, level: int | None = Non
     return made
 
 
-def warped(path: Path, loaded: Any, crs: int, **options: Any) -> np.ndarray:
-    """What a WarpedVRT makes of a file on the pixels of what was loaded."""
-    step = float(loaded.x[1] - loaded.x[0])
-    transform = rasterio.Affine(step, 0, float(loaded.x[0]) - step / 2, 0, -step, float(loaded.y[0]) + step / 2)
-    wide, high = loaded.sizes["x"], loaded.sizes["y"]
-    with rasterio.open(path, **options) as file:
-        bounds = transform_bounds(crs, file.crs, *rasterio.transform.array_bounds(high, wide, transform))
-        fine = min((bounds[2] - bounds[0]) / wide, (bounds[3] - bounds[1]) / high)
-        scale = min(file.res[0] / fine, 1)
-        terms = {"crs": f"EPSG:{crs}", "transform": transform, "nodata": 0, "src_nodata": 0}
-        with WarpedVRT(file, width=wide, height=high, XSCALE=scale, YSCALE=scale, **terms) as vrt:
-            return vrt.read(1)
-
-
 @pytest.mark.parametrize(("resolution", "level"), [(10, None), (20, 0), (40, 1)])
 def test_an_index_of_cogs(resolution: int, level: int | None, cogs: Cogs, cogs_index: Path) -> None:
     cogs.site.stats()
@@ -92,6 +53,8 @@ def test_an_index_of_cogs(resolution: int, level: int | None, cogs: Cogs, cogs_i
         assert right.any() and np.array_equal(loaded["B04"][number].values, right), day
     # Where these COGs lie, the offset of the baseline is applied already.
     assert loaded.boa_add_offset.values.tolist() == [0, 0, 0]
+    lazy = vsitlm.load(found, resolution=resolution, chunks={"y": 100, "x": 90})
+    assert np.array_equal(lazy["B04"].values, loaded["B04"].values)
     harmonised = vsitlm.load(found, resolution=resolution, offset="harmonise")
     assert np.array_equal(harmonised["B04"].values, loaded["B04"].values)
 
@@ -190,62 +153,6 @@ def test_reflectances_of_unlike_offsets_are_never_one_time(cogs: Cogs) -> None:
     assert loaded.boa_add_offset.values.tolist() == [0] and loaded["red"].values.any()
 
 
-@pytest.mark.parametrize("bands", [["SR_B4", "QA_PIXEL"], ["B4", "qa_pixel"], ["red", "qa_pixel"]])
-def test_landsat(bands: list[str], cogs: Cogs, cogs_index: Path) -> None:
-    for found in (vsitlm.search(cogs.scene(), bands=bands), vsitlm.search(cogs_index, None, "2024-06-02", bands)):
-        assert {file.product for file in found} == {SCENE} and found.files[0].cloud_cover == 12.5
-        assert found.files[0].time == dt.datetime(2024, 6, 2, 10, 39, 50, 123456, dt.timezone.utc)
-        loaded = vsitlm.load(found)
-        assert loaded.sizes == {"time": 1, "y": 301, "x": 297} and loaded.boa_add_offset.values.tolist() == [0]
-        red, flags = (read(cogs.files[SCENE_DAY, "", band]) for band in ("SR_B4", "QA_PIXEL"))
-        assert np.array_equal(loaded[bands[0]][0].values, red)
-        assert np.array_equal(loaded[bands[1]][0].values, np.where(flags == 1, 0, flags)), "fill is no data"
-        masked = vsitlm.load(found, bands[0], mask="qa_pixel")[bands[0]][0].values
-        assert np.array_equal(masked, np.where(np.isin(flags, CLEAR), red, 0)) and masked.any()
-        with pytest.raises(vsitlm.CubeError, match=r"products of Landsat were found.*'scl': name 'qa_pixel'"):
-            vsitlm.load(found, bands[0], mask="scl")
-
-
-def test_sentinel_2_and_landsat_in_one_series(cogs: Cogs) -> None:
-    same_day = cogs.scene(datetime="2024-06-01T10:39:50Z")
-    items = [cogs.item("20240601", "31UDQ", **{"earthsearch:boa_offset_applied": True}), same_day]
-    west, south = cogs.tiles.degrees[:2]
-    # Less than a block of a WarpedVRT, see test_load.py.
-    area = west + 0.03, south + 0.01, west + 0.05, south + 0.02
-    terms: dict[str, Any] = {"area": area, "resolution": 30, "crs": 32632}
-    found = vsitlm.search(items, bands=["red", "nir08", "SCL", "QA_PIXEL"])
-    loaded = vsitlm.load(found, "red", **terms)
-    # As their numbers are of unlike scales.
-    assert [name[:4] for name in loaded.product_id.values] == ["LC09", "S2B_"]
-    right = warped(cogs.files["20240601", "31UDQ", "B04"], loaded, 32632, overview_level=0)
-    assert right.any() and np.array_equal(loaded["red"][1].values, right)
-    right = warped(cogs.files[SCENE_DAY, "", "SR_B4"], loaded, 32632)
-    assert right.any() and np.array_equal(loaded["red"][0].values, right)
-    masked = vsitlm.load(found, "red", mask=["scl", "qa_pixel"], **terms)["red"].values
-    classes = vsitlm.load(found, ["SCL", "QA_PIXEL"], **terms)
-    clear = np.isin(classes["QA_PIXEL"][0].values, CLEAR), np.isin(classes["SCL"][1].values, (2, 4, 5, 6, 7, 11))
-    for number, kept in enumerate(clear):
-        assert kept.any() and np.array_equal(masked[number], np.where(kept, loaded["red"][number].values, 0)), number
-    for mask, whose in (("scl", "Landsat"), ("qa_pixel", "Sentinel-2")):
-        with pytest.raises(vsitlm.CubeError, match=f"products of {whose} were found, which have no mask '{mask}'"):
-            vsitlm.load(found, "red", mask=mask, **terms)
-    assert vsitlm.load(found, "nir08", **terms).sizes["time"] == 1
-    items[0]["assets"]["rededge1"] = {"href": cogs.urls["20240601", "31UDQ", "B04"].replace("B04", "B05")}
-    with pytest.raises(vsitlm.CubeError, match=r"B5 means several bands .* nir08 and rededge/rededge1"):
-        vsitlm.load(vsitlm.search(items), "B5", **terms, fail_on_error=False)
-
-
-def test_names_of_bands() -> None:
-    for product, band, names in [
-        (SCENE, "SR_B5", "SR_B5 B5 NIR08"), (SCENE, "ST_B10", "ST_B10 B10 LWIR11"), (SCENE, "QA_PIXEL", "QA_PIXEL"),
-        ("LE07_L1TP_199026_20040601_20240602_02_T1", "B4", "B4 NIR08"),
-        ("LM05_L1TP_199026_20040601_20240602_02_T2", "B4", "B4"),
-        ("S2A_MSIL2A_20240601T105031_N0510_R051_T31UDQ_20240601T140000", "B08", "B08 B8 NIR"),
-        ("S2A_31UDQ_20240601_0_L2A", "B8A", "B8A NIR08"), ("S2A_31UDQ_20240601_0_L2A", "MSK_CLDPRB", "MSK_CLDPRB"),
-    ]:  # fmt: skip
-        assert names_of(product, band) == set(names.split()), (product, band)
-
-
 def test_points_of_cogs(cogs: Cogs, cogs_index: Path) -> None:
     west, south, east, north = cogs.tiles.degrees
     chance = np.random.default_rng(8)
@@ -297,13 +204,6 @@ def test_a_search_finds_cogs_by_area_and_time(cogs: Cogs, cogs_index: Path) -> N
         assert len(vsitlm.search(cogs.scene(), area)) == 0
     assert len(vsitlm.search(cogs.scene(), cogs.tiles.degrees)) == 3
     assert {file.product for file in vsitlm.search(cogs_index, level="L1C")} == set()
-
-
-def test_landsat_in_the_partition_layout(cogs: Cogs, tmp_path: Path) -> None:
-    (tmp_path / "items.json").write_text(json.dumps(cogs.scene()))
-    vsitlm.index([tmp_path / "items.json"], f"{tmp_path}/index/")
-    assert len(vsitlm.search(tmp_path / "index", cogs.tiles.degrees, "2024", "red")) == 1
-    assert len(vsitlm.search(tmp_path / "index", cogs.tiles.degrees, "2023", "red")) == 0
 
 
 def test_cogs_that_lack_a_time_or_a_place_are_left_out_with_a_warning(tmp_path: Path) -> None:
@@ -359,57 +259,41 @@ def test_any_cog_of_an_item_by_its_key_and_in_degrees(tmp_path: Path) -> None:
 
 
 def test_signed_hrefs_reach_the_core_and_are_never_told(cogs: Cogs, tmp_path: Path, capfd: Any) -> None:
-    item = cogs.item("20240601", "31UDQ")
-    item["assets"] = {"red": {"href": cogs.urls["20240601", "31UDQ", "B04"] + "?sv=1&sig=se%2Fcret%3D"}}
+    # As the Planetary Computer has them.
+    product = "S2B_MSIL2A_20240601T105031_N0510_R051_T31UDQ_20240601T140000"
+    path = f"31/U/DQ/2024/06/01/{product}.SAFE/GRANULE/L2A_T31UDQ_A1_2/IMG_DATA/R10m/T31UDQ_20240601T105031_B04_10m.tif"
+    url = cogs.site.put(cogs.files["20240601", "31UDQ", "B04"], path)
+    item: dict[str, Any] = {"id": "S2B_MSIL2A_20240601T105031_R051_T31UDQ_20240601T140000", "properties": {}}
+    item["assets"] = {"B04": {"href": f"{url}?sv=1&sig=se%2Fcret%3D", "eo:bands": [{"common_name": "red"}]}}
     found = vsitlm.search(item, bands="red")
     assert found.files[0].url.endswith("?sv=1&sig=se%2Fcret%3D") and found.files[0].format == "tiff"
+    assert (found.files[0].product, found.files[0].offset, found.files[0].tile) == (product, -1000, "31UDQ")
     assert np.array_equal(vsitlm.load(found)["red"][0].values, read(cogs.files["20240601", "31UDQ", "B04"]))
     assert "cret" not in repr(found.files[0]) + repr(found)
-    item["assets"]["red"]["href"] = item["assets"]["red"]["href"].replace("/B04.", "/B04_10m.")
+    item["assets"]["B04"]["href"] = item["assets"]["B04"]["href"].replace("_B04_10m", "_B04_20m")
     with pytest.raises(vsitlm.NotFoundError) as failed:
         vsitlm.load(item, "red")
-    assert "B04_10m.tif" in str(failed.value) and "cret" not in str(failed.value)
+    assert "B04_20m.tif" in str(failed.value) and "cret" not in str(failed.value)
     both = [item, cogs.item("20240606", "31UDQ")]
     with pytest.warns(vsitlm.VsitlmWarning) as warned:
         loaded = vsitlm.load(both, "red", fail_on_error=False)
     told = [*loaded.attrs["failed"], *(str(one.message) for one in warned)]
-    assert len(told) == 2 and all("B04_10m.tif" in one and "cret" not in one for one in told)
+    assert len(told) == 2 and all("B04_20m.tif" in one and "cret" not in one for one in told)
     (tmp_path / "item.json").write_text(json.dumps(item))
-    for json_or_not in ([], ["--json"]):
+    for json_or_not in ([], ["--json"], ["--formats=tiff"]):
         done = run(
             "from vsitlm.__main__ import main; main()", "search", tmp_path / "item.json", *json_or_not, check=False
         )
-        assert done.returncode == 0 and "B04_10m.tif" in done.stdout and "cret" not in done.stdout + done.stderr
+        assert done.returncode == 0 and "B04_20m.tif" in done.stdout and "cret" not in done.stdout + done.stderr
 
 
-def test_items_over_s3(cogs: Cogs, tmp_path: Path) -> None:
-    folder = tmp_path / "objects"
-    names = {url: url.split("/", 3)[3] for url in cogs.urls.values()}
-    for name in names.values():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).symlink_to(cogs.site.folder / name)
-    day, tile = "20240601", "31UDQ"
-    earth_search = cogs.item(day, tile, **{"earthsearch:boa_offset_applied": True})
-    earth_search["assets"]["red"]["href"] = "s3://eodata/" + names[cogs.urls[day, tile, "B04"]]
-    landsat = cogs.scene()
-    for band, asset in zip(("SR_B4", "SR_B5", "QA_PIXEL"), landsat["assets"].values(), strict=True):
-        key = "s3://paying/" + names[cogs.urls[SCENE_DAY, "", band]]
-        # As USGS has it: behind a login, and where the requester pays.
-        asset["href"] = f"https://landsatlook.usgs.gov/data/{SCENE}_{band}.TIF"
-        asset["alternate"] = {"s3": {"href": key}}
-    with run_s3(folder, "eodata", "paying") as told:
-        keys = {
-            "AWS_S3_ENDPOINT": f"http://127.0.0.1:{told['port']}", "AWS_VIRTUAL_HOSTING": "FALSE",
-            "AWS_REQUEST_PAYER": "requester", "VSITLM_CACHE_DIR": tmp_path / "learned", **told["reader"],
-        }  # fmt: skip
-        loaded = vsitlm.load([earth_search], "red", **keys)
-        assert np.array_equal(loaded["red"][0].values, read(cogs.files[day, tile, "B04"]))
-        found = vsitlm.search([earth_search, landsat], bands=["red", "QA_PIXEL"])
-        assert len(found) == 3
-        loaded = vsitlm.load(vsitlm.search(landsat), ["red", "QA_PIXEL"], mask="qa_pixel", **keys)
-        flags = read(cogs.files[SCENE_DAY, "", "QA_PIXEL"])
-        right = np.where(np.isin(flags, CLEAR), read(cogs.files[SCENE_DAY, "", "SR_B4"]), 0)
-        assert np.array_equal(loaded["red"][0].values, right)
-        del keys["AWS_REQUEST_PAYER"]
-        with pytest.raises(vsitlm.Error, match="403"):
-            vsitlm.load(vsitlm.search(landsat), "red", **{**keys, "VSITLM_CACHE_DIR": "NO"})
+def test_cubes_are_of_jp2s_alone(cogs: Cogs, tiles_index: Path, tmp_path: Path) -> None:
+    pytest.importorskip("zarr")
+    product = "S2B_MSIL2A_20240616T105031_N0510_R051_T31UDQ_20240616T140000"
+    path = f"{product}.SAFE/GRANULE/L2A_T31UDQ_A1_2/IMG_DATA/R10m/T31UDQ_20240616T105031_B04_10m.tif"
+    url = cogs.site.put(cogs.files["20240611", "31UDQ", "B04"], path)
+    vsitlm.index([url, *cogs.tiles.urls.values()], tmp_path / "both.parquet")
+    assert len(vsitlm.search(tmp_path / "both.parquet", None, "2024-06-16")) == 1
+    cube = vsitlm.open_cube(tmp_path / "both.parquet", tile="31UDQ", bands=["B04"])
+    right = vsitlm.open_cube(tiles_index, tile="31UDQ", bands=["B04"])
+    assert cube.sizes == right.sizes and cube.sizes["time"] == 3

@@ -98,7 +98,7 @@ def of_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[File]:
         file = File(
             product, row["mgrs_tile"], row["datetime"], band, names_of(product, band), baseline,
             _offset(product, baseline, url, None), row.get("eo:cloud_cover"), url, bbox_of(row.get("bbox")),
-            grid_of(row["epsg"], row["transform"], row["shape"][1], row["shape"][0]),
+            image_grid(row["epsg"], row["transform"], row["shape"][1], row["shape"][0]),
         )  # fmt: skip
         if not is_tiff(row):
             coding = coding_of(row["header"])
@@ -130,7 +130,7 @@ def bbox_of(box: Any) -> tuple[float, ...] | None:
     return tuple(map(float, box)) if box and None not in box else None
 
 
-def grid_of(epsg: int | None, transform: Sequence[float] | None, width: int, height: int) -> Grid | None:
+def image_grid(epsg: int | None, transform: Sequence[float] | None, width: int, height: int) -> Grid | None:
     """The grid of an image; None where it does not say where it lies, or its pixels are no squares with north up."""
     if epsg is None or transform is None:
         return None
@@ -158,7 +158,7 @@ def with_grids(files: Sequence[File], settings: Mapping[str, str]) -> list[File 
         wide, high = told["width"], told["height"]
         if told["epsg"] is None or not told["transform"]:
             return CubeError(f"{file.name} does not say where it lies, by an EPSG code")
-        if (grid := grid_of(told["epsg"], told["transform"], wide, high)) is None:
+        if (grid := image_grid(told["epsg"], told["transform"], wide, high)) is None:
             return CubeError(f"{file.name} has pixels that are no squares with north up")
         factors = tuple(told["overviews"])
         if file.format == "tiff":

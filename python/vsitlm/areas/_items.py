@@ -21,6 +21,8 @@ _CLOSED = re.compile(r"^https?://([^/]+/odata/v1/|landsatlook\.usgs\.gov/)")
 
 _FILE = re.compile(r"(?:^|[/_(])(B\d\d|B8A|SCL|AOT|WVP|MSK_CLDPRB|CLD)(?:_(\d+)m)?\.(?:jp2|(?i:tiff?))\b")
 _LANDSAT_FILE = re.compile(r"(?:^|/)(L[COTEM]\d\d_L\d\w\w_\d{6}_\d{8}_\d{8}_\d\d_(?:T1|T2|RT))_(\w+)\.(?i:tiff?)$")
+_APPLIED = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
+"""What Earth Search says of the offset of its COGs, in its versions 1 and 0."""
 _BASELINE = re.compile(r"\d\d\.\d\d")
 _TILE = re.compile(r"(?:MGRS-|T)?(\d{1,2})([A-Z]{3})")
 _PREVIEWS = {"thumbnail", "overview", "preview", "visual"}
@@ -54,7 +56,7 @@ def of_items(items: Iterable[Any], touches: Callable[[str, Any], bool]) -> Itera
             baseline = baseline if _BASELINE.fullmatch(baseline) else ""
             yield of_item(
                 name, tile, sensed, band, names_of(name, band) | common, baseline,
-                _location(href, product), properties.get("earthsearch:boa_offset_applied"),
+                _location(href, product), next((properties[name] for name in _APPLIED if name in properties), None),
                 None if cover is None else float(cover), told.get("bbox"),
             )  # fmt: skip
 

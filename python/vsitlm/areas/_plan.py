@@ -89,9 +89,9 @@ def seek(
     names = found.bands if bands is None else (bands,) if isinstance(bands, str) else tuple(bands)
     terms = replace(terms, settings={**defaults, **found.settings, **_core.texts(terms.settings)})
     wanted = {*names, *terms.masks.fills}
-    files, failed = looked_at([file for file in found.files if any(map(file.has, wanted))], terms)
     for name in names:
-        _check_meaning(name, files)
+        _check_meaning(name, found.files)
+    files, failed = looked_at([file for file in found.files if any(map(file.has, wanted))], terms)
     return Sought(found, names, terms, files, failed)
 
 
