@@ -17,7 +17,7 @@ from ..cube._grid import Grid
 from ._bands import is_continuous
 from ._files import File
 from ._grids import Read, reads_of
-from ._masks import FILLS, TYPES, Masks, of_landsat
+from ._masks import FILLS, TYPES, Masks
 from ._steps import Step
 
 if TYPE_CHECKING:
@@ -87,7 +87,6 @@ class Block:
             (key, time, read)
             for time, step in enumerate(self.steps)
             for key, band in wanted.items()
-            if not key[0] or of_landsat(band) == step.is_landsat
             for read in _reads(step, band, self.grid)
         ]
 
