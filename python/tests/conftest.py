@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -170,3 +171,26 @@ def tiles_index(tiles: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("tiles-index") / "tiles.parquet"
     vsitlm.index(list(tiles.urls.values()), out)
     return out
+
+
+@pytest.fixture(scope="module")
+def cogs(tiles: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """See `cogs.make`."""
+    from cogs import make
+
+    return make(tiles, tmp_path_factory.mktemp("cogs"))
+
+
+@pytest.fixture(scope="module")
+def cogs_index(cogs: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The index of all items with COGs, of Earth Search's and of the scene; JP2s are left out of it."""
+    import vsitlm
+
+    folder = tmp_path_factory.mktemp("cogs-index")
+    items = [cogs.item(day, tile) for day, tile, band in cogs.files if band == "B04"] + [cogs.scene()]
+    for item in items:
+        item["assets"] = {key: asset for key, asset in item["assets"].items() if asset["href"].lower()[-4:] == ".tif"}
+        item["assets"].pop("thumbnail", None)
+    (folder / "items.json").write_text(json.dumps({"type": "FeatureCollection", "features": items}))
+    assert vsitlm.index([folder / "items.json"], folder / "tiles.parquet").rows == 13
+    return folder / "tiles.parquet"

@@ -52,8 +52,9 @@ if TYPE_CHECKING:
     from ._read import read as read
     from .areas._chips import AreaChip as AreaChip, chips as chips
     from .areas._load import load as load
+    from .areas._result import Result as Result
     from .areas._sample import sample as sample
-    from .areas._search import Result as Result, search as search
+    from .areas._search import search as search
     from .cube._export import Exported as Exported, export as export
     from .cube._open import open_cube as open_cube, reflectance as reflectance, store as store
     from .cube._parser import JP2Parser as JP2Parser
@@ -80,7 +81,8 @@ _NAMES = {
     "areas._load": "load",
     "areas._chips": "AreaChip chips",
     "areas._sample": "sample",
-    "areas._search": "Result search",
+    "areas._result": "Result",
+    "areas._search": "search",
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 """In which module each public name stands: it is imported when the name is first used."""

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from .._errors import CubeError, VsitlmWarning
 from .._many import Chip, read_many
 from .._path import address
-from ..cube._catalogue import REFLECTANCES, offset_of
+from ..cube._catalogue import REFLECTANCES
 from ..cube._chunks import Offset, shifted
 from ..cube._grid import Grid
+from ._bands import is_continuous
 from ._files import File
 from ._grids import Read, reads_of
-from ._masks import Masks
+from ._masks import FILLS, TYPES, Masks
 from ._steps import Step
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Block:
         Raises:
             CubeError: They have several.
         """
-        found = {file.dtype for step in self.steps for file in step.files if file.band == band}
+        found = {file.dtype for step in self.steps for file in step.files if file.has(band)}
         if len(found) > 1:
             raise CubeError(f"the files of {band} have several types of samples: {', '.join(sorted(found))}")
         return found.pop() if found else "uint8"
@@ -108,21 +109,21 @@ class Block:
             name: numpy.zeros(self.shape, self.dtype(band)) for name, band in self.bands.items()
         }
         hidden: dict[str, NDArray[Any]] = {
-            band: numpy.full(self.shape, fill, "uint8") for band, fill in masks.fills.items()
+            band: numpy.full(self.shape, fill, TYPES[band]) for band, fill in masks.fills.items()
         }
         for ((is_mask, name), time, read), chip in zip(jobs, islice(chips, len(jobs)), strict=True):
             if chip.error is not None:
                 if self.terms.fail_on_error:
                     raise chip.error
-                failed.append(f"{read.file.url}: {chip.error}")
+                failed.append(f"{read.file.name}: {chip.error}")
                 continue
-            pixels = values_of(chip.pixels, read.file, self.terms)
-            resampling = self.terms.resampling if read.file.band in REFLECTANCES else "nearest"
+            pixels = chip.pixels if is_mask else values_of(chip.pixels, read.file, self.terms)
+            resampling = self.terms.resampling if is_continuous(read.file.band) else "nearest"
             nodata = masks.fills[name] if is_mask else 0
             target = (hidden if is_mask else made)[name][time][read.where]
             # The first valid one counts.
             numpy.copyto(target, read.placed(pixels, resampling, nodata), where=target == nodata)
-        masks.apply(made, self.bands, hidden)
+        masks.apply(made, self.bands, hidden, [step.is_landsat for step in self.steps])
         return made
 
     def lazy(self, chunks: Mapping[str, int]) -> dict[str, Any]:
@@ -178,7 +179,7 @@ def _reads(step: Step, band: str, grid: Grid) -> list[Read]:
     """
     of_products: dict[str, list[list[Read]]] = {}
     for file in step.files:
-        if file.band == band and (reads := reads_of(file, grid)):
+        if file.has(band) and (reads := reads_of(file, grid)):
             of_products.setdefault(file.product, []).append(reads)
 
     def cost(reads: list[Read]) -> tuple[bool, int, int]:
@@ -191,8 +192,13 @@ def _reads(step: Step, band: str, grid: Grid) -> list[Read]:
 
 def values_of(pixels: NDArray[Any], file: File, terms: Terms) -> NDArray[Any]:
     """Digital numbers of a file, without saturated ones and with what their baseline adds taken away, where that is
-    wanted.
+    wanted. No data is 0 in all of them.
     """
+    if file.band == "QA_PIXEL":
+        import numpy
+
+        # Beside another scene's its fill, 1, would be a valid number.
+        pixels = numpy.where(pixels == FILLS["QA_PIXEL"], pixels.dtype.type(0), pixels)
     pixels = terms.masks.without_saturated(pixels, file.band)
     is_moved = terms.offset == "harmonise" and file.band in REFLECTANCES
-    return shifted(pixels, offset_of(file.baseline)) if is_moved else pixels
+    return shifted(pixels, file.offset) if is_moved else pixels

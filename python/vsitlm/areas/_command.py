@@ -12,9 +12,11 @@ from typing import Any
 
 from .._errors import CubeError, Error
 from .._info import statistics
+from .._path import without_query
 from ._load import load
 from ._masks import NAMES
-from ._search import Result, search
+from ._result import Result
+from ._search import FORMATS, search
 
 
 def run(what: str, arguments: Sequence[str]) -> int:
@@ -35,6 +37,7 @@ def _parser(what: str, about: str) -> argparse.ArgumentParser:
     parser.add_argument("--bands", help="such as B04,B08 or red,nir")
     parser.add_argument("--cloud-cover", type=float, help="percent of a product, at most")
     parser.add_argument("--collections", help="of a STAC API")
+    parser.add_argument("--formats", default=",".join(FORMATS), help="of files, the best first (default: %(default)s)")
     parser.add_argument("--level", choices=("L2A", "L1C"), default="L2A", help="of an index (default: %(default)s)")
     return parser
 
@@ -44,7 +47,7 @@ def _found(given: argparse.Namespace, bands: Sequence[str] | None) -> Result:
     collections = given.collections.split(",") if given.collections else None
     return search(
         given.catalogue, _area(given.area), given.datetime, bands, cloud_cover=given.cloud_cover, level=given.level,
-        collections=collections,
+        collections=collections, formats=given.formats.split(","),
     )  # fmt: skip
 
 
@@ -73,6 +76,8 @@ def _search(arguments: Sequence[str]) -> int:
     found = _found(given, given.bands.split(",") if given.bands else None)
     for row in found.to_arrow().to_pylist():
         row["time"] = f"{row['time']:%Y-%m-%dT%H:%M:%SZ}"
+        # A signature is nobody's business who reads a log.
+        row["url"] = without_query(row["url"])
         cover = "" if row["cloud_cover"] is None else f" {row['cloud_cover']:.0f}%"
         print(json.dumps(row) if given.json else f"{row['time']} {row['tile']} {row['band']}{cover} {row['url']}")
     print(f"{len(found)} files", file=sys.stderr)

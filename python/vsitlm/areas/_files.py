@@ -1,38 +1,28 @@
-"""Files of products, whatever told of them: rows of an index, or STAC items."""
+"""Files of products, whatever told of them: where they lie, what they hold, and on which pixels."""
 
 from __future__ import annotations
 
 import datetime as dt
-import json
-import os
+import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .. import _core
 from .._errors import CubeError
-from .._path import address
-from ..cube._catalogue import band_of, readable
+from .._path import address, without_query
+from ..cube._catalogue import band_of, is_tiff, offset_of, readable
 from ..cube._grid import Grid
 from ..cube._header import coding_of
+from ._bands import RENAMED, is_landsat, names_of
 
 AT_ONCE = 16
 """Files that are opened at a time, to learn where they lie on the ground."""
 
-NAMES = {
-    "coastal": "B01", "blue": "B02", "green": "B03", "red": "B04", "rededge": "B05", "rededge1": "B05",
-    "rededge2": "B06", "rededge3": "B07", "nir": "B08", "nir08": "B8A", "nir09": "B09", "cirrus": "B10",
-    "swir16": "B11", "swir22": "B12", "scl": "SCL", "aot": "AOT", "wvp": "WVP",
-}  # fmt: skip
-"""Bands by the common names of STAC and the asset keys of catalogues."""
-
-_PRODUCT = re.compile(r"S2[A-Z]_MSI(L\w\w)_(\d{8}T\d{6})_N(\d\d)(\d\d)_R\d{3}_T(\d\d[A-Z]{3})_\d{8}T\d{6}")
-_ODATA = re.compile(r"^https?://[^/]+/odata/v1/")
-_ODATA_FILE = re.compile(r"Nodes\((?:T\d\d[A-Z]{3}_\d{8}T\d{6}_)?([^()]+)\.jp2\)")
-_FILE = re.compile(r"(?:^|[/_(])(B\d\d|B8A|SCL|AOT|WVP|MSK_CLDPRB)(?:_(\d+)m)?\.jp2\b")
+_COLLECTION_1 = re.compile(r"S2[A-Z]_T\d\d[A-Z]{3}_\d{8}T\d{6}_L2A")
+"""What Earth Search calls products of Collection 1, all of which have a baseline of 05.00 or later."""
 
 
 @dataclass(frozen=True)
@@ -41,122 +31,115 @@ class File:
 
     product: str
     tile: str
+    """Of the MGRS; empty where it is of none."""
     time: dt.datetime
     band: str
+    names: frozenset[str]
+    """All that the band goes by, in capitals."""
     baseline: str
     """Of processing, such as "05.11"."""
+    offset: int
+    """What is to be added to its reflectances, in digital numbers."""
     cloud_cover: float | None
     """Percent; None where it is not known."""
-    url: str
-    """Where it lies."""
+    url: str = field(repr=False)
+    """Where it lies, with a signature perhaps."""
+    bbox: tuple[float, ...] | None = None
+    """Of the product or the image, in degrees, as STAC has it; None where it is not known."""
     grid: Grid | None = None
     """None as long as nobody has looked."""
     factors: tuple[int, ...] = ()
-    """Of its reduced images, such as 2, 4, 8."""
+    """Of the reduced images that can be read in its place, such as 2, 4, 8."""
     dtype: str = ""
-    """Of its samples, as numpy names it."""
+    """Of its samples, as numpy names it; empty as long as nobody has looked."""
     tile_size: tuple[int, int] = (0, 0)
-    """Columns and rows of a tile of the JP2."""
+    """Columns and rows of a tile of the file."""
 
     @property
     def path(self) -> str:
         """As the core takes it."""
         return address(self.url)
 
+    @property
+    def name(self) -> str:
+        """Where it lies, for messages: without what may be secret."""
+        return without_query(self.url)
+
+    @property
+    def format(self) -> str:
+        """`"tiff"` or `"jp2"`."""
+        return "tiff" if is_tiff_name(self.url) else "jp2"
+
+    @property
+    def is_landsat(self) -> bool:
+        """Whether it is of Landsat: numbers and masks mean something else there."""
+        return is_landsat(self.product)
+
+    def has(self, band: str) -> bool:
+        """Whether its band goes by a name."""
+        return band.upper() in self.names
+
     def __fspath__(self) -> str:
         return self.url
 
 
-def canonical(band: str) -> str:
-    """The name that a band has in products: `red` is `B04`."""
-    name = NAMES.get(band.lower(), band).upper()
-    return re.sub(r"^B(\d)$", r"B0\1", name)
+def is_tiff_name(url: str) -> bool:
+    """Whether a file is a TIFF by its name."""
+    return url.partition("?")[0].lower().endswith((".tif", ".tiff"))
 
 
 def of_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[File]:
-    """The files of an index's rows."""
+    """The files of an index's rows. Those that are TIFFs are looked at later, which takes no request."""
     for row in rows:
-        a, _, c, _, _, f = row["transform"][:6]
-        height, width = row["shape"]
-        grid = Grid(row["epsg"], c, f, round(a), width, height)
-        coding = coding_of(row["header"])
-        yield File(
-            row["product_id"], row["mgrs_tile"], row["datetime"], band_of(row["band_id"]),
-            row["processing_baseline"] or "", row.get("eo:cloud_cover"), readable(row["origin"] or row["path"]), grid,
-            tuple(1 << level for level in range(1, coding.levels + 1)), coding.dtype,
-            coding.tile,
+        product, url = row["product_id"], readable(row["origin"] or row["path"])
+        band = row["band_id"] if is_landsat(product) else band_of(row["band_id"])
+        band = RENAMED.get(band, band)
+        baseline = row["processing_baseline"] or ""
+        file = File(
+            product, row["mgrs_tile"], row["datetime"], band, names_of(product, band), baseline,
+            _offset(product, baseline, url, None), row.get("eo:cloud_cover"), url, bbox_of(row.get("bbox")),
+            image_grid(row["epsg"], row["transform"], row["shape"][1], row["shape"][0]),
         )  # fmt: skip
+        if not is_tiff(row):
+            coding = coding_of(row["header"])
+            factors = tuple(1 << level for level in range(1, coding.levels + 1))
+            file = replace(file, factors=factors, dtype=coding.dtype, tile_size=coding.tile)
+        yield file
 
 
-def of_items(items: Iterable[Any], touches: Callable[[str, Any], bool]) -> Iterator[File]:
-    """The JP2s of STAC items: objects of pystac, or their dicts; of those alone whose tile, or else bbox, `touches`.
-    What they say of projections is not taken: it is wrong too often, and the files say it themselves.
-    """
-    for item in items:
-        told: Mapping[str, Any] = item if isinstance(item, Mapping) else item.to_dict(include_self_link=False)
-        properties = told.get("properties") or {}
-        for asset in (told.get("assets") or {}).values():
-            href = _href(asset or {})
-            if (file := _FILE.search(href.partition("?")[0])) is None:
-                continue
-            names = [properties.get("s2:product_uri") or "", href, str(told.get("id"))]
-            product = next((found for name in names if (found := _PRODUCT.search(name))), None)
-            sensed = _sensed(properties, product)
-            baseline = properties.get("s2:processing_baseline") or properties.get("processing:version") or ""
-            if product is not None:
-                baseline = f"{product[3]}.{product[4]}"
-            tile = product[5] if product else str(properties.get("s2:mgrs_tile") or properties.get("grid:code") or "")
-            tile = tile.removeprefix("MGRS-").removeprefix("T")
-            if not touches(tile, told.get("bbox")):
-                break
-            cover = properties.get("eo:cloud_cover")
-            yield File(
-                product[0] if product else str(told.get("id")), tile, sensed, file[1], str(baseline),
-                None if cover is None else float(cover), _location(href, product),
-            )  # fmt: skip
+def _offset(product: str, baseline: str, url: str, is_applied: bool | None) -> int:
+    """What is to be added to a file's reflectances: nothing to those of a COG that was made so."""
+    if is_tiff_name(url) and (is_applied or (is_applied is None and "/sentinel-s2-l2a-cogs/" in url)):
+        return 0
+    return offset_of("05.00" if not baseline and _COLLECTION_1.fullmatch(product) else baseline)
 
 
-def _sensed(properties: Mapping[str, Any], product: re.Match[str] | None) -> dt.datetime:
-    """When an item was sensed; the name of a product says it for sure, and for both parts of a datatake alike."""
-    if product is not None:
-        return dt.datetime.strptime(product[2], "%Y%m%dT%H%M%S").replace(tzinfo=dt.timezone.utc)
-    text = properties.get("datetime") or properties.get("start_datetime")
-    if not text:
-        raise CubeError("a STAC item that has neither a time nor the name of a product")
-    return dt.datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+def of_item(
+    product: str, tile: str, time: dt.datetime, band: str, names: frozenset[str], baseline: str, url: str,
+    is_applied: bool | None, cloud_cover: float | None, bbox: Any,
+) -> File:  # fmt: skip
+    """The file of an asset. `is_applied` is what its item says of the offset of its COGs, if anything."""
+    offset = _offset(product, baseline, url, is_applied)
+    return File(product, tile, time, band, names, baseline, offset, cloud_cover, url, bbox_of(bbox))
 
 
-def _href(asset: Mapping[str, Any]) -> str:
-    """Where an asset lies: in an object store rather than behind CDSE's OData service, which serves no ranges."""
-    hrefs = [asset.get("href") or ""]
-    hrefs += [other.get("href") or "" for other in (asset.get("alternate") or {}).values() if other]
-    return next((href for href in hrefs if href and not _ODATA.search(href)), hrefs[0])
+def bbox_of(box: Any) -> tuple[float, ...] | None:
+    """A bbox, as STAC or as GeoParquet has it."""
+    if isinstance(box, Mapping):
+        box = [box.get(name) for name in ("xmin", "ymin", "xmax", "ymax")]
+    return tuple(map(float, box)) if box and None not in box else None
 
 
-def _location(href: str, product: re.Match[str] | None) -> str:
-    """Where the core looks for what an href names: that, without the prefixes of GDAL's that some catalogues write
-    before it; for one of OData the name of the product and the band, which is looked for in `VSITLM_STORE`.
-    """
-    if _ODATA.search(href) and product is not None and (name := _ODATA_FILE.search(href)):
-        return f"{product[0]}/{name[1]}"
-    return re.sub(r"^/vsicurl/(?=https?://)", "", href)
-
-
-def items_in(path: str) -> list[Mapping[str, Any]]:
-    """The items of a JSON document: an item, or a collection of items."""
-    document = json.loads(read_bytes(path))
-    return document["features"] if document.get("type") == "FeatureCollection" else [document]
-
-
-def read_bytes(path: str) -> bytes:
-    """A document that lies here or on the web."""
-    if path.startswith(("http://", "https://")):
-        import urllib.request
-
-        with urllib.request.urlopen(path, timeout=60) as reply:
-            told: bytes = reply.read()
-            return told
-    return Path(path).read_bytes()
+def image_grid(epsg: int | None, transform: Sequence[float] | None, width: int, height: int) -> Grid | None:
+    """The grid of an image; None where it does not say where it lies, or its pixels are no squares with north up."""
+    if epsg is None or transform is None:
+        return None
+    a, b, c, d, e, f = transform[:6]
+    if a <= 0 or b or d or not math.isclose(a, -e, rel_tol=1e-6):
+        return None
+    # Of a transform that was calculated.
+    side = round(a) if math.isclose(a, round(a), rel_tol=1e-9) else a
+    return Grid(epsg, c, f, side, width, height)
 
 
 def with_grids(files: Sequence[File], settings: Mapping[str, str]) -> list[File | Exception]:
@@ -166,18 +149,23 @@ def with_grids(files: Sequence[File], settings: Mapping[str, str]) -> list[File 
     """
 
     def look(file: File) -> File | Exception:
-        if file.grid is not None:
+        if file.dtype:
             return file
         try:
             told = _core.ask("describe", file.path, settings)
         except Exception as error:
             return error
-        a, _, c, _, _, f = told["transform"] or (0,) * 6
-        if told["epsg"] is None or not a:
-            return CubeError(f"{os.fspath(file.url)} does not say where it lies")
-        grid = Grid(told["epsg"], c, f, round(a), told["width"], told["height"])
-        high, wide = told["tile_shape"]
-        return replace(file, grid=grid, factors=tuple(told["overviews"]), dtype=told["dtype"], tile_size=(wide, high))
+        wide, high = told["width"], told["height"]
+        if told["epsg"] is None or not told["transform"]:
+            return CubeError(f"{file.name} does not say where it lies, by an EPSG code")
+        if (grid := image_grid(told["epsg"], told["transform"], wide, high)) is None:
+            return CubeError(f"{file.name} has pixels that are no squares with north up")
+        factors = tuple(told["overviews"])
+        if file.format == "tiff":
+            # Pixels of others are not this many times as wide: GDAL rounds the overview's size up.
+            factors = tuple(one for one in factors if wide % one == 0 and high % one == 0)
+        tile = tuple(reversed(told["tile_shape"]))
+        return replace(file, grid=grid, factors=factors, dtype=told["dtype"], tile_size=(tile[0], tile[1]))
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return list(pool.map(look, files))

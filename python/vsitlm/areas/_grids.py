@@ -157,7 +157,7 @@ def _as_they_are(file: File, factor: int, there: Grid, grid: Grid, column: int, 
     """The pieces of an image that lie in a grid of the same pixels, in which it begins at a column and row."""
     left, top = max(-column, 0), max(-row, 0)
     right, bottom = min(grid.width - column, there.width), min(grid.height - row, there.height)
-    wide, high = (_piece(side, factor) for side in file.tile_size)
+    wide, high = (_piece(side, 1 if file.format == "tiff" else factor) for side in file.tile_size)
     for y0, y1 in _cuts(top, bottom, high):
         for x0, x1 in _cuts(left, right, wide):
             yield Read(file, factor, (x0, y0, x1 - x0, y1 - y0), (column + x0, row + y0, x1 - x0, y1 - y0), None)

@@ -62,7 +62,8 @@ def load(
         nodata: What stands for no data in the result, such as NaN where `dtype` is one of floats; it is 0 in the files.
         offset: `"keep"` or `"harmonise"`, see `store`.
         mask: What becomes no data: by `"scl"` pixels whose class is none of `keep`, by `"cloud_probability"` those of
-            more than `clouds`, by `"saturated"` those whose number is 65535; or several of these.
+            more than `clouds`, by `"saturated"` those whose number is 65535, and by `"qa_pixel"` those that Landsat
+            calls fill, cloud, cirrus or shadow; or several of these.
         keep: Classes of SCL.
         clouds: Percent, of the product's cloud probability (MSK_CLDPRB).
         fail_on_error: Whether a file that cannot be read is an error; else it is warned of, named in `attrs["failed"]`,

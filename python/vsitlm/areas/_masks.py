@@ -18,11 +18,22 @@ SCL_KEPT = (2, 4, 5, 6, 7, 11)
 SATURATED = 65535
 """The digital number of a saturated pixel."""
 
-NAMES = {"scl": "SCL", "cloud_probability": "MSK_CLDPRB", "saturated": None}
+NAMES = {"scl": "SCL", "cloud_probability": "MSK_CLDPRB", "qa_pixel": "QA_PIXEL", "saturated": None}
 """Masks, and the bands that they are made of."""
 
-FILLS = {"SCL": 0, "MSK_CLDPRB": 255}
+FILLS = {"SCL": 0, "MSK_CLDPRB": 255, "QA_PIXEL": 1}
 """What stands in these bands where a product has none: what hides the pixel."""
+
+TYPES = {"SCL": "uint8", "MSK_CLDPRB": "uint8", "QA_PIXEL": "uint16"}
+"""Of their samples."""
+
+QA_HIDDEN = 0b11111
+"""Bits of QA_PIXEL that the mask "qa_pixel" hides: fill, dilated cloud, cirrus, cloud, cloud shadow."""
+
+
+def of_landsat(band: str) -> bool:
+    """Whether a mask's band is one of Landsat's, rather than of Sentinel-2's: it hides its products alone."""
+    return band == "QA_PIXEL"
 
 
 @dataclass(frozen=True)
@@ -41,13 +52,23 @@ class Masks:
         return {band: FILLS[band] for name in self.names if (band := NAMES[name]) is not None}
 
     def apply(
-        self, made: Mapping[str, NDArray[Any]], bands: Mapping[str, str], read: Mapping[str, NDArray[Any]]
+        self,
+        made: Mapping[str, NDArray[Any]],
+        bands: Mapping[str, str],
+        read: Mapping[str, NDArray[Any]],
+        are_landsat: Sequence[bool],
     ) -> None:
-        """Makes no data of what is hidden in variables, whose bands are given, by what was read of `fills`."""
+        """Makes no data of what is hidden in variables, whose bands are given, by what was read of `fills`: at the
+        times whose products a mask is of.
+        """
         import numpy
 
         for band, values in read.items():
-            hidden = ~numpy.isin(values, self.keep) if band == "SCL" else values > self.clouds
+            if band == "SCL":
+                hidden = ~numpy.isin(values, self.keep)
+            else:
+                hidden = (values & QA_HIDDEN) != 0 if band == "QA_PIXEL" else values > self.clouds
+            hidden[[one != of_landsat(band) for one in are_landsat]] = False
             for name, array in made.items():
                 if bands[name] not in read:
                     array[hidden] = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,9 +14,11 @@ from ..cube._catalogue import Span
 from ..cube._grid import Grid
 from ..cube._open import with_small_cache
 from ._block import Block, Terms
-from ._files import File, canonical, with_grids
+from ._files import File, with_grids
 from ._grids import grid_of
-from ._search import Result, search
+from ._masks import of_landsat
+from ._result import Result
+from ._search import search
 from ._steps import GroupBy, Step, steps_of
 
 
@@ -49,7 +52,7 @@ class Plan:
         """The times that have one of the bands."""
         shown = set(self.bands.values())
         steps = steps_of(self.files, self.groupby, longitude)
-        return tuple(step for step in steps if any(file.band in shown for file in step.files))
+        return tuple(step for step in steps if any(file.has(band) for file in step.files for band in shown))
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,10 @@ def seek(
         found = search(found, area, datetime, None if terms.masks.fills else bands, **more)
     names = found.bands if bands is None else (bands,) if isinstance(bands, str) else tuple(bands)
     terms = replace(terms, settings={**defaults, **found.settings, **_core.texts(terms.settings)})
-    wanted = {canonical(name) for name in names} | set(terms.masks.fills)
-    files, failed = looked_at([file for file in found.files if file.band in wanted], terms)
+    wanted = {*names, *terms.masks.fills}
+    for name in names:
+        _check_meaning(name, found.files)
+    files, failed = looked_at([file for file in found.files if any(map(file.has, wanted))], terms)
     return Sought(found, names, terms, files, failed)
 
 
@@ -109,14 +114,43 @@ def planned(
         has = ", ".join(sorted({file.band for file in found.files})) or "nothing"
         raise CubeError(f"there are no files of {', '.join(names)} to load: the search found {has}")
     for name in names:
-        if not any(file.band == canonical(name) for file in files):
+        if not any(file.has(name) for file in files):
             has = ", ".join(sorted({file.band for file in files}))
             raise CubeError(f"no product that was found has the band {name}: they have {has}")
-    for band in terms.masks.fills:
-        if not any(file.band == band for file in files):
-            raise CubeError(f"no product that was found has {band}, which the mask is made of: search for it, too")
-    shown = {name: canonical(name) for name in names}
+    shown = {name: name.upper() for name in names}
+    _check_masks(terms, [file for file in files if any(map(file.has, names))], files)
     return Plan(shown, files, found.area if area is None else area, groupby, terms, tuple(sought.failed))
+
+
+def _check_meaning(name: str, files: Sequence[File]) -> None:
+    """Refuses a name that means one thing for some files and another for others, such as `B5`.
+
+    Raises:
+        CubeError: It does.
+    """
+    # Numbers of bands differ by the instrument: common names tell what is the same.
+    meanings = {frozenset(one for one in file.names if not re.search(r"B\d", one)) for file in files if file.has(name)}
+    if len(meanings) > 1 and not frozenset.intersection(*meanings):
+        told = " and ".join(sorted("/".join(sorted(one)).lower() or "another" for one in meanings))
+        raise CubeError(f"{name} means several bands of what was found, {told}: name one of these")
+
+
+def _check_masks(terms: Terms, shown: Sequence[File], files: Sequence[File]) -> None:
+    """Refuses masks that the products of shown files cannot have, and those that none of them has.
+
+    Raises:
+        CubeError: They are such.
+    """
+    fills = terms.masks.fills
+    for is_landsat in {file.is_landsat for file in shown} if fills else ():
+        mine = [band for band in fills if of_landsat(band) == is_landsat]
+        if not mine:
+            whose, mask = ("Landsat", "qa_pixel") if is_landsat else ("Sentinel-2", "scl")
+            names = ", ".join(map(repr, terms.masks.names))
+            raise CubeError(f"products of {whose} were found, which have no mask {names}: name {mask!r}, too")
+        for band in mine:
+            if not any(file.has(band) for file in files):
+                raise CubeError(f"no product that was found has {band}, which the mask is made of: search for it, too")
 
 
 def looked_at(files: Sequence[File], terms: Terms) -> tuple[list[File], list[str]]:
@@ -130,7 +164,7 @@ def looked_at(files: Sequence[File], terms: Terms) -> tuple[list[File], list[str
         if isinstance(seen, Exception):
             if terms.fail_on_error:
                 raise seen
-            failed.append(f"{file.url}: {seen}")
+            failed.append(f"{file.name}: {seen}")
         else:
             there.append(seen)
     return there, failed
@@ -138,7 +172,7 @@ def looked_at(files: Sequence[File], terms: Terms) -> tuple[list[File], list[str
 
 def _finest(files: Sequence[File], band: str) -> float:
     """The finest pixels of a band's files, in metres."""
-    return min(file.grid.resolution for file in files if file.band == band and file.grid is not None)
+    return min(file.grid.resolution for file in files if file.has(band) and file.grid is not None)
 
 
 def longitude_of(grid: Grid) -> float:

@@ -14,12 +14,13 @@ from ..cube._catalogue import Span
 from ..cube._chunks import Offset
 from ..cube._grid import Grid
 from ._block import Terms, values_of, warn_of
-from ._files import File, canonical
+from ._files import File
 from ._masks import Masks
 from ._plan import Sought, seek
 from ._steps import Step, steps_of
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow
     import xarray
     from numpy.typing import NDArray
@@ -138,7 +139,7 @@ def _read(sought: Sought, places: _Places, progress: bool) -> Iterator[_Found]:
     steps = steps_of(sought.files, "id", 0)
     for number, step in enumerate(steps):
         for name in names:
-            of_band = [file for file in step.files if file.band == canonical(name)]
+            of_band = [file for file in step.files if file.has(name)]
             if of_band:
                 finest = min(of_band, key=lambda file: file.grid.resolution if file.grid else 0)
                 jobs += [(number, name, finest, group) for group in places.groups(finest)]
@@ -150,7 +151,7 @@ def _read(sought: Sought, places: _Places, progress: bool) -> Iterator[_Found]:
         if chip.error is not None:
             if terms.fail_on_error:
                 raise chip.error
-            sought.failed.append(f"{file.url}: {chip.error}")
+            sought.failed.append(f"{file.name}: {chip.error}")
             continue
         squares = values_of(group.placed(chip.pixels), file, terms)
         valid = squares.any((1, 2))
@@ -172,7 +173,14 @@ def _read(sought: Sought, places: _Places, progress: bool) -> Iterator[_Found]:
 
 def _table(found: Sequence[_Found], names: Sequence[str]) -> pyarrow.Table:
     """The values of the points' own pixels."""
+    import numpy
     import pyarrow
+
+    types = {name: _type(found, name) for name in names}
+    # Most are of 16 bits or fewer, and are 32 for whoever subtracts them.
+    columns_of = {
+        name: numpy.result_type(dtype, "int32") if dtype.kind in "iu" else dtype for name, dtype in types.items()
+    }
 
     def table(one: _Found) -> pyarrow.Table:
         count = len(one.points)
@@ -184,9 +192,9 @@ def _table(found: Sequence[_Found], names: Sequence[str]) -> pyarrow.Table:
         for name in names:
             values = one.values[name]
             if values is None:
-                columns[name] = pyarrow.nulls(count, pyarrow.int32())
+                columns[name] = pyarrow.nulls(count, pyarrow.from_numpy_dtype(columns_of[name]))
             else:
-                flat = values[:, 0, 0].astype("int32")
+                flat = values[:, 0, 0].astype(columns_of[name])
                 columns[name] = pyarrow.array(flat, mask=flat == 0)
         return pyarrow.table(columns)
 
@@ -199,8 +207,7 @@ def _squares(found: Sequence[_Found], names: Sequence[str], size: int) -> xarray
     import xarray
 
     def of_band(name: str) -> NDArray[Any]:
-        types = {values.dtype for one in found if (values := one.values[name]) is not None}
-        dtype = numpy.result_type(*types) if types else numpy.dtype("uint8")
+        dtype = _type(found, name)
         parts = [one.values[name] for one in found]
         return numpy.concatenate(
             [
@@ -220,6 +227,14 @@ def _squares(found: Sequence[_Found], names: Sequence[str], size: int) -> xarray
             "product": ("sample", numpy.repeat(products, counts)),
         },
     )
+
+
+def _type(found: Sequence[_Found], name: str) -> np.dtype[Any]:
+    """The type that holds the samples of a band of all products."""
+    import numpy
+
+    types = {values.dtype for one in found if (values := one.values[name]) is not None}
+    return numpy.result_type(*types) if types else numpy.dtype("uint8")
 
 
 def degrees_of(points: Any) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -4,92 +4,34 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .. import _core
 from .._area import Area, shape_of
-from .._errors import CubeError, IndexFileError, NotFoundError
+from .._errors import CubeError, IndexFileError, NotFoundError, VsitlmWarning
 from .._index import Index
+from .._path import without_query
 from .._read import elsewhere
-from ..cube._catalogue import NO_HEADERS, Span, parse_span, rows_of
-from ._files import File, canonical, items_in, of_items, of_rows, read_bytes
+from ..cube._catalogue import NO_HEADERS, Span, is_tiff, parse_span, rows_of
+from ._bands import is_landsat
+from ._files import File, bbox_of, of_rows
+from ._items import items_in, of_items, read_bytes
 from ._mgrs import tiles_of
+from ._result import Result
 
 if TYPE_CHECKING:
-    import geopandas
-    import pyarrow
     from shapely.geometry.base import BaseGeometry
 
 
-@dataclass(frozen=True)
-class Result:
-    """Files that a search has found, in the order of their times."""
+FORMATS = ("tiff", "jp2")
+"""Of files, as `search` takes them."""
 
-    files: tuple[File, ...]
-    bands: tuple[str, ...]
-    """As they were asked for; all that there are where nothing was."""
-    area: Area | None
-    settings: Mapping[str, str]
-    """Options of GDAL's and of `/vsitlm/` that hold for reading them."""
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def __iter__(self) -> Iterator[File]:
-        return iter(self.files)
-
-    def __repr__(self) -> str:
-        if not self.files:
-            return "Result(no files)"
-        days = f"{self.files[0].time:%Y-%m-%d} to {self.files[-1].time:%Y-%m-%d}"
-        products = len({file.product for file in self.files})
-        return f"Result({len(self)} files of {products} products, {days}, bands {', '.join(self.bands)})"
-
-    def to_arrow(self) -> pyarrow.Table:
-        """A table: product, tile, time, band, baseline, cloud_cover, url, and, where known, epsg and resolution."""
-        import pyarrow
-
-        rows = [
-            {
-                "product": file.product, "tile": file.tile, "time": file.time, "band": file.band,
-                "baseline": file.baseline, "cloud_cover": file.cloud_cover, "url": file.url,
-                "epsg": file.grid.epsg if file.grid else None,
-                "resolution": file.grid.resolution if file.grid else None,
-            }
-            for file in self.files
-        ]  # fmt: skip
-        schema = pyarrow.schema(
-            [
-                *((name, pyarrow.string()) for name in ("product", "tile")),
-                ("time", pyarrow.timestamp("us", "UTC")),
-                *((name, pyarrow.string()) for name in ("band", "baseline")),
-                ("cloud_cover", pyarrow.float64()),
-                ("url", pyarrow.string()),
-                ("epsg", pyarrow.int32()),
-                ("resolution", pyarrow.float64()),
-            ]
-        )
-        return pyarrow.Table.from_pylist(rows, schema)
-
-    def to_geopandas(self) -> geopandas.GeoDataFrame:
-        """The same as a frame with the outlines of images, in degrees; empty where they are not known."""
-        import geopandas
-        from pyproj import Transformer
-        from shapely import Polygon, box, segmentize, transform
-
-        def outline(file: File) -> Any:
-            if file.grid is None:
-                return Polygon()
-            west, south, east, north = file.grid.bounds
-            degrees = Transformer.from_crs(file.grid.epsg, "OGC:CRS84", always_xy=True)
-            return transform(
-                segmentize(box(west, south, east, north), (east - west) / 16), degrees.transform, interleaved=False
-            )
-
-        outlines = geopandas.GeoSeries([outline(file) for file in self.files], crs="OGC:CRS84")
-        return geopandas.GeoDataFrame(self.to_arrow().to_pandas(), geometry=outlines)
+_LEVELS = {"L2A": "L2S[PR]", "L1C": "L1[TG][PTS]"}
+"""The levels of Landsat that go with those of Sentinel-2, as shards are named."""
 
 
 def search(
@@ -101,9 +43,10 @@ def search(
     cloud_cover: float | None = None,
     level: str = "L2A",
     collections: Sequence[str] | str | None = None,
+    formats: Sequence[str] | str = FORMATS,
     **options: object,
 ) -> Result:
-    """Finds the JP2s of an area, a span of time and some bands.
+    """Finds the JP2s and TIFFs of an area, a span of time and some bands.
 
     Args:
         catalogue: Where to look: an index (a file, or a folder or prefix of the partition layout, of which the shards
@@ -113,10 +56,13 @@ def search(
         area: Bounds in degrees (west, south, east, north; east is less than west across 180 degrees), or a geometry in
             degrees (GeoJSON, shapely): files whose tile it touches. None is everywhere.
         datetime: See `open_cube`.
-        bands: Such as `"B04"`, or by common names, `"red"`; None is all.
+        bands: Such as `"B04"`, Landsat's `"SR_B4"`, or by common names, `"red"`, which mean both; None is all.
         cloud_cover: Percent of a product, at most. What is not known is not left out.
-        level: Of processing, of indexes: `"L2A"` or `"L1C"`.
+        level: Of processing, of indexes: `"L2A"` or `"L1C"`; of Landsat these are levels 2 and 1.
         collections: Of a STAC API.
+        formats: Of files, `"tiff"` and `"jp2"`, the best first: of a band of a product that there is in both, as in
+            items of Earth Search, the first one is taken. By default that is the TIFF: opening one that no index has
+            takes a request or two, scanning a JP2 one for each of its tile-parts.
         **options: Configuration options of GDAL's and of `/vsitlm/`, for searching and for reading what was found.
 
     Raises:
@@ -126,7 +72,9 @@ def search(
     shape = None if area is None else shape_of(area)
     begin, end = parse_span(datetime)
     names = None if bands is None else [bands] if isinstance(bands, str) else list(bands)
-    wanted = None if names is None else {canonical(name) for name in names}
+    order = (formats,) if isinstance(formats, str) else tuple(formats)
+    if not order or not set(order) <= set(FORMATS):
+        raise CubeError(f"formats is {FORMATS}, in the order in which they are wanted, or one of them, not {formats!r}")
     settings = elsewhere(options)
     if isinstance(catalogue, Result):
         # What was found before is read as it was searched.
@@ -139,11 +87,17 @@ def search(
     for one in _several(catalogue):
         for file in _find(one, terms, indexes):
             is_clear = cloud_cover is None or file.cloud_cover is None or file.cloud_cover <= cloud_cover
-            if begin <= file.time < end and is_clear and (wanted is None or file.band in wanted):
+            is_wanted = (names is None or any(map(file.has, names))) and file.format in order
+            if begin <= file.time < end and is_clear and is_wanted:
                 files.setdefault((file.product, file.band, file.url), file)
     if indexes:
         settings = {"VSITLM_INDEX": ";".join(indexes), **settings}
-    ordered = sorted(files.values(), key=lambda file: (file.time, file.product, file.band, file.url))
+    best: dict[tuple[str, str], int] = {}
+    for product, band, url in files:
+        rank = order.index(files[product, band, url].format)
+        best[product, band] = min(best.get((product, band), rank), rank)
+    kept = [file for file in files.values() if order.index(file.format) == best[file.product, file.band]]
+    ordered = sorted(kept, key=lambda file: (file.time, file.product, file.band, file.url))
     shown = names if names is not None else sorted({file.band for file in ordered})
     return Result(tuple(ordered), tuple(shown), area, settings)
 
@@ -197,7 +151,7 @@ def _find(catalogue: Any, terms: _Terms, indexes: list[str]) -> Iterator[File]:
     if isinstance(catalogue, (str, os.PathLike)):
         yield from _at(os.fspath(catalogue), terms, indexes)
     elif isinstance(catalogue, Result):
-        yield from (file for file in catalogue if terms.touches(file.tile))
+        yield from (file for file in catalogue if terms.touches(file.tile, file.bbox))
     elif isinstance(catalogue, Index):
         for path in catalogue.paths:
             yield from _of_index(path, terms, indexes, catalogue.options)
@@ -256,13 +210,9 @@ def _as_item(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of stac-geoparquet as an item: its properties are columns."""
     assets = {key: asset for key, asset in (row.get("assets") or {}).items() if asset}
     properties = {key: value for key, value in row.items() if key not in ("assets", "links", "bbox", "id")}
-    box = row.get("bbox")
-    if isinstance(box, Mapping):  # as GeoParquet has it
-        box = [box.get(name) for name in ("xmin", "ymin", "xmax", "ymax")]
-        box = None if None in box else box
     if hasattr(properties.get("datetime"), "isoformat"):
         properties["datetime"] = properties["datetime"].isoformat()
-    return {"id": row.get("id"), "bbox": box, "properties": properties, "assets": assets}
+    return {"id": row.get("id"), "bbox": bbox_of(row.get("bbox")), "properties": properties, "assets": assets}
 
 
 def _of_index(path: str, terms: _Terms, indexes: list[str], options: Mapping[str, str] | None = None) -> Iterator[File]:
@@ -270,22 +220,47 @@ def _of_index(path: str, terms: _Terms, indexes: list[str], options: Mapping[str
     index = Index(path, **{**terms.options, **(options or {})})
     begin, end = parse_span(terms.span)
     indexes.append(path)
-    by_shards = not path.endswith(".parquet")
-    if by_shards and terms.tiles is None and ("://" in path or path.startswith("/vsi")):
+    by_shards, is_remote = not path.endswith(".parquet"), "://" in path or path.startswith("/vsi")
+    if by_shards and terms.tiles is None and is_remote:
         raise CubeError(f"the index {path} is read by its shards: name an area and a span of time, both ends of it")
     tiles: Sequence[str | None] = sorted(terms.tiles) if by_shards and terms.tiles is not None else [None]
-    for tile in tiles:
+    shards = [(tile, terms.level) for tile in tiles]
+    if by_shards and terms.level in _LEVELS and not is_remote:
+        # Landsat's are by path and row, of which an area does not tell.
+        shards.append((None, _LEVELS[terms.level]))
+    for tile, level in shards:
         try:
-            rows = rows_of(index, tile, begin, end, terms.level)
+            rows = rows_of(index, tile, begin, end, level, tiffs=True)
         except NotFoundError:
             if tile is None:
                 raise
             continue
-        if any(row["header"] is None or row["epsg"] is None for row in rows):
+        if any(row["header"] is None or (row["epsg"] is None and not is_tiff(row)) for row in rows):
             raise CubeError(NO_HEADERS)
-        level = f"_MSI{terms.level}_"
-        kept = [row for row in rows if level in row["product_id"] and terms.touches(row["mgrs_tile"])]
-        yield from of_rows(kept)
+        kept = [
+            row
+            for row in rows
+            if _is_of(row["product_id"], terms.level) and terms.touches(row["mgrs_tile"], bbox_of(row.get("bbox")))
+        ]
+        timed = [row for row in kept if row["datetime"] is not None]
+        placed = [row for row in timed if row["epsg"] is not None]
+        _warn_of(path, len(kept) - len(timed), "no time, which neither their names nor a STAC item told")
+        _warn_of(path, len(timed) - len(placed), "no EPSG code, which says where they lie")
+        yield from of_rows(placed)
+
+
+def _is_of(product: str, level: str) -> bool:
+    """Whether a product is of a level: by its name, of Sentinel-2, of Earth Search, or of Landsat."""
+    if is_landsat(product):
+        return product[5:7] == level[:2]
+    return re.search(rf"_MSI{level}_|^S2[A-Z]_.*_{level}$", product) is not None
+
+
+def _warn_of(path: str, count: int, what: str) -> None:
+    """Warns of TIFFs of an index that are left out."""
+    if count:
+        message = f"{count} TIFFs of the index {without_query(path)} are left out: they have {what}"
+        warnings.warn(message, VsitlmWarning, stacklevel=2)
 
 
 def _is_api(url: str) -> bool:

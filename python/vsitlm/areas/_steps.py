@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from .._errors import CubeError
-from ..cube._catalogue import offset_of
+from ..cube._catalogue import REFLECTANCES
 from ._files import File
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ class Step:
     time: dt.datetime
     files: tuple[File, ...]
     """In the order in which their pixels count: the first valid one."""
+    offset: int
+    """What is to be added to reflectances, in digital numbers."""
 
     @property
     def products(self) -> str:
@@ -33,16 +35,14 @@ class Step:
         return "; ".join(dict.fromkeys(file.product for file in self.files))
 
     @property
-    def offset(self) -> int:
-        """What is added to reflectances, in digital numbers, by the processing baseline. What catalogues say of it is
-        not taken: an item's `boa_offset_applied` may be that of its COGs; the archive's JP2s are as they were made.
-        """
-        return offset_of(self.files[0].baseline)
+    def is_landsat(self) -> bool:
+        """Whether its products are of Landsat."""
+        return self.files[0].is_landsat
 
 
 def steps_of(files: Sequence[File], groupby: GroupBy, longitude: float) -> list[Step]:
     """The times of files, in order. Of products of one datatake and tile those of the newest baseline stay. Files of
-    unlike offsets are never one time.
+    unlike offsets are never one time, nor are those of Sentinel-2 and of Landsat.
 
     Raises:
         CubeError: An unknown `groupby`.
@@ -57,9 +57,17 @@ def steps_of(files: Sequence[File], groupby: GroupBy, longitude: float) -> list[
     if key is None:
         raise CubeError(f"groupby is 'solar_day', 'time', 'id' or None, not {groupby!r}")
     groups: dict[Any, list[File]] = defaultdict(list)
-    for file in _newest(files):
-        groups[key(file), offset_of(file.baseline)].append(file)
-    steps = [Step(several[0].time, tuple(several)) for several in groups.values()]
+    newest = _newest(files)
+    offsets: dict[str, set[int]] = defaultdict(set)
+    for file in newest:
+        if file.band in REFLECTANCES:
+            offsets[file.product].add(file.offset)
+    for file in newest:
+        # A class or a mask has no offset, and goes with the reflectances of its product, wherever those come from.
+        alike = {file.offset} if file.band in REFLECTANCES else offsets.get(file.product) or {file.offset}
+        for offset in sorted(alike):
+            groups[key(file), offset, file.is_landsat].append(file)
+    steps = [Step(several[0].time, tuple(several), offset) for (_, offset, _), several in groups.items()]
     return sorted(steps, key=lambda step: (step.time, step.products))
 
 

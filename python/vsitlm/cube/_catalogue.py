@@ -27,7 +27,7 @@ Duplicates: TypeAlias = "Literal['newest', 'all', 'error']"
 
 COLUMNS = [
     "product_id", "band_id", "path", "mgrs_tile", "header", "origin", "etag", "last_modified", "datetime",
-    "processing_baseline", "eo:cloud_cover", "epsg", "shape", "transform",
+    "processing_baseline", "eo:cloud_cover", "epsg", "shape", "transform", "bbox",
 ]  # fmt: skip
 
 NO_HEADERS = "rows of the index have no headers: make them anew with 'vsitlm index'"
@@ -245,8 +245,17 @@ def _moment(end: Any, span: Span) -> tuple[dt.datetime, dt.datetime]:
     return moment, moment + dt.timedelta(microseconds=1)
 
 
-def rows_of(index: Index, tile: str | None, begin: dt.datetime, end: dt.datetime, level: str) -> list[dict[str, Any]]:
-    """The rows of an index. Of the partition layout only the shards of the tile and the years are read."""
+def is_tiff(row: Mapping[str, Any]) -> bool:
+    """Whether a row is of a TIFF, by the header that it carries: a JP2's begins otherwise."""
+    return (row["header"] or b"")[:2] in (b"II", b"MM")
+
+
+def rows_of(
+    index: Index, tile: str | None, begin: dt.datetime, end: dt.datetime, level: str, *, tiffs: bool = False
+) -> list[dict[str, Any]]:
+    """The rows of an index. Of the partition layout only the shards of the tile and the years are read. With `tiffs`
+    those of TIFFs are among them, even where their time is not known.
+    """
     try:
         import pyarrow
     except ImportError as error:
@@ -266,7 +275,8 @@ def rows_of(index: Index, tile: str | None, begin: dt.datetime, end: dt.datetime
                 raise IndexFileError(f"the index {shard} lacks {', '.join(missing)}: make it anew with 'vsitlm index'")
             rows += table.select([name for name in COLUMNS if name in table.column_names]).to_pylist()
     # A preview is of pixels of 320 m, which are no multiple of any band's.
-    return [row for row in rows if row["datetime"] is not None and row["band_id"] != "PVI"]
+    jp2s = [row for row in rows if row["datetime"] is not None and row["band_id"] != "PVI" and not is_tiff(row)]
+    return jp2s + [row for row in rows if tiffs and is_tiff(row)]
 
 
 def _shards(path: str, tile: str | None, begin: dt.datetime, end: dt.datetime, level: str) -> list[tuple[str, bool]]:
