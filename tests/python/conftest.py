@@ -232,7 +232,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def cog(served: Site, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """See `cogs.make_cog`."""
-    from cogs import make_cog
+    """See `served_cogs.make_cog`."""
+    from served_cogs import make_cog
 
     return make_cog(served, tmp_path_factory.mktemp("cog"))

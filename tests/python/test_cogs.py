@@ -13,8 +13,8 @@ import jobs
 import numpy as np
 import pytest
 import tiffs
-from cogs import indexed, twice
 from conftest import Site, make_index
+from served_cogs import indexed, twice
 
 each_kind = pytest.mark.parametrize("kind", tiffs.KINDS)
 SMALLEST = 4096

@@ -15,8 +15,8 @@ import apart
 import numpy as np
 import pytest
 import tiffs
-from cogs import Cog
 from conftest import Site, only_once, vsitlm
+from served_cogs import Cog
 
 MOST_MEMORY = 600 << 20
 """Bytes that no damaged file makes a process need, GDAL and Python included."""

@@ -14,8 +14,8 @@ import jobs
 import numpy as np
 import pytest
 import tiffs
-from cogs import TILED, WINDOW
 from conftest import Site, make_index
+from served_cogs import TILED, WINDOW
 
 CHANGES = {
     "pixels": TILED,

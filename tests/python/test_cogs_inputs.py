@@ -14,8 +14,8 @@ import jobs
 import numpy as np
 import pytest
 import tiffs
-from cogs import TILED, WINDOW, Cog, indexed
 from conftest import Sample, Site, make_index, only_once, vsitlm
+from served_cogs import TILED, WINDOW, Cog, indexed
 from servers import run_s3
 from test_archives import printed
 

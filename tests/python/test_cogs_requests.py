@@ -12,8 +12,8 @@ import jobs
 import numpy as np
 import pytest
 import tiffs
-from cogs import FEW, WINDOW, Cog, twice
 from conftest import Site, make_index, only_once
+from served_cogs import FEW, WINDOW, Cog, twice
 
 
 def slowly(
