@@ -9,6 +9,7 @@ use super::squares::Squares;
 use super::{Description, VirtualFile};
 use crate::error::{Error, Result, ResultExt};
 use crate::geo::Georeference;
+use crate::index::head_of_columns;
 use crate::jp2::Area;
 use crate::path::Window;
 use crate::source::{Fetched, fetch_units_async};
@@ -55,6 +56,55 @@ fn no_overview(factors: impl Iterator<Item = u32>) -> Error {
         false => format!("the TIFF has overviews of the factors {}", factors.join(", ")),
     };
     Error::NoOverview { what }
+}
+
+/// What the row of a TIFF tells of it.
+#[derive(Debug)]
+pub(crate) struct TiffRow {
+    pub(crate) bands: u64,
+    /// numpy's name for the type of its samples, where it has one.
+    pub(crate) dtype: Option<&'static str>,
+    /// GDAL's text for the value of pixels that there are none of.
+    pub(crate) nodata: Option<String>,
+    /// The image, then its overviews in the order of the file.
+    pub(crate) levels: Vec<TiffLevel>,
+    /// Why its tiles are not unpacked here.
+    pub(crate) refused: Option<Error>,
+}
+
+/// An image of a TIFF.
+#[derive(Debug)]
+pub(crate) struct TiffLevel {
+    /// As [`factor_of`] has it: by which it is read.
+    pub(crate) factor: u32,
+    /// Columns and rows.
+    pub(crate) size: (u64, u64),
+    /// Columns and rows of a tile or strip.
+    pub(crate) tile: [u64; 2],
+}
+
+/// What a TIFF is by the columns `index` and `header` of its row, without the file.
+///
+/// # Errors
+/// [`Error::Row`] and [`Error::Malformed`] where they are not those of a TIFF's row.
+pub(crate) fn tiff_of_row(index: &[u8], header: &Bytes) -> Result<TiffRow> {
+    let (pieces, head) = head_of_columns(index, header)?;
+    let pages: Vec<Page> = head.pages();
+    let first = pages.first().ok_or_else(|| Error::read("a TIFF without an image"))?;
+    let image = StoredImage::of(&head, pieces.size());
+    let levels = pages.iter().enumerate().filter(|(place, page)| *place == 0 || page.kind == "overview");
+    let level = |(_, page): (usize, &Page)| TiffLevel {
+        factor: factor_of(first.width, page.width),
+        size: (page.width, page.height),
+        tile: page.tile,
+    };
+    Ok(TiffRow {
+        bands: first.bands,
+        dtype: first.dtype(),
+        nodata: image.as_ref().ok().and_then(|image| image.levels.first()?.nodata.clone()),
+        levels: levels.map(level).collect(),
+        refused: image.err(),
+    })
 }
 
 /// What of a level is read.
