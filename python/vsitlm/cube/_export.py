@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from .._errors import CubeError
 from .._index import Index
 from .._read import elsewhere
-from ._catalogue import Duplicates, Span, catalogue
+from ._catalogue import Span, catalogue
 from ._references import References, appended, references_of, without
+from ._series import Duplicates
 
 if TYPE_CHECKING:
     from typing import TypeAlias

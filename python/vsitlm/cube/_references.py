@@ -13,10 +13,11 @@ from typing import Any
 from .. import _core
 from .._errors import CubeError
 from .._path import address
-from ._catalogue import Catalogue
 from ._chunks import Source
-from ._layout import Layout, Terms, consolidated, flat, tree
+from ._layout import Layout, Terms, consolidated, flat
+from ._series import Catalogue
 from ._tile import CODEC
+from ._tree import tree
 
 AT_ONCE = 8
 """Files of which the core is asked at a time."""
