@@ -87,12 +87,12 @@ def catalogue(
     if not mine:
         has = f"it has {', '.join(tiles)}" if tiles else "it has none of that level"
         raise CubeError(f"the index has no {level} product of tile {tile or ''}: {has}")
-    mine = of_formats(mine, formats)
-    if not mine:
+    of_some = of_formats(mine, formats)
+    if not of_some:
         raise CubeError(f"the index has no {level} product of tile {tile or ''} in {' or '.join(formats)}")
-    at_time = [row for row in mine if begin <= row["datetime"] < end]
+    at_time = [row for row in of_some if begin <= row["datetime"] < end]
     if not at_time:
-        times = sorted(row["datetime"] for row in mine)
+        times = sorted(row["datetime"] for row in of_some)
         raise CubeError(
             f"the index has nothing of tile {tile} at {span}: it has {times[0]:%Y-%m-%d} to {times[-1]:%Y-%m-%d}"
         )

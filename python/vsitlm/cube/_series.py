@@ -24,7 +24,7 @@ FORMATS: tuple[Format, ...] = ("jp2", "tiff")
 """Those of files, the one that goes before where nobody says another."""
 
 PASS = dt.timedelta(minutes=30)
-"""Products of a platform whose times are closer are of one datatake: an orbit takes 100 minutes, a datatake 25 at most."""
+"""Products of a platform whose times are closer are of one datatake: an orbit takes 100 minutes, a datatake 25."""
 
 
 @dataclass(frozen=True)
