@@ -21,12 +21,19 @@ from rasterio.enums import Resampling  # noqa: E402
 from rasterio.transform import from_origin  # noqa: E402
 
 import vsitlm  # noqa: E402
+from vsitlm.cube._check import faults  # noqa: E402
+from vsitlm.cube._export import FORMATS, open_store  # noqa: E402
 
 SIDE = 1098
 """Pixels of a side at 10 m. Half of a half of it is 274 for GDAL's COG driver and 275 for others."""
 SCENE = "S2A_T31UDQ_{}T105625_L2A"
 ESA = "S2A_MSIL2A_{0}T105031_N{1}_R051_T31UDQ_{0}T140000"
 WIDE = {"driver": "GTiff", "tiled": True, "blockxsize": 128, "blockysize": 128}
+
+
+def name_of(format: str) -> str:
+    """What an export of a format is called in these tests."""
+    return {"icechunk": "cube.icechunk", "kerchunk": "cube.json", "kerchunk-parquet": "cube.parq"}[format]
 
 
 def scene(day: str, band: str) -> str:
@@ -323,7 +330,67 @@ def test_a_row_that_is_cut_is_refused(archive: Archive) -> None:
         vsitlm.open_cube(archive.folder / "cut.parquet")
 
 
-def test_references_are_refused(cogs: Any, tmp_path: Path) -> None:
-    _, index, _ = cogs
-    with pytest.raises(vsitlm.CubeError, match=r"B04.tif is a TIFF"):
-        vsitlm.export(index, tmp_path / "out.json", bands=["B04"], resolution=10, format="kerchunk")
+@pytest.mark.parametrize("format", FORMATS)
+def test_references_have_tiles_as_chunks(cogs: Any, tmp_path: Path, format: Any) -> None:
+    archive, index, files = cogs
+    out = tmp_path / name_of(format)
+    resolution = 20 if format == "kerchunk-parquet" else None
+    archive.site.stats()
+    made = vsitlm.export(index, out, bands=["B04", "SCL"], resolution=resolution, format=format)
+    assert archive.site.stats()["requests"] == 0, "the index records where everything lies"
+    if resolution is None:
+        tree = xarray.open_datatree(open_store(str(out), {}), engine="zarr", consolidated=False, mask_and_scale=False)
+        for place, band, own in (
+            ("measurements/reflectance_10m", "B04", 10),
+            ("conditions/mask/l2a_classification", "SCL", 20),
+        ):
+            for level in range(3):
+                for time, day in enumerate(("20240601", "20240606")):
+                    array = tree[f"{place}/r{own << level + 1}m/{band.lower()}"]
+                    assert np.array_equal(array[time].values, right(files[day, band], level)[0]), (band, level)
+        whole = tree["measurements/reflectance/r10m/b04"]
+        assert np.array_equal(whole[0].values, right(files["20240601", "B04"])[0])
+        # Nine by nine tiles.
+        assert made.references >= 2 * 81
+    else:
+        dataset = xarray.open_zarr(open_store(str(out), {}), consolidated=False, mask_and_scale=False)
+        assert np.array_equal(dataset["B04"][1].values, right(files["20240606", "B04"], 0)[0])
+        assert np.array_equal(dataset["SCL"][1].values, right(files["20240606", "SCL"])[0])
+    assert made.without_state == 0
+    assert faults(str(out), {}) == []
+
+
+def test_references_of_files_without_tiles_or_coded_otherwise(archive: Archive, tmp_path: Path) -> None:
+    sparse = {**WIDE, "SPARSE_OK": True, "compress": "lzw", "predictor": 2, "nodata": 0}
+    pixels = chance(1)
+    pixels[:, :, 500:] = 0
+    path = archive.put(scene("20240601", "B04"), pixels, **sparse)
+    index = archive.index()
+    made = vsitlm.export(index, tmp_path / "one.icechunk", resolution=10)
+    # Four of nine columns of tiles have pixels.
+    assert made.references == 4 * 9
+    dataset = xarray.open_zarr(open_store(str(tmp_path / "one.icechunk"), {}), consolidated=False)
+    assert np.array_equal(dataset["B04"][0].values, right(path)[0])
+    archive.put(scene("20240606", "B04"), chance(2))
+    index = archive.index("more.parquet")
+    with pytest.raises(vsitlm.CubeError, match="files of band B04 are coded in 2 ways"):
+        vsitlm.export(index, tmp_path / "two.icechunk", resolution=10)
+    with pytest.raises(vsitlm.CubeError, match="coded in another way"):
+        vsitlm.export(index, tmp_path / "one.icechunk", resolution=10, append=True)
+    with pytest.raises(vsitlm.CubeError, match=r"B04.tif is a TIFF, which is not parsed as a JP2"):
+        vsitlm.JP2Parser(index)(archive.urls[0], None)
+
+
+@pytest.mark.parametrize(("rows", "is_chunk"), [(549, True), (SIDE, True), (500, False)])
+def test_strips_are_chunks_where_they_have_the_same_rows(
+    archive: Archive, tmp_path: Path, rows: int, is_chunk: bool
+) -> None:
+    path = archive.put(scene("20240601", "B04"), chance(1), driver="GTiff", blockysize=rows, compress="deflate")
+    index, out = archive.index(), tmp_path / "cube.json"
+    if not is_chunk:
+        with pytest.raises(vsitlm.CubeError, match=f"tiles of {SIDE} x {rows} px are no chunks of one shape"):
+            vsitlm.export(index, out, resolution=10, format="kerchunk")
+        return
+    assert vsitlm.export(index, out, resolution=10, format="kerchunk").references == SIDE // rows
+    dataset = xarray.open_zarr(open_store(str(out), {}), consolidated=False, mask_and_scale=False)
+    assert np.array_equal(dataset["B04"][0].values, right(path)[0])

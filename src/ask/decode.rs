@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::text;
 use crate::error::{Error, Result};
-use crate::file::{self, Samples, TiffLevel, TiffRow};
+use crate::file::{self, Samples, TiffLevel, TiffRow, TiffTile};
 use crate::path::Window;
 
 /// What is to be decoded.
@@ -19,6 +19,9 @@ struct Wanted {
     /// That the data is the columns `index`, of so many bytes, and `header` of a TIFF's row: what it is, is told.
     #[serde(default)]
     tiff_row: Option<usize>,
+    /// How the data is packed, where it is a tile of a TIFF.
+    #[serde(default)]
+    tiff_tile: Option<TiffTile>,
     /// Column, row, width and height in pixels of the image, or of the tile, at 1/2^reduce; all of it where there is none.
     #[serde(default)]
     window: Option<(u32, u32, u32, u32)>,
@@ -44,7 +47,10 @@ pub(crate) fn decode(bytes: &[u8], wanted: &str) -> (String, Option<Samples>) {
         let window = wanted.window.map(|(x, y, width, height)| Window { x, y, width, height });
         let threads = wanted.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         let decode = if wanted.tile { file::decode_tile } else { file::decode_bytes };
-        let samples = decode(bytes, window.as_ref(), wanted.reduce, wanted.bands.as_deref(), threads)?;
+        let samples = match wanted.tiff_tile {
+            Some(coding) => coding.decode(bytes)?,
+            None => decode(bytes, window.as_ref(), wanted.reduce, wanted.bands.as_deref(), threads)?,
+        };
         Ok((json!({"shape": samples.shape, "dtype": samples.values.dtype()}), Some(samples)))
     };
     match decode() {
@@ -59,8 +65,10 @@ fn tiff_row(bytes: &[u8], length: usize) -> Result<Value> {
     let (index, header) = columns.ok_or_else(|| Error::Question { what: "a row that is cut".to_owned() })?;
     let TiffRow { bands, dtype, nodata, levels, refused } = file::tiff_of_row(index, &Bytes::copy_from_slice(header))?;
     let level = |level: &TiffLevel| {
-        let TiffLevel { factor, size, tile } = level;
-        json!({"factor": factor, "shape": [size.1, size.0], "tile_shape": [tile[1], tile[0]]})
+        let TiffLevel { factor, size, tile, coding } = level;
+        json!({
+            "factor": factor, "shape": [size.1, size.0], "tile_shape": [tile[1], tile[0]], "coding": coding,
+        })
     };
     let refused = refused.map(|error| json!({"kind": error.kind(), "message": error.chain()}));
     let levels: Vec<Value> = levels.iter().map(level).collect();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::samples::{Samples, Selection, Values, placed};
 use super::squares::Squares;
@@ -13,7 +14,7 @@ use crate::index::head_of_columns;
 use crate::jp2::Area;
 use crate::path::Window;
 use crate::source::{Fetched, fetch_units_async};
-use crate::tiff::{Head, Numeric, Page, PixelValues, Pixels, StoredImage, StoredLevel};
+use crate::tiff::{Head, Numeric, Page, PixelValues, Pixels, StoredImage, StoredLevel, TileCoding};
 
 /// A TIFF as its header has it.
 pub(super) struct Stored {
@@ -81,6 +82,23 @@ pub(crate) struct TiffLevel {
     pub(crate) size: (u64, u64),
     /// Columns and rows of a tile or strip.
     pub(crate) tile: [u64; 2],
+    /// How its tiles are packed, where each of them can be decoded by itself.
+    pub(crate) coding: Option<TiffTile>,
+}
+
+/// How a tile of a TIFF is packed, as programs have it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct TiffTile(TileCoding);
+
+impl TiffTile {
+    /// Decodes a tile that is packed so.
+    ///
+    /// # Errors
+    /// As [`TileCoding::decode`].
+    pub(crate) fn decode(&self, packed: &[u8]) -> Result<Samples> {
+        self.0.decode(packed).map(samples)
+    }
 }
 
 /// What a TIFF is by the columns `index` and `header` of its row, without the file.
@@ -93,16 +111,19 @@ pub(crate) fn tiff_of_row(index: &[u8], header: &Bytes) -> Result<TiffRow> {
     let first = pages.first().ok_or_else(|| Error::read("a TIFF without an image"))?;
     let image = StoredImage::of(&head, pieces.size());
     let levels = pages.iter().enumerate().filter(|(place, page)| *place == 0 || page.kind == "overview");
-    let level = |(_, page): (usize, &Page)| TiffLevel {
+    let coding = |place: usize| TileCoding::of(image.as_ref().ok()?.levels.get(place)?).map(TiffTile);
+    let level = |(place, (_, page)): (usize, (usize, &Page))| TiffLevel {
         factor: factor_of(first.width, page.width),
         size: (page.width, page.height),
         tile: page.tile,
+        coding: coding(place),
     };
+    let levels = levels.enumerate().map(level).collect();
     Ok(TiffRow {
         bands: first.bands,
         dtype: first.dtype(),
         nodata: image.as_ref().ok().and_then(|image| image.levels.first()?.nodata.clone()),
-        levels: levels.map(level).collect(),
+        levels,
         refused: image.err(),
     })
 }
@@ -124,6 +145,15 @@ impl VirtualFile {
     fn stored(&self) -> Result<&Stored> {
         let unknown = || Error::Undecoded { what: "it is served as it is, its structure unknown".into() };
         self.tiff.as_deref().ok_or_else(unknown)
+    }
+
+    /// The tiles of the image at 1/factor that the file has: number, offset and length in bytes.
+    ///
+    /// # Errors
+    /// As [`VirtualFile::samples_of_tiff`].
+    pub(super) fn tiles_of_tiff(&self, factor: u32) -> Result<Vec<(u32, u64, u64)>> {
+        let places = self.stored()?.level(factor)?.places()?.into_iter();
+        Ok(places.map(|(tile, range)| (tile, range.start, range.end - range.start)).collect())
     }
 
     fn wanted_of_tiff<'a>(&'a self, factor: u32, window: Option<&Window>, of: Selection<'a>) -> Result<Read<'a>> {

@@ -37,10 +37,15 @@ class Coding:
         """Those of the images that it holds."""
         return [1 << level for level in range(self.levels + 1)]
 
-    def chunk_at(self, factor: int) -> tuple[int, int]:
+    def tile_at(self, factor: int) -> tuple[int, int]:
         """Columns and rows of a tile of the image at 1/factor."""
         across, down = self.tile
         return -(-across // factor), -(-down // factor)
+
+    def tiles_at(self, factor: int) -> tuple[int, int]:
+        """How many tiles of the image at 1/factor stand side by side, and one below the other."""
+        (across, down) = self.tile
+        return -(-self.width // across), -(-self.height // down)
 
     def is_regular(self, factor: int) -> bool:
         """Whether the tiles of the image at 1/factor are chunks of one shape: all of them but those of its edge."""

@@ -16,10 +16,12 @@ from ._chunks import Offset, Source, Variable
 from ._grid import Grid
 from ._series import Catalogue, File, Step
 from ._tiff import Stored
-from ._tile import CODEC
 
 LARGEST_CHUNK = 2048
 """Rows and columns of an area that is one chunk a date; a larger one has chunks as the files have tiles."""
+
+LEAST_ROWS = 64
+"""Rows of a chunk of a file in tiles or strips of fewer, about."""
 
 CONVENTIONS = [
     {
@@ -202,7 +204,7 @@ def _variable(
     if len(dtypes) != 1:
         raise CubeError(f"the files of band {band} have several types of samples: {', '.join(sorted(dtypes))}")
     first = next(source for of_step in sources for source in of_step)
-    wide, high = first.file.coding.chunk_at(first.overview)
+    wide, high = first.file.coding.tile_at(first.overview)
     if terms.of_tiles:
         size = (high, wide)
     elif terms.chunk is not None:
@@ -210,6 +212,8 @@ def _variable(
     elif terms.area is not None and max(window[2:]) <= LARGEST_CHUNK:
         size = (window[3], window[2])
     else:
+        # A strip may be of one row.
+        high = max(high, LEAST_ROWS // high * high)
         size = (min(high, window[3]), min(wide, window[2]))
     return Variable(dtypes.pop(), window, size, sources)
 
@@ -221,24 +225,21 @@ def _codec(band: str, variable: Variable) -> dict[str, Any]:
         CubeError: The files are not coded alike, or their tiles are no chunks of one shape.
     """
     sources = [source for of_step in variable.sources for source in of_step]
-    for source in sources:
-        if isinstance(source.file.coding, Stored):
-            raise CubeError(f"{source.file.url} is a TIFF, of which there are no references: use vsitlm.store")
-    ways = {(source.file.template, source.overview) for source in sources}
-    if len(ways) != 1:
+    alike = {(source.file.template, source.file.coding, source.overview): source for source in sources}
+    codecs = {json.dumps(source.file.codec(source.overview)): source for source in alike.values()}
+    if len(codecs) != 1:
         raise CubeError(
-            f"the files of band {band} are coded in {len(ways)} ways: references have one; use vsitlm.store"
+            f"the files of band {band} are coded in {len(codecs)} ways: references have one; use vsitlm.store"
         )
-    ((template, overview),) = ways
-    coding = sources[0].file.coding
-    assert not isinstance(coding, Stored)
-    if not coding.is_regular(overview):
-        wide, high = coding.tile
+    ((codec, source),) = codecs.items()
+    if (found := json.loads(codec)) is None:
+        wide, high = source.file.coding.tile_at(1)
         raise CubeError(
-            f"tiles of {wide} x {high} px are no chunks of one shape at 1/{overview}: "
+            f"tiles of {wide} x {high} px are no chunks of one shape at 1/{source.overview}: "
             "take another resolution, or vsitlm.store"
         )
-    return {"name": CODEC, "configuration": {"header": template, "reduce": overview.bit_length() - 1}}
+    told: dict[str, Any] = found
+    return told
 
 
 def _file(files: Sequence[File], resolution: int, own: int | None) -> File | None:

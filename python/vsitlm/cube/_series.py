@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from .._errors import CubeError
 from ._grid import Grid
 from ._header import Coding
-from ._tiff import Stored
+from ._tiff import CODEC as TIFF_CODEC, Stored
+from ._tile import CODEC
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -54,6 +56,15 @@ class File:
     def resolutions(self) -> list[int]:
         """Those that it holds: its own, and its powers of two."""
         return [self.resolution * factor for factor in self.coding.factors]
+
+    def codec(self, overview: int) -> dict[str, Any] | None:
+        """The codec of the tiles of its image at 1/overview; None where they are no chunks of one shape."""
+        if isinstance(self.coding, Stored):
+            coding = self.coding.coding_at(overview)
+            return None if coding is None else {"name": TIFF_CODEC, "configuration": json.loads(coding)}
+        if not self.coding.is_regular(overview):
+            return None
+        return {"name": CODEC, "configuration": {"header": self.template, "reduce": overview.bit_length() - 1}}
 
     def grid(self, finest: Grid, resolution: int) -> Grid:
         """That of its image at a resolution; `finest` is that of the tile's finest pixels."""

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from .. import _core
 from .._errors import Error, error_of
+from .._read import array
 
-STRIP = 512
-"""Rows of a chunk of an image in strips, at least: strips may be of one row."""
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CODEC = "vsitlm.tiff_tile"
+"""What the codec of tiles is called, in zarr and in numcodecs."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,9 @@ class Level:
     """Rows of pixels."""
     tile: tuple[int, int]
     """Columns and rows of a tile, or of a strip."""
+    coding: str | None
+    """How a tile is packed, as JSON; None where its tiles are no chunks: those of several bands, and strips of which
+    the last has fewer rows."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +59,18 @@ class Stored:
         level = self._level(factor)
         return level.width, level.height
 
-    def chunk_at(self, factor: int) -> tuple[int, int]:
-        """Columns and rows that are read together of the image at 1/factor: a tile, or strips."""
+    def tile_at(self, factor: int) -> tuple[int, int]:
+        """Columns and rows of a tile, or of a strip, of the image at 1/factor."""
+        return self._level(factor).tile
+
+    def tiles_at(self, factor: int) -> tuple[int, int]:
+        """How many tiles of the image at 1/factor stand side by side, and one below the other."""
         level = self._level(factor)
-        across, down = level.tile
-        return across, down if across < level.width else down * max(STRIP // down, 1)
+        return -(-level.width // level.tile[0]), -(-level.height // level.tile[1])
+
+    def coding_at(self, factor: int) -> str | None:
+        """How a tile of the image at 1/factor is packed, see `Level`."""
+        return self._level(factor).coding
 
     def why_refused(self) -> Error | None:
         """Why the core does not decode its tiles."""
@@ -81,7 +96,23 @@ def stored_of(index: bytes, header: bytes) -> Stored:
         (height, width), (down, across) = level["shape"], level["tile_shape"]
         # Of several images of a size the core reads the first. Names of levels and paths have powers of two.
         if (factor := level["factor"]).bit_count() == 1:
-            levels.setdefault(factor, Level(factor, width, height, (across, down)))
+            coding = level["coding"] and json.dumps(level["coding"], sort_keys=True)
+            levels.setdefault(factor, Level(factor, width, height, (across, down), coding))
     refused = told["refused"] and (told["refused"]["kind"], told["refused"]["message"])
     in_order = tuple(levels[factor] for factor in sorted(levels))
     return Stored(told["count"], told["dtype"] or "none", told["nodata"], in_order, refused)
+
+
+def decode_tile(coding: str, packed: bytes) -> NDArray[Any]:
+    """The pixels of a tile of a TIFF, as rows and columns.
+
+    Raises:
+        MalformedError: The bytes are no tile that is packed so.
+        UndecodedError: It has what the core does not decode.
+        Error: There is no such coding.
+    """
+    _core.require()
+    from .. import _vsitlm
+
+    told, samples = _vsitlm.decode(packed, f'{{"tiff_tile": {coding}}}')
+    return array(_core.answer(told), samples, 1)

@@ -21,7 +21,6 @@ from ._layout import (
     shown,
 )
 from ._series import Catalogue
-from ._tiff import Stored
 
 REFLECTANCE = "measurements/reflectance"
 
@@ -73,9 +72,11 @@ def _levels(catalogue: Catalogue, band: str, own: int, terms: Terms) -> dict[int
     levels = catalogue.levels(band, own)
     if not terms.of_tiles:
         return levels
-    codings = {file.coding for step in catalogue.steps for file in step.of(band) if file.resolution == own}
-    jp2s = [coding for coding in codings if not isinstance(coding, Stored)]
-    return {level: grid for level, grid in levels.items() if all(coding.is_regular(level // own) for coding in jp2s)}
+    files = [file for step in catalogue.steps for file in step.of(band) if file.resolution == own]
+    alike = {(file.template, file.coding): file for file in files}.values()
+    return {
+        level: grid for level, grid in levels.items() if all(file.codec(level // own) is not None for file in alike)
+    }
 
 
 def _parents(group: str) -> list[str]:
