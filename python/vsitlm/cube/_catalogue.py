@@ -112,6 +112,9 @@ def catalogue_of_file(index: Index, url: str) -> Catalogue:
         CubeError: The index does not have it.
     """
     asked = index.find(url)
+    of_tiff = f"{without_query(url)} is a TIFF, which is not parsed as a JP2: vsitlm.store and export take it"
+    if asked and _EARTH_SEARCH.fullmatch(asked[0].product_id):
+        raise CubeError(of_tiff)
     if not asked or (named := _PRODUCT.fullmatch(asked[0].product_id)) is None:
         raise CubeError(f"the index has no row of a product's file {without_query(url)}: make one with 'vsitlm index'")
     key, (level, year) = (asked[0].product_id, asked[0].band_id), named.groups()
@@ -124,7 +127,7 @@ def catalogue_of_file(index: Index, url: str) -> Catalogue:
     if not rows or rows[0]["header"] is None:
         raise IndexFileError(NO_HEADERS)
     if rows[0]["index"] is not None:
-        raise CubeError(f"{without_query(url)} is a TIFF, which is not parsed as a JP2: vsitlm.store reads it")
+        raise CubeError(of_tiff)
     return Catalogue(rows[0]["mgrs_tile"], _grid(rows), _steps(rows[:1], None))
 
 

@@ -20,8 +20,8 @@ from ._tiff import Stored
 LARGEST_CHUNK = 2048
 """Rows and columns of an area that is one chunk a date; a larger one has chunks as the files have tiles."""
 
-LEAST_ROWS = 64
-"""Rows of a chunk of a file in tiles or strips of fewer, about."""
+LEAST_ROWS = 512
+"""Rows of a chunk of a TIFF in strips of fewer, about: a strip may be of one row."""
 
 CONVENTIONS = [
     {
@@ -204,7 +204,8 @@ def _variable(
     if len(dtypes) != 1:
         raise CubeError(f"the files of band {band} have several types of samples: {', '.join(sorted(dtypes))}")
     first = next(source for of_step in sources for source in of_step)
-    wide, high = first.file.coding.tile_at(first.overview)
+    coding = first.file.coding
+    wide, high = coding.tile_at(first.overview)
     if terms.of_tiles:
         size = (high, wide)
     elif terms.chunk is not None:
@@ -212,8 +213,8 @@ def _variable(
     elif terms.area is not None and max(window[2:]) <= LARGEST_CHUNK:
         size = (window[3], window[2])
     else:
-        # A strip may be of one row.
-        high = max(high, LEAST_ROWS // high * high)
+        if isinstance(coding, Stored) and wide >= coding.size_at(first.overview)[0]:
+            high = max(high, LEAST_ROWS // high * high)
         size = (min(high, window[3]), min(wide, window[2]))
     return Variable(dtypes.pop(), window, size, sources)
 
