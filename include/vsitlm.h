@@ -129,7 +129,8 @@ typedef void (*vsitlm_answer)(void *user, const char *json, struct vsitlm_sample
  *
  * For a reduced view, /vsitlm?overview=16&url=..., these are the parts that vsitlm_decode() needs of each tile for that
  * level: of the tile-part with the last packet that is needed no more than that, where it is known where packets lie, and
- * none of those behind it. Tiles that have no pixels there are left out.
+ * none of those behind it. Tiles that have no pixels there are left out. Of a TIFF the parts are the tiles or strips of the
+ * image or of the overview, as far as the file has them.
  *
  * rows: the rows that the index (VSITLM_INDEX) has for the file, the likeliest first; for the name of a product, the rows of
  * all its files. An index that cannot be read is a warning. origin, etag, file_size, last_modified (seconds since 1970),
@@ -169,7 +170,19 @@ int vsitlm_cancel(uint64_t question);
  * one of the tile at 1/2^reduce, from its first pixel on. The samples are those of its pixels that the tile has: it ends at
  * the image's edge, and there may be none. Without "bands" it is the first band alone. The last tile-part may be cut behind
  * the last packet of the resolutions that "reduce" needs: of a coarser image this may be a small part of it. Where one of
- * these packets is missing or cut, that is an error of the kind Malformed. */
+ * these packets is missing or cut, that is an error of the kind Malformed.
+ *
+ * With "tiff_row": n the data is two columns of the row of a TIFF, one behind the other: index, of n bytes, and header. It is
+ * told what the TIFF is, and there are no samples. factor is how many times as wide the whole image is, rounded. coding says
+ * how a tile of a level is packed; it is null where tiles are of several bands, or the last strip has fewer rows. refused is
+ * the error that decoding the file's tiles ends with, or null.
+ *
+ *   {"count": 1, "dtype": "uint16", "nodata": "0", "refused": null,
+ *    "levels": [{"factor": 1, "shape": [10980, 10980], "tile_shape": [1024, 1024],
+ *                "coding": {"compression": "deflate", "predictor": 2, "dtype": "uint16", "endian": "little",
+ *                           "tile": [1024, 1024]}}]}
+ *
+ * With "tiff_tile": a coding, the data is a tile that is packed so, and all of its pixels are decoded. */
 void vsitlm_decode(const void *data, size_t size, const char *wanted, vsitlm_answer answer, void *user);
 
 /* Arrow's C stream interface (https://arrow.apache.org/docs/format/CStreamInterface.html). */

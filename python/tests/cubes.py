@@ -88,7 +88,7 @@ REAL = "S2A_MSIL2A_20221005*.SAFE/**/*.jp2"
 
 def compare_tree(tree: Any, paths: list[Path]) -> None:
     """Each file of one component is what the tree has at its place, at every level that GDAL shows."""
-    from vsitlm.cube._layout import REFLECTANCE, _place_of
+    from vsitlm.cube._tree import REFLECTANCE, place_of
 
     stems = {path.stem for path in paths}
     compared = 0
@@ -99,7 +99,7 @@ def compare_tree(tree: Any, paths: list[Path]) -> None:
             band = path.stem
         with rasterio.open(path) as file:
             levels, own, count = [None, *range(len(file.overviews(1)))], round(file.res[0]), file.count
-        group, name = _place_of(band)
+        group, name = place_of(band)
         if count > 1 or group is None:
             continue
         for level in levels:

@@ -66,8 +66,9 @@ def path(
 ) -> str:
     """The path by which any GDAL of the process opens a file through `/vsitlm/`.
 
-    A JP2 is opened as a GeoTIFF that the core decodes, or as itself where it has what the decoder leaves out. Files
-    that are no JP2 or TIFF by their name pass through unchanged, so that this function serves as odc-stac's `patch_url`.
+    A JP2 is opened as a GeoTIFF that the core decodes, or as itself where it has what the decoder leaves out, a TIFF as
+    itself. Files that are neither by their name pass through unchanged, so that this function serves as odc-stac's
+    `patch_url`.
     Nothing is opened, and no core is needed.
 
     Args:

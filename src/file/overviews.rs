@@ -43,12 +43,16 @@ impl VirtualFile {
     }
 
     /// The tile-parts that tiles decoded by themselves need at 1/factor, in the file's order: tile, offset and length in bytes.
-    /// The last one of a tile is cut behind the packets that are needed, where it is known where these lie.
+    /// The last one of a tile is cut behind the packets that are needed, where it is known where these lie. Of a TIFF they are
+    /// the tiles of that overview that the file has.
     ///
     /// # Errors
     /// [`Error::Undecoded`] where the file's structure is not known; [`Error::NoOverview`] for factors that it does not have;
     /// [`Error::Row`] and [`Error::Changed`] as for a view.
-    pub(crate) fn parts_at(&self, factor: u32) -> Result<Vec<(u16, u64, u32)>> {
+    pub(crate) fn parts_at(&self, factor: u32) -> Result<Vec<(u32, u64, u64)>> {
+        if self.is_stored_tiff() {
+            return self.tiles_of_tiff(factor).in_file(&self.name);
+        }
         let parts = || {
             let known = self.structure()?;
             let k = exponent(factor, known.structure.main())?;
@@ -59,7 +63,8 @@ impl VirtualFile {
                 Err(error) => Err(error),
             }
         };
-        parts().inspect_err(|error| self.doubt_row(error)).in_file(&self.name)
+        let parts: Vec<(u16, u64, u32)> = parts().inspect_err(|error| self.doubt_row(error)).in_file(&self.name)?;
+        Ok(parts.into_iter().map(|(tile, offset, length)| (tile.into(), offset, length.into())).collect())
     }
 
     /// Another file of this one's bytes.

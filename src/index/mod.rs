@@ -46,6 +46,7 @@ pub(crate) use row::packets::PacketLengths;
 pub(crate) use row::partition::{SHARD, is_index_name, partition_of};
 pub(crate) use row::record::{Record, RecordKey};
 pub(crate) use row::stored::{StoredRow, read_group};
+pub(crate) use row::tiff::head_of_columns;
 #[cfg(fuzzing)]
 pub(crate) use row::write::build_index;
 pub(crate) use row::write::{build_index_of, write_index};

@@ -13,8 +13,9 @@
 //! the same size in bytes, so the arrays of their offsets are sums, and nothing of them is kept.
 //!
 //! And a real TIFF, which is read the other way round: `read` has its directories, `stored` its images and where their tiles
-//! lie, `pixels` the samples of a window, by `unpack`.
+//! lie, `pixels` the samples of a window, by `unpack`; `alone` those of a tile by itself.
 
+mod alone;
 mod directory;
 mod image;
 #[cfg(test)]
@@ -30,6 +31,7 @@ mod unpack;
 
 use std::ops::Range;
 
+pub(crate) use alone::TileCoding;
 use directory::{Array, Form};
 pub(crate) use image::{Image, Level, SampleType};
 pub(crate) use pages::Page;

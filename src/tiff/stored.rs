@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::jp2::Area;
 
 /// The most bytes of a tile, unpacked.
-const LARGEST_TILE: u64 = 1 << 30;
+pub(super) const LARGEST_TILE: u64 = 1 << 30;
 
 /// Bits of NewSubfileType.
 const REDUCED: u64 = 1;
@@ -72,8 +72,8 @@ pub(crate) struct StoredLevel {
     pub(super) packing: Packing,
     pub(super) prediction: Prediction,
     /// Where tiles begin and how many bytes they have: plane by plane, row by row.
-    tiles: Vec<(u64, u64)>,
-    file_size: u64,
+    pub(super) tiles: Vec<(u64, u64)>,
+    pub(super) file_size: u64,
 }
 
 /// What part of a level a tile is.

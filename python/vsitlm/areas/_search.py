@@ -230,7 +230,7 @@ def _of_index(path: str, terms: _Terms, indexes: list[str], options: Mapping[str
         shards.append((None, _LEVELS[terms.level]))
     for tile, level in shards:
         try:
-            rows = rows_of(index, tile, begin, end, level, tiffs=True)
+            rows = rows_of(index, tile, begin, end, level, timeless=True)
         except NotFoundError:
             if tile is None:
                 raise

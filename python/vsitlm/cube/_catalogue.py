@@ -6,9 +6,7 @@ import datetime as dt
 import glob
 import os
 import re
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from .._errors import CubeError, IndexFileError, NotFoundError
@@ -16,6 +14,8 @@ from .._index import Index
 from .._path import address, without_query
 from ._grid import Grid
 from ._header import Coding, coding_of, template_of
+from ._series import FORMATS, Catalogue, Duplicates, File, Format, Step, by_solar_day, of_duplicates, of_formats
+from ._tiff import Stored, stored_of
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -23,10 +23,9 @@ if TYPE_CHECKING:
 Span: TypeAlias = "str | tuple[Any, Any] | None"
 """A time, or two with a slash between them, or a pair: `"2024"`, `"2024-05"`, `"2024-05-01/2024-05-31"`. Ends belong to
 it: `"2024-05/2024-09"` ends with September. `..` or None is an open end."""
-Duplicates: TypeAlias = "Literal['newest', 'all', 'error']"
 
 COLUMNS = [
-    "product_id", "band_id", "path", "mgrs_tile", "header", "origin", "etag", "last_modified", "datetime",
+    "product_id", "band_id", "path", "mgrs_tile", "index", "header", "origin", "etag", "last_modified", "datetime",
     "processing_baseline", "eo:cloud_cover", "epsg", "shape", "transform", "bbox",
 ]  # fmt: skip
 
@@ -34,6 +33,9 @@ NO_HEADERS = "rows of the index have no headers: make them anew with 'vsitlm ind
 
 _PRODUCT = re.compile(r"S2[A-Z]_MSI(L\w\w)_(\d{4})\d{4}T\d{6}_.*")
 """The name of a product, with its level and year."""
+
+_EARTH_SEARCH = re.compile(r"S2[A-Z]_(T\w{4,5}_\d{8}T\d{6}|\w{4,5}_\d{8}_\d{1,2})_L\w\w")
+"""The name of a product of COGs there."""
 
 REFLECTANCES = frozenset(f"B{band}" for band in [*(f"{number:02}" for number in range(1, 13)), "8A"])
 """Bands whose values are reflectances, to which offsets apply."""
@@ -52,92 +54,6 @@ def band_of(band_id: str) -> str:
     return band_id.partition("_")[0]
 
 
-@dataclass(frozen=True)
-class File:
-    """A file that has a band."""
-
-    path: str
-    """As the core takes it."""
-    url: str
-    """Where its row was made."""
-    etag: str | None
-    """What the server there called its state then."""
-    modified: dt.datetime | None
-    """When it was last modified there."""
-    resolution: int
-    """Metres."""
-    coding: Coding
-    template: str
-    """What its header is to the codec of references."""
-
-    @property
-    def resolutions(self) -> list[int]:
-        """Those that it holds: its own, and its powers of two."""
-        return [self.resolution << level for level in range(self.coding.levels + 1)]
-
-
-@dataclass
-class Step:
-    """A time of a cube: a product, or those of a day."""
-
-    time: dt.datetime
-    products: list[str]
-    baseline: str
-    cloud_cover: float | None = None
-    """Percent; None where it is not known, or differs."""
-    files: dict[str, list[list[File]]] = field(default_factory=lambda: defaultdict(list))
-    """By band, for each product that has it, its file at each resolution."""
-
-    @property
-    def name(self) -> str:
-        """Its products."""
-        return "; ".join(self.products)
-
-    def of(self, band: str) -> list[File]:
-        """A band's files, of all products and resolutions."""
-        return [file for product in self.files.get(band, ()) for file in product]
-
-    @property
-    def offset(self) -> int:
-        """See `offset_of`."""
-        return offset_of(self.baseline)
-
-
-@dataclass(frozen=True)
-class Catalogue:
-    """The steps of a tile, in order of time."""
-
-    tile: str
-    grid: Grid
-    """That of the finest pixels there are."""
-    steps: list[Step]
-
-    @property
-    def bands(self) -> list[str]:
-        """The bands that any step has."""
-        return sorted({band for step in self.steps for band in step.files})
-
-    def components(self, band: str) -> int:
-        """How many components a band's files have; 0 where that differs."""
-        counts = {file.coding.components for file in self._files(band)}
-        return counts.pop() if len(counts) == 1 else 0
-
-    def resolutions(self, band: str) -> list[int]:
-        """The resolutions at which a band's files hold it, in metres: their own, and its powers of two."""
-        return sorted({resolution for file in self._files(band) for resolution in file.resolutions})
-
-    def own(self, band: str) -> list[int]:
-        """The resolutions of a band's files themselves, in metres."""
-        return sorted({file.resolution for file in self._files(band)})
-
-    def levels(self, band: str, own: int) -> list[int]:
-        """The resolutions that all of a band's files of a resolution hold, in metres."""
-        return min((file.resolutions for file in self._files(band) if file.resolution == own), key=len)
-
-    def _files(self, band: str) -> list[File]:
-        return [file for step in self.steps for file in step.of(band)]
-
-
 def catalogue(
     index: Index,
     tile: str | None,
@@ -147,6 +63,7 @@ def catalogue(
     store: str | None = None,
     duplicates: Duplicates = "newest",
     groupby: Literal["solar_day"] | None = None,
+    formats: Sequence[Format] = FORMATS,
 ) -> Catalogue:
     """Puts the rows of a tile in order.
 
@@ -158,9 +75,11 @@ def catalogue(
         raise CubeError(f"duplicates is 'newest', 'all' or 'error', not {duplicates!r}")
     if groupby not in (None, "solar_day"):
         raise CubeError(f"groupby is 'solar_day' or None, not {groupby!r}")
+    if isinstance(formats, str) or not formats or not set(formats) <= set(FORMATS):
+        raise CubeError(f"formats are some of {', '.join(FORMATS)}, not {formats!r}")
     tile = None if tile is None else tile.upper().removeprefix("T")
     begin, end = parse_span(span)
-    rows = [row for row in rows_of(index, tile, begin, end, level) if f"_MSI{level}_" in row["product_id"]]
+    rows = [row for row in rows_of(index, tile, begin, end, level) if _level_of(row["product_id"]) == level]
     tiles = sorted({row["mgrs_tile"] for row in rows})
     if tile is None and len(tiles) > 1:
         raise CubeError(f"the index has several tiles, name one of them: tile= {', '.join(tiles)}")
@@ -168,18 +87,21 @@ def catalogue(
     if not mine:
         has = f"it has {', '.join(tiles)}" if tiles else "it has none of that level"
         raise CubeError(f"the index has no {level} product of tile {tile or ''}: {has}")
-    at_time = [row for row in mine if begin <= row["datetime"] < end]
+    of_some = of_formats(mine, formats)
+    if not of_some:
+        raise CubeError(f"the index has no {level} product of tile {tile or ''} in {' or '.join(formats)}")
+    at_time = [row for row in of_some if begin <= row["datetime"] < end]
     if not at_time:
-        times = sorted(row["datetime"] for row in mine)
+        times = sorted(row["datetime"] for row in of_some)
         raise CubeError(
             f"the index has nothing of tile {tile} at {span}: it has {times[0]:%Y-%m-%d} to {times[-1]:%Y-%m-%d}"
         )
     if any(row["header"] is None or row["epsg"] is None for row in at_time):
         raise IndexFileError(NO_HEADERS)
-    steps = _of_duplicates(_steps(at_time, store), duplicates)
+    steps = of_duplicates(_steps(at_time, store), duplicates, formats)
     grid = _grid(at_time)
     if groupby == "solar_day":
-        steps = _by_solar_day(steps, grid)
+        steps = by_solar_day(steps, grid)
     return Catalogue(at_time[0]["mgrs_tile"], grid, steps)
 
 
@@ -190,6 +112,9 @@ def catalogue_of_file(index: Index, url: str) -> Catalogue:
         CubeError: The index does not have it.
     """
     asked = index.find(url)
+    of_tiff = f"{without_query(url)} is a TIFF, which is not parsed as a JP2: vsitlm.store and export take it"
+    if asked and _EARTH_SEARCH.fullmatch(asked[0].product_id):
+        raise CubeError(of_tiff)
     if not asked or (named := _PRODUCT.fullmatch(asked[0].product_id)) is None:
         raise CubeError(f"the index has no row of a product's file {without_query(url)}: make one with 'vsitlm index'")
     key, (level, year) = (asked[0].product_id, asked[0].band_id), named.groups()
@@ -201,7 +126,17 @@ def catalogue_of_file(index: Index, url: str) -> Catalogue:
     ]
     if not rows or rows[0]["header"] is None:
         raise IndexFileError(NO_HEADERS)
+    if rows[0]["index"] is not None:
+        raise CubeError(of_tiff)
     return Catalogue(rows[0]["mgrs_tile"], _grid(rows), _steps(rows[:1], None))
+
+
+def _level_of(product: str) -> str | None:
+    """The level of processing by a product's name: one of ESA's, or of Earth Search, `S2A_31UDQ_20240601_0_L2A`."""
+    named = _PRODUCT.fullmatch(product)
+    if named is not None:
+        return named.group(1)
+    return product.rpartition("_")[2] if _EARTH_SEARCH.fullmatch(product) else None
 
 
 def parse_span(span: Span) -> tuple[dt.datetime, dt.datetime]:
@@ -246,18 +181,19 @@ def _moment(end: Any, span: Span) -> tuple[dt.datetime, dt.datetime]:
 
 
 def is_tiff(row: Mapping[str, Any]) -> bool:
-    """Whether a row is of a TIFF, by the header that it carries: a JP2's begins otherwise."""
-    return (row["header"] or b"")[:2] in (b"II", b"MM")
+    """Whether a row of `rows_of` is of a TIFF."""
+    return row["index"] is not None
 
 
 def rows_of(
-    index: Index, tile: str | None, begin: dt.datetime, end: dt.datetime, level: str, *, tiffs: bool = False
+    index: Index, tile: str | None, begin: dt.datetime, end: dt.datetime, level: str, *, timeless: bool = False
 ) -> list[dict[str, Any]]:
-    """The rows of an index. Of the partition layout only the shards of the tile and the years are read. With `tiffs`
-    those of TIFFs are among them, even where their time is not known.
+    """The rows of an index. Of the partition layout only the shards of the tile and the years are read. With `timeless`
+    those of TIFFs whose time is not known are among them.
     """
     try:
         import pyarrow
+        import pyarrow.compute
     except ImportError as error:
         raise ImportError("cubes need pyarrow: pip install 'vsitlm[zarr]'") from error
     rows: list[dict[str, Any]] = []
@@ -273,10 +209,15 @@ def rows_of(
                 name for name in ("header", "datetime", "epsg", "transform") if name not in table.column_names
             ]:
                 raise IndexFileError(f"the index {shard} lacks {', '.join(missing)}: make it anew with 'vsitlm index'")
-            rows += table.select([name for name in COLUMNS if name in table.column_names]).to_pylist()
+            table = table.select([name for name in COLUMNS if name in table.column_names])
+            # Of JP2s it says where tile-parts lie, which the core looks up.
+            index_of, at = table["index"], table.column_names.index("index")
+            are_of_tiffs = pyarrow.compute.starts_with(index_of, "TIFF")
+            of_tiffs = pyarrow.compute.if_else(are_of_tiffs, index_of, pyarrow.scalar(None, index_of.type))
+            rows += table.set_column(at, "index", of_tiffs).to_pylist()
     # A preview is of pixels of 320 m, which are no multiple of any band's.
-    jp2s = [row for row in rows if row["datetime"] is not None and row["band_id"] != "PVI" and not is_tiff(row)]
-    return jp2s + [row for row in rows if tiffs and is_tiff(row)]
+    rows = [row for row in rows if row["band_id"] != "PVI"]
+    return [row for row in rows if row["datetime"] is not None or (timeless and is_tiff(row))]
 
 
 def _shards(path: str, tile: str | None, begin: dt.datetime, end: dt.datetime, level: str) -> list[tuple[str, bool]]:
@@ -301,68 +242,37 @@ def _steps(rows: Sequence[Mapping[str, Any]], store: str | None) -> list[Step]:
     """A step for each product."""
     steps: dict[str, Step] = {}
     # Files of a series have a few headers between them: what is the same is kept once, and pickled once.
-    codings: dict[tuple[str, Coding], tuple[str, Coding]] = {}
+    codings: dict[tuple[str, Coding | Stored], tuple[str, Coding | Stored]] = {}
     for row in rows:
         product = row["product_id"]
         baseline, cloud_cover = row["processing_baseline"] or "", row.get("eo:cloud_cover")
-        step = steps.setdefault(product, Step(row["datetime"], [product], baseline, cloud_cover))
+        # Earth Search has applied offsets to some of its COGs, and not to others: their names do not tell.
+        offset = offset_of(baseline) if _PRODUCT.fullmatch(product) else None
+        step = steps.setdefault(product, Step(row["datetime"], [product], baseline, offset, cloud_cover))
         band = band_of(row["band_id"])
         origin = readable(row["origin"] or row["path"])
+        template, coding = _coding(row)
+        if store and isinstance(coding, Stored):
+            raise CubeError(f"{origin} is a TIFF, which is read where its row was made: leave out the archive {store}")
+        template, coding = codings.setdefault((template, coding), (template, coding))
         given = address(product, row["band_id"]) if store else address(origin)
         files = step.files[band] = step.files.get(band) or [[]]
-        template, coding = template_of(row["header"]), coding_of(row["header"])
-        template, coding = codings.setdefault((template, coding), (template, coding))
         state, resolution = (row.get("etag"), row.get("last_modified")), round(row["transform"][0])
         files[0].append(File(given, origin, *state, resolution, coding, template))
     return sorted(steps.values(), key=lambda step: (step.time, step.products))
+
+
+def _coding(row: Mapping[str, Any]) -> tuple[str, Coding | Stored]:
+    """How a row's file is coded, and the template of its header; a TIFF has none."""
+    if row["index"] is not None:
+        return "", stored_of(row["index"], row["header"])
+    return template_of(row["header"]), coding_of(row["header"])
 
 
 def readable(origin: str) -> str:
     """Where a row was made, as paths have it. Of a cloud's object the row names the host, too; options name that."""
     cloud = re.fullmatch(r"(s3|gs|az)://[^/]+/(.+)", origin)
     return "://".join(cloud.groups()) if cloud else origin
-
-
-def _of_duplicates(steps: Sequence[Step], duplicates: Duplicates) -> list[Step]:
-    """Of products of one datatake, those of the newest baseline, all, or an error. Those of one are parts."""
-    if duplicates == "all":
-        return list(steps)
-    datatakes: dict[str, list[Step]] = defaultdict(list)
-    for step in steps:
-        platform, _, sensed = step.products[0].split("_")[:3]
-        datatakes[f"{platform}_{sensed}"].append(step)
-    kept = []
-    for several in datatakes.values():
-        newest = max(step.baseline for step in several)
-        if duplicates == "error" and any(step.baseline != newest for step in several):
-            names = ", ".join(step.products[0] for step in several)
-            raise CubeError(f"a datatake has several products: {names}; duplicates='newest' takes the newest baseline")
-        kept += [step for step in several if step.baseline == newest]
-    return sorted(kept, key=lambda step: (step.time, step.products))
-
-
-def _by_solar_day(steps: Sequence[Step], grid: Grid) -> list[Step]:
-    """Steps of one day, by the sun over the tile, as one: each pixel is the first that is valid."""
-    # The central meridian of the UTM zone: the tile is within 3 degrees, 12 minutes, of it.
-    longitude = (grid.epsg % 100) * 6 - 183
-    days: dict[Any, list[Step]] = defaultdict(list)
-    for step in steps:
-        days[(step.time + dt.timedelta(hours=longitude / 15)).date()].append(step)
-    merged = []
-    for several in days.values():
-        if len({step.offset for step in several}) > 1:
-            # Their values are of unlike scales.
-            merged += several
-            continue
-        first = several[0]
-        if len(several) == 1:
-            merged.append(first)
-            continue
-        step = Step(first.time, [product for one in several for product in one.products], first.baseline)
-        for band in {band for one in several for band in one.files}:
-            step.files[band] = [files for one in several for files in one.files.get(band, ())]
-        merged.append(step)
-    return merged
 
 
 def _grid(rows: Sequence[Mapping[str, Any]]) -> Grid:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ._catalogue import File
+    from ._series import File
 
 Offset: TypeAlias = "Literal['keep', 'harmonise']"
 """What becomes of values since baseline 04.00, which are higher by 1000: they stay, or are brought to the scale of

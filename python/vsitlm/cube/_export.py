@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from .._errors import CubeError
 from .._index import Index
 from .._read import elsewhere
-from ._catalogue import Duplicates, Span, catalogue
+from ._catalogue import Span, catalogue
 from ._references import References, appended, references_of, without
+from ._series import Duplicates
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -57,9 +58,9 @@ def export(
 ) -> Exported:
     """Writes a cube of references to the archive's files, which others read without this package's store.
 
-    Their readers need the codec `vsitlm.jp2_tile`, which is registered where this package is installed, and nothing
-    else of it. A chunk is a tile of a JP2; at a lower resolution it is those of its bytes that hold that, where the
-    file's packets lie so. Values are the digital numbers, with `boa_add_offset(time)`.
+    Their readers need the codec `vsitlm.jp2_tile`, of TIFFs `vsitlm.tiff_tile`, which are registered where this package
+    is installed, and nothing else of it. A chunk is a tile; at a lower resolution of a JP2 it is those of its bytes
+    that hold that, where the file's packets lie so. Values are the digital numbers, with `boa_add_offset(time)`.
 
     Args:
         index: See `store`.

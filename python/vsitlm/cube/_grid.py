@@ -10,7 +10,7 @@ from .._errors import CubeError
 
 @dataclass(frozen=True)
 class Grid:
-    """A grid of square pixels, north up."""
+    """A grid of pixels, north up."""
 
     epsg: int
     west: float
@@ -18,21 +18,30 @@ class Grid:
     north: float
     """The upper edge of the first row."""
     resolution: float
-    """Metres."""
+    """Metres of a pixel's width."""
     width: int
     """Columns."""
     height: int
     """Rows."""
+    down: float | None = None
+    """Metres of a pixel's height, where that is another one."""
+
+    @property
+    def pixel(self) -> tuple[float, float]:
+        """Metres of a pixel's width and height."""
+        return self.resolution, self.resolution if self.down is None else self.down
 
     @property
     def transform(self) -> tuple[float, float, float, float, float, float]:
         """From columns and rows to coordinates, as rasterio and `proj:transform` have it."""
-        return (self.resolution, 0.0, self.west, 0.0, -self.resolution, self.north)
+        across, down = self.pixel
+        return (across, 0.0, self.west, 0.0, -down, self.north)
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
         """West, south, east and north."""
-        east, south = self.west + self.width * self.resolution, self.north - self.height * self.resolution
+        across, down = self.pixel
+        east, south = self.west + self.width * across, self.north - self.height * down
         return self.west, south, east, self.north
 
     def coarser(self, resolution: float) -> Grid:
@@ -42,10 +51,18 @@ class Grid:
         width, height = math.ceil(self.width / times), math.ceil(self.height / times)
         return Grid(self.epsg, self.west, self.north, self.resolution * times, width, height)
 
+    def of_size(self, width: int, height: int) -> Grid:
+        """The grid of the same image by so many pixels: an overview of a TIFF has all of the image, whatever its size
+        is rounded to."""
+        across, down = self.pixel
+        across, down = self.width * across / width, self.height * down / height
+        return Grid(self.epsg, self.west, self.north, across, width, height, None if down == across else down)
+
     def window(self, x: int, y: int, width: int, height: int) -> Grid:
         """A window of it, in pixels."""
-        west, north = self.west + x * self.resolution, self.north - y * self.resolution
-        return Grid(self.epsg, west, north, self.resolution, width, height)
+        across, down = self.pixel
+        west, north = self.west + x * across, self.north - y * down
+        return Grid(self.epsg, west, north, across, width, height, self.down)
 
     def touched(self, bounds: tuple[float, float, float, float]) -> tuple[int, int, int, int]:
         """The window of the pixels that bounds (west, south, east, north, in its reference system) touch: column, row,
@@ -55,8 +72,9 @@ class Grid:
             CubeError: They touch none.
         """
         west, south, east, north = bounds
-        first = [(west - self.west) / self.resolution, (self.north - north) / self.resolution]
-        last = [(east - self.west) / self.resolution, (self.north - south) / self.resolution]
+        across, down = self.pixel
+        first = [(west - self.west) / across, (self.north - north) / down]
+        last = [(east - self.west) / across, (self.north - south) / down]
         left, top = (max(math.floor(value), 0) for value in first)
         # An edge on that of a pixel does not touch it; a point touches one.
         right, bottom = (max(math.ceil(end), math.floor(start) + 1) for start, end in zip(first, last, strict=True))

@@ -32,6 +32,27 @@ class Coding:
     levels: int
     """How often the image can be halved."""
 
+    @property
+    def factors(self) -> list[int]:
+        """Those of the images that it holds."""
+        return [1 << level for level in range(self.levels + 1)]
+
+    def tile_at(self, factor: int) -> tuple[int, int]:
+        """Columns and rows of a tile of the image at 1/factor."""
+        across, down = self.tile
+        return -(-across // factor), -(-down // factor)
+
+    def tiles_at(self, factor: int) -> tuple[int, int]:
+        """How many tiles of the image at 1/factor stand side by side, and one below the other."""
+        (across, down) = self.tile
+        return -(-self.width // across), -(-self.height // down)
+
+    def is_regular(self, factor: int) -> bool:
+        """Whether the tiles of the image at 1/factor are chunks of one shape: all of them but those of its edge."""
+        begins_with_a_tile = self.origin == self.tile_origin and all(side % factor == 0 for side in self.origin)
+        is_one = self.tile[0] >= self.width and self.tile[1] >= self.height
+        return begins_with_a_tile and (is_one or all(side % factor == 0 for side in self.tile))
+
 
 def _segments(header: bytes) -> Iterator[tuple[int, bytes]]:
     """The marker segments of the main header of a file that begins so, each with its marker, and the marker of SOT."""

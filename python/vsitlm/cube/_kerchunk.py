@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .._errors import CubeError
-from ._references import END, Chunk, References, places
-from ._tile import CODEC
+from ._references import CODECS, END, Chunk, References, places
 
 DTYPES = {
     "uint8": "|u1", "uint16": "<u2", "uint32": "<u4", "int16": "<i2", "int32": "<i4", "int64": "<i8", "float64": "<f8",
@@ -144,15 +143,15 @@ def _node(path: str, node: Mapping[str, Any]) -> dict[str, str]:
     filters = None
     if codec["name"] == "vlen-utf8":
         filters = [{"id": "vlen-utf8"}]
-    elif codec["name"] == CODEC:
-        filters = [{"id": CODEC, **codec["configuration"]}]
+    elif codec["name"] in CODECS:
+        filters = [{"id": codec["name"], **codec["configuration"]}]
     array = {
         "zarr_format": 2,
         "shape": node["shape"],
         "chunks": node["chunk_grid"]["configuration"]["chunk_shape"],
         "dtype": DTYPES[node["data_type"]],
         # With a fill value readers make floats of coordinates.
-        "fill_value": node["fill_value"] if codec["name"] == CODEC or not node["shape"] else None,
+        "fill_value": node["fill_value"] if codec["name"] in CODECS or not node["shape"] else None,
         "order": "C",
         "compressor": None,
         "filters": filters,
@@ -185,7 +184,7 @@ def _of_refs(refs: Mapping[str, Any]) -> References:
                 "fill_value": array["fill_value"],
             }  # fmt: skip
             documents[f"{path}{END}"] = json.dumps(document).encode()
-            if codec["name"] == CODEC:
+            if codec["name"] in CODECS:
                 chunks.setdefault(path, {})
         elif isinstance(value, list):
             time, row, column = map(int, name.split("."))

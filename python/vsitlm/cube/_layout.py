@@ -11,14 +11,17 @@ from typing import Any
 
 from .._area import Area, bounds_in
 from .._errors import CubeError
-from ._catalogue import REFLECTANCES, Catalogue, File, Step
+from ._catalogue import REFLECTANCES
 from ._chunks import Offset, Source, Variable
 from ._grid import Grid
-from ._header import Coding
-from ._tile import CODEC
+from ._series import Catalogue, File, Step
+from ._tiff import Stored
 
 LARGEST_CHUNK = 2048
 """Rows and columns of an area that is one chunk a date; a larger one has chunks as the files have tiles."""
+
+LEAST_ROWS = 512
+"""Rows of a chunk of a TIFF in strips of fewer, about: a strip may be of one row."""
 
 CONVENTIONS = [
     {
@@ -86,7 +89,7 @@ def flat(catalogue: Catalogue, bands: Sequence[str] | str | None, resolution: in
     Raises:
         CubeError: A band or resolution that there is not, or an area outside the tile.
     """
-    bands = _bands(catalogue, bands)
+    bands = bands_of(catalogue, bands)
     resolution = resolution or max(min(catalogue.resolutions(band)) for band in bands)
     for band in bands:
         if resolution not in (there := catalogue.resolutions(band)):
@@ -95,11 +98,11 @@ def flat(catalogue: Catalogue, bands: Sequence[str] | str | None, resolution: in
                 f"band {band} is not there at {resolution} m: it is at {has} m, its own and their powers of two"
             )
     made = Layout()
-    _add(made, "", catalogue, {band: Wanted(band) for band in bands}, resolution, terms)
+    add(made, "", catalogue, {band: Wanted(band) for band in bands}, resolution, terms)
     return consolidated(made)
 
 
-def _bands(catalogue: Catalogue, bands: Sequence[str] | str | None) -> list[str]:
+def bands_of(catalogue: Catalogue, bands: Sequence[str] | str | None) -> list[str]:
     """The bands that are asked for; all that are of one component where None."""
     if bands is None:
         return [band for band in catalogue.bands if catalogue.components(band) == 1]
@@ -112,167 +115,108 @@ def _bands(catalogue: Catalogue, bands: Sequence[str] | str | None) -> list[str]
     return several
 
 
-REFLECTANCE = "measurements/reflectance"
-
-
-def tree(catalogue: Catalogue, bands: Sequence[str] | str | None, masks: bool, terms: Terms) -> Layout:
-    """Groups as EOPF's products have them, and below them the powers of two that the files hold: those of the bands of
-    20 and 60 m beside them (`r40m`, `r120m`), those of the bands of 10 m in a group of their own. Levels at a third
-    (`r360m`) no JP2 holds.
-
-    Raises:
-        CubeError: A band that there is not, or an area outside the tile.
-    """
-    groups: dict[tuple[str, int], dict[str, Wanted]] = {}
-    for band in _bands(catalogue, bands):
-        group, name = _place_of(band)
-        if group is None or (band.startswith("MSK_DETFOO") and not masks):
-            continue
-        for own in catalogue.own(band):
-            for resolution in _levels(catalogue, band, own, terms):
-                of_level = f"{group}_10m" if (group, own) == (REFLECTANCE, 10) and resolution > own else group
-                # Of several files the coarsest, which comes last.
-                groups.setdefault((of_level, resolution), {})[name] = Wanted(band, own)
-    scales: dict[str, list[int]] = {}
-    for group, resolution in sorted(groups):
-        scales.setdefault(group, []).append(resolution)
-    made = Layout()
-    for (group, resolution), names in sorted(groups.items()):
-        _add(made, f"{group}/r{resolution}m/", catalogue, names, resolution, terms)
-    for group, levels in scales.items():
-        _scales(made, group, levels, catalogue, terms)
-    for path in {parent for group in scales for parent in _parents(group)} - scales.keys():
-        _group(made, f"{path}/" if path else "", {}, {} if path else _of_root(catalogue, terms))
-    return consolidated(made)
-
-
-def _of_root(catalogue: Catalogue, terms: Terms) -> dict[str, Any]:
-    """The attributes of a tree: where all of it lies."""
-    finest = _georeferenced(_window(catalogue, round(catalogue.grid.resolution), terms)[1])
-    kept = {name: finest[name] for name in ("zarr_conventions", "proj:code", "spatial:bbox")}
-    return kept | {"Conventions": "CF-1.10", "mgrs_tile": catalogue.tile, "offset": terms.offset}
-
-
-def _levels(catalogue: Catalogue, band: str, own: int, terms: Terms) -> list[int]:
-    """The resolutions of a band's files that a tree shows."""
-    levels = catalogue.levels(band, own)
-    if not terms.of_tiles:
-        return levels
-    codings = {file.coding for step in catalogue.steps for file in step.of(band) if file.resolution == own}
-    return [level for level in levels if all(_is_regular(coding, level // own) for coding in codings)]
-
-
-def _is_regular(coding: Coding, factor: int) -> bool:
-    """Whether the tiles of an image at 1/factor are chunks of one shape: all of them but those of its edge."""
-    begins_with_a_tile = coding.origin == coding.tile_origin and all(side % factor == 0 for side in coding.origin)
-    is_one = coding.tile[0] >= coding.width and coding.tile[1] >= coding.height
-    return begins_with_a_tile and (is_one or all(side % factor == 0 for side in coding.tile))
-
-
-def _parents(group: str) -> list[str]:
-    """The groups that a group is in."""
-    parts = group.split("/")
-    return ["/".join(parts[:count]) for count in range(len(parts))]
-
-
-def _place_of(band: str) -> tuple[str | None, str]:
-    """The group of a band in EOPF's layout, and its name there; no group for what has no place."""
-    if band in REFLECTANCES:
-        return REFLECTANCE, band.lower()
-    for prefix, group in (("MSK_DETFOO_", "detector_footprint"), ("MSK_QUALIT_", "quality")):
-        if band.startswith(prefix):
-            return f"conditions/mask/{group}", band.removeprefix(prefix).lower()
-    return {
-        "SCL": ("conditions/mask/l2a_classification", "scl"),
-        "MSK_CLDPRB": ("conditions/mask/probability", "cld"),
-        "MSK_SNWPRB": ("conditions/mask/probability", "snw"),
-        "AOT": ("quality/atmosphere", "aot"),
-        "WVP": ("quality/atmosphere", "wvp"),
-    }.get(band, (None, band))
-
-
-def _scales(made: Layout, group: str, levels: Sequence[int], catalogue: Catalogue, terms: Terms) -> None:
-    """Puts a group of levels into `made`, with what says how they follow from each other."""
-    entries = []
-    for resolution in levels:
-        grid = _window(catalogue, resolution, terms)[1]
-        entry: dict[str, Any] = {"asset": f"r{resolution}m", "spatial:shape": [grid.height, grid.width]}
-        entry["spatial:transform"] = list(grid.transform)
-        # That of 20 m has other bands than that of 10 m.
-        if resolution // 2 in levels and (group, resolution) != (REFLECTANCE, 20):
-            # GDAL's convention: the first pixel of a level begins where the image does.
-            finer = {"scale": [2.0, 2.0], "translation": [0.0, 0.0]}
-            entry |= {"derived_from": f"r{resolution // 2}m", "transform": finer}
-        entries.append(entry)
-    finest = _window(catalogue, levels[0], terms)[1]
-    attributes = _georeferenced(finest)
-    attributes |= {"zarr_conventions": [*CONVENTIONS, MULTISCALES], "multiscales": {"layout": entries}}
-    _group(made, f"{group}/", {}, attributes)
-
-
-def _window(catalogue: Catalogue, resolution: int, terms: Terms) -> tuple[tuple[int, int, int, int], Grid]:
-    """The pixels at a resolution that are shown, and where they lie."""
-    whole = catalogue.grid.coarser(resolution)
+def shown(whole: Grid, terms: Terms) -> tuple[tuple[int, int, int, int], Grid]:
+    """The pixels of an image that are shown, and where they lie."""
     window = (0, 0, whole.width, whole.height)
     if terms.area is not None:
         window = whole.touched(bounds_in(terms.area, whole.epsg))
     return window, whole.window(*window)
 
 
-def _add(
+def add(
     made: Layout, group: str, catalogue: Catalogue, names: Mapping[str, Wanted], resolution: int, terms: Terms
-) -> None:
-    """Puts a group of variables, by their names, into `made`."""
-    window, grid = _window(catalogue, resolution, terms)
+) -> Grid:
+    """Puts a group of variables, by their names, into `made`, and gives where they lie.
+
+    Raises:
+        CubeError: Their files are not of one grid at the resolution, or lack it.
+        UndecodedError: The core does not decode one of them.
+    """
+    sources = {name: _sources(catalogue, wanted, resolution, terms) for name, wanted in names.items()}
+    window, grid = shown(_grid(catalogue, sources, resolution), terms)
     metadata = _coordinates(made, group, catalogue.steps, grid, terms.offset)
     # CF's way to say which variables are coordinates of others.
     coordinates = " ".join(name for name in metadata if name not in ("x", "y", "time"))
     for name, wanted in names.items():
-        variable = _variable(catalogue, wanted, resolution, window, terms)
+        variable = _variable(wanted.band, sources[name], window, terms)
         made.variables[f"{group}{name}"] = variable
-        attributes = _georeferenced(grid) | {"long_name": wanted.band}
+        attributes = georeferenced(grid) | {"long_name": wanted.band}
         attributes |= {"grid_mapping": "spatial_ref", "coordinates": coordinates}
         codec = _codec(wanted.band, variable) if terms.of_tiles else None
         chunk = (1, *variable.chunk)
         metadata[name] = _array(variable.shape, chunk, variable.dtype, attributes, ["time", "y", "x"], codec)
     told = {"Conventions": "CF-1.10", "mgrs_tile": catalogue.tile, "offset": terms.offset}
-    _group(made, group, metadata, _georeferenced(grid) | told)
+    put_group(made, group, metadata, georeferenced(grid) | told)
+    return grid
 
 
-def _variable(
-    catalogue: Catalogue,
-    wanted: Wanted,
-    resolution: int,
-    window: tuple[int, int, int, int],
-    terms: Terms,
-) -> Variable:
-    """An array of a band at a resolution."""
-    band = wanted.band
-    sources, dtypes = [], set()
+def _sources(catalogue: Catalogue, wanted: Wanted, resolution: int, terms: Terms) -> tuple[tuple[Source, ...], ...]:
+    """The files of an array, for each time."""
+    band, sources = wanted.band, []
     for step in catalogue.steps:
+        shift = 0
+        if terms.offset == "harmonise" and band in REFLECTANCES and band in step.files:
+            if step.offset is None:
+                raise CubeError(f"which offset the values of {step.name} have is not known: take offset='keep'")
+            shift = step.offset
         of_step = []
         for product in step.files.get(band, ()):
             file = _file(product, resolution, wanted.own)
-            if file is None:
-                continue
-            dtypes.add(file.coding.dtype)
-            shift = step.offset if terms.offset == "harmonise" and band in REFLECTANCES else 0
-            of_step.append(Source(file, resolution // file.resolution, shift))
+            if file is not None:
+                of_step.append(Source(_checked(file), resolution // file.resolution, shift))
+            elif wanted.own is None:
+                has = ", ".join(str(each) for file in product for each in file.resolutions)
+                raise CubeError(f"{product[0].url} does not hold {resolution} m: it has {has} m")
         sources.append(tuple(of_step))
+    return tuple(sources)
+
+
+def _checked(file: File) -> File:
+    """A file, as far as a cube can have its pixels."""
+    coding = file.coding
+    if isinstance(coding, Stored):
+        if (refused := coding.why_refused()) is not None:
+            raise type(refused)(f"{file.url}: {refused}")
+        # In a cube 0 says that there is no data.
+        if coding.nodata is not None and float(coding.nodata) != 0:
+            raise CubeError(f"{file.url} has {coding.nodata} where there is no data: a cube has 0")
+    return file
+
+
+def _grid(catalogue: Catalogue, sources: Mapping[str, Sequence[Sequence[Source]]], resolution: int) -> Grid:
+    """The one grid of a group's files at its resolution."""
+    files = {source.file.coding: source.file for times in sources.values() for time in times for source in time}
+    grids = {file.grid(catalogue.grid, resolution): file for file in files.values()}
+    if len(grids) > 1:
+        (one, first), (other, second) = list(grids.items())[:2]
+        raise CubeError(
+            f"files are not of one grid at {resolution} m: {first.url} has {one.width} x {one.height} px of "
+            f"{one.pixel} m, {second.url} has {other.width} x {other.height} px of {other.pixel} m"
+        )
+    return next(iter(grids))
+
+
+def _variable(
+    band: str, sources: tuple[tuple[Source, ...], ...], window: tuple[int, int, int, int], terms: Terms
+) -> Variable:
+    """An array of a band."""
+    dtypes = {source.file.coding.dtype for of_step in sources for source in of_step}
     if len(dtypes) != 1:
         raise CubeError(f"the files of band {band} have several types of samples: {', '.join(sorted(dtypes))}")
-    (dtype,) = dtypes
     first = next(source for of_step in sources for source in of_step)
-    tile = [-(-side // first.overview) for side in first.file.coding.tile]
+    coding = first.file.coding
+    wide, high = coding.tile_at(first.overview)
     if terms.of_tiles:
-        size = (tile[1], tile[0])
+        size = (high, wide)
     elif terms.chunk is not None:
         size = (terms.chunk, terms.chunk)
     elif terms.area is not None and max(window[2:]) <= LARGEST_CHUNK:
         size = (window[3], window[2])
     else:
-        size = (min(tile[1], window[3]), min(tile[0], window[2]))
-    return Variable(dtype, window, size, tuple(sources))
+        if isinstance(coding, Stored) and wide >= coding.size_at(first.overview)[0]:
+            high = max(high, LEAST_ROWS // high * high)
+        size = (min(high, window[3]), min(wide, window[2]))
+    return Variable(dtypes.pop(), window, size, sources)
 
 
 def _codec(band: str, variable: Variable) -> dict[str, Any]:
@@ -282,20 +226,21 @@ def _codec(band: str, variable: Variable) -> dict[str, Any]:
         CubeError: The files are not coded alike, or their tiles are no chunks of one shape.
     """
     sources = [source for of_step in variable.sources for source in of_step]
-    ways = {(source.file.template, source.overview) for source in sources}
-    if len(ways) != 1:
+    alike = {(source.file.template, source.file.coding, source.overview): source for source in sources}
+    codecs = {json.dumps(source.file.codec(source.overview)): source for source in alike.values()}
+    if len(codecs) != 1:
         raise CubeError(
-            f"the files of band {band} are coded in {len(ways)} ways: references have one; use vsitlm.store"
+            f"the files of band {band} are coded in {len(codecs)} ways: references have one; use vsitlm.store"
         )
-    ((template, overview),) = ways
-    coding = sources[0].file.coding
-    if not _is_regular(coding, overview):
-        wide, high = coding.tile
+    ((codec, source),) = codecs.items()
+    if (found := json.loads(codec)) is None:
+        wide, high = source.file.coding.tile_at(1)
         raise CubeError(
-            f"tiles of {wide} x {high} px are no chunks of one shape at 1/{overview}: "
+            f"tiles of {wide} x {high} px are no chunks of one shape at 1/{source.overview}: "
             "take another resolution, or vsitlm.store"
         )
-    return {"name": CODEC, "configuration": {"header": template, "reduce": overview.bit_length() - 1}}
+    told: dict[str, Any] = found
+    return told
 
 
 def _file(files: Sequence[File], resolution: int, own: int | None) -> File | None:
@@ -306,8 +251,9 @@ def _file(files: Sequence[File], resolution: int, own: int | None) -> File | Non
 
 def _coordinates(made: Layout, group: str, steps: Sequence[Step], grid: Grid, offset: Offset) -> dict[str, Any]:
     """The coordinates of a group, whose values are put into `made`; gives their metadata."""
-    xs = [grid.west + (column + 0.5) * grid.resolution for column in range(grid.width)]
-    ys = [grid.north - (row + 0.5) * grid.resolution for row in range(grid.height)]
+    wide, high = grid.pixel
+    xs = [grid.west + (column + 0.5) * wide for column in range(grid.width)]
+    ys = [grid.north - (row + 0.5) * high for row in range(grid.height)]
     seconds = [int(step.time.timestamp()) for step in steps]
     times = {"units": "seconds since 1970-01-01T00:00:00", "calendar": "proleptic_gregorian", "standard_name": "time"}
     across, down = ({"standard_name": f"projection_{axis}_coordinate", "units": "m"} for axis in "xy")
@@ -323,8 +269,9 @@ def _coordinates(made: Layout, group: str, steps: Sequence[Step], grid: Grid, of
         known = [math.nan if step.cloud_cover is None else step.cloud_cover for step in steps]
         what = {"long_name": "cloud cover of the product", "units": "percent"}
         coordinates.append(("cloud_cover", "float64", struct.pack(f"<{len(steps)}d", *known), ["time"], what))
-    if offset == "keep":
-        offsets = struct.pack(f"<{len(steps)}h", *(step.offset for step in steps))
+    known_offsets = [step.offset for step in steps if step.offset is not None]
+    if offset == "keep" and len(known_offsets) == len(steps):
+        offsets = struct.pack(f"<{len(steps)}h", *known_offsets)
         what = {"long_name": "what is to be added to reflectances, in digital numbers; 0 stays 0"}
         coordinates.append(("boa_add_offset", "int16", offsets, ["time"], what))
     metadata, sizes = {}, {"x": grid.width, "y": grid.height, "time": len(steps)}
@@ -345,7 +292,7 @@ def spatial_ref(grid: Grid) -> dict[str, Any]:
     return mapping | {"spatial_ref": system.to_wkt(), "GeoTransform": f"{c} {a} {b} {f} {d} {e}"}
 
 
-def _georeferenced(grid: Grid) -> dict[str, Any]:
+def georeferenced(grid: Grid) -> dict[str, Any]:
     """Where a group or array lies, by the conventions of Zarr."""
     return {
         "zarr_conventions": CONVENTIONS,
@@ -390,7 +337,7 @@ def _array(
     }
 
 
-def _group(made: Layout, group: str, arrays: dict[str, Any], attributes: dict[str, Any]) -> None:
+def put_group(made: Layout, group: str, arrays: dict[str, Any], attributes: dict[str, Any]) -> None:
     """Puts the metadata of a group and its arrays into `made`."""
     made.documents[f"{group}zarr.json"] = _json({"zarr_format": 3, "node_type": "group", "attributes": attributes})
     for name, metadata in arrays.items():

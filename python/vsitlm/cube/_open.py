@@ -10,9 +10,11 @@ from .._area import Area
 from .._errors import CubeError
 from .._index import Index
 from .._read import elsewhere
-from ._catalogue import Duplicates, Span, catalogue
+from ._catalogue import Span, catalogue
 from ._chunks import Offset
-from ._layout import Terms, flat, tree
+from ._layout import Terms, flat
+from ._series import FORMATS, Duplicates, Format
+from ._tree import tree
 
 if TYPE_CHECKING:
     import xarray
@@ -40,6 +42,7 @@ def store(
     masks: bool = False,
     level: str = "L2A",
     archive: str | None = None,
+    formats: Sequence[Format] = FORMATS,
     **options: object,
 ) -> CubeStore:
     """A read-only Zarr store of a tile's time series. Opening it makes no request beyond reading the index.
@@ -56,7 +59,7 @@ def store(
         area: Bounds (west, south, east, north) in degrees or in the tile's reference system, or a geometry in degrees:
             the pixels that its bounds touch. None is the whole tile.
         resolution: Metres: a band's own, or that times a power of two that its files hold. None makes a tree.
-        chunk: Rows and columns of a chunk. None is the JP2's tile; of an area of at most 2048 pixels it is a date.
+        chunk: Rows and columns of a chunk. None is the file's tile; of an area of at most 2048 pixels it is a date.
         offset: `"keep"` leaves the digital numbers as they are, and tells what to add to reflectances as
             `boa_add_offset(time)`; `"harmonise"` adds it: by the processing baseline, never by the date. 0 stays 0, and
             what was valid becomes at least 1. Bands that are no reflectances are left as they are.
@@ -67,10 +70,13 @@ def store(
         level: `"L2A"` or `"L1C"`.
         archive: Where the files lie, by the names of their products, as in `VSITLM_STORE`; None: where their rows were
             made.
+        formats: Of which files: JP2s, TIFFs, or both. Where a band of a product, or a datatake, is there in several,
+            the first one counts.
         **options: Configuration options of GDAL's and of `/vsitlm/`.
 
     Raises:
         CubeError: What is asked for is not there: the message says what is.
+        UndecodedError: A TIFF is compressed in a way that the core does not decode.
         IndexFileError: The index cannot be read, or lacks what a cube needs.
         ImportError: zarr, pyarrow or pyproj is missing.
     """
@@ -79,7 +85,9 @@ def store(
     if offset not in ("keep", "harmonise"):
         raise CubeError(f"offset is 'keep' or 'harmonise', not {offset!r}")
     rows = Index(index, **options)
-    found = catalogue(rows, tile, datetime, level=level, store=archive, duplicates=duplicates, groupby=groupby)
+    found = catalogue(
+        rows, tile, datetime, level=level, store=archive, duplicates=duplicates, groupby=groupby, formats=formats
+    )
     terms = Terms(area, chunk, offset)
     made = tree(found, bands, masks, terms) if resolution is None else flat(found, bands, resolution, terms)
     settings = elsewhere({"VSITLM_INDEX": ";".join(rows.paths), "VSITLM_STORE": archive, **options})

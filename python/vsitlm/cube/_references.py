@@ -13,13 +13,18 @@ from typing import Any
 from .. import _core
 from .._errors import CubeError
 from .._path import address
-from ._catalogue import Catalogue
 from ._chunks import Source
-from ._layout import Layout, Terms, consolidated, flat, tree
+from ._layout import Layout, Terms, consolidated, flat
+from ._series import Catalogue
+from ._tiff import CODEC as TIFF_CODEC
 from ._tile import CODEC
+from ._tree import tree
 
 AT_ONCE = 8
 """Files of which the core is asked at a time."""
+
+CODECS = (CODEC, TIFF_CODEC)
+"""Those of tiles."""
 
 END = "/zarr.json"
 
@@ -75,7 +80,7 @@ class References:
     def codec(self, path: str) -> dict[str, Any] | None:
         """The configuration of the codec of an array's tiles; None where its chunks are plain bytes."""
         (codec,) = json.loads(self.documents[f"{path}{END}"])["codecs"]
-        found: dict[str, Any] | None = codec["configuration"] if codec["name"] == CODEC else None
+        found: dict[str, Any] | None = codec["configuration"] if codec["name"] in CODECS else None
         return found
 
 
@@ -113,7 +118,7 @@ def references_of(
     with ThreadPoolExecutor(AT_ONCE) as pool:
         asked = pool.map(lambda each: dict(_tiles(each[2], settings)), wanted)
         for (path, time, source), tiles in zip(wanted, asked, strict=True):
-            across = -(-source.file.coding.width // source.file.coding.tile[0])
+            across, _ = source.file.coding.tiles_at(source.overview)
             chunks[path] |= {(time, *divmod(tile, across)): chunk for tile, chunk in tiles.items()}
     return References(made.documents, chunks)
 
@@ -128,8 +133,9 @@ def _tiles(source: Source, settings: Mapping[str, str]) -> Iterator[tuple[int, C
     tiles: dict[int, list[tuple[int, int]]] = {}
     for tile, offset, length in told["parts"]:
         tiles.setdefault(tile, []).append((offset, length))
-    (wide, high), coding = file.coding.tile, file.coding
-    if len(tiles) != -(-coding.width // wide) * -(-coding.height // high):
+    across, down = file.coding.tiles_at(overview)
+    # A TIFF need not have tiles of no data.
+    if file.format == "jp2" and len(tiles) != across * down:
         raise CubeError(f"{file.url} lacks tiles: it cannot be referenced")
     for tile, parts in tiles.items():
         start, end = parts[0][0], parts[-1][0] + parts[-1][1]

@@ -1,8 +1,9 @@
-"""Zarr's codec of tiles of JP2s: from the bytes of a tile-part to an array."""
+"""Zarr's codecs of tiles of JP2s and TIFFs: from the bytes of a tile to an array."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy
 from zarr.abc.codec import ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin
 from zarr.core.buffer import Buffer, NDBuffer
 
+from . import _tiff
 from ._tile import CODEC, decode_tile
 
 if TYPE_CHECKING:
@@ -70,3 +72,39 @@ class JP2Tile(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):  # type: igno
 
     async def _encode_single(self, chunk_array: NDBuffer, chunk_spec: Any) -> Buffer | None:
         raise NotImplementedError(f"{CODEC} does not encode")
+
+
+@dataclass(frozen=True)
+class TIFFTile(ArrayBytesCodec):  # type: ignore[misc]
+    """Decodes chunks that are tiles of TIFFs."""
+
+    coding: str
+    """How they are packed, as JSON."""
+
+    is_fixed_size = False
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> TIFFTile:
+        """The codec of a configuration."""
+        return cls(json.dumps(data.get("configuration") or {}, sort_keys=True))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its configuration."""
+        return {"name": _tiff.CODEC, "configuration": json.loads(self.coding)}
+
+    def compute_encoded_size(self, input_byte_length: int, chunk_spec: Any) -> int:
+        """Not known before."""
+        raise NotImplementedError(f"{_tiff.CODEC} does not encode")
+
+    def _decode_sync(self, chunk_bytes: Buffer, chunk_spec: Any) -> NDBuffer:
+        pixels = _tiff.decode_tile(self.coding, chunk_bytes.to_bytes())
+        dtype = chunk_spec.dtype.to_native_dtype()
+        if pixels.dtype != dtype:
+            raise ValueError(f"{_tiff.CODEC}: the file's samples are {pixels.dtype}, the array's {dtype}")
+        return chunk_spec.prototype.nd_buffer.from_ndarray_like(pixels.reshape(chunk_spec.shape))
+
+    async def _decode_single(self, chunk_bytes: Buffer, chunk_spec: Any) -> NDBuffer:
+        return await asyncio.to_thread(self._decode_sync, chunk_bytes, chunk_spec)
+
+    async def _encode_single(self, chunk_array: NDBuffer, chunk_spec: Any) -> Buffer | None:
+        raise NotImplementedError(f"{_tiff.CODEC} does not encode")

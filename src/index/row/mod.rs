@@ -7,4 +7,5 @@ pub(super) mod partition;
 pub(super) mod record;
 pub(super) mod stac;
 pub(super) mod stored;
+pub(super) mod tiff;
 pub(super) mod write;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::overviews::EmbeddedOverviews;
 use super::packets::PacketLengths;
+use super::tiff::head_of;
 use crate::error::{Error, Result};
 use crate::index::scan::Scanned;
 use crate::index::scan::own_tlm::own_tile_parts;
@@ -14,7 +15,7 @@ use crate::index::scan::tiff::ScannedTiff;
 use crate::jp2::{Header, Progress, SOD_LENGTH, SOT_LENGTH, Structure, TilePart, parse_main_header};
 use crate::path::{Key, ProductName};
 use crate::source::{Source, SourceOffset};
-use crate::tiff::{Head, Parsed, Pieces, parse};
+use crate::tiff::{Head, Pieces};
 
 /// The full key of a row. Rows are sorted by it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -131,21 +132,10 @@ impl Record {
     /// # Errors
     /// [`Error::Row`] and [`Error::Malformed`] where its columns contradict each other, or the header is not valid.
     pub(crate) fn tiff(&self) -> Result<(Pieces, Head)> {
-        let row = |what: &str| Error::Row { what: what.to_owned() };
         let (Some(size), Some(header), Some(ranges)) = (self.file_size, &self.header, &self.ranges) else {
-            return Err(row("it is not of a TIFF"));
+            return Err(Error::Row { what: "it is not of a TIFF".to_owned() });
         };
-        let mut pieces = Pieces::new(size);
-        let mut rest = header.clone();
-        for range in ranges {
-            let length = usize::try_from(range.end - range.start).ok().filter(|length| *length <= rest.len());
-            pieces.add(range.start, rest.split_to(length.ok_or_else(|| row("its header is cut"))?));
-        }
-        match parse(&pieces)? {
-            Parsed::Done(head) if rest.is_empty() => Ok((pieces, head)),
-            Parsed::Done(_) => Err(row("its header is longer than its ranges")),
-            Parsed::Needs(range) => Err(row(&format!("its header lacks bytes {} to {}", range.start, range.end))),
-        }
+        head_of(size, header, ranges)
     }
 
     /// Whether a TIFF has the size and the header of this row. The first request brings its beginning, and tells its size.
