@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build wheel demo test test-all bench bench-python bench-decode bench-decoded bench-cube bench-load lint deny msrv fuzz sanitize soak test-docker test-qgis clean
+.PHONY: build wheel demo test test-all bench bench-python bench-decode bench-decoded bench-cogs bench-cube bench-load lint deny msrv fuzz sanitize soak test-docker test-qgis clean
 
 PLUGIN := target/plugin/gdal_vsitlm.so
 PYTHON := target/py/r144/bin/python
@@ -57,6 +57,11 @@ bench-decoded:
 # LIMIT=120 stops a way of reading after as many seconds.
 bench-cube: cube-wheel
 	target/py/cube/bin/python scripts/bench_cube.py $(if $(LIMIT),--limit $(LIMIT)) $(if $(WRITE),--write $(WRITE))
+
+# COGs by the index, with async-geotiff among the peers.
+bench-cogs: cube-wheel build
+	scripts/setup bench-cogs
+	target/py/cube/bin/python scripts/bench_cogs.py $(if $(REPEAT),--repeat $(REPEAT)) $(if $(WRITE),--write $(WRITE))
 
 # Areas and points, with rasteret among the peers.
 bench-load: cube-wheel

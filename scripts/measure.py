@@ -225,7 +225,7 @@ class Measurement:
             self.server = Server(self.folder / "served", self.rtt_ms)
             for name in self.files:
                 self.write_sparse(name)
-            if self.vsitlm:
+            if self.vsitlm and self.files:
                 self.server.control(rtt_ms=0)
                 self.make_index([self.url(name) for name in self.files], self.index)
                 self.server.control(rtt_ms=self.rtt_ms)
@@ -308,10 +308,15 @@ class Measurement:
         return kept | local | options
 
     def run(
-        self, job: dict[str, Any], options: dict[str, str], python: str = sys.executable, stop: float | None = None
+        self,
+        job: dict[str, Any],
+        options: dict[str, str],
+        python: str = sys.executable,
+        stop: float | None = None,
+        program: Path = Path(__file__),
     ) -> dict[str, Any]:
         """Runs one job in a new process and gives its result; subprocess.TimeoutExpired after `stop` seconds."""
-        command = [python, str(Path(__file__).resolve()), json.dumps(job)]
+        command = [python, str(program.resolve()), json.dumps(job)]
         done = subprocess.run(
             command,
             env=self.environment(options),
@@ -321,7 +326,7 @@ class Measurement:
             timeout=stop,
         )
         if done.returncode != 0:
-            raise RuntimeError(f"reading {job['path']} failed:\n{done.stderr.strip()}")
+            raise RuntimeError(f"{job['do']} failed:\n{done.stderr.strip()}")
         result: dict[str, Any] = json.loads(done.stdout)
         return result
 

@@ -67,7 +67,7 @@ pub enum Error {
         what: String,
     },
     /// A view, a reduced image or a window, that cannot be made of the file's packets.
-    #[error("its packets make no such overview or window: {what}")]
+    #[error("there is no such overview or window: {what}")]
     NoOverview {
         /// Why, and which there are.
         what: String,

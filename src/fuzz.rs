@@ -25,6 +25,7 @@ use crate::jp2::{
 };
 use crate::options::Options;
 use crate::path::{self, View};
+use crate::tiff::{self, Parsed, Pieces, StoredImage};
 use drive::{drive, split, unique};
 use memory::Host;
 
@@ -136,6 +137,56 @@ pub fn samples(data: &[u8], k: u8, component: u16, part: [u8; 4]) -> Result<Samp
         codestream.decode(&(of(&x, &columns), of(&y, &rows)), k, &[component], 1, None, target).map_err(error)?;
     }
     Ok(Samples { width: x.len(), height: y.len(), columns, rows, samples })
+}
+
+/// A TIFF: its header, whole and in pieces, where its tiles lie, and windows of its images.
+pub fn tiff(data: &[u8]) {
+    const SIDE: u32 = 12;
+    let size = data.len() as u64;
+    let mut pieces = Pieces::new(size);
+    pieces.add(0, Bytes::copy_from_slice(data));
+    let head = match tiff::parse(&pieces) {
+        Ok(Parsed::Done(head)) => head,
+        Ok(Parsed::Needs(range)) => panic!("{range:?} of a file of {size}"),
+        Err(_) => return,
+    };
+    // A file that is known in part is asked for more, and what more tells is the same.
+    let mut pieces = Pieces::new(size);
+    pieces.add(0, Bytes::copy_from_slice(&data[..data.len() / 3]));
+    for _ in 0..4096 {
+        match tiff::parse(&pieces).expect("as all of it") {
+            Parsed::Done(again) => {
+                assert_eq!(again, head);
+                break;
+            }
+            Parsed::Needs(range) => {
+                assert!(range.start < range.end && range.end <= size && pieces.get(&range).is_none());
+                pieces.add(range.start, Bytes::copy_from_slice(&data[range.start as usize..range.end as usize]));
+            }
+        }
+    }
+    let is_apart = |ranges: &[Range<u64>]| {
+        ranges.iter().all(|range| range.start < range.end && range.end <= size)
+            && ranges.windows(2).all(|pair| pair[0].end <= pair[1].start)
+    };
+    assert!(is_apart(&head.ranges) && is_apart(&head.tiles(size)));
+    let _ = (head.pages(), head.against_cog(), head.georeference(), head.shape());
+    if head.check(size).is_err() {
+        return;
+    }
+    let Ok(image) = StoredImage::of(&head, size) else { return };
+    for level in &image.levels {
+        let (width, height) = level.size;
+        let window = (width - width.min(SIDE)..width, height / 2..height.min(height / 2 + SIDE));
+        let bands = [1];
+        let bands = if level.bands > 4 { Some(&bands[..]) } else { None };
+        let Ok(plan) = level.plan(&window, bands) else { continue };
+        let bytes = |range: &Range<u64>| Bytes::copy_from_slice(&data[range.start as usize..range.end as usize]);
+        let fetched: Vec<Bytes> = plan.iter().map(bytes).collect();
+        if let Ok(pixels) = level.decode(&window, bands, &fetched, 1) {
+            assert_eq!(pixels.shape[1..], [window.1.len(), window.0.len()]);
+        }
+    }
 }
 
 /// TLM marker segments.

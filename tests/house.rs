@@ -51,7 +51,7 @@ const ROOMS: [(&str, &[&str]); 22] = [
         "fuzz",
         &[
             "collect", "decode", "error", "file", "geo", "index", "jp2", "layout", "options", "path", "process",
-            "source",
+            "source", "tiff",
         ],
     ),
     ("vsi", &["ask", "cli", "error", "file", "options", "path", "process", "secret", "source", "trace"]),

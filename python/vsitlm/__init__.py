@@ -36,7 +36,15 @@ if TYPE_CHECKING:
         VsitlmWarning as VsitlmWarning,
         WindowError as WindowError,
     )
-    from ._index import Index as Index, Row as Row, Scan as Scan, Summary as Summary, index as index, scan as scan
+    from ._index import (
+        Index as Index,
+        Row as Row,
+        Scan as Scan,
+        Summary as Summary,
+        TiffScan as TiffScan,
+        index as index,
+        scan as scan,
+    )
     from ._info import Gdal as Gdal, Info as Info, info as info, statistics as statistics
     from ._many import Chip as Chip, read_many as read_many
     from ._open import open as open
@@ -59,7 +67,7 @@ _NAMES = {
         "OptionError OverviewError PathError ProductError ReadError UndecodedError UnsupportedError "
         "VsitlmWarning WindowError"
     ),
-    "_index": "Index Row Scan Summary index scan",
+    "_index": "Index Row Scan Summary TiffScan index scan",
     "_info": "Gdal Info info statistics",
     "_many": "Chip read_many",
     "_open": "open",

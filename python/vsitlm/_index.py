@@ -1,4 +1,4 @@
-"""The index: looking rows up, reading it as a table, and making it; and what a JP2 is made of."""
+"""The index: looking rows up, reading it as a table, and making it; and what a JP2 or a TIFF is made of."""
 
 from __future__ import annotations
 
@@ -22,6 +22,29 @@ if TYPE_CHECKING:
     AnyPath = str | os.PathLike[str]
 
 
+class TiffScan(TypedDict):
+    """What a TIFF is made of, as `vsitlm info --json` tells it. Sizes are in bytes."""
+
+    file: str
+    bytes: int
+    etag: str | None
+    key: str | None
+    is_big: bool
+    """Whether it is a BigTIFF."""
+    is_big_endian: bool
+    directories: list[dict[str, Any]]
+    """The image, its overviews and masks, in the order of the file."""
+    epsg: int | None
+    transform: list[float] | None
+    header: list[list[int]]
+    """The ranges of bytes that opening it takes: from, and up to."""
+    header_bytes: int
+    is_cog: bool
+    against_cog: list[str]
+    """Why it is no COG."""
+    index: list[dict[str, Any]] | None
+
+
 class Scan(TypedDict):
     """What a JP2 is made of, and what reading it costs, as `vsitlm info --json` tells it. Sizes are in bytes."""
 
@@ -43,8 +66,8 @@ class Scan(TypedDict):
     overviews: list[dict[str, Any]]
 
 
-def scan(path_or_url_or_product: AnyPath, band: str | None = None, **options: object) -> Scan:
-    """Walks a JP2 from tile-part to tile-part and tells what it is made of.
+def scan(path_or_url_or_product: AnyPath, band: str | None = None, **options: object) -> Scan | TiffScan:
+    """Walks a JP2 from tile-part to tile-part, or reads a TIFF's header, and tells what it is made of.
 
     Args:
         path_or_url_or_product: See `path`.
@@ -54,13 +77,13 @@ def scan(path_or_url_or_product: AnyPath, band: str | None = None, **options: ob
     Raises:
         Error: What the core failed with, as the class of its kind.
     """
-    told: Scan = _core.ask("scan", address(path_or_url_or_product, band), options)  # type: ignore[assignment]
+    told: Scan | TiffScan = _core.ask("scan", address(path_or_url_or_product, band), options)  # type: ignore[assignment]
     return told
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of an index: one JP2."""
+    """A row of an index: one JP2 or TIFF."""
 
     product_id: str
     mgrs_tile: str
@@ -75,13 +98,16 @@ class Row:
     file_size: int | None
     """Bytes."""
     last_modified: str | None
-    tile_parts: int
+    tile_parts: int | None
+    """None of a TIFF."""
     has_tlm: bool
     """Whether the file has a TLM of its own."""
     overview_factor: int | None
     """The row carries the overviews of this factor and coarser."""
     has_packets: bool
     """Whether the row tells the length of every packet."""
+    is_tiff: bool
+    """Whether the file is a TIFF, and the row has its header."""
 
 
 class Index:

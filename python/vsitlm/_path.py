@@ -18,6 +18,9 @@ PREFIX = "/vsitlm"
 _JP2 = {"jp2", "j2k", "j2c", "jpx", "jpc", "jpf", "jhc", "jph"}
 """How names of JPEG 2000 files end."""
 
+_TIFF = {"tif", "tiff"}
+"""How names of TIFFs end."""
+
 _PRODUCT = re.compile(r"S2[A-Z]_MSIL\w\w_\d{8}T\d{6}_N\d{4}_R\d{3}_T\d\d[A-Z]{3}_\d{8}T\d{6}(\.SAFE)?")
 """The name of a product, as `/vsitlm/` takes one at the beginning of a path."""
 
@@ -64,7 +67,7 @@ def path(
     """The path by which any GDAL of the process opens a file through `/vsitlm/`.
 
     A JP2 is opened as a GeoTIFF that the core decodes, or as itself where it has what the decoder leaves out. Files
-    that are no JP2 by their name pass through unchanged, so that this function serves as odc-stac's `patch_url`.
+    that are no JP2 or TIFF by their name pass through unchanged, so that this function serves as odc-stac's `patch_url`.
     Nothing is opened, and no core is needed.
 
     Args:
@@ -122,9 +125,21 @@ def _is_jp2(name: str) -> bool:
     product = _PRODUCT.match(name)
     if product is not None and name[product.end() :].count("/") == 1:
         return True
+    return _ending(name) in _JP2
+
+
+def is_tiff(name: str) -> bool:
+    """Whether a path's name is that of a TIFF."""
+    if name.startswith(f"{PREFIX}?"):
+        name = unquote(name.partition("url=")[2])
+    return _ending(name.removeprefix(f"{PREFIX}/")) in _TIFF
+
+
+def _ending(name: str) -> str:
+    """What a name ends in behind its last dot, in lower case."""
     if _HAS_OWN_OPTIONS.match(name):
         name = unquote(name.partition("url=")[2])
-    return without_query(name).rpartition("/")[2].rpartition(".")[2].lower() in _JP2
+    return without_query(name).rpartition("/")[2].rpartition(".")[2].lower()
 
 
 def _options(overview: int | None, window: AnyWindow | None) -> str:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import _core
-from ._errors import Error, ReadError, UndecodedError, WindowError
-from ._path import address, without_query
+from ._errors import Error, OverviewError, ReadError, UndecodedError, WindowError
+from ._path import address, is_tiff, without_query
 from ._window import Area, Squares, Window, area
 
 if TYPE_CHECKING:
@@ -63,13 +63,13 @@ def read(
     index: str | os.PathLike[str] | None = None,
     **options: object,
 ) -> NDArray[Any]:
-    """Reads a window of a JP2 for the packets that it needs: a fraction of its tiles' bytes and of their decoding.
+    """Reads a window for what it needs: packets of a JP2, which are a fraction of its tiles, or tiles of a TIFF.
 
     Args:
         path_or_url_or_product: See `path`.
         window: A `rasterio.windows.Window`; column, row, width and height; or rows and columns, each a pair or a slice
             (None as an end is that of the image). In pixels of the overview where there is one.
-        overview: Read the image at 1/2, 1/4, 1/8, …; 0 and 1 are full size.
+        overview: Read the image at 1/2, 1/4, 1/8, …; 0 and 1 are full size. Of a TIFF, one of its own overviews.
         band: See `path`.
         indexes: The band to read, or several, numbered from 1; all where None.
         boundless: The window may reach beyond the image, and need not even touch it.
@@ -166,7 +166,10 @@ def _pixels(
     try:
         about, samples = yield _core.question("read", name, terms.settings, bands=bands, squares=squares)
     except UndecodedError as error:
-        whole = address(given, terms.band, terms.overview, form="jp2")
+        # A TIFF is served as itself, and has its overviews in itself.
+        whole = address(given, terms.band)
+        if not is_tiff(whole):
+            whole = address(given, terms.band, terms.overview, form="jp2")
         return Decoding(whole, wanted, terms, frame, error)
     pixels = array(about, samples, indexes)
     return pixels if frame is None else frame.fill(indexes, pixels)
@@ -266,10 +269,26 @@ class Decoding:
         wanted = self.wanted.around if isinstance(self.wanted, Squares) else self.wanted
         window = None if wanted is None else RasterioWindow(*wanted)
         try:
-            with rasterio.open(self.name) as dataset:
+            with rasterio.open(self.name, **self._level()) as dataset:
                 pixels: NDArray[Any] = dataset.read(self.terms.indexes, window=window)
                 return self.wanted.cut(pixels) if isinstance(self.wanted, Squares) else pixels
         except RasterioIOError as error:
             raise failure(self.name, {}) or ReadError(str(error.__cause__ or error)) from error
         except IndexError as error:
             raise Error(str(error)) from error
+
+    def _level(self) -> dict[str, int]:
+        """The option by which GDAL opens the overview of a TIFF that is wanted.
+
+        Raises:
+            OverviewError: The TIFF has none of that factor.
+        """
+        import rasterio
+
+        if self.terms.overview in (0, 1) or not is_tiff(self.name):
+            return {}
+        with rasterio.open(self.name) as dataset:
+            factors = dataset.overviews(1)
+        if self.terms.overview not in factors:
+            raise OverviewError(f"{without_query(self.name)}: the TIFF has overviews of the factors {factors}")
+        return {"overview_level": factors.index(self.terms.overview)}

@@ -263,7 +263,7 @@ fn row(record: &Record) -> Value {
         "resolution": record.key.resolution, "path": record.path, "origin": record.origin, "etag": record.etag,
         "file_size": record.file_size, "last_modified": record.last_modified, "tile_parts": tile_parts,
         "has_tlm": record.has_tlm, "overview_factor": record.overviews.as_ref().map(|embedded| 1u64 << embedded.k()),
-        "has_packets": record.packets.is_some(),
+        "has_packets": record.packets.is_some(), "is_tiff": record.is_of_tiff(),
     })
 }
 

@@ -122,6 +122,10 @@ fn open_with(id: FileId, request: &Request, access: &Access, caller: &Caller<'_>
         let whole = request.with(View::Whole);
         let view = || {
             let file = open_with(id.with(&whole), &whole, access, caller)?.file();
+            if file.is_stored_tiff() {
+                let what = "a TIFF is served as itself: GDAL reads windows of it, and its overviews by OVERVIEW_LEVEL";
+                return Err(Error::Undecoded { what: what.into() });
+            }
             if request.is_tiff() { VirtualFile::decoded(file, request.view) } else { file.view(request) }
         };
         let view = match view() {

@@ -84,7 +84,7 @@ pub(super) fn drive(request: &path::Request, get: &(dyn Fn(&str) -> Option<Strin
 fn check_tiff(view: Result<Arc<file::Lease>, crate::Error>) {
     match view {
         Ok(view) if view.size() <= LARGEST_TIFF => {
-            assert!(view.is_decoded());
+            assert!(view.is_tiff());
             drop(checks::read_all(&view));
         }
         Ok(_) => {}

@@ -6,10 +6,12 @@ use bytes::Bytes;
 
 use super::index::{made_file, path_in};
 use super::memory::Host;
+use crate::geo::Georeference;
 use crate::index::{PacketLengths, Record, RecordKey, build_index, build_index_blob, build_resolution_ends, scan};
 use crate::jp2::{EOC, LBox, Progress, made, parse_main_header};
 use crate::path;
 use crate::source::{HostFiles, Identity, Source};
+use crate::tiff::{Image, SampleType, Tiff};
 
 /// The first inputs of every target, by its name. `codestreams` are small ones that an encoder has written.
 pub fn seeds(codestreams: &[Vec<u8>]) -> Vec<(&'static str, Vec<u8>)> {
@@ -45,6 +47,7 @@ pub fn seeds(codestreams: &[Vec<u8>]) -> Vec<(&'static str, Vec<u8>)> {
     let choices = |seed: u32| (0..120u32).map(|place| (place * (2 * seed + 37) + seed * 91) as u8).collect();
     seeds.extend((0..8).map(|seed| ("openjpeg", choices(seed))));
     seeds.push(("index", index()));
+    seeds.extend([(40, 8), (16, 16), (70, 32)].map(|(side, bits)| ("tiff", tiff(side, bits))));
     let paths = [
         "/data/x.jp2",
         "file:///data/x%20y.jp2",
@@ -102,6 +105,23 @@ fn record(path: &str, bytes: &[u8]) -> Option<Record> {
     let lengths = std::mem::take(&mut scanned.lengths);
     let record = Record::from_scan(RecordKey::new(&key), path, path, scanned);
     Some(Record { packets: PacketLengths::new(&record.parts, &lengths).ok(), ..record })
+}
+
+/// A TIFF of two bands in tiles of 16 px, with an overview.
+fn tiff(side: u32, bits: u16) -> Vec<u8> {
+    let image = Image {
+        levels: vec![(side, side), (side / 2, side / 2)],
+        sample: SampleType { bits, signed: false },
+        colours: vec![None, None],
+        palette: None,
+        georeference: Some(Georeference { epsg: 32_631, transform: [10.0, 0.0, 6e5, 0.0, -10.0, 5e6] }),
+        metadata: Vec::new(),
+        tile: 16,
+    };
+    let tiff = Tiff::new(&image).expect("a small image");
+    let mut bytes = vec![7; tiff.size() as usize];
+    tiff.read(0, &mut bytes);
+    bytes
 }
 
 /// An index of one row.

@@ -145,7 +145,11 @@ mod tests {
         let of = |tiles: &[(u64, u64)]| head(tiles, |_| ()).tiles(1000);
         assert_eq!(of(&[(500, 50), (100, 50)]), [100..150, 500..550]);
         assert_eq!(of(&[(100, 50), (100, 50), (120, 50)]), [100..120, 120..170], "tiles that share bytes");
-        assert_eq!(of(&[(0, 0), (990, 11), (u64::MAX, 2), (2, 95)]), [2..97], "what is empty or outside");
+        assert_eq!(
+            of(&[(0, 0), (990, 11), (u64::MAX, 2), (2, 95), (200, 9)]),
+            [2..97, 200..209],
+            "not what is empty or outside"
+        );
         assert!(of(&vec![(1, 1); MOST_TILES + 1]).is_empty());
     }
 

@@ -35,7 +35,7 @@ only_once = pytest.mark.skipif(
 
 TOGETHER = {
     f"test_{name}"
-    for name in "archives index_command inputs interop products readme scale_dask servers".split()
+    for name in "archives cogs index_command inputs interop products readme scale_dask servers".split()
 }
 """Files whose tests share what is slow to start, mostly a server: they stay in one process where pytest has several."""
 
@@ -219,3 +219,20 @@ def known(request: pytest.FixtureRequest, served: Site, sample: Sample, folder: 
     options = {"VSITLM_CACHE_DIR": str(folder / "learned")}
     apart.call(jobs.describe, "/vsitlm/" + served.put(sample.path, sample.name), options=options)
     return options
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A TIFF of every kind that this GDAL makes."""
+    import tiffs
+
+    folder = tmp_path_factory.mktemp("tiffs")
+    return {name: tiffs.make(name, folder) for name in tiffs.possible()}
+
+
+@pytest.fixture(scope="session")
+def cog(served: Site, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """See `cogs.make_cog`."""
+    from cogs import make_cog
+
+    return make_cog(served, tmp_path_factory.mktemp("cog"))

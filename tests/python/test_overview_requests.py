@@ -236,7 +236,7 @@ def test_where_unknown_files_pass_there_are_no_views(site: Site, sample: Sample)
     described, listed, failure = apart.call(jobs.play, *steps, options={"VSITLM_ON_MISS": "pass"})
     assert described == gdalio.describe(str(sample.path))
     assert isinstance(listed, gdalio.Failed)
-    assert isinstance(failure, gdalio.Failed) and "its packets make no such overview" in str(failure)
+    assert isinstance(failure, gdalio.Failed) and "there is no such overview" in str(failure)
 
 
 def refuse_tile(site: Site, sample: Sample, number: int) -> dict[str, str]:

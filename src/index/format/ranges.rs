@@ -57,7 +57,9 @@ mod tests {
 
     #[test]
     fn ranges_are_read_as_they_are_written() {
-        for ranges in [vec![0..4096], vec![0..4096, 8192..12_288, 5_000_000_000..5_000_000_007], vec![]] {
+        for ranges in
+            [vec![Range { start: 0, end: 4096 }], vec![0..4096, 8192..12_288, 5_000_000_000..5_000_000_007], vec![]]
+        {
             let index = build_ranges(5_000_000_007, &ranges);
             assert!(is_of_tiff(&index));
             assert_eq!(parse_ranges(&index).unwrap(), (5_000_000_007, ranges.clone()));
@@ -74,8 +76,8 @@ mod tests {
             let error = parse_ranges(index).unwrap_err().to_string();
             assert!(error.contains(what), "{error}");
         };
-        refused(&build_ranges(99, &[0..100]), "leaves the file");
-        refused(&build_ranges(99, &[5..5]), "leaves the file");
+        refused(&build_ranges(99, &[Range { start: 0, end: 100 }]), "leaves the file");
+        refused(&build_ranges(99, &[Range { start: 5, end: 5 }]), "leaves the file");
         refused(b"TIFF\x02\x01", "no version");
         refused(&[MAGIC, &[10, 0x80]].concat(), "cut");
         let most = [0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1];
