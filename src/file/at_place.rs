@@ -4,7 +4,7 @@ use once_cell::race::OnceBox;
 
 use super::known::{Known, Lengths};
 use super::registry;
-use super::stored::Stored;
+use super::tiff::Stored;
 use super::virtual_file::{Expected, Opened, VirtualFile};
 use crate::error::{Error, Result};
 use crate::index::{self, Record, RecordKey};

@@ -18,6 +18,8 @@ mod rows;
 mod samples;
 mod squares;
 mod stored;
+mod tiff;
+mod tiff_row;
 mod trailing;
 mod view;
 mod virtual_file;
@@ -33,7 +35,7 @@ pub(crate) use registry::{FileId, Lease};
 pub(crate) use rows::{rows, source_of};
 pub(crate) use samples::{Samples, Selection, Values, left_out};
 pub(crate) use squares::Squares;
-pub(crate) use stored::{TiffLevel, TiffRow, TiffTile, tiff_of_row};
+pub(crate) use tiff_row::{TiffLevel, TiffRow, TiffTile, tiff_of_row};
 pub(crate) use virtual_file::VirtualFile;
 
 #[cfg(test)]

@@ -1,132 +1,19 @@
-//! A TIFF as it lies in its archive: what is known of it, and the samples of its windows.
+//! A TIFF as it lies in its archive: the samples of its windows, and where its tiles lie.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
 use super::samples::{Samples, Selection, Values, placed};
 use super::squares::Squares;
+use super::tiff::{Stored, factor_of, no_overview};
 use super::{Description, VirtualFile};
 use crate::error::{Error, Result, ResultExt};
 use crate::geo::Georeference;
-use crate::index::head_of_columns;
 use crate::jp2::Area;
 use crate::path::Window;
 use crate::source::{Fetched, fetch_units_async};
-use crate::tiff::{Head, Numeric, Page, PixelValues, Pixels, StoredImage, StoredLevel, TileCoding};
-
-/// A TIFF as its header has it.
-pub(super) struct Stored {
-    head: Head,
-    /// As far as its tiles are unpacked here.
-    image: Result<StoredImage>,
-}
-
-impl Stored {
-    /// By the header of a file of `size` bytes.
-    pub(super) fn new(head: Head, size: u64) -> Self {
-        Self { image: StoredImage::of(&head, size), head }
-    }
-
-    /// What it weighs in memory, roughly, in bytes.
-    pub(super) fn weight(&self) -> u64 {
-        // The offsets and byte counts of tiles, which stand in both.
-        self.head.ranges.iter().map(|range| range.end - range.start).sum::<u64>() * 4
-    }
-
-    /// The image at 1/factor.
-    fn level(&self, factor: u32) -> Result<&StoredLevel> {
-        let levels = &self.image.as_ref().map_err(Clone::clone)?.levels;
-        let width = levels.first().map_or(0, |whole| whole.size.0);
-        let of = |level: &StoredLevel| factor_of(width.into(), level.size.0.into());
-        levels.iter().find(|level| of(level) == factor.max(1)).ok_or_else(|| no_overview(levels.iter().map(of)))
-    }
-}
-
-/// How many times as wide the whole image is as a level: what GDAL lists as an overview's factor.
-fn factor_of(whole: u64, level: u64) -> u32 {
-    let level = level.max(1);
-    u32::try_from((whole + level / 2) / level).unwrap_or(u32::MAX)
-}
-
-fn no_overview(factors: impl Iterator<Item = u32>) -> Error {
-    let factors: Vec<String> = factors.filter(|factor| *factor > 1).map(|factor| factor.to_string()).collect();
-    let what = match factors.is_empty() {
-        true => "the TIFF has no overviews".to_owned(),
-        false => format!("the TIFF has overviews of the factors {}", factors.join(", ")),
-    };
-    Error::NoOverview { what }
-}
-
-/// What the row of a TIFF tells of it.
-#[derive(Debug)]
-pub(crate) struct TiffRow {
-    pub(crate) bands: u64,
-    /// numpy's name for the type of its samples, where it has one.
-    pub(crate) dtype: Option<&'static str>,
-    /// GDAL's text for the value of pixels that there are none of.
-    pub(crate) nodata: Option<String>,
-    /// The image, then its overviews in the order of the file.
-    pub(crate) levels: Vec<TiffLevel>,
-    /// Why its tiles are not unpacked here.
-    pub(crate) refused: Option<Error>,
-}
-
-/// An image of a TIFF.
-#[derive(Debug)]
-pub(crate) struct TiffLevel {
-    /// As [`factor_of`] has it: by which it is read.
-    pub(crate) factor: u32,
-    /// Columns and rows.
-    pub(crate) size: (u64, u64),
-    /// Columns and rows of a tile or strip.
-    pub(crate) tile: [u64; 2],
-    /// How its tiles are packed, where each of them can be decoded by itself.
-    pub(crate) coding: Option<TiffTile>,
-}
-
-/// How a tile of a TIFF is packed, as programs have it.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct TiffTile(TileCoding);
-
-impl TiffTile {
-    /// Decodes a tile that is packed so.
-    ///
-    /// # Errors
-    /// As [`TileCoding::decode`].
-    pub(crate) fn decode(&self, packed: &[u8]) -> Result<Samples> {
-        self.0.decode(packed).map(samples)
-    }
-}
-
-/// What a TIFF is by the columns `index` and `header` of its row, without the file.
-///
-/// # Errors
-/// [`Error::Row`] and [`Error::Malformed`] where they are not those of a TIFF's row.
-pub(crate) fn tiff_of_row(index: &[u8], header: &Bytes) -> Result<TiffRow> {
-    let (pieces, head) = head_of_columns(index, header)?;
-    let pages: Vec<Page> = head.pages();
-    let first = pages.first().ok_or_else(|| Error::read("a TIFF without an image"))?;
-    let image = StoredImage::of(&head, pieces.size());
-    let levels = pages.iter().enumerate().filter(|(place, page)| *place == 0 || page.kind == "overview");
-    let coding = |place: usize| TileCoding::of(image.as_ref().ok()?.levels.get(place)?).map(TiffTile);
-    let level = |(place, (_, page)): (usize, (usize, &Page))| TiffLevel {
-        factor: factor_of(first.width, page.width),
-        size: (page.width, page.height),
-        tile: page.tile,
-        coding: coding(place),
-    };
-    let levels = levels.enumerate().map(level).collect();
-    Ok(TiffRow {
-        bands: first.bands,
-        dtype: first.dtype(),
-        nodata: image.as_ref().ok().and_then(|image| image.levels.first()?.nodata.clone()),
-        levels,
-        refused: image.err(),
-    })
-}
+use crate::tiff::{Numeric, Page, PixelValues, Pixels, StoredLevel};
 
 /// What of a level is read.
 struct Read<'a> {
@@ -298,7 +185,8 @@ impl VirtualFile {
     }
 }
 
-fn samples(Pixels { shape, values }: Pixels) -> Samples {
+/// The samples that pixels are.
+pub(super) fn samples(Pixels { shape, values }: Pixels) -> Samples {
     let values = match values {
         PixelValues::U8(values) => Values::U8(values),
         PixelValues::I8(values) => Values::I8(values),

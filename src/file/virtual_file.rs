@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::embedded::Embedded;
 use super::known::Known;
-use super::stored::Stored;
+use super::tiff::Stored;
 use crate::error::Result;
 use crate::jp2::Header;
 use crate::layout::{LOOK, Layout, VirtualOffset};
