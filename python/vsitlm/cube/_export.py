@@ -60,7 +60,8 @@ def export(
 
     Their readers need the codec `vsitlm.jp2_tile`, of TIFFs `vsitlm.tiff_tile`, which are registered where this package
     is installed, and nothing else of it. A chunk is a tile of a TIFF or of a JP2; of this, at a lower resolution, it is
-    those of its bytes that hold that, where the file's packets lie so. Values are the digital numbers, with `boa_add_offset(time)`.
+    those of its bytes that hold that, where the file's packets lie so. Values are the digital numbers, with
+    `boa_add_offset(time)`.
 
     Args:
         index: See `store`.
