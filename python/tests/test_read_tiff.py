@@ -18,7 +18,19 @@ from rasterio.windows import Window
 import vsitlm
 from vsitlm import aio
 
-LEFT_OUT = ("JPEG", "LERC", "LZMA", "WEBP", "CCITT", "complex", " bits", "float16", "white is 0", "1 bit")
+LEFT_OUT = (
+    "JPEG",
+    "LERC",
+    "LZMA",
+    "WEBP",
+    "CCITT",
+    "complex",
+    " bits",
+    "float16",
+    "half floats",
+    "white is 0",
+    "1 bit",
+)
 """Parts of the names of kinds that the core may leave to GDAL."""
 
 KINDS = [name for name in tiffs.possible() if "complex" not in name]

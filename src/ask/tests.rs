@@ -127,10 +127,11 @@ fn rows_are_found_by_path_and_by_product() {
         ("has_tlm", json!(false)),
         ("overview_factor", Value::Null),
         ("has_packets", json!(false)),
+        ("is_tiff", json!(false)),
     ] {
         assert_eq!(row[member], value, "{member}");
     }
-    assert_eq!((row.as_object().unwrap().len(), &by_path["warnings"]), (13, &json!([])));
+    assert_eq!((row.as_object().unwrap().len(), &by_path["warnings"]), (14, &json!([])));
     assert_eq!(answer("rows", &format!("/vsitlm/{PRODUCT}/B03"), &options), by_path);
     let all = answer("rows", &format!("/vsitlm/{PRODUCT}"), &options);
     assert_eq!((all["rows"].as_array().unwrap().len(), &all["rows"][1]), (2, row));
