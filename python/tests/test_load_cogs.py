@@ -285,15 +285,3 @@ def test_signed_hrefs_reach_the_core_and_are_never_told(cogs: Cogs, tmp_path: Pa
             "from vsitlm.__main__ import main; main()", "search", tmp_path / "item.json", *json_or_not, check=False
         )
         assert done.returncode == 0 and "B04_20m.tif" in done.stdout and "cret" not in done.stdout + done.stderr
-
-
-def test_cubes_are_of_jp2s_alone(cogs: Cogs, tiles_index: Path, tmp_path: Path) -> None:
-    pytest.importorskip("zarr")
-    product = "S2B_MSIL2A_20240616T105031_N0510_R051_T31UDQ_20240616T140000"
-    path = f"{product}.SAFE/GRANULE/L2A_T31UDQ_A1_2/IMG_DATA/R10m/T31UDQ_20240616T105031_B04_10m.tif"
-    url = cogs.site.put(cogs.files["20240611", "31UDQ", "B04"], path)
-    vsitlm.index([url, *cogs.tiles.urls.values()], tmp_path / "both.parquet")
-    assert len(vsitlm.search(tmp_path / "both.parquet", None, "2024-06-16")) == 1
-    cube = vsitlm.open_cube(tmp_path / "both.parquet", tile="31UDQ", bands=["B04"])
-    right = vsitlm.open_cube(tiles_index, tile="31UDQ", bands=["B04"])
-    assert cube.sizes == right.sizes and cube.sizes["time"] == 3
