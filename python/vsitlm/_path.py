@@ -129,7 +129,7 @@ def _is_jp2(name: str) -> bool:
     return _ending(name) in _JP2
 
 
-def is_tiff(name: str) -> bool:
+def is_tiff_name(name: str) -> bool:
     """Whether a path's name is that of a TIFF."""
     if name.startswith(f"{PREFIX}?"):
         name = unquote(name.partition("url=")[2])

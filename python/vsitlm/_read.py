@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _core
 from ._errors import Error, OverviewError, ReadError, UndecodedError, WindowError
-from ._path import address, is_tiff, without_query
+from ._path import address, is_tiff_name, without_query
 from ._window import Area, Squares, Window, area
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def _pixels(
     except UndecodedError as error:
         # A TIFF is served as itself, and has its overviews in itself.
         whole = address(given, terms.band)
-        if not is_tiff(whole):
+        if not is_tiff_name(whole):
             whole = address(given, terms.band, terms.overview, form="jp2")
         return Decoding(whole, wanted, terms, frame, error)
     pixels = array(about, samples, indexes)
@@ -285,7 +285,7 @@ class Decoding:
         """
         import rasterio
 
-        if self.terms.overview in (0, 1) or not is_tiff(self.name):
+        if self.terms.overview in (0, 1) or not is_tiff_name(self.name):
             return {}
         with rasterio.open(self.name) as dataset:
             factors = dataset.overviews(1)

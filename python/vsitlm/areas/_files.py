@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import _core
 from .._errors import CubeError
-from .._path import address, without_query
+from .._path import address, is_tiff_name, without_query
 from ..cube._catalogue import band_of, is_tiff, offset_of, readable
 from ..cube._grid import Grid
 from ..cube._header import coding_of
@@ -81,11 +81,6 @@ class File:
 
     def __fspath__(self) -> str:
         return self.url
-
-
-def is_tiff_name(url: str) -> bool:
-    """Whether a file is a TIFF by its name."""
-    return url.partition("?")[0].lower().endswith((".tif", ".tiff"))
 
 
 def of_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[File]:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from .._errors import CubeError
+from .._path import is_tiff_name
 from ._bands import RENAMED, names_of
-from ._files import File, is_tiff_name, of_item
+from ._files import File, of_item
 
 _PRODUCT = re.compile(r"S2[A-Z]_MSI(L\w\w)_(\d{8}T\d{6})_N(\d\d)(\d\d)_R\d{3}_T(\d\d[A-Z]{3})_\d{8}T\d{6}")
 _ODATA = re.compile(r"^https?://[^/]+/odata/v1/")
