@@ -156,7 +156,8 @@ pub fn tiff(data: &[u8]) {
     for _ in 0..4096 {
         match tiff::parse(&pieces).expect("as all of it") {
             Parsed::Done(again) => {
-                assert_eq!(again, head);
+                // As text: some of its numbers may be none (NaN), which equal nothing.
+                assert_eq!(format!("{again:?}"), format!("{head:?}"));
                 break;
             }
             Parsed::Needs(range) => {
