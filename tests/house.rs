@@ -45,7 +45,7 @@ const ROOMS: [(&str, &[&str]); 22] = [
         "collect",
         &["error", "file", "geo", "index", "jp2", "layout", "options", "path", "process", "source", "tiff", "trace"],
     ),
-    ("ask", &["collect", "error", "file", "geo", "index", "options", "path", "process", "source", "trace"]),
+    ("ask", &["collect", "decode", "error", "file", "geo", "index", "options", "path", "process", "source", "trace"]),
     ("cli", &["collect", "error", "file", "index", "layout", "options", "path", "process", "source", "tiff", "trace"]),
     (
         "fuzz",
@@ -54,7 +54,7 @@ const ROOMS: [(&str, &[&str]); 22] = [
             "source", "tiff",
         ],
     ),
-    ("vsi", &["ask", "cli", "error", "file", "options", "path", "process", "secret", "source", "trace"]),
+    ("vsi", &["ask", "cli", "decode", "error", "file", "options", "path", "process", "secret", "source", "trace"]),
     ("lib", &["error"]),
     ("main", &["cli"]),
 ];

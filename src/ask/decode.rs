@@ -5,8 +5,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::text;
+use crate::decode::Samples;
 use crate::error::{Error, Result};
-use crate::file::{self, Samples, TiffLevel, TiffRow, TiffTile};
+use crate::file::{self, TiffLevel, TiffRow, TiffTile};
 use crate::path::Window;
 
 /// What is to be decoded.

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use tokio::task::AbortHandle;
 
-use crate::file::Samples;
+use crate::decode::Samples;
 use crate::process::PerProcess;
 use crate::source::Blocking;
 

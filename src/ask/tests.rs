@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::*;
-use crate::file::{Samples, Values};
+use crate::decode::{Samples, Values};
 use crate::jp2::made;
 use crate::source::Caller;
 use crate::source::mock::{Fault, Mock};

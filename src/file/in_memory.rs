@@ -5,8 +5,9 @@
 
 use std::ops::Range;
 
-use super::samples::{Samples, Selection, Types, Wanted, decode_codestream, decode_window, placed};
+use super::samples::{Selection, Types, Wanted, decode_codestream, decode_window, placed};
 use crate::decode::Codestream;
+use crate::decode::Samples;
 use crate::error::Result;
 use crate::jp2::{Area, Siz, no_factor};
 use crate::layout::data_type;

@@ -1,8 +1,8 @@
 //! A tile by itself gives the samples that it has in its file, or an error: whatever is missing of it.
 
 use super::*;
+use crate::decode::Values;
 use crate::error::Error;
-use crate::file::Values;
 use crate::jp2::{Progress, Sot, packet_lengths, parse_main_header, parse_tile_part_header};
 
 /// Bare codestreams of one component: tile-parts by resolution and by layer, tiles at odd places of the grid, code-blocks of

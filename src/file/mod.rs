@@ -33,7 +33,7 @@ pub(crate) use product::{bands, size};
 pub(crate) use read::Ahead;
 pub(crate) use registry::{FileId, Lease};
 pub(crate) use rows::{rows, source_of};
-pub(crate) use samples::{Samples, Selection, Values, left_out};
+pub(crate) use samples::{Selection, left_out};
 pub(crate) use squares::Squares;
 pub(crate) use tiff_row::{TiffLevel, TiffRow, TiffTile, tiff_of_row};
 pub(crate) use virtual_file::VirtualFile;

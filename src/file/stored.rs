@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::samples::{Samples, Selection, Values, placed};
+use super::samples::{Selection, placed, too_many, zeros};
 use super::squares::Squares;
 use super::tiff::{Stored, factor_of, no_overview};
 use super::{Description, VirtualFile};
+use crate::decode::{Samples, Values};
 use crate::error::{Error, Result, ResultExt};
 use crate::geo::Georeference;
 use crate::jp2::Area;
 use crate::path::Window;
 use crate::source::{Fetched, fetch_units_async};
-use crate::tiff::{Numeric, Page, PixelValues, Pixels, StoredLevel};
+use crate::tiff::{Numeric, Page, StoredLevel};
 
 /// What of a level is read.
 struct Read<'a> {
@@ -91,7 +92,7 @@ impl VirtualFile {
             let wanted = self.wanted_of_tiff(factor, window, of)?;
             match (of.squares, wanted.areas.as_slice()) {
                 (Some(squares), _) => self.squares_of_tiff(&wanted, squares),
-                (None, [area]) => self.pixels(&wanted, area).map(samples),
+                (None, [area]) => self.pixels(&wanted, area),
                 _ => Err(Error::read("no window of a TIFF")),
             }
         };
@@ -99,7 +100,7 @@ impl VirtualFile {
     }
 
     /// The pixels of a window.
-    fn pixels(&self, Read { level, bands, .. }: &Read<'_>, area: &Area) -> Result<Pixels> {
+    fn pixels(&self, Read { level, bands, .. }: &Read<'_>, area: &Area) -> Result<Samples> {
         let tiles = level.plan(area, *bands)?;
         let mut fetched: Vec<Vec<u8>> = Vec::with_capacity(tiles.len());
         for tile in &tiles {
@@ -116,20 +117,17 @@ impl VirtualFile {
     /// The samples of squares, one below the other.
     fn squares_of_tiff(&self, wanted: &Read<'_>, squares: &Squares) -> Result<Samples> {
         let bands = wanted.bands.map_or(usize::from(wanted.level.bands), <[u16]>::len);
-        let too_many = || Error::read("more samples than there is memory for");
         let (width, height) = squares.size().ok_or_else(too_many)?;
         let count = width.checked_mul(height).and_then(|plane| plane.checked_mul(bands)).ok_or_else(too_many)?;
         macro_rules! gather {
             ($kind:ident) => {{
-                let mut out = Vec::new();
-                out.try_reserve_exact(count).map_err(|_| too_many())?;
-                out.resize(count, Default::default());
+                let mut out = zeros(count)?;
                 squares.gather(bands, &mut out, |window| {
                     match self
                         .pixels(wanted, &placed(window, &(0..wanted.level.size.0, 0..wanted.level.size.1)))?
                         .values
                     {
-                        PixelValues::$kind(values) => Ok(values),
+                        Values::$kind(values) => Ok(values),
                         _ => Err(Error::read("samples of another type")),
                     }
                 })?;
@@ -183,21 +181,4 @@ impl VirtualFile {
             bytes: self.size(),
         })
     }
-}
-
-/// The samples that pixels are.
-pub(super) fn samples(Pixels { shape, values }: Pixels) -> Samples {
-    let values = match values {
-        PixelValues::U8(values) => Values::U8(values),
-        PixelValues::I8(values) => Values::I8(values),
-        PixelValues::U16(values) => Values::U16(values),
-        PixelValues::I16(values) => Values::I16(values),
-        PixelValues::U32(values) => Values::U32(values),
-        PixelValues::I32(values) => Values::I32(values),
-        PixelValues::U64(values) => Values::U64(values),
-        PixelValues::I64(values) => Values::I64(values),
-        PixelValues::F32(values) => Values::F32(values),
-        PixelValues::F64(values) => Values::F64(values),
-    };
-    Samples { shape, values }
 }

@@ -3,9 +3,8 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::samples::Samples;
-use super::stored::samples;
 use super::tiff::factor_of;
+use crate::decode::Samples;
 use crate::error::{Error, Result};
 use crate::index::head_of_columns;
 use crate::tiff::{Page, StoredImage, TileCoding};
@@ -48,7 +47,7 @@ impl TiffTile {
     /// # Errors
     /// As [`TileCoding::decode`].
     pub(crate) fn decode(&self, packed: &[u8]) -> Result<Samples> {
-        self.0.decode(packed).map(samples)
+        self.0.decode(packed)
     }
 }
 

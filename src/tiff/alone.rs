@@ -5,9 +5,9 @@ use std::ops::Range;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::pixels::Pixels;
 use super::stored::{LARGEST_TILE, Numeric, Prediction, StoredLevel};
 use super::unpack::Packing;
+use crate::decode::Samples;
 use crate::error::{Error, Result};
 
 /// How the tiles of a level are packed.
@@ -77,7 +77,7 @@ impl TileCoding {
     ///
     /// # Errors
     /// [`Error::Question`] for what is no such coding; those of [`StoredLevel::decode`].
-    pub(crate) fn decode(&self, packed: &[u8]) -> Result<Pixels> {
+    pub(crate) fn decode(&self, packed: &[u8]) -> Result<Samples> {
         let unknown = || Error::Question { what: format!("no tile of a TIFF is packed so: {self:?}") };
         fn find<K: PartialEq, V>(known: impl IntoIterator<Item = (K, V)>, key: &K) -> Option<V> {
             known.into_iter().find(|(name, _)| name == key).map(|(_, value)| value)
@@ -153,11 +153,11 @@ mod tests {
         let bytes: Vec<u8> = (1..=6u16).flat_map(u16::to_be_bytes).collect();
         let pixels = coding("none", 1, "uint16").decode(&bytes).unwrap();
         assert_eq!(pixels.shape, [1, 2, 3]);
-        assert_eq!(pixels.values, super::super::PixelValues::U16(vec![1, 2, 3, 4, 5, 6]));
+        assert_eq!(pixels.values, crate::decode::Values::U16(vec![1, 2, 3, 4, 5, 6]));
         let packed = zstd::bulk::compress(&bytes, 3).unwrap();
         let pixels = coding("zstd", 2, "uint16").decode(&packed).unwrap();
         // Sums along rows.
-        assert_eq!(pixels.values, super::super::PixelValues::U16(vec![1, 3, 6, 4, 9, 15]));
+        assert_eq!(pixels.values, crate::decode::Values::U16(vec![1, 3, 6, 4, 9, 15]));
     }
 
     #[test]

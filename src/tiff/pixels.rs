@@ -15,32 +15,9 @@ use bytes::Bytes;
 
 use super::stored::{Numeric, Prediction, StoredLevel};
 use super::unpack::{CUSTOM, Fault, registry};
-use crate::decode::spread;
+use crate::decode::{Samples, Values, spread};
 use crate::error::{Error, Result};
 use crate::jp2::Area;
-
-/// Samples of a window: band by band, row by row.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Pixels {
-    /// The number of bands, rows and columns.
-    pub(crate) shape: [usize; 3],
-    pub(crate) values: PixelValues,
-}
-
-/// Values in the type of all bands.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum PixelValues {
-    U8(Vec<u8>),
-    I8(Vec<i8>),
-    U16(Vec<u16>),
-    I16(Vec<i16>),
-    U32(Vec<u32>),
-    I32(Vec<i32>),
-    U64(Vec<u64>),
-    I64(Vec<i64>),
-    F32(Vec<f32>),
-    F64(Vec<f64>),
-}
 
 /// A type of samples.
 trait Sample: Copy + Default + Send {
@@ -127,24 +104,24 @@ impl StoredLevel {
         bands: Option<&[u16]>,
         fetched: &[Bytes],
         threads: usize,
-    ) -> Result<Pixels> {
+    ) -> Result<Samples> {
         self.check(window)?;
         let bands = self.wanted(bands)?;
         let shape = [bands.len(), window.1.len(), window.0.len()];
         let read = Read { level: self, window, bands: &bands, fetched, threads };
         let values = match self.sample {
-            Numeric::U8 => PixelValues::U8(read.values()?),
-            Numeric::I8 => PixelValues::I8(read.values()?),
-            Numeric::U16 => PixelValues::U16(read.values()?),
-            Numeric::I16 => PixelValues::I16(read.values()?),
-            Numeric::U32 => PixelValues::U32(read.values()?),
-            Numeric::I32 => PixelValues::I32(read.values()?),
-            Numeric::U64 => PixelValues::U64(read.values()?),
-            Numeric::I64 => PixelValues::I64(read.values()?),
-            Numeric::F32 => PixelValues::F32(read.values()?),
-            Numeric::F64 => PixelValues::F64(read.values()?),
+            Numeric::U8 => Values::U8(read.values()?),
+            Numeric::I8 => Values::I8(read.values()?),
+            Numeric::U16 => Values::U16(read.values()?),
+            Numeric::I16 => Values::I16(read.values()?),
+            Numeric::U32 => Values::U32(read.values()?),
+            Numeric::I32 => Values::I32(read.values()?),
+            Numeric::U64 => Values::U64(read.values()?),
+            Numeric::I64 => Values::I64(read.values()?),
+            Numeric::F32 => Values::F32(read.values()?),
+            Numeric::F64 => Values::F64(read.values()?),
         };
-        Ok(Pixels { shape, values })
+        Ok(Samples { shape, values })
     }
 
     /// Unpacks a tile of so many rows, and gives its samples to its parts.

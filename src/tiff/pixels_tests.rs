@@ -143,7 +143,7 @@ fn image(file: &Bytes) -> Result<StoredImage> {
     }
 }
 
-fn decoded(file: &Bytes, window: &Area, bands: Option<&[u16]>) -> Result<Pixels> {
+fn decoded(file: &Bytes, window: &Area, bands: Option<&[u16]>) -> Result<Samples> {
     let image = image(file)?;
     let level = &image.levels[0];
     let slice = |range: Range<u64>| file.slice(range.start as usize..range.end as usize);
@@ -152,18 +152,18 @@ fn decoded(file: &Bytes, window: &Area, bands: Option<&[u16]>) -> Result<Pixels>
 }
 
 /// Samples as numbers of their bits.
-fn bits(pixels: &Pixels) -> Vec<u64> {
+fn bits(pixels: &Samples) -> Vec<u64> {
     match &pixels.values {
-        PixelValues::U8(values) => values.iter().map(|value| u64::from(*value)).collect(),
-        PixelValues::I8(values) => values.iter().map(|value| u64::from(*value as u8)).collect(),
-        PixelValues::U16(values) => values.iter().map(|value| u64::from(*value)).collect(),
-        PixelValues::I16(values) => values.iter().map(|value| u64::from(*value as u16)).collect(),
-        PixelValues::U32(values) => values.iter().map(|value| u64::from(*value)).collect(),
-        PixelValues::I32(values) => values.iter().map(|value| u64::from(*value as u32)).collect(),
-        PixelValues::U64(values) => values.clone(),
-        PixelValues::I64(values) => values.iter().map(|value| *value as u64).collect(),
-        PixelValues::F32(values) => values.iter().map(|value| u64::from(value.to_bits())).collect(),
-        PixelValues::F64(values) => values.iter().map(|value| value.to_bits()).collect(),
+        Values::U8(values) => values.iter().map(|value| u64::from(*value)).collect(),
+        Values::I8(values) => values.iter().map(|value| u64::from(*value as u8)).collect(),
+        Values::U16(values) => values.iter().map(|value| u64::from(*value)).collect(),
+        Values::I16(values) => values.iter().map(|value| u64::from(*value as u16)).collect(),
+        Values::U32(values) => values.iter().map(|value| u64::from(*value)).collect(),
+        Values::I32(values) => values.iter().map(|value| u64::from(*value as u32)).collect(),
+        Values::U64(values) => values.clone(),
+        Values::I64(values) => values.iter().map(|value| *value as u64).collect(),
+        Values::F32(values) => values.iter().map(|value| u64::from(value.to_bits())).collect(),
+        Values::F64(values) => values.iter().map(|value| value.to_bits()).collect(),
     }
 }
 
@@ -194,16 +194,16 @@ fn every_way_to_store_samples_gives_the_same() {
                 assert_eq!(pixels.shape, [bands.len(), window.1.len(), window.0.len()]);
                 assert_eq!(bits(&pixels), expected(&made, &window, bands), "{sample:?} {ways} {window:?}");
                 let kind = [
-                    matches!(pixels.values, PixelValues::U8(_)),
-                    matches!(pixels.values, PixelValues::I8(_)),
-                    matches!(pixels.values, PixelValues::U16(_)),
-                    matches!(pixels.values, PixelValues::I16(_)),
-                    matches!(pixels.values, PixelValues::U32(_)),
-                    matches!(pixels.values, PixelValues::I32(_)),
-                    matches!(pixels.values, PixelValues::F32(_)),
-                    matches!(pixels.values, PixelValues::U64(_)),
-                    matches!(pixels.values, PixelValues::I64(_)),
-                    matches!(pixels.values, PixelValues::F64(_)),
+                    matches!(pixels.values, Values::U8(_)),
+                    matches!(pixels.values, Values::I8(_)),
+                    matches!(pixels.values, Values::U16(_)),
+                    matches!(pixels.values, Values::I16(_)),
+                    matches!(pixels.values, Values::U32(_)),
+                    matches!(pixels.values, Values::I32(_)),
+                    matches!(pixels.values, Values::F32(_)),
+                    matches!(pixels.values, Values::U64(_)),
+                    matches!(pixels.values, Values::I64(_)),
+                    matches!(pixels.values, Values::F64(_)),
                 ];
                 assert_eq!(kind.iter().position(|is| *is), Some(number));
             }
