@@ -20,6 +20,7 @@ use crate::options::Options;
 use crate::path::{Key, Location, ProductName};
 use crate::process::lock;
 use crate::source::{Caller, Source, SourceOffset};
+use crate::tiff::form_of;
 
 /// How files are scanned, and what their rows carry.
 #[derive(Debug, Clone, Copy)]
@@ -239,6 +240,5 @@ pub(crate) fn is_tiff(location: &Location, source: &dyn Source) -> Result<bool> 
     if location.is_tiff() || location.is_jp2() {
         return Ok(location.is_tiff());
     }
-    let bytes = source.read_up_to(SourceOffset(0), 4)?;
-    Ok([&b"II\x2A\0"[..], b"MM\0\x2A", b"II\x2B\0", b"MM\0\x2B"].contains(&&bytes[..]))
+    Ok(form_of(&source.read_up_to(SourceOffset(0), 4)?).is_some())
 }

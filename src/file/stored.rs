@@ -155,11 +155,10 @@ impl VirtualFile {
     /// [`Error::NoOverview`] where the file has no such overview, [`Error::Undecoded`] where numpy has no type for its samples.
     pub(super) fn describe_tiff(&self, factor: u32, window: Option<&Window>) -> Result<Description> {
         let head = &self.stored()?.head;
-        let pages: Vec<Page> = head.pages();
-        let of = |page: &Page| factor_of(pages.first().map_or(0, |whole| whole.width), page.width);
-        let levels = || pages.iter().enumerate().filter(|(place, page)| *place == 0 || page.kind == "overview");
-        let found = levels().map(|(_, page)| page).find(|page| of(page) == factor.max(1));
-        let page = found.ok_or_else(|| no_overview(levels().map(|(_, page)| of(page))))?;
+        let levels: Vec<Page> = head.levels();
+        let of = |page: &Page| factor_of(levels.first().map_or(0, |whole| whole.width), page.width);
+        let found = levels.iter().find(|page| of(page) == factor.max(1));
+        let page = found.ok_or_else(|| no_overview(levels.iter().map(of)))?;
         let length = |pixels: u64| u32::try_from(pixels).map_err(|_| Error::read("an image too large"));
         let size = (length(page.width)?, length(page.height)?);
         window.map_or(Ok(()), |window| window.check(size))?;
@@ -173,8 +172,9 @@ impl VirtualFile {
             dtype: page.dtype().ok_or_else(what)?,
             georeference: head.georeference().map(|it: Georeference| it.scaled(scale).moved(origin)),
             tile: (length(page.tile[0])?, length(page.tile[1])?),
-            overviews: levels()
-                .map(|(_, page)| of(page))
+            overviews: levels
+                .iter()
+                .map(of)
                 .filter(|other| window.is_none() && *other > factor)
                 .map(|other| other / factor.max(1))
                 .collect(),

@@ -57,18 +57,17 @@ impl TiffTile {
 /// [`Error::Row`] and [`Error::Malformed`] where they are not those of a TIFF's row.
 pub(crate) fn tiff_of_row(index: &[u8], header: &Bytes) -> Result<TiffRow> {
     let (pieces, head) = head_of_columns(index, header)?;
-    let pages: Vec<Page> = head.pages();
+    let pages: Vec<Page> = head.levels();
     let first = pages.first().ok_or_else(|| Error::read("a TIFF without an image"))?;
     let image = StoredImage::of(&head, pieces.size());
-    let levels = pages.iter().enumerate().filter(|(place, page)| *place == 0 || page.kind == "overview");
     let coding = |place: usize| TileCoding::of(image.as_ref().ok()?.levels.get(place)?).map(TiffTile);
-    let level = |(place, (_, page)): (usize, (usize, &Page))| TiffLevel {
+    let level = |(place, page): (usize, &Page)| TiffLevel {
         factor: factor_of(first.width, page.width),
         size: (page.width, page.height),
         tile: page.tile,
         coding: coding(place),
     };
-    let levels = levels.enumerate().map(level).collect();
+    let levels = pages.iter().enumerate().map(level).collect();
     Ok(TiffRow {
         bands: first.bands,
         dtype: first.dtype(),

@@ -35,7 +35,7 @@ pub(crate) use alone::TileCoding;
 use directory::{Array, Form};
 pub(crate) use image::{Image, Level, SampleType};
 pub(crate) use pages::Page;
-pub(crate) use read::{Head, Parsed, Pieces, parse};
+pub(crate) use read::{Head, Parsed, Pieces, form_of, parse};
 pub(crate) use stored::{Numeric, StoredImage, StoredLevel};
 use tags::directory_of;
 

@@ -2,15 +2,11 @@
 
 use serde::Serialize;
 
-use super::place::number;
-use super::read::{Directory, Head};
-use super::tags::{BITS_PER_SAMPLE, COMPRESSION, NEW_SUBFILE_TYPE, PREDICTOR, SAMPLE_FORMAT, SAMPLES_PER_PIXEL};
+use super::read::{Directory, Head, number};
+use super::tags::{
+    BITS_PER_SAMPLE, COMPRESSION, MASK, NEW_SUBFILE_TYPE, PREDICTOR, REDUCED, SAMPLE_FORMAT, SAMPLES_PER_PIXEL,
+};
 use super::tiles::{Division, counts, offsets};
-
-/// NewSubfileType (TIFF 6.0, section 8): an image of a lower resolution, a page, a mask.
-const REDUCED: u64 = 1;
-const PAGE: u64 = 2;
-const MASK: u64 = 4;
 
 /// An image up to so many pixels a side need not be in tiles, nor have overviews.
 const SMALL: u64 = 512;
@@ -70,6 +66,12 @@ impl Head {
         self.directories.iter().enumerate().map(|(place, directory)| page(place, directory)).collect()
     }
 
+    /// The image, then its overviews in the order of the file.
+    pub(crate) fn levels(&self) -> Vec<Page> {
+        let pages = self.pages().into_iter().enumerate();
+        pages.filter(|(place, page)| *place == 0 || page.kind == "overview").map(|(_, page)| page).collect()
+    }
+
     /// Why the file is no COG; nothing where it is one.
     pub(crate) fn against_cog(&self) -> Vec<String> {
         let pages = self.pages();
@@ -118,7 +120,6 @@ fn page(place: usize, directory: &Directory) -> Page {
         (false, false) if place == 0 => "image",
         (false, false) => "page",
     };
-    let kind = if subfile & PAGE > 0 && place > 0 && subfile & (REDUCED | MASK) == 0 { "page" } else { kind };
     let Division { size: [width, height], is_tiled, tile, is_planar } = Division::of(directory);
     let counts = counts(directory);
     Page {

@@ -1,6 +1,6 @@
 //! Where the image of a real TIFF lies on the ground.
 
-use super::read::{Directory, Head, Value};
+use super::read::{Head, Value, number, numbers};
 use super::tags::{
     GEO_KEY_DIRECTORY, IMAGE_LENGTH, IMAGE_WIDTH, MODEL_PIXEL_SCALE, MODEL_TIEPOINT, MODEL_TRANSFORMATION,
 };
@@ -8,14 +8,6 @@ use crate::geo::{GeoTags, Georeference, georeference_of_tags};
 
 /// GDAL's tag of rational polynomial coefficients.
 const RPC_COEFFICIENT: u16 = 50_844;
-
-/// A tag of one number.
-pub(super) fn number(directory: &Directory, tag: u16) -> Option<u64> {
-    match directory.get(&tag)? {
-        Value::Numbers(numbers) => numbers.first().copied(),
-        _ => None,
-    }
-}
 
 impl Head {
     /// Columns and rows of the file's first image.
@@ -33,12 +25,8 @@ impl Head {
             Some(_) => None,
             None => Some(Vec::new()),
         };
-        let keys = match first.get(&GEO_KEY_DIRECTORY)? {
-            Value::Numbers(numbers) => {
-                numbers.iter().map(|number| u16::try_from(*number).ok()).collect::<Option<_>>()?
-            }
-            _ => return None,
-        };
+        let keys = numbers(first, GEO_KEY_DIRECTORY)?.iter().map(|number| u16::try_from(*number).ok());
+        let keys = keys.collect::<Option<_>>()?;
         georeference_of_tags(&GeoTags {
             pixel_scale: doubles(MODEL_PIXEL_SCALE)?,
             tiepoints: doubles(MODEL_TIEPOINT)?,

@@ -107,6 +107,19 @@ pub(crate) enum Value {
     Other(u64),
 }
 
+/// A tag of whole numbers; `None` where there is no such tag, or it holds something else.
+pub(super) fn numbers(directory: &Directory, tag: u16) -> Option<&[u64]> {
+    match directory.get(&tag)? {
+        Value::Numbers(numbers) => Some(numbers),
+        _ => None,
+    }
+}
+
+/// The first number of such a tag.
+pub(super) fn number(directory: &Directory, tag: u16) -> Option<u64> {
+    numbers(directory, tag)?.first().copied()
+}
+
 /// The bytes of a value of a type (TIFF 6.0, section 2; BigTIFF's are 16 to 18); `None` for types that there are not.
 fn width(kind: u16) -> Option<u64> {
     match kind {
@@ -227,6 +240,18 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// What the first four bytes say: whether numbers have their greatest byte first, and whether it is a BigTIFF; `None` where
+/// the file is no TIFF.
+pub(crate) fn form_of(beginning: &[u8]) -> Option<(bool, bool)> {
+    match beginning.get(..4)? {
+        b"II\x2A\0" => Some((false, false)),
+        b"MM\0\x2A" => Some((true, false)),
+        b"II\x2B\0" => Some((false, true)),
+        b"MM\0\x2B" => Some((true, true)),
+        _ => None,
+    }
+}
+
 /// Parses the header of a file of which some stretches are known.
 ///
 /// # Errors
@@ -242,13 +267,8 @@ pub(crate) fn parse(pieces: &Pieces) -> Result<Parsed> {
 fn parse_or_stop(pieces: &Pieces) -> Result<Head, Stop> {
     let mut reader = Reader { pieces, is_big_endian: false, is_big: false, ranges: Vec::new(), total: 0 };
     let beginning = reader.take(0, BEGINNING.min(pieces.size))?;
-    (reader.is_big_endian, reader.is_big) = match beginning.get(..4) {
-        Some(b"II\x2A\0") => (false, false),
-        Some(b"MM\0\x2A") => (true, false),
-        Some(b"II\x2B\0") => (false, true),
-        Some(b"MM\0\x2B") => (true, true),
-        _ => return Err(malformed(0, "neither a TIFF nor a BigTIFF")),
-    };
+    (reader.is_big_endian, reader.is_big) =
+        form_of(beginning).ok_or_else(|| malformed(0, "neither a TIFF nor a BigTIFF"))?;
     let field = |from: usize, length: usize| reader.number(beginning.get(from..from + length).unwrap_or_default());
     if reader.is_big && (field(4, 2), field(6, 2)) != (8, 0) {
         return Err(malformed(4, "a BigTIFF whose offsets are not of 8 bytes"));

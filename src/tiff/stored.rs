@@ -5,11 +5,11 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::read::{Directory, Head, Value};
+use super::read::{Directory, Head, Value, number, numbers};
 use super::tags::{
-    BITS_PER_SAMPLE, COMPRESSION, FILL_ORDER, GDAL_NODATA, IMAGE_LENGTH, IMAGE_WIDTH, NEW_SUBFILE_TYPE, PHOTOMETRIC,
-    PLANAR_CONFIGURATION, PREDICTOR, ROWS_PER_STRIP, SAMPLE_FORMAT, SAMPLES_PER_PIXEL, STRIP_BYTE_COUNTS,
-    STRIP_OFFSETS, TILE_BYTE_COUNTS, TILE_LENGTH, TILE_OFFSETS, TILE_WIDTH,
+    BITS_PER_SAMPLE, COMPRESSION, FILL_ORDER, GDAL_NODATA, IMAGE_LENGTH, IMAGE_WIDTH, MASK, NEW_SUBFILE_TYPE,
+    PHOTOMETRIC, PLANAR_CONFIGURATION, PREDICTOR, REDUCED, ROWS_PER_STRIP, SAMPLE_FORMAT, SAMPLES_PER_PIXEL,
+    STRIP_BYTE_COUNTS, STRIP_OFFSETS, TILE_BYTE_COUNTS, TILE_LENGTH, TILE_OFFSETS, TILE_WIDTH,
 };
 use super::unpack::Packing;
 use crate::error::{Error, Result};
@@ -17,10 +17,6 @@ use crate::jp2::Area;
 
 /// The most bytes of a tile, unpacked.
 pub(super) const LARGEST_TILE: u64 = 1 << 30;
-
-/// Bits of NewSubfileType.
-const REDUCED: u64 = 1;
-const MASK: u64 = 4;
 
 /// The images of a file, as far as GDAL takes them for one: other pages are left out.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,16 +89,9 @@ fn undecoded(what: impl Into<String>) -> Error {
     Error::Undecoded { what: format!("a TIFF with {}", what.into()) }
 }
 
-fn numbers(directory: &Directory, tag: u16) -> Option<&[u64]> {
-    match directory.get(&tag)? {
-        Value::Numbers(values) => Some(values),
-        _ => None,
-    }
-}
-
 /// The value of a tag that has a default.
 fn one(directory: &Directory, tag: u16, default: u64) -> u64 {
-    numbers(directory, tag).and_then(|values| values.first().copied()).unwrap_or(default)
+    number(directory, tag).unwrap_or(default)
 }
 
 /// The value of all samples, where it is the same for all.

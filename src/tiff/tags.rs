@@ -33,6 +33,10 @@ pub(super) const GEO_KEY_DIRECTORY: u16 = 34_735;
 const GDAL_METADATA: u16 = 42_112;
 pub(super) const GDAL_NODATA: u16 = 42_113;
 
+/// Bits of NewSubfileType (TIFF 6.0, section 8): an image of a lower resolution, a mask.
+pub(super) const REDUCED: u64 = 1;
+pub(super) const MASK: u64 = 4;
+
 /// Photometric interpretations.
 const BLACK_IS_ZERO: u16 = 1;
 const RGB: u16 = 2;

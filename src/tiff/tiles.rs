@@ -2,8 +2,7 @@
 
 use std::ops::Range;
 
-use super::place::number;
-use super::read::{Directory, Head, Value};
+use super::read::{Directory, Head, number, numbers};
 use super::tags::{
     COMPRESSION, IMAGE_LENGTH, IMAGE_WIDTH, PLANAR_CONFIGURATION, ROWS_PER_STRIP, SAMPLES_PER_PIXEL, STRIP_BYTE_COUNTS,
     STRIP_OFFSETS, TILE_BYTE_COUNTS, TILE_LENGTH, TILE_OFFSETS, TILE_WIDTH,
@@ -41,23 +40,16 @@ impl Division {
     }
 }
 
-fn numbers(directory: &Directory, tag: u16) -> &[u64] {
-    match directory.get(&tag) {
-        Some(Value::Numbers(numbers)) => numbers,
-        _ => &[],
-    }
-}
-
 /// Where a directory's tiles or strips begin; 0 for those that the file does not have.
 pub(super) fn offsets(directory: &Directory) -> &[u64] {
     let tag = if directory.contains_key(&TILE_OFFSETS) { TILE_OFFSETS } else { STRIP_OFFSETS };
-    numbers(directory, tag)
+    numbers(directory, tag).unwrap_or_default()
 }
 
 /// How many bytes they have.
 pub(super) fn counts(directory: &Directory) -> &[u64] {
     let tag = if directory.contains_key(&TILE_OFFSETS) { TILE_BYTE_COUNTS } else { STRIP_BYTE_COUNTS };
-    numbers(directory, tag)
+    numbers(directory, tag).unwrap_or_default()
 }
 
 impl Head {
@@ -124,6 +116,7 @@ fn check(directory: &Directory, size: u64) -> std::result::Result<(), (u64, Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tiff::read::Value;
 
     /// A directory of 100 by 100 pixels in tiles of 64.
     fn head(tiles: &[(u64, u64)], change: impl Fn(&mut Directory)) -> Head {

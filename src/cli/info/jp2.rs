@@ -1,7 +1,7 @@
 //! What a JP2 is made of, and what reading it costs.
 
-use super::rows::rows;
-use crate::cli::print::{complain, print, print_pretty_json, size};
+use super::alike::{print_anatomy, rows};
+use crate::cli::print::size;
 use crate::collect::{Anatomy, scan_jp2};
 use crate::error::Result;
 use crate::path::Location;
@@ -10,13 +10,7 @@ use crate::source::{Caller, Source};
 /// Describes the JP2 at `location`.
 pub(super) fn run(location: &Location, source: &dyn Source, json: bool, caller: &Caller<'_>) -> Result<bool> {
     let (anatomy, warnings) = scan_jp2(location, source, caller)?;
-    for warning in warnings {
-        complain(&warning.chain());
-    }
-    match json {
-        true => print_pretty_json(&anatomy),
-        false => print(&text(&anatomy)),
-    }
+    print_anatomy(&anatomy, &warnings, json, text);
     Ok(true)
 }
 

@@ -1,8 +1,8 @@
 //! `vsitlm info`: what a JP2 or a TIFF is made of and what reading it costs, or what an index holds.
 
+mod alike;
 mod index;
 mod jp2;
-mod rows;
 mod tiff;
 
 use crate::collect::{is_tiff, locate};

@@ -1,7 +1,7 @@
 //! The same for a TIFF.
 
-use super::rows::rows;
-use crate::cli::print::{complain, print, print_pretty_json, size};
+use super::alike::{print_anatomy, rows};
+use crate::cli::print::size;
 use crate::collect::{TiffAnatomy, describe_tiff};
 use crate::error::Result;
 use crate::path::Location;
@@ -11,13 +11,7 @@ use crate::tiff::Page;
 /// Describes the TIFF at `location`.
 pub(super) fn run(location: &Location, source: &dyn Source, json: bool, caller: &Caller<'_>) -> Result<bool> {
     let (anatomy, warnings) = describe_tiff(location, source, caller)?;
-    for warning in warnings {
-        complain(&warning.chain());
-    }
-    match json {
-        true => print_pretty_json(&anatomy),
-        false => print(&text(&anatomy)),
-    }
+    print_anatomy(&anatomy, &warnings, json, text);
     Ok(true)
 }
 
